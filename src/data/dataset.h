@@ -1,0 +1,33 @@
+// The YAML block `data`: a .txt file (one document), a .jsonl file ({"id", "text"} a line) or a pre-tokenized file, and which documents of it count.
+#pragma once
+#include <filesystem>
+#include <string>
+
+#include "config/config.h"
+#include "data/token_file.h"
+#include "model/llama_config.h"
+
+namespace qroar {
+
+struct DataSpec {
+  std::filesystem::path path;
+  int64_t documents = 0;   ///< the first so many that pass min_tokens; 0 takes all
+  int64_t min_tokens = 1;  ///< text tokens a document needs
+  int64_t skip = 0;        ///< documents that pass min_tokens and are left out first
+
+  DataSpec() = default;
+  /// Reads path (required; see resolve_path), documents, min_tokens, skip.
+  explicit DataSpec(const Config& config);
+};
+
+struct Dataset {
+  std::vector<Document> documents;
+  std::string hash;  ///< of the data file's bytes
+};
+
+/// Tokenizes (cached under cache_folder()/tokens by the hashes of tokenizer and data) or reads tokens, then chooses the documents.
+/// Errors: missing file; bad JSON line (file:line); empty document; fewer documents than asked for; all shorter than min_tokens (says
+/// the longest); tokens of another tokenizer; a tokenizer whose vocabulary is not the model's.
+Dataset load_dataset(const DataSpec& spec, const std::filesystem::path& model_folder, const LlamaConfig& model);
+
+}  // namespace qroar

@@ -1,0 +1,30 @@
+// Pre-tokenized documents on disk, little-endian: "QROARTOK", u32 version (1), u32 bytes of the JSON header, the header
+// {"tokenizer": hash, "vocab_size": n, "source": text, "ids": [..]}, int64 offsets[documents + 1], int32 tokens[offsets.back()].
+// scripts/tokenize.py writes the same format; the file is untrusted input and every offset and id is checked.
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace qroar {
+
+struct Document {
+  std::string id;
+  std::vector<int32_t> tokens;  ///< text tokens, no BOS
+};
+
+struct TokenFile {
+  std::string tokenizer;   ///< hash (base/hash.h) of the tokenizer file that made the tokens
+  int64_t vocab_size = 0;  ///< every token lies in [0, vocab_size)
+  std::string source;      ///< what was tokenized, for people
+  std::vector<Document> documents;
+};
+
+/// Does the file start with the magic?
+bool is_token_file(const std::filesystem::path& path);
+TokenFile read_token_file(const std::filesystem::path& path);
+/// Atomic: temporary file, fsync, rename.
+void write_token_file(const std::filesystem::path& path, const TokenFile& file);
+
+}  // namespace qroar

@@ -1,0 +1,53 @@
+// The interface of a RoPE position interpolation scheme.  No torch here: a scheme is arithmetic in double.
+// Notation (reference: Su et al. arXiv 2104.09864): head dimension d, pair i = 0..d/2-1, inv_freq_i = theta^(-2i/d),
+// trained length L0, factor s = L/L0.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "config/config.h"
+
+namespace qroar {
+
+/// What a scheme may depend on beside its own keys.
+struct RopeGeometry {
+  int64_t head_dim = 0;        ///< d, even
+  double theta = 10000.0;      ///< base of the frequencies (Hugging Face: rope_theta)
+  int64_t trained_length = 0;  ///< L0: original_max_position_embeddings where the model states it, else max_position_embeddings
+  int64_t target_length = 0;   ///< windows.length of the job: what `factor: auto` looks at
+  std::string model_scaling;   ///< config.json's rope_scaling (or rope_parameters) as JSON text, empty when the model has none
+};
+
+/// Position m turns pair i by m * inv_freq[i] radians; cos and sin are both multiplied by attention_factor (so q.k by its square).
+struct RopeTable {
+  std::vector<double> inv_freq;  ///< [d/2], radians per token
+  double attention_factor = 1.0;
+};
+
+class RopeScheme {
+ public:
+  static constexpr const char* kKind = "rope scheme";
+  virtual ~RopeScheme() = default;
+  /// The table for a sequence of `length` tokens; only dynamic schemes and LongRoPE look at the length.
+  virtual RopeTable table(const RopeGeometry& geometry, int64_t length) const = 0;
+};
+
+/// theta^(-2i/d) for i = 0..d/2-1.
+std::vector<double> base_frequencies(int64_t head_dim, double theta);
+
+/// The `factor` key: a number >= 1, or `auto` = max(1, target_length / trained_length).
+class Factor {
+ public:
+  /// Reads config.factor.
+  explicit Factor(const Config& config);
+  /// Reads config.factor, `fallback` when absent.
+  Factor(const Config& config, double fallback);
+  double of(const RopeGeometry& geometry) const;
+
+ private:
+  std::optional<double> value_;  ///< empty: auto
+};
+
+}  // namespace qroar
