@@ -56,6 +56,8 @@ class Config {
   /// text must convert ("010" is 10, "yes" is no bool); else an Error says what was expected.
   template <class T>
   T as() const;
+  /// This scalar as a path: a relative one counts from the working directory when something is there, else from folder().
+  std::filesystem::path as_path() const;
   /// A required key.
   template <class T>
   T get(std::string_view key) const {
