@@ -1,0 +1,75 @@
+// On a device: our kernel equals the CPU reference bit for bit, and every op agrees with its float64 reference.
+#include "ops/device.h"
+#include "ops/ops.h"
+#include "ops/rtn.h"
+#include "support/catch.h"
+
+namespace qroar {
+namespace {
+
+/// Largest difference relative to the largest magnitude of the expectation.
+double relative_error(const at::Tensor& found, const at::Tensor& expected) {
+  const at::Tensor difference = found.to(at::kCPU, at::kDouble) - expected;
+  return (difference.abs().max() / expected.abs().max()).item<double>();
+}
+
+/// Half a unit in the last place for the final cast, times a few roundings of intermediate values in the dtype.
+double tolerance(at::ScalarType dtype) { return dtype == at::kFloat ? 2e-5 : dtype == at::kHalf ? 3e-3 : 2e-2; }
+
+}  // namespace
+
+TEST_CASE("RTN on the GPU equals the CPU bit for bit", "[gpu]") {
+  at::manual_seed(5);
+  for (const auto dtype : {at::kFloat, at::kBFloat16, at::kHalf}) {
+    at::Tensor weight = (at::randn({96, 576}) * 0.03).to(dtype);
+    weight[3].zero_();
+    weight[4].fill_(0.25);
+    weight[5].abs_();
+    for (int bits = 2; bits <= 8; ++bits) {
+      for (const bool symmetric : {false, true}) {
+        for (const auto zero : {ops::RtnZero::plain, ops::RtnZero::awq, ops::RtnZero::included}) {
+          for (const int64_t group : {int64_t{32}, int64_t{64}, int64_t{576}, int64_t{0}, int64_t{-1}}) {
+            INFO(at::toString(dtype) << " bits " << bits << " symmetric " << symmetric << " zero " << static_cast<int>(zero)
+                                     << " group " << group);
+            const ops::RtnGrid grid{bits, symmetric, zero};
+            const at::Tensor expected = ops::reference::rtn_fake_quant(weight, group, grid);
+            REQUIRE(at::equal(ops::rtn_fake_quant(weight.to(at::kCUDA), group, grid).to(at::kCPU), expected));
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("a NaN weight stays visible on the GPU", "[gpu]") {
+  at::Tensor weight = at::ones({2, 8});
+  weight[0][5] = std::nan("");
+  const at::Tensor out = ops::rtn_fake_quant(weight.to(at::kCUDA), 4, {4, false, ops::RtnZero::plain}).to(at::kCPU);
+  REQUIRE(out.isnan().sum().item<int64_t>() == 4);
+}
+
+TEST_CASE("ops on the GPU agree with their float64 reference on the CPU", "[gpu]") {
+  at::manual_seed(6);
+  const int64_t T = 513, H = 6, K = 2, d = 64;
+  const at::Tensor q = at::randn({T, H, d}, at::kDouble), k = at::randn({T, K, d}, at::kDouble), v = at::randn({T, K, d}, at::kDouble);
+  const at::Tensor weight = at::randn({H * d}, at::kDouble), angle = at::rand({T, d / 2}, at::kDouble) * 6;
+  for (const auto dtype : {at::kFloat, at::kHalf, at::kBFloat16}) {
+    INFO(at::toString(dtype));
+    const auto device = [&](const at::Tensor& x) { return x.to(at::kCUDA, dtype); };
+    const auto rounded = [&](const at::Tensor& x) { return x.to(dtype).to(at::kDouble); };
+    CHECK(relative_error(ops::causal_attention(device(q), device(k), device(v)),
+                         ops::reference::causal_attention(rounded(q), rounded(k), rounded(v))) < tolerance(dtype));
+    const at::Tensor x = q.view({T, H * d});
+    CHECK(relative_error(ops::rms_norm(device(x), device(weight), 1e-5),
+                         ops::reference::rms_norm(rounded(x), rounded(weight), 1e-5)) < tolerance(dtype));
+    CHECK(relative_error(ops::silu_mul(device(x), device(x)), ops::reference::silu_mul(rounded(x), rounded(x))) < tolerance(dtype));
+    at::Tensor rotated = device(q), expected = rounded(q);
+    ops::rope_(rotated, {angle.cos().to(at::kCUDA, at::kFloat), angle.sin().to(at::kCUDA, at::kFloat)});
+    ops::reference::rope_(expected, {angle.cos(), angle.sin()});
+    CHECK(relative_error(rotated, expected) < tolerance(dtype));
+    const at::Tensor targets = at::randint(H * d, {T}, at::kLong);
+    CHECK(relative_error(ops::token_nll(device(x), targets.to(at::kCUDA)), ops::reference::token_nll(rounded(x), targets)) < tolerance(dtype));
+  }
+}
+
+}  // namespace qroar
