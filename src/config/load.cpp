@@ -114,6 +114,9 @@ Config Config::parse(const std::string& text, const std::string& name) {
 }
 
 Config Config::load(const std::filesystem::path& file, const std::vector<std::string>& overrides) {
+  if (std::error_code missing; std::filesystem::is_directory(file, missing)) {
+    qroar::fail("{}: is a folder; name a YAML file", file.string());
+  }
   if (!is_file(file)) qroar::fail("{}: no such file", file.string());
   const auto root = load_tree({file});
   detail::set_paths(*root, "");

@@ -44,15 +44,24 @@ class TreeBuilder : public YAML::EventHandler {
     return {start_.source, start_.line + mark.line, mark.column + (mark.line == 0 ? start_.column : 1)};
   }
 
+  /// The key or the list in whose value the parser stands: for errors, as those of brackets and quotes left open come
+  /// late.
+  std::string context() const {
+    if (open_.empty()) return "";
+    const Frame& frame = open_.back();
+    return fmt::format(" (in what begins at {})", (frame.key ? frame.key : frame.node)->mark.text());
+  }
+
   void OnDocumentStart(const YAML::Mark& mark) override {
-    if (++documents_ > 1) refuse(mark, "a second YAML document; a config is one document");
+    if (++documents_ > 1) refuse(mark, "a second YAML document begins; a config is one document");
   }
   void OnDocumentEnd() override {}
 
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
-    const Pointer node = make(place(mark), Kind::null);
+    if (open_.empty()) return;  // an empty document
     if (awaits_key()) refuse(mark, "a key must be a plain text, found nothing");
-    add(node, anchor);
+    const Pointer node = make(place(mark), Kind::null);
+    add(mark, node, anchor);
     node->mark = node->key_mark;  // an empty value has no place of its own
   }
 
@@ -63,7 +72,7 @@ class TreeBuilder : public YAML::EventHandler {
     const Pointer node = make(place(mark), Kind::scalar);
     node->text = text;
     node->quoted = !plain;
-    if (!awaits_key()) return add(node, anchor);
+    if (!awaits_key()) return add(mark, node, anchor);
     if (plain && text == "<<") refuse(mark, "merge keys (<<) are not supported; write the keys out or use include");
     if (anchor != 0) anchors_[anchor] = node;
     open_.back().key = node;
@@ -75,9 +84,7 @@ class TreeBuilder : public YAML::EventHandler {
     if (std::ranges::any_of(open_, [&](const Frame& frame) { return frame.node.get() == &target; })) {
       refuse(mark, "an alias inside of what it stands for");
     }
-    const Extent size = extent(target);
-    grow(mark, size);
-    add(clone(target), 0);
+    add(mark, clone(target), 0);
   }
 
   void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
@@ -116,21 +123,18 @@ class TreeBuilder : public YAML::EventHandler {
 
   void open(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, Kind kind) {
     if (tag != "?" && tag != "!" && !tag.empty()) refuse_tag(mark, tag);
-    if (awaits_key()) refuse(mark, "a key must be a plain text, found a list or a map");
-    grow(mark, {});
+    if (awaits_key()) refuse(mark, "a key must be a plain text, found a list or a map; is a bracket left open?");
     const Pointer node = make(place(mark), kind);
-    add(node, anchor);
+    add(mark, node, anchor);
     open_.push_back({node, nullptr});
   }
 
-  /// Counts what is about to be added under the open nodes.
-  void grow(const YAML::Mark& mark, const Extent& size) {
+  /// Puts a value where the parser stands.
+  void add(const YAML::Mark& mark, const Pointer& node, YAML::anchor_t anchor) {
+    const Extent size = extent(*node);
     nodes_ += size.nodes;
     if (nodes_ > kMaxNodes) refuse(mark, fmt::format("more than {} values, aliases counted as copies", kMaxNodes));
     if (open_.size() + size.depth > kMaxDepth) refuse(mark, fmt::format("nested deeper than {} levels", kMaxDepth));
-  }
-
-  void add(const Pointer& node, YAML::anchor_t anchor) {
     if (anchor != 0) anchors_[anchor] = node;
     if (open_.empty()) {
       root_ = node;
@@ -200,18 +204,27 @@ void require_text(std::string_view text, const Mark& start) {
   }
 }
 
+/// yaml-cpp's message, mended where it would mislead.
+std::string explain(const std::string& message) {
+  using namespace YAML::ErrorMsg;
+  if (message == DOC_IN_SCALAR) return "a quote is never closed";
+  const bool star = message == UNKNOWN_ANCHOR || message == ALIAS_NOT_FOUND || message == CHAR_IN_ALIAS;
+  return star ? message + "; a text that begins with * needs quotes" : message;
+}
+
 }  // namespace
 
 Pointer parse_yaml(const std::string& text, const Mark& start) {
   require_text(text, start);
   TreeBuilder builder(start);
-  std::istringstream stream(text);
+  // yaml-cpp takes the last line end for the closing quote of a text that has none; before an end marker it does not.
+  std::istringstream stream(text + (text.ends_with('\n') ? "...\n" : "\n...\n"));
   try {
     YAML::Parser parser(stream);
     while (parser.HandleNextDocument(builder)) {
     }
   } catch (const YAML::Exception& error) {
-    fail("{}: not valid YAML: {}", builder.place(error.mark).text(), error.msg);
+    fail("{}: not valid YAML: {}{}", builder.place(error.mark).text(), explain(error.msg), builder.context());
   }
   set_paths(*builder.root(), "");
   refuse_duplicates(*builder.root());

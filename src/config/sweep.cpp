@@ -82,20 +82,14 @@ SweepPoint point_of(const Config& base, const std::vector<Axis>& axes, std::size
     point.config = point.config.with(axes[i].path, *chosen[i]);
     point.axes.emplace_back(axes[i].path, chosen[i]->json());
   }
-  point.config.has("sweep");  // makes the word known to "did you mean"
   return point;
 }
 
-}  // namespace
-
-std::vector<SweepPoint> expand(const Config& root) {
-  if (!root.has("sweep")) return {{root.without("sweep"), {}, root.where()}};
-  const Config sweep = root.at("sweep");
+std::vector<SweepPoint> expand_blocks(const Config& base, const Config& sweep) {
   if (sweep.kind() != Config::Kind::list) {
     sweep.fail(fmt::format("expected a list of blocks, found {}; write '- ' before each block",
                            ConfigNode::of(sweep)->describe()));
   }
-  const Config base = root.without("sweep");
   std::vector<SweepPoint> points;
   std::map<SortedJson, std::string> origins;
   for (const Config& block : sweep.items()) {
@@ -112,6 +106,16 @@ std::vector<SweepPoint> expand(const Config& root) {
     }
   }
   if (points.empty()) sweep.fail("an empty sweep; remove it or write a block");
+  return points;
+}
+
+}  // namespace
+
+std::vector<SweepPoint> expand(const Config& root) {
+  const Config base = root.without("sweep");
+  std::vector<SweepPoint> points{{base, {}, root.where()}};
+  if (root.has("sweep")) points = expand_blocks(base, root.at("sweep"));
+  for (const SweepPoint& point : points) point.config.has("sweep");  // so that "did you mean" knows the word
   return points;
 }
 
