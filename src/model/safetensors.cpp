@@ -223,9 +223,9 @@ std::map<std::string, std::string> read_index(const fs::path& path) {
 
 }  // namespace
 
-Checkpoint open_checkpoint(const fs::path& folder) {
+SafetensorsCheckpoint open_safetensors(const fs::path& folder) {
   const fs::path single = folder / "model.safetensors", index = folder / "model.safetensors.index.json";
-  Checkpoint checkpoint;
+  SafetensorsCheckpoint checkpoint;
   checkpoint.folder_ = folder;
   if (is_there(single)) {
     checkpoint.tensors_ = checkpoint.files_.emplace_back(single).tensors();
@@ -241,7 +241,7 @@ Checkpoint open_checkpoint(const fs::path& folder) {
   return checkpoint;
 }
 
-void Checkpoint::add_shards(const fs::path& index) {
+void SafetensorsCheckpoint::add_shards(const fs::path& index) {
   const std::map<std::string, std::string> shard_of = read_index(index);
   std::set<std::string> shards;
   for (const auto& [name, shard] : shard_of) shards.insert(shard);
@@ -261,7 +261,7 @@ void Checkpoint::add_shards(const fs::path& index) {
   }
 }
 
-const TensorView& Checkpoint::at(const std::string& name) const {
+const TensorView& SafetensorsCheckpoint::at(const std::string& name) const {
   const auto found = tensors_.find(name);
   if (found != tensors_.end()) return found->second;
   const std::string near = nearest(name, names());
@@ -269,13 +269,13 @@ const TensorView& Checkpoint::at(const std::string& name) const {
        near.empty() ? "" : fmt::format("; did you mean {}?", printable(near)));
 }
 
-std::vector<std::string> Checkpoint::names() const {
+std::vector<std::string> SafetensorsCheckpoint::names() const {
   std::vector<std::string> names;
   for (const auto& [name, view] : tensors_) names.push_back(name);
   return names;
 }
 
-std::string Checkpoint::hash() const {
+std::string SafetensorsCheckpoint::hash() const {
   if (files_.size() == 1) return files_[0].hash();
   std::string hashes;
   for (const SafetensorsFile& file : files_) hashes += file.hash();

@@ -42,7 +42,7 @@ class SafetensorsFile {
 };
 
 /// All tensors of a model folder.
-class Checkpoint {
+class SafetensorsCheckpoint {
  public:
   /// The tensor; an Error that suggests a near name when it is missing.
   const TensorView& at(const std::string& name) const;
@@ -52,7 +52,7 @@ class Checkpoint {
   std::string hash() const;
 
  private:
-  friend Checkpoint open_checkpoint(const std::filesystem::path& folder);
+  friend SafetensorsCheckpoint open_safetensors(const std::filesystem::path& folder);
   void add_shards(const std::filesystem::path& index);
   std::filesystem::path folder_;
   std::vector<SafetensorsFile> files_;
@@ -60,6 +60,6 @@ class Checkpoint {
 };
 
 /// FOLDER/model.safetensors, else the shards that FOLDER/model.safetensors.index.json names.
-Checkpoint open_checkpoint(const std::filesystem::path& folder);
+SafetensorsCheckpoint open_safetensors(const std::filesystem::path& folder);
 
 }  // namespace qroar
