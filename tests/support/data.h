@@ -1,4 +1,5 @@
-// Tests on the texts and models of the folder that QROAR_DATA names.  Without it they say SKIPPED, and main counts them.
+// Tests on the texts and models of the folder that QROAR_DATA names.  Without it they say SKIPPED, and main counts
+// them.
 #pragma once
 #include <cstdio>
 #include <cstdlib>

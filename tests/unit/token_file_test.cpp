@@ -5,7 +5,7 @@
 
 #include "base/files.h"
 #include "support/catch.h"
-#include "support/error_of.h"
+#include "support/error_text.h"
 #include "support/scratch_folder.h"
 
 namespace qroar {
@@ -34,7 +34,7 @@ std::string file_of(const std::string& header = kHeader, std::initializer_list<i
 std::string error_for(const std::string& bytes) {
   const ScratchFolder scratch;
   const auto path = scratch.write("t.tok", bytes);
-  const std::string error = error_of([&] { read_token_file(path); });
+  const std::string error = error_text([&] { read_token_file(path); });
   CHECK(contains(error, path.string()));
   CHECK(contains(error, "scripts/tokenize.py"));
   return error;
@@ -82,7 +82,8 @@ TEST_CASE("a broken token file is an Error that says what was found and expected
   CHECK(contains(error_for("some text"), "does not start with QROARTOK"));
   CHECK(contains(error_for("QROARTOK"), "the version needs 4 bytes but 0 are left"));
   CHECK(contains(error_for(file_of(kHeader, {0, 2, 3}, {7, 9, 0}, 2)), "of version 2, this program reads version 1"));
-  CHECK(contains(error_for("QROARTOK" + raw<uint32_t>({1, 4000000000u}) + "{}"), "needs 4000000000 bytes but 2 are left"));
+  CHECK(contains(error_for("QROARTOK" + raw<uint32_t>({1, 4000000000u}) + "{}"),
+                 "needs 4000000000 bytes but 2 are left"));
   CHECK(contains(error_for(file_of("{\"ids\": [")), "JSON header is broken at its byte"));
   CHECK(contains(error_for(file_of("[1]")), "JSON header is wrong"));
   CHECK(contains(error_for(file_of(R"({"tokenizer": "abc", "vocab_size": 10, "source": "x"})")), "'ids' not found"));
@@ -98,7 +99,8 @@ TEST_CASE("a broken token file is an Error that says what was found and expected
   CHECK(contains(error_for(file_of(kHeader, {0, 2, 2})), "says 2 tokens of 4 bytes but 12 bytes follow"));
   CHECK(contains(error_for(file_of() + "x"), "but 13 bytes follow"));
   CHECK(contains(error_for(file_of(kHeader, {0, 2, INT64_MAX})), "says 9223372036854775807 tokens"));
-  CHECK(contains(error_for(file_of(kHeader, {0, 2, 3}, {7, 10, 0})), "document 'a' has the token 10, outside the vocabulary of 10"));
+  CHECK(contains(error_for(file_of(kHeader, {0, 2, 3}, {7, 10, 0})),
+                 "document 'a' has the token 10, outside the vocabulary of 10"));
   CHECK(contains(error_for(file_of(kHeader, {0, 2, 3}, {7, 9, -1})), "document 'b' has the token -1"));
 }
 

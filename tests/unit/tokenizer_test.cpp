@@ -6,7 +6,7 @@
 #include "base/files.h"
 #include "support/catch.h"
 #include "support/data.h"
-#include "support/error_of.h"
+#include "support/error_text.h"
 #include "support/scratch_folder.h"
 
 namespace qroar {
@@ -42,18 +42,19 @@ TEST_CASE("tiny-books' tokenizer puts no BOS and no EOS and takes any bytes") {
 TEST_CASE("a tokenizer that cannot be loaded is an Error that names the file") {
   const ScratchFolder scratch;
   const auto missing = scratch.path() / "tokenizer.model";
-  CHECK(contains(error_of([&] { Tokenizer{missing}; }), missing.string()));
+  CHECK(contains(error_text([&] { Tokenizer{missing}; }), missing.string()));
   for (const char* content : {"", "not a model", "{\"version\": \"1.0\"}"}) {
     const auto path = scratch.write("bad.model", content);
-    CHECK(contains(error_of([&] { Tokenizer{path}; }), path.string() + ": not a SentencePiece model"));
+    CHECK(contains(error_text([&] { Tokenizer{path}; }), path.string() + ": not a SentencePiece model"));
   }
 }
 
 TEST_CASE("the tokenizer's hash is of tokenizer.model, else of tokenizer.json") {
   const ScratchFolder scratch;
-  CHECK(error_of([&] { tokenizer_hash(scratch.path()); }) ==
-        scratch.path().string() + ": holds neither tokenizer.model nor tokenizer.json; copy the file from where the model "
-                                  "came from");
+  CHECK(error_text([&] { tokenizer_hash(scratch.path()); }) ==
+        scratch.path().string() +
+            ": holds neither tokenizer.model nor tokenizer.json; copy the file from where the model "
+            "came from");
   scratch.write("tokenizer.json", "json");
   CHECK(tokenizer_hash(scratch.path()) == hash_bytes("json"));
   scratch.write("tokenizer.model", "model");

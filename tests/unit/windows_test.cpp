@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "support/catch.h"
-#include "support/error_of.h"
+#include "support/error_text.h"
 
 namespace qroar {
 namespace {
@@ -17,8 +17,9 @@ WindowRule rule_of(int64_t length, int64_t stride, bool truncate = false, bool b
   return rule;
 }
 
-/// What the YaRN release's eval/perplexity.py does to one document (peers.md 1.1), told with tokens and labels as it is there: BOS is
-/// put before every window, the labels of what was scored before are masked, and position t predicts label t + 1.
+/// What the YaRN release's eval/perplexity.py does to one document (peers.md 1.1), told with tokens and labels as it is
+/// there: BOS is put before every window, the labels of what was scored before are masked, and position t predicts
+/// label t + 1.
 std::vector<Window> yarn_windows(int64_t tokens, int64_t context, int64_t stride, bool truncate) {
   constexpr int64_t kMasked = -100;
   if (truncate) {
@@ -33,7 +34,8 @@ std::vector<Window> yarn_windows(int64_t tokens, int64_t context, int64_t stride
     for (int64_t token = begin; token < end; ++token) labels.push_back(token);
     const int64_t fresh = end - previous_end;
     std::fill(labels.begin(), labels.end() - fresh, kMasked);
-    const int64_t scored = std::count_if(labels.begin() + 1, labels.end(), [](int64_t label) { return label != kMasked; });
+    const int64_t scored =
+        std::count_if(labels.begin() + 1, labels.end(), [](int64_t label) { return label != kMasked; });
     windows.push_back({0, begin, end, scored});
     previous_end = end;
     if (end == tokens) break;
@@ -41,7 +43,8 @@ std::vector<Window> yarn_windows(int64_t tokens, int64_t context, int64_t stride
   return windows;
 }
 
-/// How often each token of one document is scored; checks on the way that windows fit and that what is scored has context.
+/// How often each token of one document is scored; checks on the way that windows fit and that what is scored has
+/// context.
 std::vector<int64_t> times_scored(int64_t tokens, const WindowRule& rule) {
   std::vector<int64_t> times(tokens, 0);
   for (const Window& window : windows_of({tokens}, rule)) {
@@ -63,7 +66,8 @@ TEST_CASE("windows of a document of 10 tokens are the ones computed by hand") {
         std::vector<Window>{{0, 0, 4, 4}, {0, 2, 6, 2}, {0, 4, 8, 2}, {0, 6, 10, 2}});
   CHECK(windows_of({10}, rule_of(5, 5, true)) == std::vector<Window>{{0, 0, 4, 4}});
   // Without BOS 5 text tokens; the first of a document has nothing to be predicted from.
-  CHECK(windows_of({10}, rule_of(5, 5, false, false)) == std::vector<Window>{{0, 0, 5, 4}, {0, 4, 9, 4}, {0, 8, 10, 1}});
+  CHECK(windows_of({10}, rule_of(5, 5, false, false)) ==
+        std::vector<Window>{{0, 0, 5, 4}, {0, 4, 9, 4}, {0, 8, 10, 1}});
   CHECK(windows_of({10}, rule_of(5, 5, true, false)) == std::vector<Window>{{0, 0, 5, 4}});
 }
 
@@ -116,8 +120,8 @@ TEST_CASE("a window rule is read with its defaults") {
   CHECK(plain.bos);
   CHECK(plain.aggregate == Aggregate::tokens);
 
-  const Config config = Config::parse(
-      "{length: 16, stride: 4, truncate: true, bos: false, score: all, aggregate: documents}", "w.yaml");
+  const Config config =
+      Config::parse("{length: 16, stride: 4, truncate: true, bos: false, score: all, aggregate: documents}", "w.yaml");
   const WindowRule full(config);
   check_all_read(config);
   CHECK(full.stride == 4);
@@ -128,9 +132,7 @@ TEST_CASE("a window rule is read with its defaults") {
 }
 
 TEST_CASE("a wrong window rule is an Error with its place") {
-  const auto error = [](const char* yaml) {
-    return error_of([&] { WindowRule{Config::parse(yaml, "w.yaml")}; });
-  };
+  const auto error = [](const char* yaml) { return error_text([&] { WindowRule{Config::parse(yaml, "w.yaml")}; }); };
   CHECK(contains(error("length: 1"), "w.yaml:1:9: length: is 1; a window needs at least 2 tokens"));
   CHECK(contains(error("stride: 4"), "length"));
   CHECK(contains(error("length: 8\nstride: 9"), "w.yaml:2:9: stride: "));
