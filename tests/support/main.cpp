@@ -6,4 +6,10 @@
 #include <catch2/catch.hpp>
 #endif
 
-int main(int argc, char** argv) { return Catch::Session().run(argc, argv); }
+#include "support/data.h"
+
+int main(int argc, char** argv) {
+  const int result = Catch::Session().run(argc, argv);
+  if (qroar::skipped_tests > 0) std::printf("%d tests SKIPPED: QROAR_DATA is not set\n", qroar::skipped_tests);
+  return result;
+}

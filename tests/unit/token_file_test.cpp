@@ -1,0 +1,130 @@
+#include "data/token_file.h"
+
+#include <cstring>
+#include <random>
+
+#include "base/files.h"
+#include "support/catch.h"
+#include "support/error_text.h"
+#include "support/scratch_folder.h"
+
+namespace qroar {
+namespace {
+
+template <class T>
+std::string raw(std::initializer_list<T> numbers) {
+  std::string bytes;
+  for (const T number : numbers) {
+    char piece[sizeof(T)];
+    std::memcpy(piece, &number, sizeof(T));
+    bytes.append(piece, sizeof(T));
+  }
+  return bytes;
+}
+
+const std::string kHeader = R"({"tokenizer": "abc", "vocab_size": 10, "source": "x.txt", "ids": ["a", "b"]})";
+
+/// A token file put together by hand.
+std::string file_of(const std::string& header = kHeader, std::initializer_list<int64_t> offsets = {0, 2, 3},
+                    std::initializer_list<int32_t> tokens = {7, 9, 0}, uint32_t version = 1) {
+  return "QROARTOK" + raw<uint32_t>({version, static_cast<uint32_t>(header.size())}) + header + raw<int64_t>(offsets) +
+         raw<int32_t>(tokens);
+}
+
+std::string error_for(const std::string& bytes) {
+  const ScratchFolder scratch;
+  const auto path = scratch.write("t.tok", bytes);
+  const std::string error = error_text([&] { read_token_file(path); });
+  CHECK(contains(error, path.string()));
+  CHECK(contains(error, "scripts/tokenize.py"));
+  return error;
+}
+
+TEST_CASE("a token file written byte by byte is read") {
+  const ScratchFolder scratch;
+  const auto path = scratch.write("t.tok", file_of());
+  CHECK(is_token_file(path));
+  const TokenFile file = read_token_file(path);
+  CHECK(file.tokenizer == "abc");
+  CHECK(file.vocab_size == 10);
+  CHECK(file.source == "x.txt");
+  REQUIRE(file.documents.size() == 2);
+  CHECK(file.documents[0].id == "a");
+  CHECK(file.documents[0].tokens == std::vector<int32_t>{7, 9});
+  CHECK(file.documents[1].id == "b");
+  CHECK(file.documents[1].tokens == std::vector<int32_t>{0});
+}
+
+TEST_CASE("what write_token_file writes is read back the same") {
+  const ScratchFolder scratch;
+  const TokenFile written{"hash", 32000, "texts", {{"first", {1, 31999, 5}}, {"empty", {}}, {"\"odd\"\n\u00e9", {0}}}};
+  write_token_file(scratch.path() / "t.tok", written);
+  const TokenFile file = read_token_file(scratch.path() / "t.tok");
+  CHECK(file.tokenizer == written.tokenizer);
+  CHECK(file.vocab_size == written.vocab_size);
+  CHECK(file.source == written.source);
+  REQUIRE(file.documents.size() == 3);
+  for (std::size_t i = 0; i < 3; ++i) {
+    CHECK(file.documents[i].id == written.documents[i].id);
+    CHECK(file.documents[i].tokens == written.documents[i].tokens);
+  }
+}
+
+TEST_CASE("only a file that starts with the magic is a token file") {
+  const ScratchFolder scratch;
+  CHECK_FALSE(is_token_file(scratch.write("a.txt", "QROAR is a text")));
+  CHECK_FALSE(is_token_file(scratch.write("short", "QROA")));
+  CHECK_FALSE(is_token_file(scratch.path() / "missing"));
+  CHECK_FALSE(is_token_file(scratch.path()));
+}
+
+TEST_CASE("a broken token file is an Error that says what was found and expected") {
+  CHECK(contains(error_for("some text"), "does not start with QROARTOK"));
+  CHECK(contains(error_for("QROARTOK"), "the version needs 4 bytes but 0 are left"));
+  CHECK(contains(error_for(file_of(kHeader, {0, 2, 3}, {7, 9, 0}, 2)), "of version 2, this program reads version 1"));
+  CHECK(contains(error_for("QROARTOK" + raw<uint32_t>({1, 4000000000u}) + "{}"),
+                 "needs 4000000000 bytes but 2 are left"));
+  CHECK(contains(error_for(file_of("{\"ids\": [")), "JSON header is broken at its byte"));
+  CHECK(contains(error_for(file_of("[1]")), "JSON header is wrong"));
+  CHECK(contains(error_for(file_of(R"({"tokenizer": "abc", "vocab_size": 10, "source": "x"})")), "'ids' not found"));
+  CHECK(contains(error_for(file_of(R"({"tokenizer": "a", "vocab_size": 1.5, "source": "x", "ids": []})")),
+                 "vocab_size is no integer"));
+  CHECK(contains(error_for(file_of(R"({"tokenizer": 3, "vocab_size": 10, "source": "x", "ids": []})")),
+                 "must be string"));
+  CHECK(contains(error_for(file_of(kHeader, {0, 2}, {})), "table of offsets needs 24 bytes but 16 are left"));
+  CHECK(contains(error_for(file_of(kHeader, {1, 2, 3})), "first offset is 1, not 0"));
+  CHECK(contains(error_for(file_of(kHeader, {0, 4, 3})), "offset 2 is 3, less than the one before it (4)"));
+  CHECK(contains(error_for(file_of(kHeader, {0, -1, 3})), "offset 1 is -1"));
+  CHECK(contains(error_for(file_of(kHeader, {0, 2, 4})), "says 4 tokens of 4 bytes but 12 bytes follow"));
+  CHECK(contains(error_for(file_of(kHeader, {0, 2, 2})), "says 2 tokens of 4 bytes but 12 bytes follow"));
+  CHECK(contains(error_for(file_of() + "x"), "but 13 bytes follow"));
+  CHECK(contains(error_for(file_of(kHeader, {0, 2, INT64_MAX})), "says 9223372036854775807 tokens"));
+  CHECK(contains(error_for(file_of(kHeader, {0, 2, 3}, {7, 10, 0})),
+                 "document 'a' has the token 10, outside the vocabulary of 10"));
+  CHECK(contains(error_for(file_of(kHeader, {0, 2, 3}, {7, 9, -1})), "document 'b' has the token -1"));
+}
+
+TEST_CASE("a token file with any byte changed or cut off loads consistently or is an Error") {
+  const ScratchFolder scratch;
+  const std::string good = file_of();
+  std::mt19937 random(1);
+  int errors = 0;
+  for (int trial = 0; trial < 2000; ++trial) {
+    std::string bytes = good;
+    bytes[random() % bytes.size()] = static_cast<char>(random());
+    if (trial % 4 == 0) bytes.resize(random() % bytes.size());
+    const auto path = scratch.write("t.tok", bytes);
+    try {
+      const TokenFile file = read_token_file(path);
+      std::size_t tokens = 0;
+      for (const Document& document : file.documents) tokens += document.tokens.size();
+      REQUIRE(tokens == 3);
+    } catch (const Error&) {
+      ++errors;
+    }
+  }
+  CHECK(errors > 1000);
+}
+
+}  // namespace
+}  // namespace qroar
