@@ -1,5 +1,6 @@
 // The only place that decides which implementation of an op runs.
 #include "ops/cpu/attention.h"
+#include "ops/cpu/rowwise.h"
 #include "ops/ops.h"
 
 namespace qroar::ops {
@@ -21,10 +22,14 @@ at::Tensor fused_attention(const at::Tensor& q_THd, const at::Tensor& k_TKd, con
 }  // namespace
 
 at::Tensor rms_norm(const at::Tensor& x_TD, const at::Tensor& weight_D, double eps) {
+  if (cpu::can_go_by_rows({x_TD, weight_D})) return cpu::rms_norm(x_TD, weight_D, eps);
   return reference::rms_norm(x_TD, weight_D, eps);
 }
 
-void rope_(at::Tensor& x_THd, const RopeAngles& angles) { reference::rope_(x_THd, angles); }
+void rope_(at::Tensor& x_THd, const RopeAngles& angles) {
+  if (cpu::can_go_by_rows(x_THd)) return cpu::rope_(x_THd, angles);
+  reference::rope_(x_THd, angles);
+}
 
 at::Tensor causal_attention(const at::Tensor& q_THd, const at::Tensor& k_TKd, const at::Tensor& v_TKd) {
   if (cpu::can_attend(q_THd, k_TKd, v_TKd)) return cpu::attention(q_THd, k_TKd, v_TKd);
@@ -32,9 +37,13 @@ at::Tensor causal_attention(const at::Tensor& q_THd, const at::Tensor& k_TKd, co
   return fused_attention(q_THd, k_TKd, v_TKd);
 }
 
-at::Tensor silu_mul(const at::Tensor& gate_TF, const at::Tensor& up_TF) { return reference::silu_mul(gate_TF, up_TF); }
+at::Tensor silu_mul(const at::Tensor& gate_TF, const at::Tensor& up_TF) {
+  if (cpu::can_go_by_rows({gate_TF, up_TF})) return cpu::silu_mul(gate_TF, up_TF);
+  return reference::silu_mul(gate_TF, up_TF);
+}
 
 at::Tensor token_nll(const at::Tensor& logits_TV, const at::Tensor& targets_T) {
+  if (cpu::can_go_by_rows(logits_TV)) return cpu::token_nll(logits_TV, targets_T);
   return reference::token_nll(logits_TV, targets_T);
 }
 
