@@ -27,8 +27,8 @@ at::Tensor causal_attention(const at::Tensor& q_THd, const at::Tensor& k_TKd, co
 /// silu(gate) * up: silu in float32 cast to the dtype, the product in the dtype.
 at::Tensor silu_mul(const at::Tensor& gate_TF, const at::Tensor& up_TF);
 
-/// -log softmax(logits)[target] per row, in float32 from the logits' dtype, sums of exponentials in float64; returned as
-/// float64 [T].
+/// -log softmax(logits)[target] per row: exponentials in float32 from the logits' dtype, their sum and all that follows in
+/// float64; returned as float64 [T].  Rows do not depend on each other: logits may come in blocks of any size.
 at::Tensor token_nll(const at::Tensor& logits_TV, const at::Tensor& targets_T);
 
 namespace reference {

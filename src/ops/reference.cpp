@@ -58,8 +58,8 @@ at::Tensor token_nll(const at::Tensor& logits_TV, const at::Tensor& targets_T) {
   const at::Tensor wide = logits_TV.to(wide_dtype(logits_TV));
   const at::Tensor top = wide.amax(-1, /*keepdim=*/true);
   const at::Tensor log_sum = at::exp(wide - top).sum(-1, /*keepdim=*/false, at::kDouble).log();
-  const at::Tensor margin = top - wide.gather(-1, targets_T.unsqueeze(-1));
-  return log_sum + margin.squeeze(-1).to(at::kDouble);
+  const at::Tensor margin = top.to(at::kDouble) - wide.gather(-1, targets_T.unsqueeze(-1)).to(at::kDouble);
+  return log_sum + margin.squeeze(-1);
 }
 
 }  // namespace qroar::ops::reference

@@ -1,0 +1,51 @@
+// The inner part of causal attention in bfloat16 for processors with AVX512-BF16; free of torch headers, since it is
+// compiled for that instruction set alone.  attention.cpp splits tensors into the blocks handled here.
+#pragma once
+#include <cstdint>
+
+namespace qroar::ops::cpu {
+
+constexpr int64_t kKeyTile = 64;    ///< keys per packed tile, and the unit of columns: head_dim is a multiple of it
+constexpr int64_t kRowTile = 6;     ///< query rows whose 6 x 64 scores fill the registers
+constexpr int64_t kBlockRows = 192;  ///< query rows per block (a multiple of kRowTile): their outputs stay in L2
+
+/// Bits of bfloat16 numbers, two per 32-bit word as the dot-product instruction reads them.
+using Bf16 = uint16_t;
+using Bf16Pair = uint32_t;
+
+/// A matrix of bfloat16 rows somewhere in a tensor.
+struct Rows {
+  const Bf16* data;
+  int64_t stride;  ///< elements between rows
+};
+
+/// Keys and values of one head, packed by tiles of kKeyTile tokens, zeros behind the last token.
+struct PackedHead {
+  Bf16Pair* keys;    ///< [tiles][d/2][kKeyTile]: channels (2p, 2p+1) of each key
+  Bf16Pair* values;  ///< [tiles][d/64][kKeyTile/2][64]: tokens (2n, 2n+1) of each channel
+};
+
+/// Packs tokens [begin, begin + kKeyTile) that lie below `tokens`.
+void pack_tile(Rows keys, Rows values, int64_t tile, int64_t tokens, int64_t dim, PackedHead packed);
+
+/// kBlockRows queries of one key/value head and what has been accumulated for them.
+struct QueryBlock {
+  alignas(64) float sum[kBlockRows][16];  ///< sums of exponentials, one per vector lane
+  float shift[kBlockRows];                ///< what scores are relative to, in units of log2
+  int64_t position[kBlockRows];           ///< token index of each row, never falling
+  int64_t rows;                           ///< a multiple of kRowTile
+  int64_t dim;
+  Bf16Pair* queries;  ///< [kBlockRows][d/2]
+  float* mixed;       ///< [kBlockRows][d]: unnormalized outputs
+};
+
+/// Whether this processor has the instructions; everything below needs them.
+bool has_avx512_bf16();
+
+/// Runs the block over all keys its rows may see.  log2_scale = log2(e) / sqrt(d).
+void attend(QueryBlock& block, PackedHead packed, float log2_scale);
+
+/// One finished row of the block, normalized and rounded to nearest even.
+void write_row(const QueryBlock& block, int64_t row, Bf16* out);
+
+}  // namespace qroar::ops::cpu
