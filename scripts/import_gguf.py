@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/env -S sh -c 'exec "${QROAR_VENV:-$(dirname "$0")/../.venv}/bin/python" "$0" "$@"'
 """Turn a GGUF file of a Llama model with a byte-level BPE tokenizer into a Hugging Face folder.
 
 usage: scripts/import_gguf.py GGUF OUT
@@ -14,6 +14,7 @@ import shutil
 import sys
 from pathlib import Path
 
+sys.path.remove(str(Path(__file__).resolve().parent))  # there, tokenize.py hides the standard library's module of that name
 import gguf
 import numpy as np
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers

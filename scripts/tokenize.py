@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/env -S sh -c 'exec "${QROAR_VENV:-$(dirname "$0")/../.venv}/bin/python" "$0" "$@"'
 """Tokenize a text with a model folder's tokenizer.json into the program's token file.
 
 usage: scripts/tokenize.py MODEL_FOLDER TEXT OUT
@@ -13,6 +13,7 @@ import struct
 import sys
 from pathlib import Path
 
+sys.path.remove(str(Path(__file__).resolve().parent))  # there, tokenize.py hides the standard library's module of that name
 import numpy as np
 import xxhash
 from tokenizers import Tokenizer
