@@ -117,6 +117,9 @@ class Config {
   std::shared_ptr<detail::ConfigNode> node_;
 };
 
+/// Block-style YAML of a JSON value; reads back as the same configuration.
+std::string to_yaml(const Json& value);
+
 /// An Error for the first key, in file order, that nobody read, with "did you mean" among the keys that were asked for at that level.
 void check_all_read(const Config& root);
 

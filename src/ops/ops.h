@@ -1,6 +1,7 @@
 // The numeric operations of the model that ATen does not give in one call, with the numeric contract of each.
 // Every op has a plain ATen twin in ops::reference, which defines it; dispatch.cpp chooses a fast one where there is one.
-// Shapes: T tokens, D features, H query heads, K key/value heads (H % K == 0), d head_dim, V vocabulary.
+// Shapes: T tokens, D features, H query heads, K key/value heads (H % K == 0), d head_dim, P = d/2 pairs, V vocabulary.
+// "Float32" below reads float64 when the tensors are float64.  A NaN that goes in comes out; bits never depend on threads.
 #pragma once
 #include <ATen/ATen.h>
 
@@ -13,20 +14,21 @@ struct RopeAngles {
   at::Tensor cos_TP, sin_TP;  ///< [T, d/2], float32 (float64 for a float64 model)
 };
 
-/// x / sqrt(mean(x^2) + eps) in float32 (float64 for float64), cast to x's dtype, then times weight in that dtype (Hugging Face's order).
+/// x / sqrt(mean(x^2) + eps) in float32, cast to x's dtype, then times weight in that dtype (Hugging Face's order).
 at::Tensor rms_norm(const at::Tensor& x_TD, const at::Tensor& weight_D, double eps);
 
-/// Rotates channels (i, i + d/2) of every head by the angle of pair i, in place: float32 products and sums, one cast (float64 for float64).
+/// Rotates channels (i, i + d/2) of every head by the angle of pair i, in place: float32 products and sums, one cast.
 void rope_(at::Tensor& x_THd, const RopeAngles& angles);
 
-/// softmax(q k^T / sqrt(d) + causal mask) v per head; query head h reads key/value head h / (H / K).  Scores and softmax in float32
-/// (float64 for float64), output cast once to q's dtype.  Memory linear in T.
+/// softmax(q k^T / sqrt(d) + causal mask) v per head; query head h reads key/value head h / (H / K).  Scores and softmax
+/// in float32, output cast once to q's dtype.  Memory linear in T.
 at::Tensor causal_attention(const at::Tensor& q_THd, const at::Tensor& k_TKd, const at::Tensor& v_TKd);
 
 /// silu(gate) * up: silu in float32 cast to the dtype, the product in the dtype.
 at::Tensor silu_mul(const at::Tensor& gate_TF, const at::Tensor& up_TF);
 
-/// -log softmax(logits)[target] per row, in float32 from the logits' dtype, sums of exponentials in float64; returned as float64 [T].
+/// -log softmax(logits)[target] per row, in float32 from the logits' dtype, sums of exponentials in float64; returned as
+/// float64 [T].
 at::Tensor token_nll(const at::Tensor& logits_TV, const at::Tensor& targets_T);
 
 namespace reference {

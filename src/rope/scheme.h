@@ -37,6 +37,9 @@ class RopeScheme {
 /// theta^(-2i/d) for i = 0..d/2-1.
 std::vector<double> base_frequencies(int64_t head_dim, double theta);
 
+/// The NTK-aware base theta * stretch^(d/(d-2)): pair 0 keeps its frequency, the last pair's is divided by `stretch`.
+double ntk_base(int64_t head_dim, double theta, double stretch);
+
 /// The `factor` key: a number >= 1, or `auto` = max(1, target_length / trained_length).
 class Factor {
  public:

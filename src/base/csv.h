@@ -1,0 +1,11 @@
+// Comma-separated values, RFC 4180: fields with commas or quotes are quoted; no line breaks inside a field.
+#pragma once
+#include <string>
+#include <vector>
+
+namespace qroar {
+
+std::string csv_field(const std::string& text);
+std::vector<std::string> csv_fields(const std::string& line);
+
+}  // namespace qroar

@@ -1,0 +1,206 @@
+#include "data/dataset.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "data/tokenizer.h"
+
+namespace qroar {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Embeddings are padded to a round number of rows, seldom by more than this.
+constexpr int64_t kMostPadding = 256;
+/// Counts up when the same text would give other tokens or ids.
+constexpr int kCacheVersion = 1;
+
+struct Text {
+  std::string id;
+  std::string text;
+};
+
+/// The text of one line of a .jsonl file; a line without an id is named after the file and its number.
+Text parse_line(std::string_view line, const fs::path& path, int64_t number) {
+  const std::string place = fmt::format("{}:{}", path.string(), number);
+  nlohmann::json json;
+  try {
+    json = nlohmann::json::parse(line);
+  } catch (const nlohmann::json::parse_error& error) {
+    fail("{}:{}: broken JSON; every line is one object with \"id\" and \"text\"", place, error.byte);
+  }
+  if (!json.is_object())
+    fail("{}: is a JSON {}; every line is one object with \"id\" and \"text\"", place, json.type_name());
+  if (!json.contains("text")) fail("{}: no \"text\"; every line is one object with \"id\" and \"text\"", place);
+  for (const char* key : {"id", "text"}) {
+    if (json.contains(key) && !json[key].is_string())
+      fail("{}: \"{}\" is a JSON {}, not a string", place, key, json[key].type_name());
+  }
+  return {json.value("id", fmt::format("{}:{}", path.stem().string(), number)),
+          std::move(json["text"].get_ref<std::string&>())};
+}
+
+std::vector<Text> parse_lines(std::string_view bytes, const fs::path& path) {
+  const std::size_t last = bytes.find_last_not_of(" \t\r\n");
+  bytes = bytes.substr(0, last == std::string_view::npos ? 0 : last + 1);
+  std::vector<Text> texts;
+  for (int64_t number = 1; !bytes.empty(); ++number) {
+    const std::string_view line = bytes.substr(0, bytes.find('\n'));
+    if (line.find_first_not_of(" \t\r") == std::string_view::npos) {
+      fail("{}:{}: blank line between documents; remove it", path.string(), number);
+    }
+    texts.push_back(parse_line(line, path, number));
+    bytes.remove_prefix(std::min(bytes.size(), line.size() + 1));
+  }
+  return texts;
+}
+
+std::vector<Text> read_texts(std::string bytes, const fs::path& path) {
+  if (path.extension() == ".jsonl") return parse_lines(bytes, path);
+  if (path.extension() == ".txt") return {{path.filename().string(), std::move(bytes)}};
+  fail("{}: unknown kind of data file; needed is a .txt or .jsonl file, or one that scripts/tokenize.py made",
+       path.string());
+}
+
+void refuse_compressed(const fs::path& path) {
+  std::error_code unreadable;
+  const std::string packed = path.string() + ".xz";
+  if (path.extension() == ".xz") fail("{0}: is compressed; unpack it with: xz -dk {0}", path.string());
+  if (!fs::exists(path, unreadable) && fs::exists(packed, unreadable)) {
+    fail("{}: not found, but {} is there; unpack it with: xz -dk {}", path.string(), packed, packed);
+  }
+}
+
+void check_vocabulary(int64_t vocab_size, const fs::path& model_folder, const LlamaConfig& model) {
+  if (vocab_size > model.vocab_size || vocab_size < model.vocab_size - kMostPadding) {
+    fail(
+        "{}: the tokenizer's vocabulary has {} entries, the model's {}: they do not belong together; use the tokenizer "
+        "that came with "
+        "the model",
+        model_folder.string(), vocab_size, model.vocab_size);
+  }
+}
+
+TokenFile tokenize(std::string bytes, const fs::path& path, const fs::path& tokenizer_file, const std::string& hash) {
+  const Tokenizer tokenizer(tokenizer_file);
+  TokenFile file{hash, tokenizer.vocab_size(), path.filename().string(), {}};
+  for (const Text& text : read_texts(std::move(bytes), path))
+    file.documents.push_back({text.id, tokenizer.encode(text.text)});
+  return file;
+}
+
+/// The cached tokens; nothing when there are none.  A cache that cannot be read is only a loss of time.
+std::optional<TokenFile> read_cache(const fs::path& cache, const std::string& tokenizer) {
+  std::error_code unreadable;
+  if (!fs::exists(cache, unreadable)) return std::nullopt;
+  try {
+    TokenFile file = read_token_file(cache);
+    if (file.tokenizer == tokenizer) return file;
+    spdlog::warn("{}: cached tokens of another tokenizer; tokenizing again", cache.string());
+  } catch (const Error& error) {
+    spdlog::warn("{}; tokenizing again", error.what());
+  }
+  return std::nullopt;
+}
+
+void write_cache(const fs::path& cache, const TokenFile& file) {
+  try {
+    fs::create_directories(cache.parent_path());
+    write_token_file(cache, file);
+  } catch (const std::exception& error) {
+    spdlog::warn("tokens are not cached and will be made again next time: {}", error.what());
+  }
+}
+
+TokenFile tokenize_cached(std::string bytes, const std::string& data_hash, const fs::path& path,
+                          const fs::path& model_folder) {
+  const fs::path tokenizer_file = model_folder / "tokenizer.model";
+  const std::string tokenizer = tokenizer_hash(model_folder);
+  if (std::error_code unreadable; !fs::exists(tokenizer_file, unreadable)) {
+    fail(
+        "{0}: has no tokenizer.model, and tokenizer.json is not read here; tokenize first: scripts/tokenize.py {0} {1} "
+        "OUT, then data.path: OUT",
+        model_folder.string(), path.string());
+  }
+  // The file's name is part of the key: it decides how the bytes are read and is the id of a .txt document.
+  const std::string key = fmt::format("{}\n{}\n{}\n{}", kCacheVersion, tokenizer, data_hash, path.filename().string());
+  const fs::path cache = cache_folder() / "tokens" / (hash_bytes(key) + ".tok");
+  if (auto cached = read_cache(cache, tokenizer)) return *std::move(cached);
+  TokenFile file = tokenize(std::move(bytes), path, tokenizer_file, tokenizer);
+  write_cache(cache, file);
+  return file;
+}
+
+TokenFile read_tokens(const fs::path& path, const fs::path& model_folder) {
+  TokenFile file = read_token_file(path);
+  const std::string tokenizer = tokenizer_hash(model_folder);
+  if (file.tokenizer != tokenizer) {
+    fail(
+        "{}: its tokens are of a tokenizer with hash {}, the model {} has one with hash {}; make the file again with "
+        "scripts/tokenize.py {} TEXT OUT",
+        path.string(), file.tokenizer, model_folder.string(), tokenizer, model_folder.string());
+  }
+  return file;
+}
+
+/// The documents that pass min_tokens, without the first `skip`, at most `documents` of them.
+std::vector<Document> choose(std::vector<Document> all, const DataSpec& spec) {
+  const std::string path = spec.path.string();
+  if (all.empty()) fail("{}: holds no documents", path);
+  const auto length = [](const Document& document) { return std::ssize(document.tokens); };
+  const Document& longest = *std::ranges::max_element(all, {}, length);
+  const std::string longest_text = fmt::format("the longest, '{}', has {}", longest.id, length(longest));
+  for (const Document& document : all) {
+    if (document.tokens.empty()) fail("{}: document '{}' is empty (no tokens); remove it", path, document.id);
+  }
+
+  const int64_t count = std::ssize(all);
+  std::erase_if(all, [&](const Document& document) { return length(document) < spec.min_tokens; });
+  const int64_t passing = std::ssize(all);
+  if (passing == 0) {
+    fail("{}: all {} documents are shorter than data.min_tokens {}; {}; lower it", path, count, spec.min_tokens,
+         longest_text);
+  }
+  const int64_t wanted = std::max<int64_t>(spec.documents, 1);
+  if (spec.skip > passing - wanted) {
+    fail(
+        "{}: data.documents {} after data.skip {} is more than there are: {} of {} documents have at least "
+        "data.min_tokens {} tokens; ask for fewer",
+        path, wanted, spec.skip, passing, count, spec.min_tokens);
+  }
+  all.erase(all.begin(), all.begin() + spec.skip);
+  if (spec.documents > 0) all.resize(spec.documents);
+  return all;
+}
+
+}  // namespace
+
+DataSpec::DataSpec(const Config& config)
+    : path(config.at("path").as_path()),
+      documents(config.get<int64_t>("documents", 0, Range<int64_t>{.low = 0})),
+      min_tokens(config.get<int64_t>("min_tokens", 1, Range<int64_t>{.low = 1})),
+      skip(config.get<int64_t>("skip", 0, Range<int64_t>{.low = 0})) {}
+
+Dataset load_dataset(const DataSpec& spec, const std::filesystem::path& model_folder, const LlamaConfig& model) {
+  refuse_compressed(spec.path);
+  Dataset dataset;
+  TokenFile file;
+  if (is_token_file(spec.path)) {
+    dataset.hash = hash_file(spec.path);
+    file = read_tokens(spec.path, model_folder);
+  } else {
+    std::string bytes = read_file(spec.path);
+    dataset.hash = hash_bytes(bytes);
+    file = tokenize_cached(std::move(bytes), dataset.hash, spec.path, model_folder);
+  }
+  check_vocabulary(file.vocab_size, model_folder, model);
+  dataset.documents = choose(std::move(file.documents), spec);
+  return dataset;
+}
+
+}  // namespace qroar

@@ -1,0 +1,147 @@
+#include "data/token_file.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <span>
+
+#include "base/error.h"
+#include "base/files.h"
+
+namespace qroar {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "the file's numbers are copied as they are");
+
+constexpr std::string_view kMagic = "QROARTOK";
+constexpr uint32_t kVersion = 1;
+constexpr const char* kRemedy = "make it again with scripts/tokenize.py";
+
+/// Takes numbers off the front of the bytes and never reads past their end.
+class Reader {
+ public:
+  Reader(std::string_view bytes, std::string file) : bytes_(bytes), file_(std::move(file)) {}
+
+  std::string_view take(uint64_t size, const char* what) {
+    if (size > bytes_.size()) {
+      bad(fmt::format("{} needs {} bytes but {} are left: truncated?", what, size, bytes_.size()));
+    }
+    const std::string_view front = bytes_.substr(0, size);
+    bytes_.remove_prefix(size);
+    return front;
+  }
+
+  template <class T>
+  std::vector<T> take_numbers(uint64_t count, const char* what) {
+    const std::string_view bytes = take(count * sizeof(T), what);
+    std::vector<T> numbers(count);
+    std::ranges::copy(bytes, reinterpret_cast<char*>(numbers.data()));
+    return numbers;
+  }
+
+  uint64_t left() const { return bytes_.size(); }
+
+  [[noreturn]] void bad(const std::string& what) const { fail("{}: {}; {}", file_, what, kRemedy); }
+
+ private:
+  std::string_view bytes_;
+  std::string file_;
+};
+
+struct Header {
+  TokenFile file;
+  std::vector<std::string> ids;
+};
+
+Header parse_header(Reader& reader, std::string_view text) {
+  Header header;
+  try {
+    const auto json = nlohmann::json::parse(text);
+    json.at("tokenizer").get_to(header.file.tokenizer);
+    json.at("source").get_to(header.file.source);
+    json.at("ids").get_to(header.ids);
+    const nlohmann::json& vocab_size = json.at("vocab_size");
+    if (!vocab_size.is_number_integer()) reader.bad("the header's vocab_size is no integer");
+    vocab_size.get_to(header.file.vocab_size);
+  } catch (const nlohmann::json::parse_error& error) {
+    reader.bad(fmt::format("the JSON header is broken at its byte {}", error.byte));
+  } catch (const nlohmann::json::exception& error) {
+    reader.bad(fmt::format("the JSON header is wrong ({})", error.what()));
+  }
+  return header;
+}
+
+/// Offsets start at 0, never fall, and end at the number of tokens that the file holds.
+void check_offsets(const Reader& reader, const std::vector<int64_t>& offsets, uint64_t token_bytes) {
+  if (offsets.front() != 0) reader.bad(fmt::format("the first offset is {}, not 0", offsets.front()));
+  const auto fall = std::ranges::is_sorted_until(offsets);
+  if (fall != offsets.end()) {
+    reader.bad(
+        fmt::format("offset {} is {}, less than the one before it ({})", fall - offsets.begin(), *fall, *(fall - 1)));
+  }
+  if (token_bytes % sizeof(int32_t) != 0 || static_cast<uint64_t>(offsets.back()) != token_bytes / sizeof(int32_t)) {
+    reader.bad(fmt::format("the last offset says {} tokens of 4 bytes but {} bytes follow: truncated?", offsets.back(),
+                           token_bytes));
+  }
+}
+
+std::string_view bytes_of(const auto& numbers) {
+  return {reinterpret_cast<const char*>(numbers.data()), numbers.size() * sizeof(numbers[0])};
+}
+
+}  // namespace
+
+bool is_token_file(const std::filesystem::path& path) {
+  std::string start(kMagic.size(), '\0');
+  std::ifstream(path, std::ios::binary).read(start.data(), std::ssize(start));
+  return start == kMagic;
+}
+
+TokenFile read_token_file(const std::filesystem::path& path) {
+  const std::string bytes = read_file(path);
+  Reader reader(bytes, path.string());
+  if (!bytes.starts_with(kMagic))
+    fail("{}: not a token file: it does not start with {}; {}", path.string(), kMagic, kRemedy);
+  reader.take(kMagic.size(), "the magic");
+  const uint32_t version = reader.take_numbers<uint32_t>(1, "the version")[0];
+  if (version != kVersion)
+    reader.bad(fmt::format("is of version {}, this program reads version {}", version, kVersion));
+  const uint32_t header_size = reader.take_numbers<uint32_t>(1, "the header's size")[0];
+  auto [file, ids] = parse_header(reader, reader.take(header_size, "the JSON header"));
+
+  const auto offsets = reader.take_numbers<int64_t>(ids.size() + 1, "the table of offsets");
+  check_offsets(reader, offsets, reader.left());
+  const auto tokens = reader.take_numbers<int32_t>(offsets.back(), "the tokens");
+  for (std::size_t document = 0; document < ids.size(); ++document) {
+    const std::span part(tokens.begin() + offsets[document], tokens.begin() + offsets[document + 1]);
+    const auto stray = std::ranges::find_if(part, [&](int32_t token) { return token < 0 || token >= file.vocab_size; });
+    if (stray != part.end()) {
+      reader.bad(fmt::format("document '{}' has the token {}, outside the vocabulary of {}", ids[document], *stray,
+                             file.vocab_size));
+    }
+    file.documents.push_back({std::move(ids[document]), {part.begin(), part.end()}});
+  }
+  return file;
+}
+
+void write_token_file(const std::filesystem::path& path, const TokenFile& file) {
+  nlohmann::json header = {{"tokenizer", file.tokenizer}, {"vocab_size", file.vocab_size}, {"source", file.source}};
+  header["ids"] = nlohmann::json::array();
+  std::vector<int64_t> offsets = {0};
+  for (const Document& document : file.documents) {
+    header["ids"].push_back(document.id);
+    offsets.push_back(offsets.back() + std::ssize(document.tokens));
+  }
+  // A file name need not be UTF-8, JSON must be.
+  const std::string text = header.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  const std::vector<uint32_t> sizes = {kVersion, static_cast<uint32_t>(text.size())};
+
+  std::string bytes(kMagic);
+  bytes.append(bytes_of(sizes)).append(text).append(bytes_of(offsets));
+  for (const Document& document : file.documents) bytes.append(bytes_of(document.tokens));
+  write_file_atomically(path, bytes);
+}
+
+}  // namespace qroar

@@ -1,0 +1,85 @@
+#include "harness/job.h"
+
+#include <set>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "config/registry.h"
+
+namespace qroar {
+namespace {
+
+/// `perplexity` is short for {type: perplexity}.
+Config as_plugin(const Config& item) {
+  if (item.kind() != Config::Kind::scalar) return item;
+  item.as<std::string>();
+  return Config::parse("{}", item.where()).with("type", item);
+}
+
+std::vector<std::unique_ptr<Metric>> parse_metrics(const Config& root) {
+  std::vector<std::unique_ptr<Metric>> metrics;
+  if (root.has("metrics")) {
+    for (const Config& item : root.at("metrics").items()) {
+      const Config config = as_plugin(item);
+      metrics.push_back(Registry<Metric>::instance().build(config));
+      check_all_read(config);
+    }
+  } else {
+    metrics.push_back(Registry<Metric>::instance().build(Config::parse("{type: perplexity}", "default")));
+  }
+  return metrics;
+}
+
+/// Blocks of the contract whose only kind so far is none.
+void require_none(const Config& root) {
+  for (const char* block : {"rescale", "kv"}) root.section(block).get_choice<int>("type", 0, {{"none", 0}});
+  if (!root.has("diagnostics")) return;
+  for (const Config& item : root.at("diagnostics").items()) item.fail("unknown diagnostic; known: none, write []");
+}
+
+}  // namespace
+
+Job::Job(const SweepPoint& point) {
+  const Config& root = point.config;
+  for (const auto& [path, value] : point.axes) axes[path] = value;
+  model = ModelSpec(root.at("model"));
+  llama = LlamaConfig::load(model.path);
+  data = DataSpec(root.at("data"));
+  windows = WindowRule(root.at("windows"));
+  if (windows.length > int64_t{1} << 31) root.at("windows").at("length").fail("no more than 2147483648 tokens");
+
+  const Config rope_config = root.section("rope");
+  rope = rope_config.has("type") ? Registry<RopeScheme>::instance().build(rope_config)
+                                 : Registry<RopeScheme>::instance().build(Config::parse("{type: none}", "default"));
+  geometry = {llama.head_dim, llama.rope_theta, llama.trained_length, windows.length, llama.rope_scaling};
+  try {
+    rope->table(geometry, windows.length);
+  } catch (const Error& error) {
+    rope_config.fail(error.what());
+  }
+  if (root.has("quant")) quant = QuantRules(root.at("quant"));
+  quant.check_against(linear_sites(llama));
+  metrics = parse_metrics(root);
+  require_none(root);
+  seed = root.get<int64_t>("seed", 0);
+  check_all_read(root);
+
+  resolved = root.resolved();
+  id = hash_bytes(resolved.dump()).substr(0, 16);
+  quant_key = (resolved.contains("quant") ? resolved["quant"] : Json::array()).dump() + resolved["model"].dump();
+}
+
+std::vector<Job> parse_experiment(const std::filesystem::path& file, const std::vector<std::string>& overrides) {
+  std::vector<Job> jobs;
+  std::set<std::string> ids;
+  for (const SweepPoint& point : expand(Config::load(file, overrides))) {
+    Job job(point);
+    if (!ids.insert(job.id).second) {
+      fail("{}: two points of the sweep are the same job ({}); an axis there changes nothing", point.origin, job.axes.dump());
+    }
+    jobs.push_back(std::move(job));
+  }
+  return jobs;
+}
+
+}  // namespace qroar

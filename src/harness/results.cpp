@@ -1,0 +1,102 @@
+#include "harness/results.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "base/csv.h"
+#include "base/error.h"
+#include "base/files.h"
+
+namespace qroar {
+namespace {
+
+template <class T>
+T number(const std::string& text, const std::filesystem::path& file, std::size_t line) {
+  T value{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) {
+    fail("{}:{}: expected a number, found '{}'; delete the cell and run again", file.string(), line, text);
+  }
+  return value;
+}
+
+}  // namespace
+
+std::optional<Json> Results::row(const std::string& id) const {
+  const auto file = cell(id) / "row.json";
+  if (!std::filesystem::exists(file)) return std::nullopt;
+  try {
+    return Json::parse(read_file(file));
+  } catch (const Json::exception& error) {
+    fail("{}: {}; delete the cell's folder and run again", file.string(), error.what());
+  }
+}
+
+void Results::write(const Job& job, const Json& row, const std::vector<WindowLoss>& losses,
+                    const std::vector<Document>& documents) const {
+  if (!losses.empty()) {
+    std::string csv = "document,start,tokens,nll_sum,nll_square_sum\n";
+    for (const WindowLoss& loss : losses) {
+      csv += fmt::format("{},{},{},{:.17g},{:.17g}\n", csv_field(documents[static_cast<std::size_t>(loss.window.document)].id),
+                         loss.window.begin, loss.nll.count, loss.nll.sum, loss.nll.square_sum);
+    }
+    write_file_atomically(cell(job.id) / "windows.csv", csv);
+  }
+  write_file_atomically(cell(job.id) / "resolved.yaml", to_yaml(job.resolved));
+  write_file_atomically(cell(job.id) / "row.json", row.dump(1) + "\n");
+}
+
+std::vector<Json> Results::rows() const {
+  if (!std::filesystem::is_directory(folder_ / "cells")) {
+    fail("{}: no results here (no folder cells); give the folder that `qroar run` wrote, such as results/quickstart",
+         folder_.string());
+  }
+  std::vector<Json> rows;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_ / "cells")) {
+    if (auto found = row(entry.path().filename())) rows.push_back(std::move(*found));
+  }
+  const auto key = [](const Json& r) { return std::pair(r["environment"]["started"].get<std::string>(), r["id"].get<std::string>()); };
+  std::sort(rows.begin(), rows.end(), [&](const Json& a, const Json& b) { return key(a) < key(b); });
+  return rows;
+}
+
+void Results::derive_rows_file() const {
+  std::string lines;
+  for (const Json& row : rows()) lines += row.dump() + "\n";
+  write_file_atomically(folder_ / "rows.jsonl", lines);
+}
+
+std::vector<WindowRecord> read_windows(const std::filesystem::path& file) {
+  std::vector<WindowRecord> records;
+  const std::string text = read_file(file);
+  std::size_t line_number = 1;
+  for (std::size_t begin = text.find('\n') + 1; begin < text.size(); begin = text.find('\n', begin) + 1) {
+    const auto fields = csv_fields(text.substr(begin, text.find('\n', begin) - begin));
+    ++line_number;
+    if (fields.size() != 5) fail("{}:{}: expected 5 fields, found {}", file.string(), line_number, fields.size());
+    records.push_back({fields[0], number<int64_t>(fields[1], file, line_number),
+                       {number<int64_t>(fields[2], file, line_number), number<double>(fields[3], file, line_number),
+                        number<double>(fields[4], file, line_number)}});
+  }
+  return records;
+}
+
+std::string axis_label(const Json& value) {
+  if (value.is_string()) return value.get<std::string>();
+  if (value.is_array()) {
+    std::string label;
+    for (const Json& item : value) label += (label.empty() ? "" : " + ") + axis_label(item);
+    return label.empty() ? "none" : label;
+  }
+  if (!value.is_object()) return value.dump();
+  if (value.contains("weight")) return axis_label(value["weight"]);
+  std::string label = value.contains("type") ? value["type"].get<std::string>() : "";
+  for (const auto& [key, entry] : value.items()) {
+    if (key == "type" || (key == "factor" && entry == "auto")) continue;
+    const std::string text = axis_label(entry);
+    label += (label.empty() ? "" : " ") + (key == "bits" ? "W" + text : key == "group" ? "g" + text : key + "=" + text);
+  }
+  return label;
+}
+
+}  // namespace qroar

@@ -1,0 +1,50 @@
+// The results folder: DIR/cells/<id>/{row.json, windows.csv, resolved.yaml, log.txt} and the derived DIR/rows.jsonl.
+// row.json comes last and atomically, so a cell without it never happened, whenever the process died.
+#pragma once
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "config/config.h"
+#include "eval/evaluate.h"
+#include "harness/job.h"
+
+namespace qroar {
+
+class Results {
+ public:
+  explicit Results(std::filesystem::path folder) : folder_(std::move(folder)) {}
+
+  const std::filesystem::path& folder() const { return folder_; }
+  std::filesystem::path cell(const std::string& id) const { return folder_ / "cells" / id; }
+
+  /// The cell's row, or nothing when it has none; an Error when it is no JSON.
+  std::optional<Json> row(const std::string& id) const;
+
+  /// Writes windows.csv (finished cells), resolved.yaml and then row.json.  An Error on any failed write.
+  void write(const Job& job, const Json& row, const std::vector<WindowLoss>& losses, const std::vector<Document>& documents) const;
+
+  /// Every row, ordered by when its cell started.  An Error when the folder has no cells.
+  std::vector<Json> rows() const;
+
+  /// Rewrites rows.jsonl from the cells.
+  void derive_rows_file() const;
+
+ private:
+  std::filesystem::path folder_;
+};
+
+/// What windows.csv keeps of a window; two cells are compared window by window.
+struct WindowRecord {
+  std::string document;
+  int64_t start = 0;
+  Moments nll;
+};
+
+std::vector<WindowRecord> read_windows(const std::filesystem::path& file);
+
+/// "yarn", "rtn W4 g64", "4096": what tables and plots call the value of an axis.
+std::string axis_label(const Json& value);
+
+}  // namespace qroar

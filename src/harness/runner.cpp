@@ -1,0 +1,267 @@
+#include "harness/runner.h"
+
+#include <c10/core/InferenceMode.h>
+#include <c10/util/Exception.h>
+#include <spdlog/sinks/basic_file_sink.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+
+#include "base/error.h"
+#include "base/progress.h"
+#include "harness/environment.h"
+#include "harness/job.h"
+#include "harness/results.h"
+#include "harness/show.h"
+#include "model/angles.h"
+#include "ops/device.h"
+
+namespace qroar {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+/// Copies the log into the cell's folder while the cell runs.
+class CellLog {
+ public:
+  explicit CellLog(const std::filesystem::path& folder) {
+    std::filesystem::create_directories(folder);
+    sink_ = std::make_shared<spdlog::sinks::basic_file_sink_mt>((folder / "log.txt").string(), /*truncate=*/true);
+    spdlog::default_logger()->sinks().push_back(sink_);
+  }
+  ~CellLog() { std::erase(spdlog::default_logger()->sinks(), sink_); }
+
+ private:
+  spdlog::sink_ptr sink_;
+};
+
+/// A job with its documents and windows.
+struct Cell {
+  Job* job;
+  std::shared_ptr<const Dataset> data;
+  std::vector<Window> windows;
+
+  double flops() const {
+    double sum = 0;
+    for (const Window& window : windows) sum += forward_flops(job->llama, tokens_seen(window, job->windows.bos));
+    return sum;
+  }
+  int64_t longest() const {
+    int64_t tokens = 0;
+    for (const Window& window : windows) tokens = std::max(tokens, tokens_seen(window, job->windows.bos));
+    return tokens;
+  }
+};
+
+/// Loads each data set once and cuts it into windows, so that whatever is wrong with data shows before the first cell runs.
+std::vector<Cell> plan(std::vector<Job>& jobs) {
+  std::map<std::string, std::shared_ptr<const Dataset>> loaded;
+  std::vector<Cell> cells;
+  for (Job& job : jobs) {
+    auto& data = loaded[job.resolved["data"].dump() + job.model.path.string()];
+    if (data == nullptr) data = std::make_shared<const Dataset>(load_dataset(job.data, job.model.path, job.llama));
+    std::vector<int64_t> lengths;
+    for (const Document& document : data->documents) lengths.push_back(static_cast<int64_t>(document.tokens.size()));
+    cells.push_back({&job, data, windows_of(lengths, job.windows)});
+    if (cells.back().windows.empty()) fail("{}: no document has a token to score", job.data.path.string());
+  }
+  return cells;
+}
+
+/// The checkpoint and the last models built from it: cells are ordered so that neighbours share them.
+class Models {
+ public:
+  const Checkpoint& checkpoint(const Job& job) {
+    if (checkpoint_ == nullptr || path_ != job.model.path) {
+      full_key_.clear();
+      quant_key_.clear();
+      quantized_ = full_ = {};
+      checkpoint_ = std::make_unique<Checkpoint>(job.model.path);
+      path_ = job.model.path;
+      hash_ = checkpoint_->hash();
+    }
+    return *checkpoint_;
+  }
+
+  const std::string& hash(const Job& job) {
+    checkpoint(job);
+    return hash_;
+  }
+
+  const Llama& model(const Job& job, const at::Device& device) {
+    const Checkpoint& source = checkpoint(job);
+    const std::string full_key = fmt::format("{} {}", at::toString(job.model.dtype), device.str());
+    if (full_key != full_key_) {
+      quantized_ = full_ = {};  // free the old weights before the new ones are made
+      full_ = source.build(job.model.dtype, device);
+      full_key_ = full_key;
+      quant_key_.clear();
+    }
+    if (const std::string quant_key = full_key + job.quant_key; quant_key != quant_key_) {
+      quantized_ = {};
+      quantized_ = quantize(full_, job.quant);
+      quant_key_ = quant_key;
+    }
+    return quantized_;
+  }
+
+ private:
+  std::filesystem::path path_;
+  std::unique_ptr<Checkpoint> checkpoint_;
+  std::string hash_, full_key_, quant_key_;
+  Llama full_, quantized_;
+};
+
+void check_memory(const Cell& cell, const at::Device& device) {
+  const int64_t tokens = cell.longest();
+  const int64_t needed = forward_bytes(cell.job->llama, tokens, static_cast<int64_t>(c10::elementSize(cell.job->model.dtype)));
+  const int64_t available = ops::available_bytes(device);
+  if (needed > available) {
+    fail("a window of {} tokens needs about {:.1f} GiB beside the weights and {} has {:.1f} GiB free; take a smaller windows.length or another device",
+         tokens, static_cast<double>(needed) / 0x1p30, device.str(), static_cast<double>(available) / 0x1p30);
+  }
+}
+
+/// Angles of the last length asked for: windows of one cell mostly share theirs.
+AnglesOf cached_angles(const Job& job, const at::Device& device) {
+  auto last = std::make_shared<std::pair<int64_t, ops::RopeAngles>>();
+  return [&job, device, last](int64_t length) {
+    if (last->first != length) {
+      const RopeTable table = job.rope->table(job.geometry, length);
+      *last = {length, rope_angles(table, length, job.model.dtype, device, job.model.bfloat16_rope)};
+    }
+    return last->second;
+  };
+}
+
+class Runner {
+ public:
+  Runner(Results results, std::string experiment, double total_flops)
+      : results_(std::move(results)), experiment_(std::move(experiment)), progress_(total_flops) {}
+
+  /// Does a finished row stand for this cell with the very inputs of now?
+  bool is_finished(const Cell& cell) {
+    const auto row = results_.row(cell.job->id);
+    if (!row || (*row)["status"] != "ok") return false;
+    const Json& inputs = (*row)["environment"]["inputs"];
+    if (inputs["model"] == models_.hash(*cell.job) && inputs["data"] == cell.data->hash) return true;
+    spdlog::warn("cell {}: the model or the data changed since its row was written; running it again", cell.job->id);
+    return false;
+  }
+
+  /// Runs one cell and writes its row; false when it failed.
+  bool run(const Cell& cell) {
+    const Job& job = *cell.job;
+    const CellLog log(results_.cell(job.id));
+    const at::Device device = ops::parse_device(job.model.device);
+    Json row{{"id", job.id}, {"experiment", experiment_}, {"axes", job.axes}, {"status", "ok"}, {"error", nullptr},
+             {"metrics", Json::object()}, {"seconds", nullptr}, {"tokens_per_second", nullptr},
+             {"model_tflops_per_second", nullptr}, {"peak_bytes", nullptr}};
+    Json environment = describe_environment(device);
+    environment["inputs"] = {{"model", models_.hash(job)}, {"data", cell.data->hash}};
+    spdlog::info("cell {} {}", job.id, job.axes.dump());
+    std::vector<WindowLoss> losses;
+    const double done_before = done_;
+    try {
+      losses = evaluate_cell(cell, device, row);
+    } catch (const c10::Error& error) {
+      row["error"] = error.what_without_backtrace();
+    } catch (const InternalError&) {
+      throw;
+    } catch (const std::exception& error) {
+      row["error"] = error.what();
+    }
+    advance(cell.flops() - (done_ - done_before), job);
+    const bool ok = row["error"].is_null();
+    if (!ok) {
+      row["status"] = "failed";
+      progress_.clear();
+      spdlog::error("cell {} failed: {}", job.id, row["error"].get<std::string>());
+    }
+    row["environment"] = environment;
+    row["config"] = job.resolved;
+    results_.write(job, row, losses, cell.data->documents);
+    return ok;
+  }
+
+ private:
+  std::vector<WindowLoss> evaluate_cell(const Cell& cell, const at::Device& device, Json& row) {
+    const Job& job = *cell.job;
+    check_memory(cell, device);
+    const Llama& model = models_.model(job, device);
+    ops::reset_peak_bytes(device);
+    const auto start = Clock::now();
+    auto losses = evaluate(model, cached_angles(job, device), cell.data->documents, cell.windows, job.windows.bos, job.metrics,
+                           [&](const Window& window) { advance(forward_flops(job.llama, tokens_seen(window, job.windows.bos)), job); });
+    ops::synchronize(device);
+    const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    double tokens = 0;
+    for (const Window& window : cell.windows) tokens += static_cast<double>(tokens_seen(window, job.windows.bos));
+    row["seconds"] = seconds;
+    row["tokens_per_second"] = tokens / seconds;
+    row["model_tflops_per_second"] = cell.flops() / seconds / 1e12;
+    row["peak_bytes"] = ops::peak_bytes(device);
+    for (const auto& metric : job.metrics) {
+      for (const MetricValue& value : metric->values(job.windows.aggregate)) {
+        row["metrics"][value.name] = {{"value", value.value}, {"stderr", value.stderr_}, {"count", value.count}};
+      }
+    }
+    return losses;
+  }
+
+  void advance(double flops, const Job& job) {
+    done_ += flops;
+    progress_.advance(flops, fmt::format("{} {}", job.id, axis_label(job.axes)));
+  }
+
+  Results results_;
+  std::string experiment_;
+  Progress progress_;
+  Models models_;
+  double done_ = 0;
+};
+
+}  // namespace
+
+bool run_experiment(const RunOptions& options) {
+  const c10::InferenceMode inference;
+  std::vector<Job> jobs = parse_experiment(options.file, options.overrides);
+  const std::string experiment = options.file.stem();
+  const Results results(options.results.empty() ? std::filesystem::path("results") / experiment : options.results);
+
+  std::vector<Cell> cells = plan(jobs);
+  std::vector<Cell> mine;
+  for (std::size_t i = 0; i < cells.size(); ++i) {
+    const bool in_shard = static_cast<int64_t>(i) % options.shards == options.shard - 1;
+    if (in_shard && cells[i].job->id.starts_with(options.only)) mine.push_back(cells[i]);
+  }
+  if (mine.empty() && !options.only.empty()) fail("--only {}: no cell of {} has an id that begins so", options.only, options.file.string());
+  const auto order = [](const Cell& cell) { return std::tuple(cell.job->model.path, cell.job->model.dtype, cell.job->model.device, cell.job->quant_key); };
+  std::stable_sort(mine.begin(), mine.end(), [&](const Cell& a, const Cell& b) { return order(a) < order(b); });
+
+  double flops = 0;
+  for (const Cell& cell : mine) flops += cell.flops();
+  Runner runner(results, experiment, flops);
+  bool all_ok = true;
+  std::size_t finished = 0;
+  for (const Cell& cell : mine) {
+    if (!options.rerun && runner.is_finished(cell)) {
+      ++finished;
+      continue;
+    }
+    all_ok = runner.run(cell) && all_ok;
+  }
+  if (finished > 0) spdlog::info("{} of {} cells were finished already", finished, mine.size());
+  results.derive_rows_file();
+
+  std::vector<Json> rows;
+  for (const Job& job : jobs) {
+    if (auto row = results.row(job.id)) rows.push_back(std::move(*row));
+  }
+  fmt::print("{}", show(results, rows, {}));
+  return all_ok;
+}
+
+}  // namespace qroar

@@ -1,0 +1,17 @@
+// A rectangle of text and its renderings.
+#pragma once
+#include <string>
+#include <vector>
+
+namespace qroar {
+
+struct Table {
+  std::vector<std::string> header;
+  std::vector<std::vector<std::string>> rows;
+  std::size_t label_columns = 1;  ///< so many first columns are words and flush left; the rest are figures, flush right
+
+  /// format: table (aligned text), csv, markdown or latex (booktabs).
+  std::string render(const std::string& format) const;
+};
+
+}  // namespace qroar

@@ -1,0 +1,134 @@
+// qroar: argv to verb.  Every Error is one line on stderr; exit codes: 0, 1 (user's error or a failed cell), 2 (internal).
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <CLI/CLI.hpp>
+#include <charconv>
+
+#include "base/error.h"
+#include "eval/metric.h"
+#include "harness/environment.h"
+#include "harness/job.h"
+#include "harness/results.h"
+#include "harness/runner.h"
+#include "harness/show.h"
+#include "quant/quantizer.h"
+#include "rope/scheme.h"
+
+namespace qroar {
+namespace {
+
+template <class Interface>
+void list_kind(const std::string& kind) {
+  if (!kind.empty() && kind != Interface::kKind) return;
+  fmt::print("{}\n", Interface::kKind);
+  for (const auto& [name, entry] : Registry<Interface>::instance().entries()) {
+    fmt::print("  {:<14}{}\n  {:<14}{}\n", name, entry.summary, "", entry.example);
+  }
+}
+
+void list(const std::string& kind) {
+  const std::vector<std::string> kinds{RopeScheme::kKind, Quantizer::kKind, Metric::kKind};
+  if (!kind.empty() && std::find(kinds.begin(), kinds.end(), kind) == kinds.end()) {
+    fail("list: unknown kind '{}'; known: {}", kind, fmt::join(kinds, ", "));
+  }
+  list_kind<RopeScheme>(kind);
+  list_kind<Quantizer>(kind);
+  list_kind<Metric>(kind);
+}
+
+/// Parses every job of every file; reports each file's first error and goes on, so that one call shows them all.
+bool check_files(const std::vector<std::string>& files, const std::vector<std::string>& overrides) {
+  bool all_ok = true;
+  for (const auto& file : files) {
+    try {
+      fmt::print("{}: {} jobs\n", file, parse_experiment(file, overrides).size());
+    } catch (const Error& error) {
+      fmt::print(stderr, "{}\n", error.what());
+      all_ok = false;
+    }
+  }
+  return all_ok;
+}
+
+/// "K/N" with 1 <= K <= N.
+void read_shard(const std::string& text, RunOptions& options) {
+  const auto slash = text.find('/');
+  const auto number = [&](std::string_view part) {
+    int64_t value = 0;
+    const auto [end, error] = std::from_chars(part.data(), part.data() + part.size(), value);
+    return error == std::errc() && end == part.data() + part.size() ? value : 0;
+  };
+  if (slash != std::string::npos) {
+    options.shard = number(std::string_view(text).substr(0, slash));
+    options.shards = number(std::string_view(text).substr(slash + 1));
+  }
+  if (slash == std::string::npos || options.shard < 1 || options.shards < options.shard) {
+    fail("--shard {}: write K/N with 1 <= K <= N, such as 2/8", text);
+  }
+}
+
+int run_command(int argc, char** argv) {
+  CLI::App app{"qroar: RoPE interpolation and fake quantization of Llama models, swept and measured"};
+  app.set_version_flag("--version", "qroar " + build_commit());
+  app.require_subcommand(1);
+  RunOptions run;
+  ShowOptions show_options;
+  std::string shard = "1/1", folder, kind;
+  std::vector<std::string> files, overrides;
+
+  auto* run_verb = app.add_subcommand("run", "run the cells of an experiment that are not finished");
+  run_verb->add_option("FILE", run.file, "experiment (YAML)")->required();
+  run_verb->add_option("--set", run.overrides, "key=value on top of the file, such as windows.length=4096")->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  run_verb->add_option("--results", run.results, "results folder (default: results/<experiment>)");
+  run_verb->add_option("--shard", shard, "K/N: this process takes every Nth job from the Kth on");
+  run_verb->add_option("--only", run.only, "run the cell with this id (or its beginning)");
+  run_verb->add_flag("--rerun", run.rerun, "also run finished cells again");
+
+  auto* check_verb = app.add_subcommand("check", "validate every job of experiments without loading weights");
+  check_verb->add_option("FILE", files, "experiments (YAML)")->required();
+  check_verb->add_option("--set", overrides, "key=value on top of the files")->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+
+  auto* list_verb = app.add_subcommand("list", "list plugins with examples");
+  list_verb->add_option("KIND", kind, "rope scheme, quantizer or metric");
+
+  auto* show_verb = app.add_subcommand("show", "print the results of a folder");
+  show_verb->add_option("RESULTS_DIR", folder, "results folder")->required();
+  show_verb->add_option("--format", show_options.format, "table, csv, markdown, latex or json")
+      ->check(CLI::IsMember({"table", "csv", "markdown", "latex", "json"}));
+  show_verb->add_option("--baseline", show_options.baseline, "id of the row to compare with in pairs");
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 1;
+  }
+  if (*run_verb) {
+    read_shard(shard, run);
+    return run_experiment(run) ? 0 : 1;
+  }
+  if (*check_verb) return check_files(files, overrides) ? 0 : 1;
+  if (*list_verb) list(kind);
+  if (*show_verb) {
+    const Results results(folder);
+    fmt::print("{}", show(results, results.rows(), show_options));
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace qroar
+
+int main(int argc, char** argv) {
+  spdlog::set_default_logger(spdlog::stderr_color_mt("qroar"));
+  spdlog::set_pattern("%H:%M:%S %^%l%$ %v");
+  try {
+    return qroar::run_command(argc, argv);
+  } catch (const qroar::Error& error) {
+    fmt::print(stderr, "{}\n", error.what());
+    return 1;
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "internal error: {}\n", error.what());
+    return 2;
+  }
+}

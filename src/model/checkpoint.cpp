@@ -1,0 +1,101 @@
+#include "model/checkpoint.h"
+
+#include <cstring>
+
+#include "base/error.h"
+#include "base/files.h"
+
+namespace qroar {
+namespace {
+
+at::ScalarType scalar_type(Dtype dtype, const std::string& name) {
+  switch (dtype) {
+    case Dtype::f32: return at::kFloat;
+    case Dtype::bf16: return at::kBFloat16;
+    case Dtype::f16: return at::kHalf;
+    case Dtype::f64: return at::kDouble;
+    default:
+      fail("tensor {}: dtype {} is no floating point weight; expected BF16, F16 or F32 (an already quantized checkpoint?)", name,
+           dtype_name(dtype));
+  }
+}
+
+/// A tensor over the mapped bytes, which live as long as it does.
+at::Tensor view_of(const TensorView& view, const std::string& name) {
+  const auto options = at::TensorOptions().dtype(scalar_type(view.dtype, name));
+  if (!view.aligned) {
+    at::Tensor copy = at::empty(view.shape, options);
+    std::memcpy(copy.mutable_data_ptr(), view.data, static_cast<std::size_t>(view.bytes));
+    return copy;
+  }
+  // The mapping is private: at::from_blob takes a mutable pointer, and nothing writes through it.
+  return at::from_blob(const_cast<std::byte*>(view.data), view.shape, [owner = view.owner](void*) {}, options);
+}
+
+}  // namespace
+
+ModelSpec::ModelSpec(const Config& config)
+    : path(config.at("path").as_path()),
+      dtype(config.get_choice<at::ScalarType>(
+          "dtype", at::kBFloat16,
+          {{"bfloat16", at::kBFloat16}, {"float16", at::kHalf}, {"float32", at::kFloat}, {"float64", at::kDouble}})),
+      device(config.get<std::string>("device", "auto")),
+      bfloat16_rope(config.get_choice<bool>("rope_dtype", false, {{"float32", false}, {"bfloat16", true}})) {
+  if (!std::filesystem::is_directory(path)) {
+    config.at("path").fail("no such folder; give a Hugging Face model folder (config.json, *.safetensors, tokenizer.model)");
+  }
+}
+
+Checkpoint::Checkpoint(const std::filesystem::path& folder)
+    : folder_(folder), config_(LlamaConfig::load(folder)), files_(open_safetensors(folder)) {}
+
+std::string Checkpoint::hash() const { return hash_bytes(hash_file(folder_ / "config.json") + files_.hash()); }
+
+at::Tensor Checkpoint::tensor(const std::string& name, at::IntArrayRef shape) const {
+  const TensorView& view = files_.at(name);
+  if (at::IntArrayRef(view.shape) != shape) {
+    fail("{}: tensor {} has shape [{}], config.json asks for [{}]", folder_.string(), name, fmt::join(view.shape, ", "), fmt::join(shape, ", "));
+  }
+  return view_of(view, name);
+}
+
+Llama Checkpoint::build(at::ScalarType dtype, const at::Device& device) const {
+  const int64_t hidden = config_.hidden_size;
+  const auto load = [&](const std::string& name, at::IntArrayRef shape) { return tensor(name, shape).to(device, dtype); };
+  const auto load_linear = [&](const LinearSite& site, const std::string& prefix, bool bias) {
+    return Linear{load(prefix + site.name + ".weight", {site.rows, site.columns}),
+                  bias ? load(prefix + site.name + ".bias", {site.rows}) : at::Tensor(), site.name};
+  };
+  Llama model{config_, load("model.embed_tokens.weight", {config_.vocab_size, hidden}), {}, load("model.norm.weight", {hidden}), {}};
+  for (int64_t i = 0; i < config_.num_hidden_layers; ++i) {
+    DecoderLayer layer;
+    layer.site = fmt::format("layers.{}", i);
+    layer.input_norm_D = load("model." + layer.site + ".input_layernorm.weight", {hidden});
+    layer.post_attention_norm_D = load("model." + layer.site + ".post_attention_layernorm.weight", {hidden});
+    model.layers.push_back(std::move(layer));
+  }
+  const std::vector<LinearSite> sites = linear_sites(config_);
+  std::size_t next = 0;
+  model.each_linear([&](Linear& linear) {
+    const LinearSite& here = sites[next++];
+    if (here.name == "lm_head") {
+      linear = config_.tie_word_embeddings ? Linear{model.embed_tokens_VD, {}, here.name} : load_linear(here, "", false);
+    } else {
+      const bool attention = here.name.find("self_attn") != std::string::npos;
+      linear = load_linear(here, "model.", attention ? config_.attention_bias : config_.mlp_bias);
+    }
+  });
+  return model;
+}
+
+Llama quantize(const Llama& model, const QuantRules& rules) {
+  Llama view = model;
+  view.each_linear([&](Linear& linear) {
+    if (const Quantizer* quantizer = rules.weight_quantizer(linear.site)) {
+      linear.weight_OI = quantizer->fake_quantize(linear.weight_OI.contiguous());
+    }
+  });
+  return view;
+}
+
+}  // namespace qroar

@@ -1,0 +1,91 @@
+// T tokens, D hidden size, H query heads, K key/value heads, d head_dim, F intermediate size, V vocabulary, R rows of a block.
+#include "model/llama.h"
+
+namespace qroar {
+namespace {
+
+/// Rows of the MLP computed at a time: gate and up are [rows, F], several times the residual stream.
+constexpr int64_t kMlpRows = 2048;
+
+void observe(Observer* observer, const std::string& layer, const char* part, const at::Tensor& value) {
+  if (observer != nullptr) observer->on(layer + part, value);
+}
+
+at::Tensor apply(const Linear& linear, const at::Tensor& x_TI) {
+  return linear.bias_O.defined() ? at::linear(x_TI, linear.weight_OI, linear.bias_O) : at::linear(x_TI, linear.weight_OI);
+}
+
+at::Tensor attention(const DecoderLayer& layer, const LlamaConfig& config, const at::Tensor& x_TD,
+                     const ops::RopeAngles& angles, Observer* observer) {
+  const int64_t T = x_TD.size(0), d = config.head_dim;
+  at::Tensor q_THd = apply(layer.q_proj, x_TD).view({T, config.num_attention_heads, d});
+  at::Tensor k_TKd = apply(layer.k_proj, x_TD).view({T, config.num_key_value_heads, d});
+  const at::Tensor v_TKd = apply(layer.v_proj, x_TD).view({T, config.num_key_value_heads, d});
+  observe(observer, layer.site, ".self_attn.q_proj", q_THd);
+  observe(observer, layer.site, ".self_attn.k_proj", k_TKd);
+  observe(observer, layer.site, ".self_attn.v_proj", v_TKd);
+  ops::rope_(q_THd, angles);
+  ops::rope_(k_TKd, angles);
+  const at::Tensor mixed_THd = ops::causal_attention(q_THd, k_TKd, v_TKd);
+  return apply(layer.o_proj, mixed_THd.reshape({T, config.num_attention_heads * d}));
+}
+
+at::Tensor mlp(const DecoderLayer& layer, const at::Tensor& x_TD) {
+  at::Tensor y_TD = at::empty_like(x_TD);
+  for (int64_t begin = 0; begin < x_TD.size(0); begin += kMlpRows) {
+    const int64_t end = std::min(begin + kMlpRows, x_TD.size(0));
+    const at::Tensor x_RD = x_TD.slice(0, begin, end);
+    const at::Tensor gated_RF = ops::silu_mul(apply(layer.gate_proj, x_RD), apply(layer.up_proj, x_RD));
+    y_TD.slice(0, begin, end).copy_(apply(layer.down_proj, gated_RF));
+  }
+  return y_TD;
+}
+
+}  // namespace
+
+at::Tensor forward(const Llama& model, const at::Tensor& tokens_T, const ops::RopeAngles& all_angles, Observer* observer) {
+  const LlamaConfig& config = model.config;
+  const int64_t T = tokens_T.size(0);
+  const ops::RopeAngles angles{all_angles.cos_TP.slice(0, 0, T), all_angles.sin_TP.slice(0, 0, T)};
+  at::Tensor x_TD = at::embedding(model.embed_tokens_VD, tokens_T);
+  observe(observer, "embed_tokens", "", x_TD);
+  for (const DecoderLayer& layer : model.layers) {
+    const at::Tensor mixed_TD = attention(layer, config, ops::rms_norm(x_TD, layer.input_norm_D, config.rms_norm_eps), angles, observer);
+    observe(observer, layer.site, ".self_attn", mixed_TD);
+    x_TD.add_(mixed_TD);
+    const at::Tensor mlp_TD = mlp(layer, ops::rms_norm(x_TD, layer.post_attention_norm_D, config.rms_norm_eps));
+    observe(observer, layer.site, ".mlp", mlp_TD);
+    x_TD.add_(mlp_TD);
+    observe(observer, layer.site, "", x_TD);
+  }
+  const at::Tensor hidden_TD = ops::rms_norm(x_TD, model.norm_D, config.rms_norm_eps);
+  observe(observer, "norm", "", hidden_TD);
+  return hidden_TD;
+}
+
+at::Tensor logits(const Llama& model, const at::Tensor& hidden_RD, Observer* observer) {
+  const at::Tensor logits_RV = apply(model.lm_head, hidden_RD);
+  observe(observer, model.lm_head.site, "", logits_RV);
+  return logits_RV;
+}
+
+double forward_flops(const LlamaConfig& config, int64_t T) {
+  const auto tokens = static_cast<double>(T);
+  const auto heads = static_cast<double>(config.num_attention_heads), d = static_cast<double>(config.head_dim);
+  const auto kv_heads = static_cast<double>(config.num_key_value_heads), hidden = static_cast<double>(config.hidden_size);
+  const double projections = hidden * d * (2 * heads + 2 * kv_heads) + 3 * hidden * static_cast<double>(config.intermediate_size);
+  const double attention_pairs = tokens * (tokens + 1) / 2;
+  const auto layers = static_cast<double>(config.num_hidden_layers);
+  return layers * (2 * projections * tokens + 4 * heads * d * attention_pairs) +
+         2 * hidden * static_cast<double>(config.vocab_size) * tokens;
+}
+
+int64_t forward_bytes(const LlamaConfig& config, int64_t T, int64_t element_size) {
+  // Residual stream, normed copy, sublayer output and its addend; q and the mixed heads twice; k and v with packed copies.
+  const int64_t per_token = 4 * config.hidden_size + 3 * config.num_attention_heads * config.head_dim +
+                            4 * config.num_key_value_heads * config.head_dim;
+  const int64_t angles = 2 * T * config.head_dim / 2 * 4;
+  return T * per_token * element_size + angles + 3 * kMlpRows * config.intermediate_size * element_size;
+}
+
+}  // namespace qroar

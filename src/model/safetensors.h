@@ -1,0 +1,65 @@
+// Safetensors checkpoints (huggingface.co/docs/safetensors), mapped into memory read-only and without torch.
+// The files are untrusted input: every length, offset, shape and name of the header is checked before anything points
+// into the file.
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace qroar {
+
+enum class Dtype { f64, f32, f16, bf16, i64, i32, i16, i8, u8, boolean };
+
+/// "BF16", as the header spells it.
+std::string_view dtype_name(Dtype dtype);
+int64_t dtype_bytes(Dtype dtype);
+
+/// One tensor in its file, row-major.
+struct TensorView {
+  Dtype dtype = Dtype::f32;
+  std::vector<int64_t> shape;
+  const std::byte* data = nullptr;
+  int64_t bytes = 0;
+  bool aligned = true;                ///< data is a multiple of the dtype's size; else copy before use
+  std::shared_ptr<const void> owner;  ///< keeps the mapping alive for tensors that point into it
+};
+
+/// One .safetensors file.
+class SafetensorsFile {
+ public:
+  explicit SafetensorsFile(const std::filesystem::path& path);
+  const std::map<std::string, TensorView>& tensors() const { return tensors_; }
+  /// XXH3 of the whole file, the same as hash_file.
+  std::string hash() const;
+
+ private:
+  std::shared_ptr<const std::string_view> bytes_;  ///< the mapping
+  std::map<std::string, TensorView> tensors_;
+};
+
+/// All tensors of a model folder.
+class Checkpoint {
+ public:
+  /// The tensor; an Error that suggests a near name when it is missing.
+  const TensorView& at(const std::string& name) const;
+  bool has(const std::string& name) const { return tensors_.contains(name); }
+  std::vector<std::string> names() const;
+  /// Of the contents of all files.
+  std::string hash() const;
+
+ private:
+  friend Checkpoint open_checkpoint(const std::filesystem::path& folder);
+  void add_shards(const std::filesystem::path& index);
+  std::filesystem::path folder_;
+  std::vector<SafetensorsFile> files_;
+  std::map<std::string, TensorView> tensors_;
+};
+
+/// FOLDER/model.safetensors, else the shards that FOLDER/model.safetensors.index.json names.
+Checkpoint open_checkpoint(const std::filesystem::path& folder);
+
+}  // namespace qroar

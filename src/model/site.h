@@ -1,0 +1,24 @@
+// Names of places in the model, under Hugging Face's module names ("layers.3.mlp.up_proj"), and globs over them.
+#pragma once
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/llama_config.h"
+
+namespace qroar {
+
+/// A linear layer: its name and the shape of its weight.
+struct LinearSite {
+  std::string name;
+  int64_t rows = 0;     ///< output features
+  int64_t columns = 0;  ///< input features
+};
+
+/// All linear layers of the decoder in forward order, then lm_head.
+std::vector<LinearSite> linear_sites(const LlamaConfig& config);
+
+/// Does the glob match the whole name?  `*` is any run of characters, `?` one, `{a,b}` either.  An Error when braces do not pair.
+bool glob_matches(std::string_view glob, std::string_view name);
+
+}  // namespace qroar

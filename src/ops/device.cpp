@@ -1,0 +1,121 @@
+// We link libtorch_cpu alone: libtorch_cuda and what it pulls in take seconds to load, so only a job that may use a GPU loads them.
+#include "ops/device.h"
+
+#include <c10/core/CachingDeviceAllocator.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+#include <dlfcn.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+
+#include "base/error.h"
+
+namespace qroar::ops {
+namespace {
+
+/// The number after `key` in a /proc file of lines "key: N kB", in bytes.
+int64_t proc_kilobytes(const char* file, const std::string& key) {
+  std::ifstream in(file);
+  for (std::string word; in >> word;) {
+    if (int64_t value = 0; word == key && in >> value) return value * 1024;
+  }
+  fail("{}: no field {}", file, key);
+}
+
+/// What the cgroup still allows (v2, then v1), or the largest number where there is no limit.
+int64_t cgroup_headroom() {
+  const std::pair<const char*, const char*> files[] = {
+      {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"},
+      {"/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"}};
+  for (const auto& [limit_file, use_file] : files) {
+    int64_t limit = 0, use = 0;
+    if (std::ifstream(limit_file) >> limit && std::ifstream(use_file) >> use) return limit - use;
+  }
+  return std::numeric_limits<int64_t>::max();
+}
+
+bool load_libtorch_cuda() {
+  if (dlopen("libcuda.so.1", RTLD_NOW | RTLD_GLOBAL) == nullptr) return false;  // no driver, no device
+  Dl_info torch_cpu;
+  check(dladdr(reinterpret_cast<void*>(&at::globalContext), &torch_cpu) != 0, "libtorch_cpu's path is known");
+  const auto library = std::filesystem::path(torch_cpu.dli_fname).parent_path() / "libtorch_cuda.so";
+  if (!std::filesystem::exists(library)) return false;  // a CPU-only LibTorch
+  if (dlopen(library.c_str(), RTLD_NOW | RTLD_GLOBAL) == nullptr) fail("{}: {}", library.string(), dlerror());
+  return at::globalContext().hasCUDA() && at::detail::getCUDAHooks().deviceCount() > 0;
+}
+
+c10::DeviceAllocator& allocator(const at::Device& device) { return *c10::getDeviceAllocator(device.type()); }
+
+}  // namespace
+
+bool cuda_available() {
+  static const bool available = load_libtorch_cuda();
+  return available;
+}
+
+at::Device parse_device(const std::string& name) {
+  if (name == "cpu") return at::kCPU;
+  const bool automatic = name == "auto";
+  const std::string index = name.starts_with("cuda:") ? name.substr(5) : "0";
+  int number = 0;
+  const auto [end, error] = std::from_chars(index.data(), index.data() + index.size(), number);
+  const bool is_number = error == std::errc() && end == index.data() + index.size() && number >= 0;
+  if (!automatic && !(name == "cuda" || (name.starts_with("cuda:") && is_number))) {
+    fail("device '{}' is not known; write auto, cpu, cuda or cuda:N", name);
+  }
+  if (!cuda_available()) {
+    if (automatic) return at::kCPU;
+    fail("device {} is not there: no GPU, no driver (libcuda.so.1) or a LibTorch without CUDA; write device: cpu or auto",
+         name);
+  }
+  const int count = at::detail::getCUDAHooks().deviceCount();
+  if (number >= count) fail("device {} is not there: this machine has {} (cuda:0 to cuda:{})", name, count, count - 1);
+  return {at::kCUDA, static_cast<at::DeviceIndex>(number)};
+}
+
+std::string device_name(const at::Device& device) {
+  if (device.is_cpu()) {
+    std::ifstream in("/proc/cpuinfo");
+    for (std::string line; std::getline(in, line);) {
+      if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
+    }
+    return "CPU";
+  }
+  using DeviceGet = int (*)(int*, int);
+  using DeviceGetName = int (*)(char*, int, int);
+  const auto get = reinterpret_cast<DeviceGet>(dlsym(RTLD_DEFAULT, "cuDeviceGet"));
+  const auto get_name = reinterpret_cast<DeviceGetName>(dlsym(RTLD_DEFAULT, "cuDeviceGetName"));
+  int handle = 0;
+  char name[256] = {};
+  check(get != nullptr && get_name != nullptr && get(&handle, device.index()) == 0 && get_name(name, 255, handle) == 0,
+        "the driver names its device");
+  return name;
+}
+
+int64_t available_bytes(const at::Device& device) {
+  if (device.is_cuda()) return static_cast<int64_t>(allocator(device).getMemoryInfo(device.index()).first);
+  return std::min(proc_kilobytes("/proc/meminfo", "MemAvailable:"), cgroup_headroom());
+}
+
+void reset_peak_bytes(const at::Device& device) {
+  if (device.is_cuda()) {
+    allocator(device).resetPeakStats(device.index());
+  } else {
+    std::ofstream("/proc/self/clear_refs") << "5";  // resets VmHWM; where it may not be written the peak is the process'
+  }
+}
+
+int64_t peak_bytes(const at::Device& device) {
+  if (device.is_cuda()) return allocator(device).getDeviceStats(device.index()).allocated_bytes[0].peak;
+  return proc_kilobytes("/proc/self/status", "VmHWM:");
+}
+
+void synchronize(const at::Device& device) {
+  if (device.is_cuda()) c10::impl::VirtualGuardImpl(device.type()).synchronizeDevice(device.index());
+}
+
+}  // namespace qroar::ops

@@ -1,0 +1,34 @@
+// The YAML list `quant`: which quantizer takes which linear layer.
+#pragma once
+#include <memory>
+#include <vector>
+
+#include "config/config.h"
+#include "quant/quantizer.h"
+
+namespace qroar {
+
+/// Rules {match: glob, weight: {type: ...}, input: {type: none}} in order; the last one that matches a layer decides.
+/// lm_head is quantized only where a rule names it literally, since no published protocol quantizes it.
+class QuantRules {
+ public:
+  QuantRules() = default;
+  explicit QuantRules(const Config& list);
+
+  /// Throws an Error for a rule that matches no layer of the model, and for a layer whose shape its quantizer cannot take.
+  void check_against(const std::vector<LinearSite>& sites) const;
+
+  /// The quantizer of a layer, or null where no rule matches.
+  const Quantizer* weight_quantizer(const std::string& site) const;
+
+ private:
+  struct Rule {
+    Config config;
+    std::string match;
+    std::shared_ptr<const Quantizer> weight;
+    bool matches(const std::string& site) const;
+  };
+  std::vector<Rule> rules_;
+};
+
+}  // namespace qroar

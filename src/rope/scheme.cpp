@@ -1,0 +1,56 @@
+#include "rope/scheme.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+
+namespace qroar {
+namespace {
+
+constexpr double kMaxFactor = 1e6;
+
+/// Empty for `auto`.
+std::optional<double> read_factor(const Config& config) {
+  if (config.kind() == Config::Kind::scalar && config.json() == Json("auto")) {
+    config.as<std::string>();
+    return std::nullopt;
+  }
+  const double value = config.as<double>();
+  if (!(value >= 1 && value <= kMaxFactor)) {
+    config.fail(fmt::format("{} is out of range; expected auto or a number from 1 to {}", value, kMaxFactor));
+  }
+  return value;
+}
+
+}  // namespace
+
+std::vector<double> base_frequencies(int64_t head_dim, double theta) {
+  if (head_dim < 2 || head_dim % 2 != 0)
+    fail("RoPE turns pairs: head_dim must be even and positive, found {}", head_dim);
+  if (!(theta > 1 && std::isfinite(theta))) fail("the base of RoPE must be above 1, found {}", theta);
+  std::vector<double> inv_freq(static_cast<std::size_t>(head_dim / 2));
+  for (std::size_t i = 0; i < inv_freq.size(); ++i) {
+    inv_freq[i] = std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(head_dim));
+  }
+  return inv_freq;
+}
+
+double ntk_base(int64_t head_dim, double theta, double stretch) {
+  if (head_dim < 4) fail("NTK-aware scaling needs a head_dim of at least 4, found {}", head_dim);
+  const auto d = static_cast<double>(head_dim);
+  return theta * std::pow(stretch, d / (d - 2));
+}
+
+Factor::Factor(const Config& config) : value_(read_factor(config.at("factor"))) {}
+
+Factor::Factor(const Config& config, double fallback)
+    : value_(config.has("factor") ? read_factor(config.at("factor")) : config.get<double>("factor", fallback)) {}
+
+double Factor::of(const RopeGeometry& geometry) const {
+  if (value_) return *value_;
+  check(geometry.trained_length > 0 && geometry.target_length > 0, "`factor: auto` needs both lengths");
+  return std::max(1.0, static_cast<double>(geometry.target_length) / static_cast<double>(geometry.trained_length));
+}
+
+}  // namespace qroar

@@ -1,0 +1,33 @@
+// Dynamic NTK: the base grows with the sequence once it is longer than L0, by Hugging Face's formula
+// base * (factor * length / L0 - (factor - 1))^(d/(d-2)).  The table is that of the whole sequence: every position gets
+// the base of the final length, as in a single forward pass.
+#include <algorithm>
+
+#include "base/error.h"
+#include "config/registry.h"
+#include "rope/scheme.h"
+
+namespace qroar {
+namespace {
+
+class DynamicNtk : public RopeScheme {
+ public:
+  explicit DynamicNtk(const Config& config) : factor_(config, 1) {}
+
+  RopeTable table(const RopeGeometry& geometry, int64_t length) const override {
+    check(geometry.trained_length > 0, "dynamic NTK needs the trained length");
+    const double s = std::max(1.0, static_cast<double>(length) / static_cast<double>(geometry.trained_length));
+    const double stretch = 1 + factor_.of(geometry) * (s - 1);
+    return {base_frequencies(geometry.head_dim, ntk_base(geometry.head_dim, geometry.theta, stretch))};
+  }
+
+ private:
+  Factor factor_;
+};
+
+const Register<RopeScheme, DynamicNtk> kDynamicNtk{
+    "dynamic_ntk", "NTK-aware with the factor of the sequence at hand (emozilla, 2023; arXiv 2309.00071 section 3.3)",
+    "{type: dynamic_ntk, factor: 1}"};
+
+}  // namespace
+}  // namespace qroar

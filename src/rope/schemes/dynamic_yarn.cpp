@@ -1,0 +1,32 @@
+// Dynamic YaRN: s = length / L0 of the sequence at hand.  For a model that was fine-tuned with YaRN, `factor` is the
+// factor of that training, below which s does not fall.
+#include <algorithm>
+
+#include "config/registry.h"
+#include "rope/ramp.h"
+
+namespace qroar {
+namespace {
+
+class DynamicYarn : public RopeScheme {
+ public:
+  explicit DynamicYarn(const Config& config) : factor_(config, 1), ramp_(config), attention_(config) {}
+
+  RopeTable table(const RopeGeometry& geometry, int64_t length) const override {
+    const double stretch = static_cast<double>(length) / static_cast<double>(geometry.trained_length);
+    const double s = std::max(factor_.of(geometry), stretch);
+    return {ramp_.frequencies(geometry, s), attention_.of(s)};
+  }
+
+ private:
+  Factor factor_;
+  Ramp ramp_;
+  YarnAttention attention_;
+};
+
+const Register<RopeScheme, DynamicYarn> kDynamicYarn{
+    "dynamic_yarn", "YaRN with the factor of the sequence at hand (Peng et al., arXiv 2309.00071 section 3.3)",
+    "{type: dynamic_yarn, ramp: index}"};
+
+}  // namespace
+}  // namespace qroar

@@ -1,0 +1,26 @@
+// Position interpolation: every position, that is every frequency, is divided by s.
+#include "config/registry.h"
+#include "rope/scheme.h"
+
+namespace qroar {
+namespace {
+
+class Linear : public RopeScheme {
+ public:
+  explicit Linear(const Config& config) : factor_(config) {}
+
+  RopeTable table(const RopeGeometry& geometry, int64_t) const override {
+    RopeTable table{base_frequencies(geometry.head_dim, geometry.theta)};
+    for (double& frequency : table.inv_freq) frequency /= factor_.of(geometry);
+    return table;
+  }
+
+ private:
+  Factor factor_;
+};
+
+const Register<RopeScheme, Linear> kLinear{"linear", "position interpolation (Chen et al., arXiv 2306.15595)",
+                                           "{type: linear, factor: 8}"};
+
+}  // namespace
+}  // namespace qroar

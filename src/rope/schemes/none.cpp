@@ -1,0 +1,20 @@
+// Plain RoPE: theta^(-2i/d) at every length.
+#include "config/registry.h"
+#include "rope/scheme.h"
+
+namespace qroar {
+namespace {
+
+class None : public RopeScheme {
+ public:
+  explicit None(const Config&) {}
+
+  RopeTable table(const RopeGeometry& geometry, int64_t) const override {
+    return {base_frequencies(geometry.head_dim, geometry.theta)};
+  }
+};
+
+const Register<RopeScheme, None> kNone{"none", "plain RoPE (Su et al., arXiv 2104.09864)", "{type: none}"};
+
+}  // namespace
+}  // namespace qroar
