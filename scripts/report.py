@@ -1,0 +1,313 @@
+#!/usr/bin/env -S sh -c 'exec "${QROAR_VENV:-$(dirname "$0")/../.venv}/bin/python" "$0" "$@"'
+"""Write a report of a results folder: tables in Markdown, plots as PNG and SVG.
+
+usage: scripts/report.py RESULTS_DIR [--out DIR]
+
+Reads RESULTS_DIR/cells/*/row.json of any experiment; writes report.md and a plot of each metric into DIR (default:
+RESULTS_DIR) and prints the report's path.  Equal rows give equal bytes.
+"""
+import argparse
+import json
+import math
+import sys
+from pathlib import Path
+
+sys.path.remove(str(Path(__file__).resolve().parent))  # there, tokenize.py hides the standard library's module of that name
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import pyplot, ticker  # noqa: E402  (the backend is chosen first)
+
+LENGTH = "windows.length"
+# Okabe & Ito's colours without yellow, which vanishes on white; each with a marker of its own.
+STYLES = list(zip(["#000000", "#D55E00", "#0072B2", "#009E73", "#E69F00", "#CC79A7", "#56B4E9"], "os^DvPX"))
+TYPE_ORDER = ["none", "linear", "ntk", "dynamic_ntk", "ntk_by_parts", "yarn", "dynamic_yarn", "longrope", "llama3", "model",
+              "rtn", "awq", "gptq", "hqq", "smoothquant", "nf4", "fp4", "fp8", "mxfp4", "nvfp4"]
+METRIC_NAMES = {"nll": "mean NLL (nats per token)"}
+LOGARITHM_OF = {"nll": "perplexity"}  # shown once, as the latter
+AXIS_NAMES = {LENGTH: "window length (tokens)", "quant": "quantizer", "rope": "RoPE scheme"}
+ERROR_NOTE = ("± and bars are standard errors over tokens, which they treat as independent. Rows over the same windows share what "
+              "is hard about the texts, so differences between them are known better than these errors say: "
+              "`qroar show RESULTS_DIR --baseline ID` compares in pairs.")
+pyplot.rcParams.update({"font.size": 11, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
+                        "grid.alpha": 0.3, "svg.hashsalt": "qroar", "savefig.bbox": "tight", "savefig.dpi": 300,
+                        "figure.constrained_layout.use": True, "figure.constrained_layout.wspace": 0.05})
+
+
+def label(value, operand="W"):
+    """What tables and plots call the value of an axis: "yarn", "linear ×2", "rtn W4 g64", "none", "4096"."""
+    if isinstance(value, list):
+        return " + ".join(label(item) for item in value) or "none"
+    if not isinstance(value, dict):
+        return f"{value:g}" if isinstance(value, float) else str(value)
+    if "weight" in value or "input" in value:  # a rule of `quant`
+        parts = [label(value[part], letter) for part, letter in (("weight", "W"), ("input", "A")) if part in value]
+        return ", ".join(part for part in parts if part != "none") or "none"
+    words = [str(value["type"])] if "type" in value else []
+    for key, entry in value.items():
+        if key == "bits":
+            words.append(f"{operand}{entry}")
+        elif key == "group":
+            words.append({0: "per row", -1: "per tensor"}.get(entry, f"g{entry}"))
+        elif key == "factor" and entry != "auto":
+            words.append(f"×{label(entry)}")
+        elif key not in ("type", "factor"):
+            words.append(f"{key}={label(entry)}")
+    return " ".join(words)
+
+
+def find(value, key):
+    """The first entry under `key` in a nested value, else None."""
+    if isinstance(value, dict) and key in value:
+        return value[key]
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
+    return next((found for found in (find(item, key) for item in inner) if found is not None), None)
+
+
+class Axis:
+    """A sweep axis: its values in reading order under unique labels."""
+
+    def __init__(self, name, rows):
+        self.name = name
+        values = {json.dumps(row["axes"][name]): row["axes"][name] for row in rows if name in row["axes"]}
+        ordered = sorted(values.items(), key=lambda item: self.rank(item[1]))
+        labels = [label(value) for _, value in ordered]
+        self.label_of = {text: text if labels.count(name) > 1 else name for (text, _), name in zip(ordered, labels)}
+        self.labels = list(self.label_of.values())
+        self.title = AXIS_NAMES.get(name, name)
+        numeric = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values.values())
+        self.numbers = {self.label_of[text]: value for text, value in ordered} if numeric else None
+
+    @staticmethod
+    def rank(value):
+        """none first, numbers by size, plugins in TYPE_ORDER and by falling bits."""
+        if isinstance(value, (int, float)):
+            return (1, value, 0, "")
+        kind = find(value, "type") or ("none" if value in ([], None) else str(value))
+        place = TYPE_ORDER.index(kind) if kind in TYPE_ORDER else len(TYPE_ORDER)
+        return (0 if kind == "none" else 2, place, -(find(value, "bits") or 0), label(value))
+
+    def of(self, row):
+        return self.label_of[json.dumps(row["axes"][self.name])] if self.name in row["axes"] else ""
+
+
+class Layout:
+    """Which axis runs along x (None: no axis of numbers varies), which makes panels and which are lines."""
+
+    def __init__(self, rows):
+        names = dict.fromkeys(name for row in rows for name in row["axes"])
+        self.axes = [Axis(name, rows) for name in names]
+        varying = [axis for axis in self.axes if len(axis.labels) > 1]
+        numeric = sorted((axis for axis in varying if axis.numbers), key=lambda axis: axis.name != LENGTH)
+        self.x = numeric[0] if numeric else None
+        rest = [axis for axis in varying if axis is not self.x]
+        self.panel = min(rest, key=lambda axis: len(axis.labels)) if self.x and len(rest) > 1 else None
+        self.lines = [axis for axis in rest if axis is not self.panel]
+
+    def groups(self, rows, axes):
+        """(labels, rows) of every combination of the axes' values that occurs, in order."""
+        groups = {}
+        for row in rows:
+            groups.setdefault(tuple(axis.of(row) for axis in axes), []).append(row)
+        place = lambda key: [axis.labels.index(text) if text else -1 for axis, text in zip(axes, key)]  # noqa: E731
+        return sorted(groups.items(), key=lambda item: place(item[0]))
+
+
+def read_rows(folder):
+    rows = []
+    for path in sorted(folder.glob("cells/*/row.json")):
+        try:
+            rows.append(json.loads(path.read_text(encoding="utf-8")))
+        except json.JSONDecodeError as error:
+            sys.exit(f"report: {path}: {error}")
+    if not rows:
+        sys.exit(f"report: {folder}: no finished cells (cells/*/row.json); give the folder that `qroar run` wrote")
+    return rows
+
+
+def measured(row, metric):
+    """(value, standard error) of a row; None where there is no finite value, error 0 where there is none."""
+    entry = row["metrics"].get(metric) or {}
+    value, error = entry.get("value"), entry.get("stderr")
+    if value is None or not math.isfinite(value):
+        return None
+    return value, error if error is not None and math.isfinite(error) else 0.0
+
+
+def with_error(pair):
+    value, error = pair
+    if error <= 0:
+        return f"{value:.5g}"
+    digits = min(max(1 - math.floor(math.log10(error)), 0), 12)
+    return f"{value:.{digits}f} ± {error:.{digits}f}"
+
+
+def markdown(header, body):
+    escape = lambda cell: str(cell).replace("|", "\\|").replace("\n", " ")  # noqa: E731
+    lines = [header, ["---"] * len(header), *body]
+    return "".join("| " + " | ".join(map(escape, line)) + " |\n" for line in lines)
+
+
+def metric_table(rows, layout, metric):
+    across = layout.x
+    down = [axis for axis in layout.axes if axis is not across]
+    columns = across.labels if across else [metric]
+    body = []
+    for key, group in layout.groups(rows, down):
+        cells = {column: "" for column in columns}
+        for row in group:
+            pair = measured(row, metric)
+            missing = "failed" if row["status"] != "ok" else "not finite"
+            cells[across.of(row) if across else metric] = with_error(pair) if pair else missing
+        body.append([*key, *cells.values()])
+    return markdown([axis.title for axis in down] + columns, body)
+
+
+def trained_length(rows):
+    """The length that the rows' model was trained on, from its config.json where that lies at hand; else None."""
+    paths = {find(row["config"].get("model", {}), "path") for row in rows}
+    file = Path(paths.pop() or "") / "config.json"
+    if paths or not file.is_file():
+        return None
+    config = json.loads(file.read_text(encoding="utf-8"))
+    return find(config, "original_max_position_embeddings") or config.get("max_position_embeddings")
+
+
+def plot_against_x(rows, layout, metric):
+    panels = layout.groups(rows, [layout.panel] if layout.panel else [])
+    width = 1.2 + 3.3 * len(panels) if len(panels) > 1 else 6.0
+    figure, all_axes = pyplot.subplots(1, len(panels), figsize=(width, 3.6), sharey=True, squeeze=False)
+    lines = [key for key, _ in layout.groups(rows, layout.lines)]
+    handles = {}
+    for axes, (title, panel_rows) in zip(all_axes[0], panels):
+        for key, group in layout.groups(panel_rows, layout.lines):
+            points = sorted((layout.x.numbers[layout.x.of(row)], *measured(row, metric)) for row in group if measured(row, metric))
+            x, y, error = zip(*points) if points else ((), (), ())
+            turn, place = divmod(lines.index(key), len(STYLES))
+            handles[" · ".join(key)] = axes.errorbar(
+                x, y, error, color=STYLES[place][0], marker=STYLES[place][1], linestyle=["-", "--", ":"][turn % 3],
+                linewidth=1.5, markersize=6, markerfacecolor="white", capsize=3)
+        axes.set_title(f"{layout.panel.title}: none" if title == ("none",) else " · ".join(title), fontsize=11)
+    scale_axes(all_axes[0], layout.x, [measured(row, metric)[0] for row in rows if measured(row, metric)])
+    x_title = layout.x.title
+    if layout.x.name == LENGTH and (trained := trained_length(rows)):
+        for axes in all_axes[0]:
+            axes.axvline(trained, color="0.5", linewidth=0.8, zorder=0)
+        x_title += f"; vertical line: trained length {trained}"
+    figure.supxlabel(x_title, fontsize=11)
+    all_axes[0][0].set_ylabel(METRIC_NAMES.get(metric, metric))
+    if layout.lines:
+        figure.legend(handles.values(), handles.keys(), title=" · ".join(axis.title for axis in layout.lines),
+                      loc="outside right upper", frameon=False)
+    return figure
+
+
+def scale_axes(all_axes, x, values):
+    """Lengths logarithmic with the real ones as ticks; y logarithmic where it spans more than a factor of 4."""
+    numbers = sorted(x.numbers.values())
+    narrow = values and max(values) < 20 * min(values)
+    for axes in all_axes:
+        if numbers[0] > 0 and (x.name == LENGTH or numbers[-1] >= 10 * numbers[0]):
+            axes.set_xscale("log")
+        axes.set_xticks(numbers, [f"{number:g}" if number < 1e5 else f"{number / 1024:g}K" for number in numbers], fontsize=10)
+        axes.xaxis.set_minor_locator(ticker.NullLocator())
+        if values and min(values) > 0 and max(values) > 4 * min(values):
+            axes.set_yscale("log")
+            axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 7) if narrow else (1, 2, 5)))
+            axes.yaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+            axes.yaxis.set_minor_locator(ticker.NullLocator())
+
+
+def plot_points(rows, layout, metric):
+    """No axis of numbers: one line of text and one point with its error per row."""
+    groups = layout.groups(rows, layout.axes)
+    points = [(" · ".join(key), measured(row, metric)) for key, group in groups for row in group]
+    figure, axes = pyplot.subplots(figsize=(6.5, 1.2 + 0.32 * len(points)))
+    for place, (_, pair) in enumerate(points):
+        if pair:
+            axes.errorbar(pair[0], place, xerr=pair[1], color=STYLES[2][0], marker="o", capsize=3, markerfacecolor="white")
+    axes.set_yticks(range(len(points)), [text or "the experiment" for text, _ in points])
+    axes.set_ylim(len(points) - 0.5, -0.5)
+    axes.set_title(" · ".join(axis.title for axis in layout.axes), fontsize=11)
+    axes.set_xlabel(METRIC_NAMES.get(metric, metric))
+    return figure
+
+
+def write_plot(figure, out, metric):
+    for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
+        figure.savefig(out / f"{metric}.{kind}", metadata=metadata)
+    pyplot.close(figure)
+
+
+def flatten(tree, prefix=""):
+    for key, value in tree.items():
+        if isinstance(value, dict) and value:
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value if isinstance(value, str) else json.dumps(value)
+
+
+def provenance(rows, part, hidden):
+    """key | value lines of what the rows agree on, or of the range that they cover."""
+    values = {}
+    for row in rows:
+        for key, value in flatten(row[part] or {}):
+            if not any(key == name or key.startswith(name + ".") for name in hidden):
+                values.setdefault(key, set()).add(value)
+    lines = []
+    for key, found in values.items():
+        extra = f" to `{max(found)}` ({len(found)} values)" if len(found) > 1 else ""
+        lines.append([key, f"`{min(found)}`{extra}"])
+    return lines
+
+
+def cell_table(rows, layout):
+    header = ["cell", *(axis.title for axis in layout.axes), "scored tokens", "seconds", "tokens/s", "TFLOP/s", "peak MB"]
+    body = []
+    for key, group in layout.groups(rows, layout.axes):
+        for row in group:
+            scored = max((entry.get("count") or 0 for entry in row["metrics"].values()), default=0)
+            costs = [f"{row['seconds']:.2f}", f"{row['tokens_per_second']:.0f}", f"{row['model_tflops_per_second']:.3f}",
+                     f"{row['peak_bytes'] / 1e6:.0f}" if row["peak_bytes"] is not None else ""]
+            body.append([f"`{row['id']}`", *key, scored, *costs])
+    return markdown(header, body)
+
+
+def write_report(rows, out):
+    layout = Layout(rows)
+    finished = [row for row in rows if row["status"] == "ok"]
+    failed = [row for row in rows if row["status"] != "ok"]
+    text = [f"# {rows[0]['experiment']}\n", f"{len(finished)} cells finished, {len(failed)} failed. {ERROR_NOTE}\n"]
+    metrics = dict.fromkeys(name for row in finished for name in row["metrics"])
+    for metric in [name for name in metrics if LOGARITHM_OF.get(name) not in metrics]:
+        figure = (plot_against_x if layout.x else plot_points)(finished, layout, metric)
+        write_plot(figure, out, metric)
+        text += [f"## {metric}\n", metric_table(rows, layout, metric), f"![{metric}]({metric}.png)\n",
+                 f"*{METRIC_NAMES.get(metric, metric)}; bars: standard error over tokens taken as independent. "
+                 f"Also as [SVG]({metric}.svg).*\n"]
+    if failed:
+        body = [[f"`{row['id']}`", *(axis.of(row) for axis in layout.axes), row["error"]] for row in failed]
+        text += ["## Failed cells\n", markdown(["cell", *(axis.title for axis in layout.axes), "error"], body)]
+    if finished:
+        text += ["## Cells\n", cell_table(finished, layout)]
+    hidden = [axis.name for axis in layout.axes]
+    text += ["## Where the numbers come from\n", markdown(["environment", ""], provenance(rows, "environment", [])),
+             markdown(["config, beside the axes", ""], provenance(rows, "config", hidden))]
+    path = out / "report.md"
+    path.write_text("\n".join(text), encoding="utf-8")
+    return path
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\nusage")[0])
+    parser.add_argument("results", metavar="RESULTS_DIR", type=Path, help="folder that `qroar run` wrote")
+    parser.add_argument("--out", metavar="DIR", type=Path, help="where to write (default: RESULTS_DIR)")
+    arguments = parser.parse_args()
+    rows = read_rows(arguments.results)
+    out = arguments.out or arguments.results
+    out.mkdir(parents=True, exist_ok=True)
+    print(write_report(rows, out))
+
+
+if __name__ == "__main__":
+    main()
