@@ -184,12 +184,13 @@ TEST_CASE("a field of the wrong type or size is an error that shows it and what 
     CHECK(contains(error_with("num_hidden_layers", bad), "field 'num_hidden_layers' is " + bad.dump()));
   }
   CHECK(contains(error_with("vocab_size", 1 << 25), "expected an integer from 1 to 16777216"));
-  CHECK(contains(error_with("max_position_embeddings", int64_t{1} << 32), "expected an integer from 1 to 2147483648"));
+  CHECK(contains(error_with("max_position_embeddings", int64_t{1} << 32), "expected an integer from 2 to 2147483648"));
   CHECK(contains(error_with("rms_norm_eps", 0), "field 'rms_norm_eps' is 0; expected a number above 0 and up to 1"));
   CHECK(contains(error_with("rms_norm_eps", "1e-5"), "field 'rms_norm_eps' is \"1e-5\"; expected a number"));
   CHECK(contains(error_with("rope_theta", 1), "field 'rope_theta' is 1; expected a number above 1"));
   CHECK(contains(error_with("tie_word_embeddings", 1), "field 'tie_word_embeddings' is 1; expected true or false"));
   CHECK(contains(error_with("rope_scaling", "yarn"), "field 'rope_scaling' is \"yarn\"; expected an object"));
+  CHECK(contains(error_with("rope_scaling", {{"factor", 2.0}}), "rope_scaling: missing field 'rope_type'"));
   CHECK(contains(error_with("bos_token_id", 512), "field 'bos_token_id' is 512; expected an integer from 0 to 511"));
   CHECK(contains(error_with("bos_token_id", Json::array()), "field 'bos_token_id' is []"));
 }
