@@ -1,6 +1,6 @@
 // The user's YAML as a tree whose nodes know file, line and column, and which remembers what was read.
 // Rule: nothing the user wrote is ignored silently, so every constructor reads its own keys and check_all_read() ends the parse.
-// Parsing YAML text is load.cpp's business (the only file that includes yaml-cpp); products of sweeps are sweep.h's.
+// Parsing YAML text is parse.cpp's business (the only file that includes yaml-cpp); products of sweeps are sweep.h's.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -51,6 +51,8 @@ class Config {
   Config section(std::string_view key) const;
   /// The elements of a list.
   std::vector<Config> items() const;
+  /// The elements of an optional list; an absent one counts as [], in resolved() too.
+  std::vector<Config> items(std::string_view key) const;
 
   /// This scalar (or list of scalars) as T: bool, int64_t, double, std::string and vectors of them.  The whole
   /// text must convert ("010" is 10, "yes" is no bool); else an Error says what was expected.

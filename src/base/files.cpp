@@ -1,0 +1,134 @@
+#include "base/files.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <memory>
+#include <random>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "base/error.h"
+
+namespace qroar {
+namespace {
+
+constexpr std::size_t kBlockBytes = std::size_t{1} << 20;
+
+[[noreturn]] void fail_errno(const std::filesystem::path& path, const char* what) {
+  fail("{}: cannot {}: {}", path.string(), what, std::generic_category().message(errno));
+}
+
+/// An open file; closed on every way out.
+class Descriptor {
+ public:
+  Descriptor(const std::filesystem::path& path, int flags, const char* what) : fd_(::open(path.c_str(), flags, 0666)) {
+    if (fd_ < 0) fail_errno(path, what);
+  }
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int get() const { return fd_; }
+  /// For writers, as some file systems report a full disk only here.
+  bool close() { return ::close(std::exchange(fd_, -1)) == 0; }
+
+ private:
+  int fd_;
+};
+
+/// Hands the file to `consume` block by block, so that a pipe can be read too.
+template <class Consume>
+void read_blocks(const std::filesystem::path& path, const Consume& consume) {
+  const Descriptor file(path, O_RDONLY | O_CLOEXEC, "open");
+  std::vector<char> block(kBlockBytes);
+  while (true) {
+    const ssize_t count = ::read(file.get(), block.data(), block.size());
+    if (count == 0) return;
+    if (count > 0) {
+      consume(std::string_view(block.data(), static_cast<std::size_t>(count)));
+    } else if (errno != EINTR) {
+      fail_errno(path, "read");
+    }
+  }
+}
+
+void write_all(int fd, std::string_view bytes, const std::filesystem::path& path) {
+  while (!bytes.empty()) {
+    const ssize_t count = ::write(fd, bytes.data(), bytes.size());
+    if (count >= 0) {
+      bytes.remove_prefix(static_cast<std::size_t>(count));
+    } else if (errno != EINTR) {
+      fail_errno(path, "write");
+    }
+  }
+}
+
+/// A new name beside `path`; random, since processes on several machines may write into one folder.
+std::filesystem::path temporary_beside(const std::filesystem::path& path) {
+  std::random_device random;
+  return path.parent_path() / fmt::format(".{}.{:08x}{:08x}.tmp", path.filename().string(), random(), random());
+}
+
+/// Makes the rename itself survive a crash.
+void sync_folder(const std::filesystem::path& folder) {
+  const Descriptor directory(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC, "open");
+  // Some network file systems answer EINVAL: they have nothing to sync for a folder.
+  if (::fsync(directory.get()) != 0 && errno != EINVAL) fail_errno(folder, "sync");
+}
+
+std::string to_hex(XXH128_hash_t hash) { return fmt::format("{:016x}{:016x}", hash.high64, hash.low64); }
+
+std::string variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+}  // namespace
+
+std::string read_file(const std::filesystem::path& path) {
+  std::string bytes;
+  read_blocks(path, [&](std::string_view block) { bytes += block; });
+  return bytes;
+}
+
+void write_file_atomically(const std::filesystem::path& path, std::string_view bytes) {
+  const std::filesystem::path temporary = temporary_beside(path);
+  Descriptor file(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, "create");
+  try {
+    write_all(file.get(), bytes, path);
+    if (::fsync(file.get()) != 0 || !file.close()) fail_errno(path, "write");
+    if (::rename(temporary.c_str(), path.c_str()) != 0) fail_errno(path, "replace");
+  } catch (const Error&) {
+    ::unlink(temporary.c_str());
+    throw;
+  }
+  sync_folder(path.has_parent_path() ? path.parent_path() : ".");
+}
+
+std::string hash_bytes(std::string_view bytes) { return to_hex(XXH3_128bits(bytes.data(), bytes.size())); }
+
+std::string hash_file(const std::filesystem::path& path) {
+  // On the heap: the state asks for 64-byte alignment.
+  const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state(XXH3_createState(), &XXH3_freeState);
+  check(state != nullptr && XXH3_128bits_reset(state.get()) == XXH_OK, "no memory for a hash state");
+  read_blocks(path, [&](std::string_view block) { XXH3_128bits_update(state.get(), block.data(), block.size()); });
+  return to_hex(XXH3_128bits_digest(state.get()));
+}
+
+std::filesystem::path cache_folder() {
+  if (const std::string own = variable("QROAR_CACHE"); !own.empty()) return own;
+  if (const std::string user = variable("XDG_CACHE_HOME"); !user.empty()) return std::filesystem::path(user) / "qroar";
+  if (const std::string home = variable("HOME"); !home.empty()) return std::filesystem::path(home) / ".cache" / "qroar";
+  fail("no folder for the cache: none of QROAR_CACHE, XDG_CACHE_HOME and HOME is set; set QROAR_CACHE");
+}
+
+}  // namespace qroar

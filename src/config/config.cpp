@@ -1,0 +1,122 @@
+// The handle: walking the tree and keeping account of what was reached.
+#include "config/config.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "config/node.h"
+
+namespace qroar {
+
+using detail::ConfigNode;
+
+namespace {
+
+void expect(const ConfigNode& node, Config::Kind kind, const char* name) {
+  if (node.kind == kind) return;
+  const std::string place = node.mark.text() + (node.path.empty() ? "" : ": " + node.path);
+  qroar::fail("{}: expected {}, found {}", place, name, node.describe());
+}
+
+void note_asked(ConfigNode& map, std::string_view key) {
+  expect(map, Config::Kind::map, "a map");
+  if (std::ranges::find(map.reading.asked, key) == map.reading.asked.end()) map.reading.asked.emplace_back(key);
+}
+
+/// The key that was probably meant by a missing one: present, near, and not read by anybody.
+std::string misspelled(const ConfigNode& map, std::string_view key) {
+  std::vector<std::string> unread;
+  for (const auto& child : map.children) {
+    if (!child.node->reading.done) unread.push_back(child.key);
+  }
+  return nearest(key, unread);
+}
+
+}  // namespace
+
+Config::Kind Config::kind() const { return node_->kind; }
+std::string Config::path() const { return node_->path; }
+std::string Config::where() const { return node_->mark.text(); }
+std::filesystem::path Config::folder() const { return node_->mark.source->folder; }
+
+bool Config::has(std::string_view key) const {
+  note_asked(*node_, key);
+  return node_->find(key) != nullptr;
+}
+
+Config Config::at(std::string_view key) const {
+  note_asked(*node_, key);
+  if (const auto child = node_->find(key)) {
+    child->reading.done = true;
+    return Config(child);
+  }
+  const std::string meant = misspelled(*node_, key);
+  qroar::fail("{}: {}: missing{}", where(), detail::join(node_->path, key),
+              meant.empty() ? "" : fmt::format("; is it meant by '{}'?", meant));
+}
+
+Config Config::section(std::string_view key) const {
+  if (has(key)) {
+    const Config child = at(key);
+    expect(*child.node_, Kind::map, "a map");
+    return child;
+  }
+  auto& section = node_->reading.sections[std::string(key)];
+  if (section == nullptr) {
+    section = std::make_shared<ConfigNode>();
+    section->kind = Kind::map;
+    section->mark = section->key_mark = node_->mark;
+    section->path = detail::join(node_->path, key);
+  }
+  return Config(section);
+}
+
+std::vector<Config> Config::items() const {
+  expect(*node_, Kind::list, "a list");
+  std::vector<Config> items;
+  for (const auto& child : node_->children) {
+    child.node->reading.done = true;
+    items.push_back(Config(child.node));
+  }
+  return items;
+}
+
+std::vector<Config> Config::items(std::string_view key) const {
+  if (has(key)) return at(key).items();
+  note_default(key, Json::array());
+  return {};
+}
+
+void Config::note_default(std::string_view key, Json value) const {
+  node_->reading.defaults[std::string(key)] = std::move(value);
+}
+
+void Config::fail(const std::string& message) const {
+  qroar::fail("{}: {}{}", where(), node_->path.empty() ? "" : node_->path + ": ", message);
+}
+
+}  // namespace qroar
+
+namespace qroar::detail {
+
+ConfigNode::Pointer ConfigNode::find(std::string_view key) const {
+  const auto found = std::ranges::find(children, key, &Child::key);
+  return found == children.end() ? nullptr : found->node;
+}
+
+std::string ConfigNode::describe() const {
+  switch (kind) {
+    case Config::Kind::null:
+      return "nothing";
+    case Config::Kind::list:
+      return "a list";
+    case Config::Kind::map:
+      return "a map";
+    case Config::Kind::scalar:
+      break;
+  }
+  // As JSON, since a quoted text may hold line ends.
+  return quoted ? Json(text).dump() + " in quotes" : "'" + text + "'";
+}
+
+}  // namespace qroar::detail

@@ -1,0 +1,111 @@
+// New trees out of old ones: a value put at a path, a key left out.
+#include <algorithm>
+#include <charconv>
+
+#include "base/error.h"
+#include "config/node.h"
+
+namespace qroar {
+namespace detail {
+
+std::string join(const std::string& parent, std::string_view key) {
+  return parent.empty() ? std::string(key) : fmt::format("{}.{}", parent, key);
+}
+
+ConfigNode::Pointer clone(const ConfigNode& node) {
+  auto copy = std::make_shared<ConfigNode>(node);
+  copy->reading = {};
+  for (auto& child : copy->children) child.node = clone(*child.node);
+  return copy;
+}
+
+void set_paths(ConfigNode& node, const std::string& path) {
+  node.path = path;
+  for (std::size_t i = 0; i < node.children.size(); ++i) {
+    const auto& [key, child] = node.children[i];
+    set_paths(*child, node.kind == Config::Kind::list ? fmt::format("{}[{}]", path, i) : join(path, key));
+  }
+}
+
+std::vector<std::string> split_path(std::string_view path, const Mark& place) {
+  const auto refuse = [&] {
+    fail("{}: '{}' is no path of keys; write it like windows.length or quant[0].weight.bits", place.text(), path);
+  };
+  std::vector<std::string> keys(1);
+  bool after_bracket = false;  // only a dot, another bracket or the end may follow ]
+  for (std::size_t i = 0; i < path.size(); ++i) {
+    if (path[i] == '.') {
+      keys.emplace_back();
+      after_bracket = false;
+    } else if (path[i] == '[') {
+      const std::size_t close = path.find(']', i);
+      if (close == path.npos) refuse();
+      keys.emplace_back(path.substr(i + 1, close - i - 1));
+      if (!std::ranges::all_of(keys.back(), [](char c) { return c >= '0' && c <= '9'; })) refuse();
+      after_bracket = true;
+      i = close;
+    } else {
+      if (after_bracket) refuse();
+      keys.back() += path[i];
+    }
+  }
+  if (std::ranges::any_of(keys, &std::string::empty)) refuse();
+  return keys;
+}
+
+}  // namespace detail
+
+using detail::ConfigNode;
+
+namespace {
+
+/// The slot of one key below `parent`, made if a map lacks it; an Error at the value's key when there is no such place.
+ConfigNode::Pointer& slot(ConfigNode& parent, const std::string& key, const std::string& path,
+                          const ConfigNode& value) {
+  const std::string place = value.key_mark.text() + ": " + path;
+  auto& children = parent.children;
+  if (parent.kind == Config::Kind::list) {
+    std::size_t index = 0;
+    const auto [stop, error] = std::from_chars(key.data(), key.data() + key.size(), index);
+    const bool whole = error == std::errc() && stop == key.data() + key.size();
+    if (!whole || index >= children.size()) {
+      fail("{}: no such element; {} is a list of {} (the first is 0)", place, parent.mark.text(), children.size());
+    }
+    return children[index].node;
+  }
+  if (parent.kind == Config::Kind::scalar) {
+    fail("{}: no such place; {} at {} has no keys", place, parent.describe(), parent.mark.text());
+  }
+  parent.kind = Config::Kind::map;  // `windows:` with nothing under it counts as an empty map
+  auto found = std::ranges::find(children, key, &ConfigNode::Child::key);
+  if (found == children.end()) {
+    auto fresh = std::make_shared<ConfigNode>();
+    fresh->mark = value.mark;
+    fresh->key_mark = value.key_mark;
+    found = children.insert(children.end(), {key, std::move(fresh)});
+  }
+  return found->node;
+}
+
+}  // namespace
+
+Config Config::with(std::string_view dotted_path, const Config& value) const {
+  const auto root = detail::clone(*node_);
+  auto node = root;
+  ConfigNode::Pointer* place = nullptr;
+  for (const std::string& key : detail::split_path(dotted_path, value.node_->key_mark)) {
+    place = &slot(*node, key, std::string(dotted_path), *value.node_);
+    node = *place;
+  }
+  *place = detail::clone(*value.node_);
+  detail::set_paths(*root, node_->path);
+  return Config(root);
+}
+
+Config Config::without(std::string_view key) const {
+  const auto root = detail::clone(*node_);
+  std::erase_if(root->children, [&](const auto& child) { return child.key == key; });
+  return Config(root);
+}
+
+}  // namespace qroar

@@ -1,0 +1,129 @@
+// Config::load: a file, the files it includes, and the overrides of the command line.
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "config/node.h"
+
+namespace qroar {
+namespace {
+
+using detail::ConfigNode;
+using detail::Mark;
+using detail::Source;
+using Files = std::vector<std::filesystem::path>;
+
+ConfigNode::Pointer parse_root(const std::string& text, std::shared_ptr<const Source> source) {
+  auto root = detail::parse_yaml(text, Mark{std::move(source), 1, 1});
+  if (root->kind != Config::Kind::map) {
+    fail("{}: expected a map of keys at the top of the file, found {}", root->mark.text(), root->describe());
+  }
+  return root;
+}
+
+/// Puts `over` into `base`: maps by key, recursively; anything else replaces.
+void merge(ConfigNode& base, const ConfigNode& over) {
+  base.mark = over.mark;
+  base.key_mark = over.key_mark;
+  for (const auto& child : over.children) {
+    const auto found = std::ranges::find(base.children, child.key, &ConfigNode::Child::key);
+    if (found == base.children.end()) {
+      base.children.push_back(child);
+    } else if (found->node->kind == Config::Kind::map && child.node->kind == Config::Kind::map) {
+      merge(*found->node, *child.node);
+    } else {
+      found->node = child.node;
+    }
+  }
+}
+
+void refuse_nested_include(const ConfigNode& node) {
+  for (const auto& child : node.children) {
+    if (child.key == "include") {
+      fail("{}: {}: include may only stand at the top of a file", child.node->key_mark.text(), child.node->path);
+    }
+    refuse_nested_include(*child.node);
+  }
+}
+
+/// The entries of `include`, taken out of the root: one path or a list of paths.
+std::vector<Config> take_includes(ConfigNode& root) {
+  const Config include = ConfigNode::handle(root.find("include"));
+  std::erase_if(root.children, [](const auto& child) { return child.key == "include"; });
+  return include.kind() == Config::Kind::list ? include.items() : std::vector{include};
+}
+
+// With error codes, as a path that cannot be looked at (too long, say) is no file to us.
+bool same_file(const std::filesystem::path& a, const std::filesystem::path& b) {
+  std::error_code missing;
+  return std::filesystem::equivalent(a, b, missing);
+}
+
+bool is_file(const std::filesystem::path& path) {
+  std::error_code missing;
+  return std::filesystem::exists(path, missing) && !std::filesystem::is_directory(path, missing);
+}
+
+std::string chain_text(const Files& chain) {
+  std::string text;
+  for (const auto& file : chain) text += (text.empty() ? "" : " -> ") + file.string();
+  return text;
+}
+
+/// `chain`: the files that include each other down to this one, which is its last.
+ConfigNode::Pointer load_tree(const Files& chain) {
+  const std::filesystem::path& file = chain.back();
+  auto root = parse_root(read_file(file), std::make_shared<Source>(Source{file.string(), file.parent_path()}));
+  auto base = std::make_shared<ConfigNode>();
+  base->kind = Config::Kind::map;
+  if (root->find("include")) {
+    for (const Config& entry : take_includes(*root)) {
+      Files longer = chain;
+      longer.push_back(file.parent_path() / entry.as<std::string>());
+      const auto is_this = [&](const auto& other) { return same_file(other, longer.back()); };
+      if (!is_file(longer.back())) {
+        entry.fail(fmt::format("no such file '{}'; a path counts from the file that includes", longer.back().string()));
+      }
+      if (std::ranges::any_of(chain, is_this)) entry.fail("a cycle: " + chain_text(longer));
+      merge(*base, *load_tree(longer));
+    }
+  }
+  refuse_nested_include(*root);
+  merge(*base, *root);
+  return base;
+}
+
+/// Applies one "key=value"; errors call it "--set:N:COLUMN" for the N-th.
+Config apply(const Config& config, const std::string& override_text, int number) {
+  const std::size_t equals = override_text.find('=');
+  const auto source = std::make_shared<Source>(Source{"--set", {}});
+  const Mark key_mark{source, number, 1};
+  if (equals == std::string::npos) {
+    fail("{}: '{}' has no '='; write --set key=value", key_mark.text(), override_text);
+  }
+  const Mark value_mark{source, number, static_cast<int>(equals) + 2};
+  const auto value = detail::parse_yaml(override_text.substr(equals + 1), value_mark);
+  value->key_mark = key_mark;
+  return config.with(override_text.substr(0, equals), ConfigNode::handle(value));
+}
+
+}  // namespace
+
+Config Config::parse(const std::string& text, const std::string& name) {
+  return ConfigNode::handle(parse_root(text, std::make_shared<Source>(Source{name, {}})));
+}
+
+Config Config::load(const std::filesystem::path& file, const std::vector<std::string>& overrides) {
+  if (std::error_code missing; std::filesystem::is_directory(file, missing)) {
+    qroar::fail("{}: is a folder; name a YAML file", file.string());
+  }
+  if (!is_file(file)) qroar::fail("{}: no such file", file.string());
+  const auto root = load_tree({file});
+  detail::set_paths(*root, "");
+  Config config = ConfigNode::handle(root);
+  int number = 0;
+  for (const std::string& override_text : overrides) config = apply(config, override_text, ++number);
+  return config;
+}
+
+}  // namespace qroar

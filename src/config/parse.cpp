@@ -1,0 +1,234 @@
+// YAML text to a tree; the only file that includes yaml-cpp.  It listens to the parser's events instead of taking its
+// nodes, which lose marks and quotes, share aliased parts and keep duplicate keys.  Refused on purpose: merge keys
+// (<<), tags other than !!str, many documents.
+#include <yaml-cpp/eventhandler.h>
+#include <yaml-cpp/yaml.h>
+
+#include <algorithm>
+#include <sstream>
+
+#include "base/error.h"
+#include "config/node.h"
+
+namespace qroar::detail {
+namespace {
+
+using Pointer = ConfigNode::Pointer;
+using Kind = Config::Kind;
+
+constexpr std::size_t kMaxDepth = 64;
+constexpr std::size_t kMaxNodes = 100'000;  // aliases of aliases grow exponentially
+
+struct Extent {
+  std::size_t nodes = 1;
+  std::size_t depth = 1;
+};
+
+Extent extent(const ConfigNode& node) {
+  Extent sum;
+  for (const auto& child : node.children) {
+    const Extent part = extent(*child.node);
+    sum.nodes += part.nodes;
+    sum.depth = std::max(sum.depth, part.depth + 1);
+  }
+  return sum;
+}
+
+class TreeBuilder : public YAML::EventHandler {
+ public:
+  explicit TreeBuilder(const Mark& start) : start_(start), root_(make(start, Kind::null)) {}
+
+  const Pointer& root() const { return root_; }
+
+  Mark place(const YAML::Mark& mark) const {
+    return {start_.source, start_.line + mark.line, mark.column + (mark.line == 0 ? start_.column : 1)};
+  }
+
+  /// The key or the list in whose value the parser stands: for errors, as those of brackets and quotes left open come
+  /// late.
+  std::string context() const {
+    if (open_.empty()) return "";
+    const Frame& frame = open_.back();
+    return fmt::format(" (in what begins at {})", (frame.key ? frame.key : frame.node)->mark.text());
+  }
+
+  void OnDocumentStart(const YAML::Mark& mark) override {
+    if (++documents_ > 1) refuse(mark, "a second YAML document begins; a config is one document");
+  }
+  void OnDocumentEnd() override {}
+
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
+    if (open_.empty()) return;  // an empty document
+    if (awaits_key()) refuse(mark, "a key must be a plain text, found nothing");
+    const Pointer node = make(place(mark), Kind::null);
+    add(mark, node, anchor);
+    node->mark = node->key_mark;  // an empty value has no place of its own
+  }
+
+  void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                const std::string& text) override {
+    const bool plain = tag == "?";
+    if (!plain && tag != "!" && tag != "tag:yaml.org,2002:str") refuse_tag(mark, tag);
+    const Pointer node = make(place(mark), Kind::scalar);
+    node->text = text;
+    node->quoted = !plain;
+    if (!awaits_key()) return add(mark, node, anchor);
+    if (plain && text == "<<") refuse(mark, "merge keys (<<) are not supported; write the keys out or use include");
+    if (anchor != 0) anchors_[anchor] = node;
+    open_.back().key = node;
+  }
+
+  void OnAlias(const YAML::Mark& mark, YAML::anchor_t anchor) override {
+    const ConfigNode& target = *anchors_.at(anchor);
+    if (awaits_key()) refuse(mark, "a key must be a plain text, found an alias");
+    if (std::ranges::any_of(open_, [&](const Frame& frame) { return frame.node.get() == &target; })) {
+      refuse(mark, "an alias inside of what it stands for");
+    }
+    add(mark, clone(target), 0);
+  }
+
+  void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                       YAML::EmitterStyle::value) override {
+    open(mark, tag, anchor, Kind::list);
+  }
+  void OnSequenceEnd() override { open_.pop_back(); }
+
+  void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                  YAML::EmitterStyle::value) override {
+    open(mark, tag, anchor, Kind::map);
+  }
+  void OnMapEnd() override { open_.pop_back(); }
+
+ private:
+  struct Frame {
+    Pointer node;
+    Pointer key;  ///< of a map: the key whose value comes next
+  };
+
+  static Pointer make(const Mark& mark, Kind kind) {
+    auto node = std::make_shared<ConfigNode>();
+    node->kind = kind;
+    node->mark = node->key_mark = mark;
+    return node;
+  }
+
+  [[noreturn]] void refuse(const YAML::Mark& mark, const std::string& message) const {
+    fail("{}: {}", place(mark).text(), message);
+  }
+  [[noreturn]] void refuse_tag(const YAML::Mark& mark, const std::string& tag) const {
+    refuse(mark, fmt::format("the tag '{}' is not supported; remove it", tag));
+  }
+
+  bool awaits_key() const { return !open_.empty() && open_.back().node->kind == Kind::map && !open_.back().key; }
+
+  void open(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, Kind kind) {
+    if (tag != "?" && tag != "!" && !tag.empty()) refuse_tag(mark, tag);
+    if (awaits_key()) refuse(mark, "a key must be a plain text, found a list or a map; is a bracket left open?");
+    const Pointer node = make(place(mark), kind);
+    add(mark, node, anchor);
+    open_.push_back({node, nullptr});
+  }
+
+  /// Puts a value where the parser stands.
+  void add(const YAML::Mark& mark, const Pointer& node, YAML::anchor_t anchor) {
+    const Extent size = extent(*node);
+    nodes_ += size.nodes;
+    if (nodes_ > kMaxNodes) refuse(mark, fmt::format("more than {} values, aliases counted as copies", kMaxNodes));
+    if (open_.size() + size.depth > kMaxDepth) refuse(mark, fmt::format("nested deeper than {} levels", kMaxDepth));
+    if (anchor != 0) anchors_[anchor] = node;
+    if (open_.empty()) {
+      root_ = node;
+      return;
+    }
+    Frame& parent = open_.back();
+    if (parent.key) node->key_mark = parent.key->mark;
+    parent.node->children.push_back({parent.key ? parent.key->text : "", node});
+    parent.key = nullptr;
+  }
+
+  Mark start_;
+  Pointer root_;
+  std::vector<Frame> open_;
+  std::map<YAML::anchor_t, Pointer> anchors_;
+  std::size_t nodes_ = 0;
+  int documents_ = 0;
+};
+
+void refuse_duplicates(const ConfigNode& node) {
+  std::map<std::string_view, const ConfigNode*> seen;
+  for (const auto& [key, child] : node.children) {
+    if (node.kind == Kind::map) {
+      const auto [first, fresh] = seen.emplace(key, child.get());
+      if (!fresh) {
+        fail("{}: {}: this key stands twice, first at {}; remove one", child->key_mark.text(), child->path,
+             first->second->key_mark.text());
+      }
+    }
+    refuse_duplicates(*child);
+  }
+}
+
+/// Length of the UTF-8 character that `bytes` begins with; 0 for anything else, control characters but tab and line
+/// ends included.
+std::size_t character_length(std::string_view bytes) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(bytes[i]); };
+  const unsigned char lead = byte(0);
+  if (lead < 0x80) return lead >= 0x20 || lead == '\t' || lead == '\n' || lead == '\r' ? 1 : 0;
+  const std::size_t length = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
+  if (lead < 0xC2 || lead > 0xF4 || bytes.size() < length) return 0;
+  char32_t code = lead & (0x7Fu >> length);
+  for (std::size_t i = 1; i < length; ++i) {
+    if ((byte(i) & 0xC0) != 0x80) return 0;
+    code = code << 6 | (byte(i) & 0x3Fu);
+  }
+  constexpr char32_t kSmallest[] = {0, 0, 0x80, 0x800, 0x10000};
+  const bool surrogate = code >= 0xD800 && code <= 0xDFFF;
+  return code >= kSmallest[length] && code <= 0x10FFFF && !surrogate ? length : 0;
+}
+
+/// yaml-cpp would put replacement characters without a word.
+void require_text(std::string_view text, const Mark& start) {
+  Mark mark = start;
+  while (!text.empty()) {
+    const std::size_t length = character_length(text);
+    if (length == 0) {
+      fail("{}: byte 0x{:02x} is not UTF-8 text; is this a YAML file?", mark.text(),
+           static_cast<unsigned char>(text[0]));
+    }
+    mark.column += static_cast<int>(length);
+    if (text[0] == '\n') {
+      ++mark.line;
+      mark.column = 1;
+    }
+    text.remove_prefix(length);
+  }
+}
+
+/// yaml-cpp's message, mended where it would mislead.
+std::string explain(const std::string& message) {
+  using namespace YAML::ErrorMsg;
+  if (message == DOC_IN_SCALAR) return "a quote is never closed";
+  const bool star = message == UNKNOWN_ANCHOR || message == ALIAS_NOT_FOUND || message == CHAR_IN_ALIAS;
+  return star ? message + "; a text that begins with * needs quotes" : message;
+}
+
+}  // namespace
+
+Pointer parse_yaml(const std::string& text, const Mark& start) {
+  require_text(text, start);
+  TreeBuilder builder(start);
+  // yaml-cpp takes the last line end for the closing quote of a text that has none; before an end marker it does not.
+  std::istringstream stream(text + (text.ends_with('\n') ? "...\n" : "\n...\n"));
+  try {
+    YAML::Parser parser(stream);
+    while (parser.HandleNextDocument(builder)) {
+    }
+  } catch (const YAML::Exception& error) {
+    fail("{}: not valid YAML: {}{}", builder.place(error.mark).text(), explain(error.msg), builder.context());
+  }
+  set_paths(*builder.root(), "");
+  refuse_duplicates(*builder.root());
+  return builder.root();
+}
+
+}  // namespace qroar::detail

@@ -1,0 +1,122 @@
+#include "config/sweep.h"
+
+#include <algorithm>
+#include <set>
+
+#include "base/error.h"
+#include "config/node.h"
+
+namespace qroar {
+
+using detail::ConfigNode;
+
+namespace {
+
+constexpr std::size_t kMaxPoints = 100'000;
+
+// Sorted keys, and 4 equals 4.0: two values that look different may not be.
+using SortedJson = nlohmann::json;
+
+struct Axis {
+  std::string path;               ///< as written
+  std::vector<std::string> keys;  ///< the path taken apart
+  std::vector<Config> values;
+};
+
+void refuse_repeats(const std::vector<Config>& values) {
+  std::map<SortedJson, std::string> places;
+  for (const Config& value : values) {
+    const auto [first, fresh] = places.emplace(value.json(), value.where());
+    if (!fresh) value.fail(fmt::format("the same value as at {}; each value of an axis once", first->second));
+  }
+}
+
+/// An axis whose place a later one replaces would change nothing.
+void refuse_overwritten(const std::vector<Axis>& earlier, const Axis& axis, const ConfigNode& node) {
+  for (const Axis& other : earlier) {
+    const auto [mine, theirs] = std::ranges::mismatch(axis.keys, other.keys);
+    if (mine == axis.keys.end()) {
+      fail("{}: {}: overwrites the axis '{}' before it; write it first", node.key_mark.text(), node.path, other.path);
+    }
+  }
+}
+
+std::vector<Axis> read_axes(const Config& block) {
+  if (block.kind() != Config::Kind::map) {
+    block.fail(fmt::format("expected a map of axes, found {}; write - key: [value, value]",
+                           ConfigNode::of(block)->describe()));
+  }
+  std::vector<Axis> axes;
+  for (const auto& [path, node] : ConfigNode::of(block)->children) {
+    const Config values = ConfigNode::handle(node);
+    if (values.kind() != Config::Kind::list) {
+      values.fail(fmt::format("expected a list of values, found {}; write [value, value]", node->describe()));
+    }
+    Axis axis{path, detail::split_path(path, node->key_mark), values.items()};
+    if (axis.values.empty()) values.fail("an axis without values; remove it or give it some");
+    refuse_repeats(axis.values);
+    refuse_overwritten(axes, axis, *node);
+    axes.push_back(std::move(axis));
+  }
+  if (axes.empty()) block.fail("a block without axes; remove it or give it some");
+  return axes;
+}
+
+std::size_t product(const std::vector<Axis>& axes, const Config& block) {
+  std::size_t points = 1;
+  for (const Axis& axis : axes) {
+    points *= axis.values.size();
+    if (points > kMaxPoints) block.fail(fmt::format("more than {} points in one block; split it", kMaxPoints));
+  }
+  return points;
+}
+
+/// Point `index` of a block; the last axis changes fastest.
+SweepPoint point_of(const Config& base, const std::vector<Axis>& axes, std::size_t index, const std::string& origin) {
+  std::vector<const Config*> chosen(axes.size());
+  for (std::size_t i = axes.size(); i-- > 0; index /= axes[i].values.size()) {
+    chosen[i] = &axes[i].values[index % axes[i].values.size()];
+  }
+  SweepPoint point{base, {}, origin};
+  for (std::size_t i = 0; i < axes.size(); ++i) {
+    point.config = point.config.with(axes[i].path, *chosen[i]);
+    point.axes.emplace_back(axes[i].path, chosen[i]->json());
+  }
+  return point;
+}
+
+std::vector<SweepPoint> expand_blocks(const Config& base, const Config& sweep) {
+  if (sweep.kind() != Config::Kind::list) {
+    sweep.fail(fmt::format("expected a list of blocks, found {}; write '- ' before each block",
+                           ConfigNode::of(sweep)->describe()));
+  }
+  std::vector<SweepPoint> points;
+  std::map<SortedJson, std::string> origins;
+  for (const Config& block : sweep.items()) {
+    const std::vector<Axis> axes = read_axes(block);
+    const std::size_t count = product(axes, block);
+    for (std::size_t i = 0; i < count; ++i) {
+      SweepPoint point = point_of(base, axes, i, block.where());
+      const auto [first, fresh] = origins.emplace(point.config.json(), point.origin);
+      if (fresh) {
+        points.push_back(std::move(point));
+      } else if (first->second == point.origin) {
+        block.fail("two points of this block are equal: an axis changes nothing");
+      }
+    }
+  }
+  if (points.empty()) sweep.fail("an empty sweep; remove it or write a block");
+  return points;
+}
+
+}  // namespace
+
+std::vector<SweepPoint> expand(const Config& root) {
+  const Config base = root.without("sweep");
+  std::vector<SweepPoint> points{{base, {}, root.where()}};
+  if (root.has("sweep")) points = expand_blocks(base, root.at("sweep"));
+  for (const SweepPoint& point : points) point.config.has("sweep");  // so that "did you mean" knows the word
+  return points;
+}
+
+}  // namespace qroar
