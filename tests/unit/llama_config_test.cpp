@@ -5,8 +5,8 @@
 #include <nlohmann/json.hpp>
 
 #include "support/catch.h"
-#include "support/error_text.h"
-#include "support/scratch_folder.h"
+#include "support/errors.h"
+#include "support/scratch.h"
 
 using namespace qroar;
 
@@ -22,9 +22,9 @@ Json minimal() {
 }
 
 LlamaConfig load(const Json& json) {
-  const ScratchFolder folder;
-  folder.write("config.json", json.dump());
-  return LlamaConfig::load(folder.path());
+  const Scratch scratch;
+  scratch.write("config.json", json.dump());
+  return LlamaConfig::load(scratch.folder());
 }
 
 /// The error after changing one field.
@@ -35,9 +35,9 @@ std::string error_with(const std::string& name, const Json& value) {
 }
 
 std::string error_of_text(const std::string& text) {
-  const ScratchFolder folder;
-  folder.write("config.json", text);
-  return error_text([&] { LlamaConfig::load(folder.path()); });
+  const Scratch scratch;
+  scratch.write("config.json", text);
+  return error_text([&] { LlamaConfig::load(scratch.folder()); });
 }
 
 }  // namespace
@@ -153,9 +153,9 @@ TEST_CASE("a factor left out beside the original length is the quotient of the l
 }
 
 TEST_CASE("a missing, unreadable or malformed config.json is an error with file and line") {
-  const ScratchFolder folder;
-  const std::string missing = error_text([&] { LlamaConfig::load(folder.path()); });
-  CHECK(contains(missing, (folder.path() / "config.json").string()));
+  const Scratch scratch;
+  const std::string missing = error_text([&] { LlamaConfig::load(scratch.folder()); });
+  CHECK(contains(missing, (scratch.folder() / "config.json").string()));
   CHECK(contains(error_of_text("{\n \"vocab_size\": 512,\n oops}"),
                  "config.json: not valid JSON: parse error at line 3, column"));
   CHECK(contains(error_of_text(""), "config.json: not valid JSON: parse error at line 1, column 1"));

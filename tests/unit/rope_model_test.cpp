@@ -5,7 +5,7 @@
 #include <sstream>
 
 #include "support/catch.h"
-#include "support/error_text.h"
+#include "support/errors.h"
 #include "support/rope.h"
 
 using namespace qroar;
