@@ -1,6 +1,5 @@
 #include "model/llama_config.h"
 
-#include <cmath>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -109,7 +108,7 @@ void read_sizes(const Fields& fields, LlamaConfig& config) {
   config.num_hidden_layers = fields.integer("num_hidden_layers", {}, 1, kMaxCount);
   config.num_attention_heads = fields.integer("num_attention_heads", {}, 1, kMaxCount);
   config.num_key_value_heads = fields.integer("num_key_value_heads", config.num_attention_heads, 1, kMaxCount);
-  config.max_position_embeddings = fields.integer("max_position_embeddings", {}, 1, kMaxPositions);
+  config.max_position_embeddings = fields.integer("max_position_embeddings", {}, 2, kMaxPositions);
   if (config.num_attention_heads % config.num_key_value_heads != 0) {
     fields.complain(fmt::format("num_attention_heads ({}) must be a multiple of num_key_value_heads ({})",
                                 config.num_attention_heads, config.num_key_value_heads));
@@ -129,6 +128,7 @@ void read_sizes(const Fields& fields, LlamaConfig& config) {
 /// The rope type `default` and an object without any type say no more than theta.
 std::string scaling_text(const Fields& rope, const LlamaConfig& config, bool original_stated) {
   Json scaling = rope.json();
+  if (rope.has("factor") && !rope.has("rope_type") && !rope.has("type")) rope.complain("missing field 'rope_type'");
   const Json type = scaling.value("rope_type", scaling.value("type", Json("default")));
   if (type == Json("default")) return "";
   if (original_stated && !rope.has("factor")) {
@@ -143,8 +143,9 @@ void read_rope(const Fields& fields, LlamaConfig& config) {
   constexpr const char* kOriginal = "original_max_position_embeddings";
   const Fields rope = rope_fields(fields);
   for (const Fields* part : {&fields, &rope}) {
-    if (part->number("partial_rotary_factor", 1, 0, 1) != 1)
+    if (part->number("partial_rotary_factor", 1, 0, 1) != 1) {
       part->wrong("partial_rotary_factor", "1: all of a head is turned");
+    }
     config.rope_theta = part->number("rope_theta", config.rope_theta, 1, kMaxTheta);
   }
   const int64_t outer = fields.integer(kOriginal, config.max_position_embeddings, 2, kMaxPositions);

@@ -12,15 +12,15 @@ constexpr double kMaxFactor = 1e6;
 
 /// Empty for `auto`.
 std::optional<double> read_factor(const Config& config) {
-  if (config.kind() == Config::Kind::scalar && config.json() == Json("auto")) {
+  const Json written = config.json();
+  if (written == Json("auto")) {
     config.as<std::string>();
     return std::nullopt;
   }
-  const double value = config.as<double>();
-  if (!(value >= 1 && value <= kMaxFactor)) {
-    config.fail(fmt::format("{} is out of range; expected auto or a number from 1 to {}", value, kMaxFactor));
+  if (!written.is_number() || written.get<double>() < 1 || written.get<double>() > kMaxFactor) {
+    config.fail(fmt::format("expected auto or a number from 1 to {}, found {}", kMaxFactor, written.dump()));
   }
-  return value;
+  return config.as<double>();
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// error_text(call): the text of the Error that a call throws, for tests that compare whole messages.
+// error_text(call): the text of the Error that a call throws, for tests that compare messages, whole or in part.
 #pragma once
 #include <string>
 
@@ -16,5 +16,7 @@ std::string error_text(const Call& call) {
   }
   return "(no error)";
 }
+
+inline bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 }  // namespace qroar

@@ -5,8 +5,8 @@
 #include <nlohmann/json.hpp>
 
 #include "support/catch.h"
-#include "support/error_text.h"
-#include "support/scratch_folder.h"
+#include "support/errors.h"
+#include "support/scratch.h"
 
 using namespace qroar;
 
@@ -22,9 +22,9 @@ Json minimal() {
 }
 
 LlamaConfig load(const Json& json) {
-  const ScratchFolder folder;
-  folder.write("config.json", json.dump());
-  return LlamaConfig::load(folder.path());
+  const Scratch scratch;
+  scratch.write("config.json", json.dump());
+  return LlamaConfig::load(scratch.folder());
 }
 
 /// The error after changing one field.
@@ -35,9 +35,9 @@ std::string error_with(const std::string& name, const Json& value) {
 }
 
 std::string error_of_text(const std::string& text) {
-  const ScratchFolder folder;
-  folder.write("config.json", text);
-  return error_text([&] { LlamaConfig::load(folder.path()); });
+  const Scratch scratch;
+  scratch.write("config.json", text);
+  return error_text([&] { LlamaConfig::load(scratch.folder()); });
 }
 
 }  // namespace
@@ -153,9 +153,9 @@ TEST_CASE("a factor left out beside the original length is the quotient of the l
 }
 
 TEST_CASE("a missing, unreadable or malformed config.json is an error with file and line") {
-  const ScratchFolder folder;
-  const std::string missing = error_text([&] { LlamaConfig::load(folder.path()); });
-  CHECK(contains(missing, (folder.path() / "config.json").string()));
+  const Scratch scratch;
+  const std::string missing = error_text([&] { LlamaConfig::load(scratch.folder()); });
+  CHECK(contains(missing, (scratch.folder() / "config.json").string()));
   CHECK(contains(error_of_text("{\n \"vocab_size\": 512,\n oops}"),
                  "config.json: not valid JSON: parse error at line 3, column"));
   CHECK(contains(error_of_text(""), "config.json: not valid JSON: parse error at line 1, column 1"));
@@ -184,12 +184,13 @@ TEST_CASE("a field of the wrong type or size is an error that shows it and what 
     CHECK(contains(error_with("num_hidden_layers", bad), "field 'num_hidden_layers' is " + bad.dump()));
   }
   CHECK(contains(error_with("vocab_size", 1 << 25), "expected an integer from 1 to 16777216"));
-  CHECK(contains(error_with("max_position_embeddings", int64_t{1} << 32), "expected an integer from 1 to 2147483648"));
+  CHECK(contains(error_with("max_position_embeddings", int64_t{1} << 32), "expected an integer from 2 to 2147483648"));
   CHECK(contains(error_with("rms_norm_eps", 0), "field 'rms_norm_eps' is 0; expected a number above 0 and up to 1"));
   CHECK(contains(error_with("rms_norm_eps", "1e-5"), "field 'rms_norm_eps' is \"1e-5\"; expected a number"));
   CHECK(contains(error_with("rope_theta", 1), "field 'rope_theta' is 1; expected a number above 1"));
   CHECK(contains(error_with("tie_word_embeddings", 1), "field 'tie_word_embeddings' is 1; expected true or false"));
   CHECK(contains(error_with("rope_scaling", "yarn"), "field 'rope_scaling' is \"yarn\"; expected an object"));
+  CHECK(contains(error_with("rope_scaling", {{"factor", 2.0}}), "rope_scaling: missing field 'rope_type'"));
   CHECK(contains(error_with("bos_token_id", 512), "field 'bos_token_id' is 512; expected an integer from 0 to 511"));
   CHECK(contains(error_with("bos_token_id", Json::array()), "field 'bos_token_id' is []"));
 }

@@ -27,6 +27,12 @@ void for_each_case(const Body& body) {
   }
 }
 
+/// The scheme built from its example with another factor.
+std::unique_ptr<RopeScheme> with_factor(const Config& example, const std::string& factor) {
+  const Config value = Config::parse("{factor: " + factor + "}", "factor").at("factor");
+  return Registry<RopeScheme>::instance().build(example.with("factor", value));
+}
+
 /// The example's table, or nothing where it is for another head_dim, which it must then say.
 std::optional<RopeTable> table_of(const RopeScheme& scheme, const RopeGeometry& geometry, int64_t length) {
   try {
@@ -81,9 +87,8 @@ TEST_CASE("every scheme's frequencies are finite, ordered and never above the ba
 TEST_CASE("every scheme at factor 1 and the trained length is plain RoPE") {
   for (const auto& [name, entry] : Registry<RopeScheme>::instance().entries()) {
     CAPTURE(name);
-    Config config = Config::parse(entry.example, "example");
-    if (config.has("factor")) config = config.with("factor", Config::parse("1", "one"));
-    const auto scheme = Registry<RopeScheme>::instance().build(config);
+    const Config example = Config::parse(entry.example, "example");
+    const auto scheme = example.has("factor") ? with_factor(example, "1") : make_scheme(entry.example);
     for_each_case([&](const RopeGeometry& geometry, int64_t length) {
       if (length > kTrained) return;
       const std::optional<RopeTable> table = table_of(*scheme, geometry, length);
@@ -105,9 +110,7 @@ TEST_CASE("every scheme with a factor slows the slowest pair by it and reads aut
     if (!example.has("factor")) continue;
     const RopeGeometry geometry{8, 1e4, kTrained, 8 * kTrained, ""};
     const auto table_with = [&](const std::string& factor) {
-      const auto scheme =
-          Registry<RopeScheme>::instance().build(example.with("factor", Config::parse(factor, "factor")));
-      return scheme->table(geometry, 8 * kTrained);
+      return with_factor(example, factor)->table(geometry, 8 * kTrained);
     };
     CHECK(table_with("auto").inv_freq == table_with("8").inv_freq);
     CHECK(table_with("auto").attention_factor == table_with("8").attention_factor);

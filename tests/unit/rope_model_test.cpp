@@ -1,6 +1,11 @@
 // The scheme `model`: both generations of config.json's rope scaling, applied as the scheme they name.
+#include <spdlog/sinks/ostream_sink.h>
+#include <spdlog/spdlog.h>
+
+#include <sstream>
+
 #include "support/catch.h"
-#include "support/error_text.h"
+#include "support/errors.h"
 #include "support/rope.h"
 
 using namespace qroar;
@@ -45,10 +50,17 @@ TEST_CASE("longrope and its old name su take their lists from config.json") {
   }
 }
 
-TEST_CASE("a key of config.json that changes nothing does not shut the model out") {
-  check_same(
-      model_table(R"({"type": "yarn", "factor": 16.0, "original_max_position_embeddings": 4096, "finetuned": true})"),
-      "{type: yarn, factor: 16}");
+TEST_CASE("a key of config.json that changes nothing is a warning and does not shut the model out") {
+  std::ostringstream log;
+  const auto before = spdlog::default_logger();
+  spdlog::set_default_logger(
+      std::make_shared<spdlog::logger>("test", std::make_shared<spdlog::sinks::ostream_sink_st>(log)));
+  const RopeTable table =
+      model_table(R"({"type": "yarn", "factor": 16.0, "original_max_position_embeddings": 4096, "finetuned": true})");
+  spdlog::set_default_logger(before);
+  check_same(table, "{type: yarn, factor: 16}");
+  CHECK(contains(log.str(), "config.json: rope_scaling: 'finetuned' is not used"));
+  CHECK(!contains(log.str(), "original_max_position_embeddings"));
 }
 
 TEST_CASE("an unknown type and a bad value in config.json are errors that name them") {
@@ -60,5 +72,5 @@ TEST_CASE("an unknown type and a bad value in config.json are errors that name t
   const std::string text = error_text([] { model_table(R"({"type": "linear", "factor": 0.25})"); });
   CAPTURE(text);
   CHECK(contains(text, "config.json's rope_scaling:3:"));
-  CHECK(contains(text, "factor: 0.25 is out of range"));
+  CHECK(contains(text, "factor: expected auto or a number from 1 to 1000000, found 0.25"));
 }

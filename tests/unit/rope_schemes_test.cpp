@@ -2,9 +2,9 @@
 #include <cmath>
 
 #include "support/catch.h"
-#include "support/error_text.h"
+#include "support/errors.h"
 #include "support/rope.h"
-#include "support/scratch_folder.h"
+#include "support/scratch.h"
 
 using namespace qroar;
 
@@ -46,16 +46,12 @@ TEST_CASE("factor auto is target over trained length and never below 1") {
 }
 
 TEST_CASE("a factor that is missing, out of range or no number is an error at its place") {
-  CHECK(contains(error_of("{type: linear}"), "factor"));
-  for (const std::string bad : {"0.5", "-2", "0", "1e7", "nan", "inf"}) {
+  CHECK(error_of("{type: linear}") == "test.yaml:1:1: factor: missing");
+  for (const std::string bad : {"0.5", "-2", "0", "1e7", "nan", "inf", "automatic", "[2]"}) {
     const std::string text = error_of("{type: linear, factor: " + bad + "}");
     CAPTURE(bad, text);
-    CHECK(contains(text, "test.yaml:1:24: factor: "));
+    CHECK(contains(text, "test.yaml:1:24: factor: expected auto or a number from 1 to 1000000, found "));
   }
-  CHECK(contains(error_of("{type: linear, factor: 0.5}"),
-                 "0.5 is out of range; expected auto or a number from 1 to 1000000"));
-  CHECK(contains(error_of("{type: linear, factor: automatic}"), "test.yaml:1:24: factor: "));
-  CHECK(contains(error_of("{type: linear, factor: [2]}"), "test.yaml:1:24: factor: "));
   CHECK(contains(error_of("{type: dynamic_ntk, factor: 0.5}"), "expected auto or a number from 1"));
 }
 
@@ -145,16 +141,16 @@ TEST_CASE("longrope divides by the short list up to the trained length and by th
 }
 
 TEST_CASE("longrope reads its lists from a JSON file or the long one from a text file") {
-  const ScratchFolder folder;
+  const Scratch scratch;
   const auto with_file = [](const std::filesystem::path& path) {
     return fmt::format("{{type: longrope, factor: 8, factors: {}}}", path.string());
   };
   const std::string both = "{type: longrope, factor: 8, short_factor: [1, 1, 1, 2], long_factor: [1, 1.5, 4, 8]}";
-  const auto json = folder.write("f.json", R"({"short_factor": [1, 1, 1, 2], "long_factor": [1, 1.5, 4, 8.0]})");
+  const auto json = scratch.write("f.json", R"({"short_factor": [1, 1, 1, 2], "long_factor": [1, 1.5, 4, 8.0]})");
   check_same(table_of(with_file(json), kSmall, 4096), table_of(both, kSmall, 4096));
   check_same(table_of(with_file(json)), table_of(both));
   for (const std::string text : {"1,1.5,4,8\n", "1\n1.5\r\n4e0\n8", " 1, 1.5, 4, 8 "}) {
-    const auto csv = folder.write("f.csv", text);
+    const auto csv = scratch.write("f.csv", text);
     check_same(table_of(with_file(csv)), table_of(both));
     CHECK(table_of(with_file(csv), kSmall, 4096).inv_freq == base_frequencies(8, 1e4));
   }
@@ -165,10 +161,10 @@ TEST_CASE("longrope's bad lists and files are errors") {
         "longrope has 3 long factors, but head_dim 8 needs 4");
   CHECK(contains(error_of("{type: longrope, factor: 8, long_factor: [1, 2, 0, 8]}"), "must be positive, found 0"));
   CHECK(contains(error_of("{type: longrope, factor: 8}"), "long_factor"));
-  const ScratchFolder folder;
+  const Scratch scratch;
   const auto error_of_file = [&](const std::string& name, const std::string& text, const std::string& more = "") {
     return error_of(
-        fmt::format("{{type: longrope, factor: 8{}, factors: {}}}", more, folder.write(name, text).string()));
+        fmt::format("{{type: longrope, factor: 8{}, factors: {}}}", more, scratch.write(name, text).string()));
   };
   CHECK(contains(error_of_file("f.csv", "1\n2\nfour\n8"), "line 3 of the file: 'four' is no number"));
   CHECK(contains(error_of_file("f.csv", "1, 2, nan, 8"), "must be positive, found nan"));

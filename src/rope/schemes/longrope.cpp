@@ -65,8 +65,8 @@ Divisors read_divisors(const Config& config) {
   }
   for (const std::vector<double>& list : {divisors.for_short, divisors.for_long}) {
     for (double value : list) {
-      if (!(value > 0 && std::isfinite(value)))
-        config.fail(fmt::format("a LongRoPE factor must be positive, found {}", value));
+      const bool usable = value > 0 && std::isfinite(value);
+      if (!usable) config.fail(fmt::format("a LongRoPE factor must be positive, found {}", value));
     }
   }
   return divisors;

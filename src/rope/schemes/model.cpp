@@ -48,8 +48,8 @@ class Model : public RopeScheme {
   /// Published models carry keys that change nothing ("finetuned": true), so that an error would shut them out.
   static void warn_of_unread(const Json& scaling, const Json& read) {
     for (const auto& [key, value] : scaling.items()) {
-      if (!read.contains(key) && !kInGeometry.contains(key))
-        spdlog::warn("config.json: rope_scaling: '{}' is not used", key);
+      const bool used = read.contains(key) || kInGeometry.contains(key);
+      if (!used) spdlog::warn("config.json: rope_scaling: '{}' is not used", key);
     }
   }
 };
