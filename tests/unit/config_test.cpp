@@ -322,8 +322,9 @@ TEST_CASE("with() refuses a path that leads nowhere, at the place of the value")
         "v.yaml:1:1: quant[1].bits: no such element; c.yaml:2:8 is a list of 1 (the first is 0)");
   CHECK(text("quant.bits") == "v.yaml:1:1: quant.bits: no such element; c.yaml:2:8 is a list of 1 (the first is 0)");
   for (const std::string path : {"", ".", "a..b", "a.", "[0]", "a[", "a[x]", "a[]", "a[0]b", "a.[0]"}) {
-    CHECK(text(path) ==
-          "v.yaml:1:1: '" + path + "' is no path of keys; write it like windows.length or quant[0].weight.bits");
+    CHECK(text(path) == "v.yaml:1:1: '" + path +
+                            "' is no path of keys; write it like windows.length or "
+                            "quant[0].weight.bits");
   }
 }
 
