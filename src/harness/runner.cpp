@@ -154,13 +154,14 @@ class Runner {
   /// Runs one cell and writes its row; false when it failed.
   bool run(const Cell& cell) {
     const Job& job = *cell.job;
-    const CellLog log(results_.cell(job.id));
     const at::Device device = ops::parse_device(job.model.device);
+    const std::string& model_hash = models_.hash(job);
+    const CellLog log(results_.cell(job.id));
     Json row{{"id", job.id}, {"experiment", experiment_}, {"axes", job.axes}, {"status", "ok"}, {"error", nullptr},
              {"metrics", Json::object()}, {"seconds", nullptr}, {"tokens_per_second", nullptr},
              {"model_tflops_per_second", nullptr}, {"peak_bytes", nullptr}};
     Json environment = describe_environment(device);
-    environment["inputs"] = {{"model", models_.hash(job)}, {"data", cell.data->hash}};
+    environment["inputs"] = {{"model", model_hash}, {"data", cell.data->hash}};
     spdlog::info("cell {} {}", job.id, job.axes.dump());
     std::vector<WindowLoss> losses;
     const double done_before = done_;
@@ -238,6 +239,10 @@ bool run_experiment(const RunOptions& options) {
     if (in_shard && cells[i].job->id.starts_with(options.only)) mine.push_back(cells[i]);
   }
   if (mine.empty() && !options.only.empty()) fail("--only {}: no cell of {} has an id that begins so", options.only, options.file.string());
+  if (mine.empty()) {
+    spdlog::info("shard {}/{} of {} cells is empty", options.shard, options.shards, cells.size());
+    return true;
+  }
   const auto order = [](const Cell& cell) { return std::tuple(cell.job->model.path, cell.job->model.dtype, cell.job->model.device, cell.job->quant_key); };
   std::stable_sort(mine.begin(), mine.end(), [&](const Cell& a, const Cell& b) { return order(a) < order(b); });
 

@@ -15,8 +15,7 @@ at::ScalarType scalar_type(Dtype dtype, const std::string& name) {
     case Dtype::f16: return at::kHalf;
     case Dtype::f64: return at::kDouble;
     default:
-      fail("tensor {}: dtype {} is no floating point weight; expected BF16, F16 or F32 (an already quantized checkpoint?)", name,
-           dtype_name(dtype));
+      fail("tensor {} has dtype {}, expected BF16, F16, F32 or F64; is this an already quantized checkpoint?", name, dtype_name(dtype));
   }
 }
 
