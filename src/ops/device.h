@@ -9,6 +9,9 @@ namespace qroar::ops {
 /// Loads libtorch_cuda beside libtorch_cpu when the driver is there; true when ATen then sees a device.  The first call decides.
 bool cuda_available();
 
+/// An Error for any text but auto, cpu, cuda and cuda:N; whether the device is there is not asked.
+void check_device_name(const std::string& name);
+
 /// auto is the first GPU, else the CPU; an Error when a GPU is asked for that is not there.
 at::Device parse_device(const std::string& name);
 
