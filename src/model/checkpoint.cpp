@@ -41,7 +41,7 @@ ModelSpec::ModelSpec(const Config& config)
       device(config.get<std::string>("device", "auto")),
       bfloat16_rope(config.get_choice<bool>("rope_dtype", false, {{"float32", false}, {"bfloat16", true}})) {
   if (!std::filesystem::is_directory(path)) {
-    config.at("path").fail("no such folder; give a Hugging Face model folder (config.json, *.safetensors, tokenizer.model)");
+    config.at("path").fail(path.string() + ": no such folder; give a Hugging Face model folder (config.json, *.safetensors, tokenizer.model)");
   }
 }
 

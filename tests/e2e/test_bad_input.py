@@ -109,7 +109,7 @@ def test_a_missing_key_is_named(refused, experiment):
 @pytest.mark.parametrize(("override", "parts"), [
     ("windows.length", ["--set:1:1", "has no '='", "--set key=value"]),
     ("windows.length=long", ["--set:1:16: windows.length: expected an integer, found 'long'"]),
-    ("windows.lenght=64", ["--set:1:1: windows.lenght: unknown key; did you mean"]),
+    ("windows.strid=64", ["--set:1:1: windows.strid: unknown key; did you mean 'stride'?"]),
     ("data.path.x=1", ["--set:1:1", "data.path.x"]),
     ("rope={type: yarn", ["--set:1:6: ", "is a bracket left open?"]),
 ])
