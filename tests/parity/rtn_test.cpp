@@ -5,7 +5,7 @@
 #include "quant/quantizer.h"
 #include "quant/rules.h"
 #include "support/catch.h"
-#include "support/error_text.h"
+#include "support/errors.h"
 
 namespace qroar {
 namespace {
