@@ -9,8 +9,8 @@ namespace qroar {
 /// The whole file; an Error with the path and the reason.
 std::string read_file(const std::filesystem::path& path);
 
-/// Writes to a temporary file beside `path`, fsyncs, renames, fsyncs the folder: readers see the old file or the new one.  An Error with the
-/// path and the reason (disk full, read-only ...) leaves no temporary file behind.
+/// Writes to a temporary file beside `path`, fsyncs, renames, fsyncs the folder: readers see the old file or the new
+/// one.  An Error with the path and the reason (disk full, read-only ...) leaves no temporary file behind.
 void write_file_atomically(const std::filesystem::path& path, std::string_view bytes);
 
 /// XXH3 128-bit as 32 hexadecimal digits, the same as `xxh128sum`; for identity, not for security.

@@ -12,15 +12,15 @@ using detail::ConfigNode;
 
 namespace {
 
-void expect(const ConfigNode& node, Config::Kind kind, const char* name) {
-  if (node.kind == kind) return;
-  const std::string place = node.mark.text() + (node.path.empty() ? "" : ": " + node.path);
-  qroar::fail("{}: expected {}, found {}", place, name, node.describe());
+void expect(const Config& config, Config::Kind kind, const char* name) {
+  if (config.kind() == kind) return;
+  config.fail(fmt::format("expected {}, found {}", name, ConfigNode::of(config)->describe()));
 }
 
-void note_asked(ConfigNode& map, std::string_view key) {
+void note_asked(const Config& map, std::string_view key) {
   expect(map, Config::Kind::map, "a map");
-  if (std::ranges::find(map.reading.asked, key) == map.reading.asked.end()) map.reading.asked.emplace_back(key);
+  auto& asked = ConfigNode::of(map)->reading.asked;
+  if (std::ranges::find(asked, key) == asked.end()) asked.emplace_back(key);
 }
 
 /// The key that was probably meant by a missing one: present, near, and not read by anybody.
@@ -40,12 +40,12 @@ std::string Config::where() const { return node_->mark.text(); }
 std::filesystem::path Config::folder() const { return node_->mark.source->folder; }
 
 bool Config::has(std::string_view key) const {
-  note_asked(*node_, key);
+  note_asked(*this, key);
   return node_->find(key) != nullptr;
 }
 
 Config Config::at(std::string_view key) const {
-  note_asked(*node_, key);
+  note_asked(*this, key);
   if (const auto child = node_->find(key)) {
     child->reading.done = true;
     return Config(child);
@@ -58,7 +58,7 @@ Config Config::at(std::string_view key) const {
 Config Config::section(std::string_view key) const {
   if (has(key)) {
     const Config child = at(key);
-    expect(*child.node_, Kind::map, "a map");
+    expect(child, Kind::map, "a map");
     return child;
   }
   auto& section = node_->reading.sections[std::string(key)];
@@ -72,7 +72,7 @@ Config Config::section(std::string_view key) const {
 }
 
 std::vector<Config> Config::items() const {
-  expect(*node_, Kind::list, "a list");
+  expect(*this, Kind::list, "a list");
   std::vector<Config> items;
   for (const auto& child : node_->children) {
     child.node->reading.done = true;
@@ -98,6 +98,12 @@ void Config::fail(const std::string& message) const {
 }  // namespace qroar
 
 namespace qroar::detail {
+
+std::string comma_list(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
+  return text;
+}
 
 ConfigNode::Pointer ConfigNode::find(std::string_view key) const {
   const auto found = std::ranges::find(children, key, &Child::key);

@@ -1,6 +1,7 @@
 // The user's YAML as a tree whose nodes know file, line and column, and which remembers what was read.
-// Rule: nothing the user wrote is ignored silently, so every constructor reads its own keys and check_all_read() ends the parse.
-// Parsing YAML text is parse.cpp's business (the only file that includes yaml-cpp); products of sweeps are sweep.h's.
+// Rule: nothing the user wrote is ignored silently, so every constructor reads its own keys and check_all_read() ends
+// the parse. Parsing YAML text is parse.cpp's business (the only file that includes yaml-cpp); products of sweeps are
+// sweep.h's.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -27,7 +28,8 @@ struct Range {
   T high = std::numeric_limits<T>::max();
 };
 
-/// A cheap handle on one node of a shared tree.  Errors read "file:line:column: path.to.key: what is wrong; what to do".
+/// A cheap handle on one node of a shared tree.  Errors read "file:line:column: path.to.key: what is wrong; what to
+/// do".
 class Config {
  public:
   enum class Kind { null, scalar, list, map };
@@ -58,7 +60,8 @@ class Config {
   /// text must convert ("010" is 10, "yes" is no bool); else an Error says what was expected.
   template <class T>
   T as() const;
-  /// This scalar as a path: a relative one counts from the working directory when something is there, else from folder().
+  /// This scalar as a path: a relative one counts from the working directory when something is there, else from
+  /// folder().
   std::filesystem::path as_path() const;
   /// A required key.
   template <class T>
@@ -103,7 +106,8 @@ class Config {
   /// Throws an Error at this place: "where: path: message".
   [[noreturn]] void fail(const std::string& message) const;
 
-  /// An independent tree with `value` put at a dotted path ("windows.length"), making maps as needed; used by --set and sweeps.
+  /// An independent tree with `value` put at a dotted path ("windows.length"), making maps as needed; used by --set and
+  /// sweeps.
   Config with(std::string_view dotted_path, const Config& value) const;
   /// An independent tree without a top-level key.
   Config without(std::string_view key) const;
@@ -122,7 +126,8 @@ class Config {
 /// Block-style YAML of a JSON value; reads back as the same configuration.
 std::string to_yaml(const Json& value);
 
-/// An Error for the first key, in file order, that nobody read, with "did you mean" among the keys that were asked for at that level.
+/// An Error for the first key, in file order, that nobody read, with "did you mean" among the keys that were asked for
+/// at that level.
 void check_all_read(const Config& root);
 
 /// The candidate nearest to `word` by edit distance, or empty when none is near.

@@ -55,6 +55,8 @@ struct ConfigNode {
   std::string describe() const;
 };
 
+/// "a, b, c".
+std::string comma_list(const std::vector<std::string>& words);
 /// "windows" + "length" -> "windows.length".
 std::string join(const std::string& parent, std::string_view key);
 /// An independent copy that nobody has read.

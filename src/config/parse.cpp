@@ -44,8 +44,7 @@ class TreeBuilder : public YAML::EventHandler {
     return {start_.source, start_.line + mark.line, mark.column + (mark.line == 0 ? start_.column : 1)};
   }
 
-  /// The key or the list in whose value the parser stands: for errors, as those of brackets and quotes left open come
-  /// late.
+  /// Where the innermost open value begins: brackets and quotes left open are noticed late.
   std::string context() const {
     if (open_.empty()) return "";
     const Frame& frame = open_.back();
@@ -168,8 +167,7 @@ void refuse_duplicates(const ConfigNode& node) {
   }
 }
 
-/// Length of the UTF-8 character that `bytes` begins with; 0 for anything else, control characters but tab and line
-/// ends included.
+/// Length of the UTF-8 character that `bytes` begins with; 0 for anything else and for control characters.
 std::size_t character_length(std::string_view bytes) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(bytes[i]); };
   const unsigned char lead = byte(0);

@@ -44,7 +44,7 @@ Json resolve(const ConfigNode& node) {
   const std::string near = nearest(child.key, absent);
   if (!near.empty()) fail("{}: unknown key; did you mean '{}'?", place, near);
   if (known.empty()) fail("{}: unknown key; no keys are known here", place);
-  fail("{}: unknown key; known keys: {}", place, fmt::join(known, ", "));
+  fail("{}: unknown key; known keys: {}", place, detail::comma_list(known));
 }
 
 void check_children(const ConfigNode& node) {

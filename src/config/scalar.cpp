@@ -53,8 +53,6 @@ std::errc read_scalar(const ConfigNode& node, T& value) {
   return node.quoted ? std::errc::invalid_argument : read_number(node.text, value);
 }
 
-std::string list_of(const std::vector<std::string>& names) { return fmt::format("{}", fmt::join(names, ", ")); }
-
 }  // namespace
 
 template <class T>
@@ -95,7 +93,7 @@ std::size_t Config::choice_index(std::string_view key, const std::string& fallba
   if (has(key)) {
     word = at(key).as<std::string>();
   } else if (fallback.empty()) {
-    qroar::fail("{}: {}: missing; known: {}", where(), detail::join(path(), key), list_of(names));
+    qroar::fail("{}: {}: missing; known: {}", where(), detail::join(path(), key), detail::comma_list(names));
   } else {
     note_default(key, fallback);
   }
@@ -103,7 +101,7 @@ std::size_t Config::choice_index(std::string_view key, const std::string& fallba
   if (found != names.end()) return static_cast<std::size_t>(found - names.begin());
   const std::string near = nearest(word, names);
   at(key).fail(fmt::format("unknown '{}'; {}known: {}", word,
-                           near.empty() ? "" : fmt::format("did you mean '{}'? ", near), list_of(names)));
+                           near.empty() ? "" : fmt::format("did you mean '{}'? ", near), detail::comma_list(names)));
 }
 
 void Config::fail_range(const Json& value, const Json& low, const Json& high) const {

@@ -8,11 +8,11 @@ namespace qroar {
 struct SweepPoint {
   Config config;
   std::vector<std::pair<std::string, Json>> axes;  ///< {"windows.length", 4096}
-  std::string origin;                               ///< "file:line:column" of the block; the root's place without a sweep
+  std::string origin;  ///< "file:line:column" of the block; the root's place without a sweep
 };
 
-/// All points in file order.  Errors (with place): a block that is no map, an axis that is no list or empty, the same value twice on an
-/// axis (an axis that changes nothing), a product of more than 100,000 points.
+/// All points in file order.  Errors (with place): a block that is no map, an axis that is no list or empty, the same
+/// value twice on an axis (an axis that changes nothing), a product of more than 100,000 points.
 std::vector<SweepPoint> expand(const Config& root);
 
 }  // namespace qroar

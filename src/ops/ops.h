@@ -1,7 +1,8 @@
 // The numeric operations of the model that ATen does not give in one call, with the numeric contract of each.
-// Every op has a plain ATen twin in ops::reference, which defines it; dispatch.cpp chooses a fast one where there is one.
-// Shapes: T tokens, D features, H query heads, K key/value heads (H % K == 0), d head_dim, P = d/2 pairs, V vocabulary.
-// "Float32" below reads float64 when the tensors are float64.  A NaN that goes in comes out; bits never depend on threads.
+// Every op has a plain ATen twin in ops::reference, which defines it; dispatch.cpp chooses a fast one where there is
+// one. Shapes: T tokens, D features, H query heads, K key/value heads (H % K == 0), d head_dim, P = d/2 pairs, V
+// vocabulary. "Float32" below reads float64 when the tensors are float64.  A NaN that goes in comes out; bits never
+// depend on threads.
 #pragma once
 #include <ATen/ATen.h>
 
@@ -20,15 +21,15 @@ at::Tensor rms_norm(const at::Tensor& x_TD, const at::Tensor& weight_D, double e
 /// Rotates channels (i, i + d/2) of every head by the angle of pair i, in place: float32 products and sums, one cast.
 void rope_(at::Tensor& x_THd, const RopeAngles& angles);
 
-/// softmax(q k^T / sqrt(d) + causal mask) v per head; query head h reads key/value head h / (H / K).  Scores and softmax
-/// in float32, output cast once to q's dtype.  Memory linear in T.
+/// softmax(q k^T / sqrt(d) + causal mask) v per head; query head h reads key/value head h / (H / K).  Scores and
+/// softmax in float32, output cast once to q's dtype.  Memory linear in T.
 at::Tensor causal_attention(const at::Tensor& q_THd, const at::Tensor& k_TKd, const at::Tensor& v_TKd);
 
 /// silu(gate) * up: silu in float32 cast to the dtype, the product in the dtype.
 at::Tensor silu_mul(const at::Tensor& gate_TF, const at::Tensor& up_TF);
 
-/// -log softmax(logits)[target] per row: exponentials in float32 from the logits' dtype, their sum and all that follows in
-/// float64; returned as float64 [T].  Rows do not depend on each other: logits may come in blocks of any size.
+/// -log softmax(logits)[target] per row: exponentials in float32 from the logits' dtype, their sum and all that follows
+/// in float64; returned as float64 [T].  Rows do not depend on each other: logits may come in blocks of any size.
 at::Tensor token_nll(const at::Tensor& logits_TV, const at::Tensor& targets_T);
 
 namespace reference {

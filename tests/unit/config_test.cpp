@@ -230,9 +230,8 @@ TEST_CASE("resolved() holds what was read as what it was read, and the defaults"
   c.section("kv").get<std::string>("type", "none");
   c.items("quant");
   c.at("raw");
-  CHECK(
-      c.resolved().dump() ==
-      R"({"factor":8.0,"kv":{"type":"none"},"l":[1.0,2.0],"m":{"k":true},"name":"3","quant":[],"raw":5,"seed":0,"z":4})");
+  CHECK(c.resolved().dump() == R"({"factor":8.0,"kv":{"type":"none"},"l":[1.0,2.0],"m":{"k":true},"name":"3",)"
+                               R"("quant":[],"raw":5,"seed":0,"z":4})");
 }
 
 TEST_CASE("a value looked at as a text and read as a number counts as the number, in either order") {
@@ -322,8 +321,9 @@ TEST_CASE("with() refuses a path that leads nowhere, at the place of the value")
         "v.yaml:1:1: quant[1].bits: no such element; c.yaml:2:8 is a list of 1 (the first is 0)");
   CHECK(text("quant.bits") == "v.yaml:1:1: quant.bits: no such element; c.yaml:2:8 is a list of 1 (the first is 0)");
   for (const std::string path : {"", ".", "a..b", "a.", "[0]", "a[", "a[x]", "a[]", "a[0]b", "a.[0]"}) {
-    CHECK(text(path) ==
-          "v.yaml:1:1: '" + path + "' is no path of keys; write it like windows.length or quant[0].weight.bits");
+    CHECK(text(path) == "v.yaml:1:1: '" + path +
+                            "' is no path of keys; write it like windows.length or "
+                            "quant[0].weight.bits");
   }
 }
 

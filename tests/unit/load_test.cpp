@@ -49,7 +49,7 @@ TEST_CASE("broken YAML names line and column, and where the broken part begins")
         "y.yaml:2:2: not valid YAML: end of map flow not found (in what begins at y.yaml:1:4)");
   CHECK(refusal("a: 1\n b: 2\n") == "y.yaml:2:3: not valid YAML: illegal map value (in what begins at y.yaml:1:1)");
   for (const std::string glob : {"*", "*.mlp", "*none"}) {
-    CHECK_THAT(refusal("match: " + glob), Catch::Matchers::Contains("; a text that begins with * needs quotes"));
+    CHECK(refusal("match: " + glob).find("; a text that begins with * needs quotes") != std::string::npos);
   }
   CHECK(refusal("a: *none") ==
         "y.yaml:1:4: not valid YAML: the referenced anchor is not defined; a text that begins with * needs quotes"

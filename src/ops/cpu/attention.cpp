@@ -14,6 +14,12 @@
 namespace qroar::ops::cpu {
 namespace {
 
+bool has_avx512_bf16() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+         __builtin_cpu_supports("avx512bf16");
+}
+
 const Bf16* bits(const at::Tensor& x) { return reinterpret_cast<const Bf16*>(x.const_data_ptr<at::BFloat16>()); }
 
 Rows rows_of_head(const at::Tensor& x_TKd, int64_t head) {
@@ -99,7 +105,8 @@ bool can_attend(const at::Tensor& q_THd, const at::Tensor& k_TKd, const at::Tens
 
 at::Tensor attention(const at::Tensor& q_THd, const at::Tensor& k_TKd, const at::Tensor& v_TKd) {
   const int64_t tokens = q_THd.size(0), kv_heads = k_TKd.size(1);
-  const int64_t block_tokens = kBlockRows * kv_heads / q_THd.size(1), blocks = (tokens + block_tokens - 1) / block_tokens;
+  const int64_t block_tokens = kBlockRows * kv_heads / q_THd.size(1),
+                blocks = (tokens + block_tokens - 1) / block_tokens;
   const PackedHeads packed(k_TKd, v_TKd);
   at::Tensor out_THd = at::empty(q_THd.sizes(), q_THd.options());
   // Blocks late in the sequence cost most, so they go first, each to the thread that is free.

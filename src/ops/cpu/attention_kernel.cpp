@@ -1,7 +1,7 @@
-// FlashAttention-2 (Dao 2023, arXiv:2307.08691) on AVX512-BF16: 6 x 64 scores are made, exponentiated, rounded to bfloat16
-// and multiplied with the values without leaving registers and L1.  Two liberties that change no more than rounding:
-// the reference of a row's exponents is its running maximum only to within a factor 2^kSlack, so that outputs are
-// rescaled rarely; and sums of exponentials are kept per vector lane until the end.
+// FlashAttention-2 (Dao 2023, arXiv:2307.08691) on AVX512-BF16: 6 x 64 scores are made, exponentiated, rounded to
+// bfloat16 and multiplied with the values without leaving registers and L1.  Two liberties that change no more than
+// rounding: the reference of a row's exponents is its running maximum only to within a factor 2^kSlack, so that outputs
+// are rescaled rarely; and sums of exponentials are kept per vector lane until the end.
 #include "ops/cpu/attention_kernel.h"
 
 #include <immintrin.h>
@@ -9,10 +9,10 @@
 namespace qroar::ops::cpu {
 namespace {
 
-constexpr int kLanes = 16;                    // floats per register
-constexpr int kVectors = kKeyTile / kLanes;   // registers per row of a tile
-constexpr float kSlack = 8;                   // in powers of two: exponentials stay below 256 and far from overflow
-constexpr float kLowest = -1e30f;             // below any score; finite, so that -inf scores stay -inf relative to it
+constexpr int kLanes = 16;                   // floats per register
+constexpr int kVectors = kKeyTile / kLanes;  // registers per row of a tile
+constexpr float kSlack = 8;                  // in powers of two: exponentials stay below 256 and far from overflow
+constexpr float kLowest = -1e30f;            // below any score; finite, so that -inf scores stay -inf relative to it
 
 using Tile = __m512[kRowTile][kVectors];
 
@@ -23,7 +23,8 @@ using Tile = __m512[kRowTile][kVectors];
 QROAR_INLINE void multiply(Tile& c, const Bf16Pair* a, int64_t stride, const Bf16Pair* b, int64_t pairs) {
   for (int64_t p = 0; p < pairs; ++p) {
     __m512bh column[kVectors];
-    QROAR_UNROLL for (int i = 0; i < kVectors; ++i) column[i] = (__m512bh)_mm512_loadu_si512(b + p * kKeyTile + i * kLanes);
+    QROAR_UNROLL for (int i = 0; i < kVectors; ++i) column[i] =
+        (__m512bh)_mm512_loadu_si512(b + p * kKeyTile + i * kLanes);
     QROAR_UNROLL for (int r = 0; r < kRowTile; ++r) {
       const __m512bh pair = (__m512bh)_mm512_set1_epi32(static_cast<int>(a[r * stride + p]));
       QROAR_UNROLL for (int i = 0; i < kVectors; ++i) c[r][i] = _mm512_dpbf16_ps(c[r][i], pair, column[i]);
@@ -55,7 +56,8 @@ __attribute__((noinline)) void raise_shift(QueryBlock& block, int64_t row, float
 }
 
 /// One key tile for the six rows from `row`; `masked` where a key may lie after a row's position.
-QROAR_INLINE void attend_tile(QueryBlock& block, int64_t row, int64_t tile, PackedHead packed, __m512 scale, bool masked) {
+QROAR_INLINE void attend_tile(QueryBlock& block, int64_t row, int64_t tile, PackedHead packed, __m512 scale,
+                              bool masked) {
   const int64_t pairs = block.dim / 2;
   Tile c = {};
   multiply(c, block.queries + row * pairs, pairs, packed.keys + tile * pairs * kKeyTile, pairs);
@@ -66,10 +68,12 @@ QROAR_INLINE void attend_tile(QueryBlock& block, int64_t row, int64_t tile, Pack
       const int64_t seen = block.position[row + r] - tile * kKeyTile + 1;
       const uint64_t mask = seen >= kKeyTile ? ~0ull : seen <= 0 ? 0 : (1ull << seen) - 1;
       QROAR_UNROLL for (int i = 0; i < kVectors; ++i) {
-        c[r][i] = _mm512_mask_mov_ps(_mm512_set1_ps(-__builtin_inff()), static_cast<__mmask16>(mask >> (i * kLanes)), c[r][i]);
+        c[r][i] = _mm512_mask_mov_ps(_mm512_set1_ps(-__builtin_inff()), static_cast<__mmask16>(mask >> (i * kLanes)),
+                                     c[r][i]);
       }
     }
-    const __m512 top = _mm512_mul_ps(_mm512_max_ps(_mm512_max_ps(c[r][0], c[r][1]), _mm512_max_ps(c[r][2], c[r][3])), scale);
+    const __m512 top =
+        _mm512_mul_ps(_mm512_max_ps(_mm512_max_ps(c[r][0], c[r][1]), _mm512_max_ps(c[r][2], c[r][3])), scale);
     if (_mm512_cmp_ps_mask(top, _mm512_set1_ps(block.shift[row + r] + kSlack), _CMP_GT_OQ) != 0) {
       raise_shift(block, row + r, _mm512_reduce_max_ps(top));
     }
@@ -95,19 +99,17 @@ QROAR_INLINE void attend_tile(QueryBlock& block, int64_t row, int64_t tile, Pack
 
 }  // namespace
 
-bool has_avx512_bf16() {
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bf16");
-}
-
 void pack_tile(Rows keys, Rows values, int64_t tile, int64_t tokens, int64_t dim, PackedHead packed) {
   const int64_t begin = tile * kKeyTile, count = tokens - begin < kKeyTile ? tokens - begin : kKeyTile;
   const auto pair = [](Bf16 low, Bf16 high) { return static_cast<Bf16Pair>(low) | static_cast<Bf16Pair>(high) << 16; };
-  const auto value = [&](int64_t n, int64_t i) -> Bf16 { return n < count ? values.data[(begin + n) * values.stride + i] : 0; };
+  const auto value = [&](int64_t n, int64_t i) -> Bf16 {
+    return n < count ? values.data[(begin + n) * values.stride + i] : 0;
+  };
   Bf16Pair* packed_keys = packed.keys + tile * kKeyTile * (dim / 2);
   for (int64_t n = 0; n < kKeyTile; ++n) {
     const Bf16* key = keys.data + (begin + n) * keys.stride;
-    for (int64_t p = 0; p < dim / 2; ++p) packed_keys[p * kKeyTile + n] = n < count ? pair(key[2 * p], key[2 * p + 1]) : 0;
+    for (int64_t p = 0; p < dim / 2; ++p)
+      packed_keys[p * kKeyTile + n] = n < count ? pair(key[2 * p], key[2 * p + 1]) : 0;
   }
   Bf16Pair* packed_values = packed.values + tile * dim * (kKeyTile / 2);
   for (int64_t panel = 0; panel < dim; panel += kKeyTile) {

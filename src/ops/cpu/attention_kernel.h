@@ -1,12 +1,13 @@
 // The inner part of causal attention in bfloat16 for processors with AVX512-BF16; free of torch headers, since it is
-// compiled for that instruction set alone.  attention.cpp splits tensors into the blocks handled here.
+// compiled for that instruction set alone.  attention.cpp asks the processor for it, and splits tensors into the blocks
+// handled here.
 #pragma once
 #include <cstdint>
 
 namespace qroar::ops::cpu {
 
-constexpr int64_t kKeyTile = 64;    ///< keys per packed tile, and the unit of columns: head_dim is a multiple of it
-constexpr int64_t kRowTile = 6;     ///< query rows whose 6 x 64 scores fill the registers
+constexpr int64_t kKeyTile = 64;     ///< keys per packed tile, and the unit of columns: head_dim is a multiple of it
+constexpr int64_t kRowTile = 6;      ///< query rows whose 6 x 64 scores fill the registers
 constexpr int64_t kBlockRows = 192;  ///< query rows per block (a multiple of kRowTile): their outputs stay in L2
 
 /// Bits of bfloat16 numbers, two per 32-bit word as the dot-product instruction reads them.
@@ -38,9 +39,6 @@ struct QueryBlock {
   Bf16Pair* queries;  ///< [kBlockRows][d/2]
   float* mixed;       ///< [kBlockRows][d]: unnormalized outputs
 };
-
-/// Whether this processor has the instructions; everything below needs them.
-bool has_avx512_bf16();
 
 /// Runs the block over all keys its rows may see.  log2_scale = log2(e) / sqrt(d).
 void attend(QueryBlock& block, PackedHead packed, float log2_scale);

@@ -11,7 +11,7 @@
 namespace qroar::ops::cpu {
 namespace {
 
-constexpr int64_t kLanes = 16;           // sums run in this many lanes, joined at the end
+constexpr int64_t kLanes = 16;          // sums run in this many lanes, joined at the end
 constexpr int64_t kElements = 1 << 14;  // per task at least
 
 template <class Sum>
@@ -40,7 +40,8 @@ QROAR_CLONES void scale_row(const T* x, const T* weight, float scale, T* out, in
 }
 
 template <class T>
-QROAR_CLONES void rotate_head(T* __restrict low, T* __restrict high, const float* cos, const float* sin, int64_t pairs) {
+QROAR_CLONES void rotate_head(T* __restrict low, T* __restrict high, const float* cos, const float* sin,
+                              int64_t pairs) {
   for (int64_t i = 0; i < pairs; ++i) {
     const float a = widen(low[i]), b = widen(high[i]);
     low[i] = narrow<T>(a * cos[i] - b * sin[i]);
@@ -120,7 +121,8 @@ at::Tensor rms_norm(const at::Tensor& x_TD, const at::Tensor& weight_D, double e
 
 void rope_(at::Tensor& x_THd, const RopeAngles& angles) {
   const int64_t heads = x_THd.size(1), pairs = x_THd.size(2) / 2;
-  check(angles.cos_TP.scalar_type() == at::kFloat && can_go_by_rows({angles.cos_TP, angles.sin_TP}), "RoPE angles are float32");
+  check(angles.cos_TP.scalar_type() == at::kFloat && can_go_by_rows({angles.cos_TP, angles.sin_TP}),
+        "RoPE angles are float32");
   over_rows(x_THd, [&]<class T>(T, int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       const float *cos = row<float>(angles.cos_TP, t), *sin = row<float>(angles.sin_TP, t);
