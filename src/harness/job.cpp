@@ -75,7 +75,8 @@ std::vector<Job> parse_experiment(const std::filesystem::path& file, const std::
   for (const SweepPoint& point : expand(Config::load(file, overrides))) {
     Job job(point);
     if (!ids.insert(job.id).second) {
-      fail("{}: two points of the sweep are the same job ({}); an axis there changes nothing", point.origin, job.axes.dump());
+      fail("{}: two points of the sweep are the same job ({}); an axis there changes nothing", point.origin,
+           job.axes.dump());
     }
     jobs.push_back(std::move(job));
   }

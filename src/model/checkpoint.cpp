@@ -10,13 +10,19 @@ namespace {
 
 at::ScalarType scalar_type(Dtype dtype, const std::string& name) {
   switch (dtype) {
-    case Dtype::f32: return at::kFloat;
-    case Dtype::bf16: return at::kBFloat16;
-    case Dtype::f16: return at::kHalf;
-    case Dtype::f64: return at::kDouble;
+    case Dtype::f32:
+      return at::kFloat;
+    case Dtype::bf16:
+      return at::kBFloat16;
+    case Dtype::f16:
+      return at::kHalf;
+    case Dtype::f64:
+      return at::kDouble;
     default:
-      fail("tensor {}: dtype {} is no floating point weight; expected BF16, F16 or F32 (an already quantized checkpoint?)", name,
-           dtype_name(dtype));
+      fail(
+          "tensor {}: dtype {} is no floating point weight; expected BF16, F16 or F32 (an already quantized "
+          "checkpoint?)",
+          name, dtype_name(dtype));
   }
 }
 
@@ -29,7 +35,8 @@ at::Tensor view_of(const TensorView& view, const std::string& name) {
     return copy;
   }
   // The mapping is private: at::from_blob takes a mutable pointer, and nothing writes through it.
-  return at::from_blob(const_cast<std::byte*>(view.data), view.shape, [owner = view.owner](void*) {}, options);
+  return at::from_blob(
+      const_cast<std::byte*>(view.data), view.shape, [owner = view.owner](void*) {}, options);
 }
 
 }  // namespace
@@ -42,7 +49,8 @@ ModelSpec::ModelSpec(const Config& config)
       device(config.get<std::string>("device", "auto")),
       bfloat16_rope(config.get_choice<bool>("rope_dtype", false, {{"float32", false}, {"bfloat16", true}})) {
   if (!std::filesystem::is_directory(path)) {
-    config.at("path").fail("no such folder; give a Hugging Face model folder (config.json, *.safetensors, tokenizer.model)");
+    config.at("path").fail(
+        "no such folder; give a Hugging Face model folder (config.json, *.safetensors, tokenizer.model)");
   }
 }
 
@@ -54,19 +62,26 @@ std::string Checkpoint::hash() const { return hash_bytes(hash_file(folder_ / "co
 at::Tensor Checkpoint::tensor(const std::string& name, at::IntArrayRef shape) const {
   const TensorView& view = files_.at(name);
   if (at::IntArrayRef(view.shape) != shape) {
-    fail("{}: tensor {} has shape [{}], config.json asks for [{}]", folder_.string(), name, fmt::join(view.shape, ", "), fmt::join(shape, ", "));
+    fail("{}: tensor {} has shape [{}], config.json asks for [{}]", folder_.string(), name, fmt::join(view.shape, ", "),
+         fmt::join(shape, ", "));
   }
   return view_of(view, name);
 }
 
 Llama Checkpoint::build(at::ScalarType dtype, const at::Device& device) const {
   const int64_t hidden = config_.hidden_size;
-  const auto load = [&](const std::string& name, at::IntArrayRef shape) { return tensor(name, shape).to(device, dtype); };
+  const auto load = [&](const std::string& name, at::IntArrayRef shape) {
+    return tensor(name, shape).to(device, dtype);
+  };
   const auto load_linear = [&](const LinearSite& site, const std::string& prefix, bool bias) {
     return Linear{load(prefix + site.name + ".weight", {site.rows, site.columns}),
                   bias ? load(prefix + site.name + ".bias", {site.rows}) : at::Tensor(), site.name};
   };
-  Llama model{config_, load("model.embed_tokens.weight", {config_.vocab_size, hidden}), {}, load("model.norm.weight", {hidden}), {}};
+  Llama model{config_,
+              load("model.embed_tokens.weight", {config_.vocab_size, hidden}),
+              {},
+              load("model.norm.weight", {hidden}),
+              {}};
   for (int64_t i = 0; i < config_.num_hidden_layers; ++i) {
     DecoderLayer layer;
     layer.site = fmt::format("layers.{}", i);
@@ -79,7 +94,8 @@ Llama Checkpoint::build(at::ScalarType dtype, const at::Device& device) const {
   model.each_linear([&](Linear& linear) {
     const LinearSite& here = sites[next++];
     if (here.name == "lm_head") {
-      linear = config_.tie_word_embeddings ? Linear{model.embed_tokens_VD, {}, here.name} : load_linear(here, "", false);
+      linear =
+          config_.tie_word_embeddings ? Linear{model.embed_tokens_VD, {}, here.name} : load_linear(here, "", false);
     } else {
       const bool attention = here.name.find("self_attn") != std::string::npos;
       linear = load_linear(here, "model.", attention ? config_.attention_bias : config_.mlp_bias);

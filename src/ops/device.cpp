@@ -1,4 +1,5 @@
-// We link libtorch_cpu alone: libtorch_cuda and what it pulls in take seconds to load, so only a job that may use a GPU loads them.
+// We link libtorch_cpu alone: libtorch_cuda and what it pulls in take seconds to load, so only a job that may use a GPU
+// loads them.
 #include "ops/device.h"
 
 #include <c10/core/CachingDeviceAllocator.h>
@@ -69,8 +70,10 @@ at::Device parse_device(const std::string& name) {
   }
   if (!cuda_available()) {
     if (automatic) return at::kCPU;
-    fail("device {} is not there: no GPU, no driver (libcuda.so.1) or a LibTorch without CUDA; write device: cpu or auto",
-         name);
+    fail(
+        "device {} is not there: no GPU, no driver (libcuda.so.1) or a LibTorch without CUDA; write device: cpu or "
+        "auto",
+        name);
   }
   const int count = at::detail::getCUDAHooks().deviceCount();
   if (number >= count) fail("device {} is not there: this machine has {} (cuda:0 to cuda:{})", name, count, count - 1);
@@ -105,7 +108,8 @@ void reset_peak_bytes(const at::Device& device) {
   if (device.is_cuda()) {
     allocator(device).resetPeakStats(device.index());
   } else {
-    std::ofstream("/proc/self/clear_refs") << "5";  // resets VmHWM; where it may not be written the peak is the process'
+    std::ofstream("/proc/self/clear_refs")
+        << "5";  // resets VmHWM; where it may not be written the peak is the process'
   }
 }
 
