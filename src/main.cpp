@@ -4,7 +4,9 @@
 #include <spdlog/spdlog.h>
 
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <charconv>
+#include <cstring>
 
 #include "base/error.h"
 #include "eval/metric.h"
@@ -103,6 +105,8 @@ int run_command(int argc, char** argv) {
       ->check(CLI::IsMember({"table", "csv", "markdown", "latex", "json"}));
   show_verb->add_option("--baseline", show_options.baseline, "id of the row to compare with in pairs");
 
+  app.failure_message(
+      [](const CLI::App*, const CLI::Error& error) { return fmt::format("{}; see --help\n", error.what()); });
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -127,10 +131,17 @@ int run_command(int argc, char** argv) {
 int main(int argc, char** argv) {
   spdlog::set_default_logger(spdlog::stderr_color_mt("qroar"));
   spdlog::set_pattern("%H:%M:%S %^%l%$ %v");
+  spdlog::set_error_handler(
+      [](const std::string& what) { qroar::fail("{}", what); });  // a log file that cannot be written
   try {
-    return qroar::run_command(argc, argv);
+    const int status = qroar::run_command(argc, argv);
+    if (std::fflush(stdout) != 0) qroar::fail("cannot write to stdout: {}", std::strerror(errno));
+    return status;
   } catch (const qroar::Error& error) {
     fmt::print(stderr, "{}\n", error.what());
+    return 1;
+  } catch (const std::filesystem::filesystem_error& error) {
+    fmt::print(stderr, "{}: {}\n", error.path1().string(), error.code().message());
     return 1;
   } catch (const std::exception& error) {
     fmt::print(stderr, "internal error: {}\n", error.what());

@@ -67,15 +67,6 @@ std::vector<Text> read_texts(std::string bytes, const fs::path& path) {
        path.string());
 }
 
-void refuse_compressed(const fs::path& path) {
-  std::error_code unreadable;
-  const std::string packed = path.string() + ".xz";
-  if (path.extension() == ".xz") fail("{0}: is compressed; unpack it with: xz -dk {0}", path.string());
-  if (!fs::exists(path, unreadable) && fs::exists(packed, unreadable)) {
-    fail("{}: not found, but {} is there; unpack it with: xz -dk {}", path.string(), packed, packed);
-  }
-}
-
 void check_vocabulary(int64_t vocab_size, const fs::path& model_folder, const LlamaConfig& model) {
   if (vocab_size > model.vocab_size || vocab_size < model.vocab_size - kMostPadding) {
     fail(
@@ -186,8 +177,18 @@ DataSpec::DataSpec(const Config& config)
       min_tokens(config.get<int64_t>("min_tokens", 1, Range<int64_t>{.low = 1})),
       skip(config.get<int64_t>("skip", 0, Range<int64_t>{.low = 0})) {}
 
+void check_present(const DataSpec& spec) {
+  std::error_code unreadable;
+  const std::string path = spec.path.string(), packed = path + ".xz";
+  if (spec.path.extension() == ".xz") fail("{0}: is compressed; unpack it with: xz -dk {0}", path);
+  if (fs::exists(spec.path, unreadable)) return;
+  if (fs::exists(packed, unreadable))
+    fail("{}: not found, but {} is there; unpack it with: xz -dk {}", path, packed, packed);
+  fail("{}: no such file; a relative path counts from the working directory or from the file that names it", path);
+}
+
 Dataset load_dataset(const DataSpec& spec, const std::filesystem::path& model_folder, const LlamaConfig& model) {
-  refuse_compressed(spec.path);
+  check_present(spec);
   Dataset dataset;
   TokenFile file;
   if (is_token_file(spec.path)) {

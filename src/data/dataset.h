@@ -21,6 +21,9 @@ struct DataSpec {
   explicit DataSpec(const Config& config);
 };
 
+/// Throws an Error when the file is not there or is compressed.
+void check_present(const DataSpec& spec);
+
 struct Dataset {
   std::vector<Document> documents;
   std::string hash;  ///< of the data file's bytes

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <ctime>
 
 #include "commit.h"
 #include "ops/device.h"
@@ -17,9 +18,12 @@ std::string build_commit() { return QROAR_COMMIT; }
 Json describe_environment(const at::Device& device) {
   char host[256] = {};
   gethostname(host, sizeof host - 1);
-  const auto now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
-  char started[32] = {};
-  std::strftime(started, sizeof started, "%Y-%m-%dT%H:%M:%SZ", std::gmtime(&now));
+  const auto milliseconds =
+      std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch())
+          .count();
+  const std::time_t seconds = milliseconds / 1000;
+  char second[32] = {};
+  std::strftime(second, sizeof second, "%Y-%m-%dT%H:%M:%S", std::gmtime(&seconds));
 #ifdef QROAR_HAVE_CUDA
   const char* kernels = "cuda";
 #else
@@ -34,7 +38,7 @@ Json describe_environment(const at::Device& device) {
           {"kernels", kernels},
           {"threads", at::get_num_threads()},
           {"host", host},
-          {"started", started}};
+          {"started", fmt::format("{}.{:03}Z", second, milliseconds % 1000)}};
 }
 
 }  // namespace qroar

@@ -37,6 +37,16 @@ void require_none(const Config& root) {
   for (const Config& item : root.at("diagnostics").items()) item.fail("unknown diagnostic; known: none, write []");
 }
 
+/// Gives an Error that knows no place the place of the value it is about.
+template <class Check>
+void check_at(const Config& place, const Check& check_value) {
+  try {
+    check_value();
+  } catch (const Error& error) {
+    place.fail(error.what());
+  }
+}
+
 }  // namespace
 
 Job::Job(const SweepPoint& point) {
@@ -45,6 +55,7 @@ Job::Job(const SweepPoint& point) {
   model = ModelSpec(root.at("model"));
   llama = LlamaConfig::load(model.path);
   data = DataSpec(root.at("data"));
+  check_at(root.at("data").at("path"), [&] { check_present(data); });
   windows = WindowRule(root.at("windows"));
   if (windows.length > int64_t{1} << 31) root.at("windows").at("length").fail("no more than 2147483648 tokens");
 
@@ -52,11 +63,7 @@ Job::Job(const SweepPoint& point) {
   rope = rope_config.has("type") ? Registry<RopeScheme>::instance().build(rope_config)
                                  : Registry<RopeScheme>::instance().build(Config::parse("{type: none}", "default"));
   geometry = {llama.head_dim, llama.rope_theta, llama.trained_length, windows.length, llama.rope_scaling};
-  try {
-    rope->table(geometry, windows.length);
-  } catch (const Error& error) {
-    rope_config.fail(error.what());
-  }
+  check_at(rope_config, [&] { rope->table(geometry, windows.length); });
   if (root.has("quant")) quant = QuantRules(root.at("quant"));
   quant.check_against(linear_sites(llama));
   metrics = parse_metrics(root);

@@ -64,9 +64,17 @@ std::vector<Json> Results::rows() const {
 }
 
 void Results::derive_rows_file() const {
-  std::string lines;
-  for (const Json& row : rows()) lines += row.dump() + "\n";
-  write_file_atomically(folder_ / "rows.jsonl", lines);
+  const auto lines_now = [&] {
+    std::string lines;
+    for (const Json& row : rows()) lines += row.dump() + "\n";
+    return lines;
+  };
+  // Again until nothing changed meanwhile: another process' row and file may have come between our look and our write.
+  std::string written;
+  for (std::string lines = lines_now(); lines != written; lines = lines_now()) {
+    write_file_atomically(folder_ / "rows.jsonl", lines);
+    written = std::move(lines);
+  }
 }
 
 std::vector<WindowRecord> read_windows(const std::filesystem::path& file) {

@@ -14,6 +14,7 @@
 #include "base/progress.h"
 #include "harness/environment.h"
 #include "harness/job.h"
+#include "harness/models.h"
 #include "harness/results.h"
 #include "harness/show.h"
 #include "model/angles.h"
@@ -72,50 +73,6 @@ std::vector<Cell> plan(std::vector<Job>& jobs) {
   return cells;
 }
 
-/// The checkpoint and the last models built from it: cells are ordered so that neighbours share them.
-class Models {
- public:
-  const Checkpoint& checkpoint(const Job& job) {
-    if (checkpoint_ == nullptr || path_ != job.model.path) {
-      full_key_.clear();
-      quant_key_.clear();
-      quantized_ = full_ = {};
-      checkpoint_ = std::make_unique<Checkpoint>(job.model.path);
-      path_ = job.model.path;
-      hash_ = checkpoint_->hash();
-    }
-    return *checkpoint_;
-  }
-
-  const std::string& hash(const Job& job) {
-    checkpoint(job);
-    return hash_;
-  }
-
-  const Llama& model(const Job& job, const at::Device& device) {
-    const Checkpoint& source = checkpoint(job);
-    const std::string full_key = fmt::format("{} {}", at::toString(job.model.dtype), device.str());
-    if (full_key != full_key_) {
-      quantized_ = full_ = {};  // free the old weights before the new ones are made
-      full_ = source.build(job.model.dtype, device);
-      full_key_ = full_key;
-      quant_key_.clear();
-    }
-    if (const std::string quant_key = full_key + job.quant_key; quant_key != quant_key_) {
-      quantized_ = {};
-      quantized_ = quantize(full_, job.quant);
-      quant_key_ = quant_key;
-    }
-    return quantized_;
-  }
-
- private:
-  std::filesystem::path path_;
-  std::unique_ptr<Checkpoint> checkpoint_;
-  std::string hash_, full_key_, quant_key_;
-  Llama full_, quantized_;
-};
-
 void check_memory(const Cell& cell, const at::Device& device) {
   const int64_t tokens = cell.longest();
   const int64_t needed =
@@ -160,8 +117,9 @@ class Runner {
   /// Runs one cell and writes its row; false when it failed.
   bool run(const Cell& cell) {
     const Job& job = *cell.job;
-    const CellLog log(results_.cell(job.id));
     const at::Device device = ops::parse_device(job.model.device);
+    const Json inputs = inputs_of(cell);
+    const CellLog log(results_.cell(job.id));
     Json row{{"id", job.id},
              {"experiment", experiment_},
              {"axes", job.axes},
@@ -173,7 +131,7 @@ class Runner {
              {"model_tflops_per_second", nullptr},
              {"peak_bytes", nullptr}};
     Json environment = describe_environment(device);
-    environment["inputs"] = inputs_of(cell);
+    environment["inputs"] = inputs;
     spdlog::info("cell {} {}", job.id, axis_label(job.axes));
     std::vector<WindowLoss> losses;
     const double done_before = done_;
@@ -259,8 +217,13 @@ bool run_experiment(const RunOptions& options) {
     const bool in_shard = static_cast<int64_t>(i) % options.shards == options.shard - 1;
     if (in_shard && cells[i].job->id.starts_with(options.only)) mine.push_back(cells[i]);
   }
-  if (mine.empty() && !options.only.empty())
+  if (mine.empty() && !options.only.empty()) {
     fail("--only {}: no cell of {} has an id that begins so", options.only, options.file.string());
+  }
+  if (mine.empty()) {
+    spdlog::info("shard {}/{} of {} cells is empty", options.shard, options.shards, cells.size());
+    return true;
+  }
   const auto order = [](const Cell& cell) {
     return std::tuple(cell.job->model.path, cell.job->model.dtype, cell.job->model.device, cell.job->quant_key);
   };

@@ -10,19 +10,13 @@ namespace {
 
 at::ScalarType scalar_type(Dtype dtype, const std::string& name) {
   switch (dtype) {
-    case Dtype::f32:
-      return at::kFloat;
-    case Dtype::bf16:
-      return at::kBFloat16;
-    case Dtype::f16:
-      return at::kHalf;
-    case Dtype::f64:
-      return at::kDouble;
+    case Dtype::f32: return at::kFloat;
+    case Dtype::bf16: return at::kBFloat16;
+    case Dtype::f16: return at::kHalf;
+    case Dtype::f64: return at::kDouble;
     default:
-      fail(
-          "tensor {}: dtype {} is no floating point weight; expected BF16, F16 or F32 (an already quantized "
-          "checkpoint?)",
-          name, dtype_name(dtype));
+      fail("tensor {} has dtype {}, expected BF16, F16, F32 or F64; is this an already quantized checkpoint?", name,
+           dtype_name(dtype));
   }
 }
 

@@ -1,0 +1,65 @@
+"""What the tests that run the real program share."""
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from support.program import REPO, experiment_of
+
+
+def built(program, variable):
+    """A program of ours: the one that the variable names, else CI's, else the release one; a missing one is a failure."""
+    candidates = [os.environ[variable]] if variable in os.environ else [REPO / "build/ci" / program, REPO / "build/release" / program]
+    for path in map(Path, candidates):
+        if path.exists():
+            return path.resolve()
+    pytest.fail(f"no {program}: build it with scripts/build, or name one in {variable}", pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def binary():
+    return built("qroar", "QROAR_BINARY")
+
+
+@pytest.fixture(scope="session")
+def token_cache(tmp_path_factory):
+    """The program's cache in these tests, so that the user's own stays as it is."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def start(binary, token_cache):
+    """start(argument...) -> the running process of the program, on one thread: these models are too small for more."""
+    environment = os.environ | {"QROAR_CACHE": str(token_cache), "OMP_NUM_THREADS": "1"}
+
+    def start_program(*arguments, **options):
+        options = {"env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options
+        return subprocess.Popen([binary, *map(str, arguments)], **options)
+
+    return start_program
+
+
+@pytest.fixture(scope="session")
+def run(start):
+    """run(argument...) -> the finished process of the program."""
+
+    def run_program(*arguments, **options):
+        with start(*arguments, **options) as process:
+            stdout, stderr = process.communicate(timeout=300)
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+    return run_program
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    """experiment({dotted key: value}) -> the path of a YAML file, see experiment_of."""
+
+    def write(changes=None, name="experiment.yaml"):
+        path = tmp_path / name
+        path.write_text(yaml.safe_dump(experiment_of(changes or {}), sort_keys=False), encoding="utf-8")
+        return path
+
+    return write

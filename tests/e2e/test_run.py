@@ -1,0 +1,447 @@
+"""The real program on small real experiments: what it runs, skips, repeats and writes."""
+import json
+import random
+import re
+import shutil
+import time
+
+import pytest
+import yaml
+from safetensors.torch import load_file, save_file
+
+from support.program import REPO, TEXT, TINY_BOOKS, copy_of_tiny_books, experiment_of, lasting, litter, read_csv, read_rows
+
+ROW_KEYS = ["id", "experiment", "axes", "status", "error", "metrics", "seconds", "tokens_per_second", "model_tflops_per_second",
+            "peak_bytes", "environment", "config"]
+LENGTHS = {"sweep": [{"windows.length": [32, 64]}]}
+
+
+@pytest.fixture(scope="module")
+def finished(run, tmp_path_factory):
+    """(process, experiment, results) of the small experiment, run once for the tests that only look."""
+    folder = tmp_path_factory.mktemp("finished")
+    file = folder / "small.yaml"
+    file.write_text(yaml.safe_dump(experiment_of({}), sort_keys=False), encoding="utf-8")
+    process = run("run", file, "--results", folder / "results")
+    assert process.returncode == 0, process.stderr
+    return process, file, folder / "results"
+
+
+@pytest.fixture
+def copy_of_finished(finished, tmp_path):
+    _, file, results = finished
+    shutil.copytree(results, tmp_path / "results")
+    return file, tmp_path / "results"
+
+
+def stamps(results):
+    return {file: file.stat().st_mtime_ns for file in sorted(results.glob("cells/*/row.json"))}
+
+
+def lasting_rows(results):
+    return {cell: lasting(row) for cell, row in read_rows(results).items()}
+
+
+def rows_file(results):
+    return {row["id"]: row for row in map(json.loads, (results / "rows.jsonl").read_text(encoding="utf-8").splitlines())}
+
+
+# ---- what a run writes
+
+def test_a_run_leaves_one_row_per_cell_with_the_keys_of_the_contract(finished):
+    _, _, results = finished
+    rows = read_rows(results)
+    assert len(rows) == 4
+    for cell, row in rows.items():
+        assert list(row) == ROW_KEYS
+        assert (results / "cells" / cell / "row.json").exists() and re.fullmatch("[0-9a-f]{16}", cell)
+        assert row["experiment"] == "small" and row["status"] == "ok" and row["error"] is None
+        assert list(row["axes"]) == ["rope", "windows.length"]
+        for name in ("perplexity", "nll"):
+            assert list(row["metrics"][name]) == ["value", "stderr", "count"]
+            assert row["metrics"][name]["count"] == 2 * (row["axes"]["windows.length"] - 1)
+        assert min(row[key] for key in ROW_KEYS[6:10]) > 0
+        assert row["environment"]["device"] == "cpu" and row["environment"]["commit"] and row["environment"]["started"]
+        assert row["config"]["windows"] == {"aggregate": "tokens", "bos": True, "length": row["axes"]["windows.length"], "score": "all",
+                                            "stride": row["axes"]["windows.length"], "truncate": True}
+
+
+def test_a_cell_holds_its_windows_its_configuration_and_its_log(finished):
+    _, _, results = finished
+    for cell, row in read_rows(results).items():
+        folder = results / "cells" / cell
+        assert sorted(file.name for file in folder.iterdir()) == ["log.txt", "resolved.yaml", "row.json", "windows.csv"]
+        windows = read_csv((folder / "windows.csv").read_text(encoding="utf-8"))
+        assert [list(window) for window in windows] == [["document", "start", "tokens", "nll_sum", "nll_square_sum"]] * 2
+        assert [window["document"] for window in windows] == ["kiln", "bridge"]
+        tokens = sum(int(window["tokens"]) for window in windows)
+        mean = sum(float(window["nll_sum"]) for window in windows) / tokens
+        assert tokens == row["metrics"]["nll"]["count"] and mean == pytest.approx(row["metrics"]["nll"]["value"], rel=1e-12)
+        assert yaml.safe_load((folder / "resolved.yaml").read_text(encoding="utf-8")) == row["config"]
+        assert cell in (folder / "log.txt").read_text(encoding="utf-8")
+    assert not litter(results)
+
+
+def test_rows_jsonl_is_the_rows_of_the_cells(finished):
+    _, _, results = finished
+    assert rows_file(results) == read_rows(results)
+
+
+def test_stdout_carries_the_table_and_stderr_the_log(finished, run):
+    process, _, results = finished
+    assert process.stdout == run("show", results).stdout
+    assert process.stdout.splitlines()[0].split() == ["rope", "32", "64"]
+    assert all(re.match(r"\d\d:\d\d:\d\d ", line) for line in process.stderr.splitlines())
+    assert all(cell in process.stderr for cell in read_rows(results))
+
+
+def test_results_lie_under_results_by_default(run, experiment, tmp_path):
+    file = experiment({"sweep": None}, "named.yaml")
+    assert run("run", file, cwd=tmp_path).returncode == 0
+    assert len(read_rows(tmp_path / "results/named")) == 1
+
+
+# ---- what a later run does with them
+
+def test_a_second_run_skips_what_is_finished(copy_of_finished, run):
+    file, results = copy_of_finished
+    before = stamps(results)
+    process = run("run", file, "--results", results)
+    assert process.returncode == 0 and "4 of 4 cells were finished already" in process.stderr
+    assert stamps(results) == before
+
+
+def test_rerun_computes_everything_again_and_gets_the_same_bits(copy_of_finished, run):
+    file, results = copy_of_finished
+    before, rows = stamps(results), lasting_rows(results)
+    assert run("run", file, "--results", results, "--rerun").returncode == 0
+    assert all(stamp != before[path] for path, stamp in stamps(results).items())
+    assert lasting_rows(results) == rows
+
+
+def test_a_resolved_configuration_is_an_experiment_with_the_same_id_and_numbers(finished, run, tmp_path):
+    _, _, results = finished
+    for cell, row in read_rows(results).items():
+        assert run("run", results / "cells" / cell / "resolved.yaml", "--results", tmp_path).returncode == 0
+        again = read_rows(tmp_path)[cell]
+        assert again["metrics"] == row["metrics"] and again["config"] == row["config"]
+    assert len(read_rows(tmp_path)) == 4
+
+
+def test_only_runs_the_cell_whose_id_begins_so(finished, run, tmp_path):
+    _, file, results = finished
+    cell = sorted(read_rows(results))[2]
+    assert run("run", file, "--results", tmp_path, "--only", cell[:6]).returncode == 0
+    assert lasting_rows(tmp_path) == {cell: lasting(read_rows(results)[cell])}
+
+
+def test_shards_cover_every_cell_once(finished, run, tmp_path):
+    _, file, results = finished
+    for shard in (1, 2):
+        assert run("run", file, "--results", tmp_path / str(shard), "--shard", f"{shard}/2").returncode == 0
+    first, second = read_rows(tmp_path / "1"), read_rows(tmp_path / "2")
+    assert len(first) == len(second) == 2
+    assert first.keys() | second.keys() == read_rows(results).keys()
+
+
+def test_a_shard_without_cells_has_nothing_to_do(run, experiment, tmp_path):
+    process = run("run", experiment(), "--results", tmp_path / "results", "--shard", "9/9")
+    assert process.returncode == 0, process.stderr
+    assert process.stdout == ""
+
+
+def test_set_changes_the_configuration_and_the_id(finished, run, tmp_path):
+    _, file, results = finished
+    assert run("run", file, "--results", tmp_path, "--set", "windows.bos=false", "--set", "data.documents=1").returncode == 0
+    rows = read_rows(tmp_path)
+    assert len(rows) == 4 and not rows.keys() & read_rows(results).keys()
+    for row in rows.values():
+        assert row["config"]["windows"]["bos"] is False
+        assert row["metrics"]["nll"]["count"] == row["axes"]["windows.length"] - 1
+
+
+def test_the_results_folder_is_no_part_of_the_id(finished, run, tmp_path):
+    _, file, results = finished
+    shutil.copy(file, tmp_path / "other_name.yaml")
+    assert run("run", tmp_path / "other_name.yaml", "--results", tmp_path / "elsewhere").returncode == 0
+    assert read_rows(tmp_path / "elsewhere").keys() == read_rows(results).keys()
+
+
+def test_changed_weights_under_the_same_path_are_noticed(run, experiment, tmp_path):
+    model = copy_of_tiny_books(tmp_path / "model")
+    file = experiment({"model.path": str(model), **LENGTHS})
+    assert run("run", file, "--results", tmp_path / "results").returncode == 0
+    before = read_rows(tmp_path / "results")
+    weights = bytearray((model / "model.safetensors").read_bytes())
+    weights[-1] ^= 0x80  # the sign of the last weight
+    (model / "model.safetensors").write_bytes(weights)
+    process = run("run", file, "--results", tmp_path / "results")
+    assert process.returncode == 0 and process.stderr.count("the model or the data changed") == 2
+    for cell, row in read_rows(tmp_path / "results").items():
+        assert row["metrics"]["nll"]["value"] != before[cell]["metrics"]["nll"]["value"]
+
+
+def test_changed_text_under_the_same_path_is_noticed(run, experiment, tmp_path):
+    text = shutil.copy(TEXT, tmp_path / "text.jsonl")
+    file = experiment({"data.path": str(text), **LENGTHS})
+    assert run("run", file, "--results", tmp_path / "results").returncode == 0
+    before = read_rows(tmp_path / "results")
+    text.write_text(text.read_text(encoding="utf-8").replace("The kiln stood", "A kiln stood"), encoding="utf-8")
+    assert run("run", file, "--results", tmp_path / "results").returncode == 0
+    for cell, row in read_rows(tmp_path / "results").items():
+        assert row["metrics"]["nll"]["value"] != before[cell]["metrics"]["nll"]["value"]
+
+
+# ---- failures and interruptions
+
+def test_a_failed_cell_is_recorded_and_the_sweep_goes_on_and_a_later_run_tries_only_it_again(run, experiment, tmp_path):
+    model = copy_of_tiny_books(tmp_path / "model")
+    scale_final_norm(model, 3e4)  # logits beyond 65504: infinite in float16, fine in float32
+    file = experiment({"model.path": str(model), "sweep": [{"model.dtype": ["float16", "float32"], "windows.length": [32, 64]}]})
+    results = tmp_path / "results"
+    process = run("run", file, "--results", results)
+    assert process.returncode == 1
+    rows = read_rows(results)
+    failed = {cell for cell, row in rows.items() if row["status"] == "failed"}
+    assert len(rows) == 4 and {rows[cell]["axes"]["model.dtype"] for cell in failed} == {"float16"} and len(failed) == 2
+    for cell, row in rows.items():
+        assert list(row) == ROW_KEYS
+        assert (row["error"] is None) == (row["metrics"] != {}) == (cell not in failed)
+        assert (results / "cells" / cell / "windows.csv").exists() == (cell not in failed)
+    for cell in failed:
+        assert "not finite" in rows[cell]["error"]
+        assert rows[cell]["error"] in process.stderr and f"failed {cell}" in process.stdout
+    before = stamps(results)
+    assert run("run", file, "--results", results).returncode == 1
+    assert {path.parent.name for path, stamp in stamps(results).items() if stamp != before[path]} == failed
+
+
+def scale_final_norm(model, factor):
+    tensors = load_file(model / "model.safetensors")
+    tensors["model.norm.weight"] = tensors["model.norm.weight"] * factor
+    save_file(tensors, model / "model.safetensors")
+
+
+def wait_until(condition, process):
+    while not condition() and process.poll() is None:
+        time.sleep(0.002)
+
+
+def test_kills_in_mid_cell_lose_nothing_but_the_cell(run, start, experiment, tmp_path):
+    file = experiment({"windows": {"length": 1024, "truncate": True},
+                       "sweep": [{"rope": [{"type": "none"}, {"type": "ntk", "factor": 4}, {"type": "yarn", "factor": 4}],
+                                  "windows.length": [768, 1024]}]})
+    undisturbed, results = tmp_path / "undisturbed", tmp_path / "results"
+    assert run("run", file, "--results", undisturbed).returncode == 0
+    seconds = max(row["seconds"] for row in read_rows(undisturbed).values())
+
+    moments = random.Random(20240229)
+    in_mid_cell = 0
+    for _ in range(5):
+        finished = set(read_rows(results))
+        begun = set(results.glob("cells/*/log.txt")) if results.exists() else set()
+        process = start("run", file, "--results", results)
+        wait_until(lambda: set(results.glob("cells/*/log.txt")) - begun, process)
+        time.sleep(moments.uniform(0, 1.5 * seconds))
+        process.kill()
+        process.communicate()
+        rows = read_rows(results)  # every row that is there is whole
+        assert finished <= rows.keys() and all(row["status"] == "ok" for row in rows.values())
+        in_mid_cell += any(log.parent.name not in rows for log in results.glob("cells/*/log.txt"))
+    assert in_mid_cell >= 1
+
+    assert run("run", file, "--results", results).returncode == 0
+    assert lasting_rows(results) == lasting_rows(undisturbed)
+    assert rows_file(results) == read_rows(results)
+    for cell in read_rows(results):
+        assert (results / "cells" / cell / "windows.csv").read_bytes() == (undisturbed / "cells" / cell / "windows.csv").read_bytes()
+
+
+def test_two_processes_may_work_on_one_folder_at_once(finished, start, tmp_path):
+    _, file, results = finished
+    for attempt in range(3):
+        both = tmp_path / f"both{attempt}"
+        processes = [start("run", file, "--results", both) for _ in range(2)]
+        for process in processes:
+            assert process.wait(timeout=120) == 0, process.stderr.read()
+            process.communicate()
+        assert lasting_rows(both) == lasting_rows(results)
+        assert rows_file(both) == read_rows(both)
+        assert not litter(both)
+
+
+def test_shards_at_once_leave_all_rows_in_rows_jsonl(finished, start, tmp_path):
+    _, file, results = finished
+    processes = [start("run", file, "--results", tmp_path, "--shard", f"{shard}/4") for shard in (1, 2, 3, 4)]
+    for process in processes:
+        assert process.wait(timeout=120) == 0, process.stderr.read()
+        process.communicate()
+    assert rows_file(tmp_path).keys() == read_rows(results).keys()
+
+
+# ---- show
+
+def test_csv_has_every_number_in_full(finished, run):
+    _, _, results = finished
+    rows = read_rows(results)
+    table = read_csv(run("show", results, "--format", "csv").stdout)
+    assert {line["id"] for line in table} == rows.keys()
+    for line in table:
+        row = rows[line["id"]]
+        assert line["status"] == "ok" and line["windows.length"] == str(row["axes"]["windows.length"])
+        for name in ("perplexity", "nll"):
+            for column, field in ((name, "value"), (f"{name}_stderr", "stderr"), (f"{name}_count", "count")):
+                assert float(line[column]) == row["metrics"][name][field]
+        assert float(line["seconds"]) == row["seconds"] and int(line["peak_bytes"]) == row["peak_bytes"]
+
+
+def test_json_is_the_rows(finished, run):
+    _, _, results = finished
+    assert {row["id"]: row for row in json.loads(run("show", results, "--format", "json").stdout)} == read_rows(results)
+
+
+def test_table_has_a_line_for_each_scheme_and_a_column_for_each_length(finished, run):
+    _, _, results = finished
+    header, rule, *lines = run("show", results, "--format", "table").stdout.split("\n\n")[0].splitlines()
+    assert header.split() == ["rope", "32", "64"] and set(rule) == {"-", " "}
+    assert [line.split()[0] for line in lines] == ["none", "linear"]
+    for row in read_rows(results).values():
+        line = lines[["none", "linear"].index(row["axes"]["rope"]["type"])]
+        values = [float(value) for value in re.findall(r"([\d.]+) ±", line)]
+        assert values[[32, 64].index(row["axes"]["windows.length"])] == pytest.approx(row["metrics"]["perplexity"]["value"], rel=0.05)
+
+
+def test_markdown_has_equally_many_columns_in_every_line(finished, run):
+    _, _, results = finished
+    lines = run("show", results, "--format", "markdown").stdout.split("\n\n")[0].splitlines()
+    assert len(lines) == 4 and all(line.startswith("|") and line.endswith("|") for line in lines)
+    assert {line.count("|") for line in lines} == {4}
+    assert re.fullmatch(r"(\|:?-+:?)+\|", lines[1])
+
+
+def test_latex_is_a_tabular_with_equally_many_columns_in_every_line(finished, run):
+    _, _, results = finished
+    lines = run("show", results, "--format", "latex").stdout.split("\n\n")[0].splitlines()
+    assert lines[0] == r"\begin{tabular}{lrr}" and lines[-1] == r"\end{tabular}"
+    body = [line for line in lines if line.endswith(r"\\")]
+    assert len(body) == 3 and {line.count("&") for line in body} == {2}
+
+
+def test_a_baseline_adds_paired_differences(finished, run):
+    _, _, results = finished
+    rows = read_rows(results)
+    baseline = next(cell for cell, row in rows.items() if row["axes"]["rope"]["type"] == "none" and row["axes"]["windows.length"] == 64)
+    table = read_csv(run("show", results, "--format", "csv", "--baseline", baseline[:8]).stdout)
+    for line in table:
+        row = rows[line["id"]]
+        if line["id"] == baseline:
+            assert (line["Δnll"], line["ppl ratio"]) == ("baseline", "1")
+        elif row["axes"]["windows.length"] == 64:
+            difference = row["metrics"]["nll"]["value"] - rows[baseline]["metrics"]["nll"]["value"]
+            assert float(line["Δnll"].split(" ±")[0]) == pytest.approx(difference, abs=0.5 * float(line["Δnll"].split("± ")[1]))
+            assert line["paired windows"] == "2"
+        else:
+            assert line["Δnll"] == "other windows"
+
+
+# ---- check, list, the command line
+
+def test_check_needs_no_weights(run, experiment, tmp_path):
+    (tmp_path / "model").mkdir()
+    for name in ("config.json", "tokenizer.model"):
+        shutil.copy(TINY_BOOKS / name, tmp_path / "model")
+    file = experiment({"model.path": str(tmp_path / "model")})
+    process = run("check", file)
+    assert (process.returncode, process.stdout, process.stderr) == (0, f"{file}: 4 jobs\n", "")
+    assert run("run", file, "--results", tmp_path / "results").returncode == 1
+
+
+def test_check_reports_every_bad_file_and_goes_on(run, experiment):
+    bad, good = experiment({"windows.lenght": 3}, "bad.yaml"), experiment(name="good.yaml")
+    worse = experiment({"rope": {"type": "spiral"}, "sweep": None}, "worse.yaml")
+    process = run("check", bad, good, worse)
+    assert process.returncode == 1 and process.stdout == f"{good}: 4 jobs\n"
+    assert [line.split(":")[0] for line in process.stderr.splitlines()] == [str(bad), str(worse)]
+
+
+EXPERIMENTS = sorted(path.relative_to(REPO) for path in (REPO / "experiments").rglob("*.yaml"))
+
+
+def test_there_are_experiments():
+    assert len(EXPERIMENTS) >= 2
+
+
+@pytest.mark.parametrize("file", EXPERIMENTS, ids=str)
+def test_every_experiment_passes_check(run, file):
+    process = run("check", file, cwd=REPO)
+    if "no such" in process.stderr:
+        missing = re.search(r"(data|models)/[\w.-]+", process.stderr.split("no such", 1)[1])
+        assert missing and not (REPO / missing[0]).exists(), process.stderr
+        pytest.skip(f"{missing[0]} is not there; scripts/fetch_smollm2 fetches it")
+    assert process.returncode == 0, process.stderr
+    assert int(re.search(r": (\d+) jobs", process.stdout)[1]) >= 1
+
+
+@pytest.mark.parametrize("file", sorted(path.relative_to(REPO) for path in (REPO / "configs").rglob("*.yaml")), ids=str)
+def test_every_building_block_can_be_included(run, experiment, tmp_path, file):
+    block = yaml.safe_load((REPO / file).read_text(encoding="utf-8"))
+    changes = {"include": [str(REPO / file)], "sweep": None} | {key: None for key in block if key in ("model", "data")}
+    for key in ("model", "data"):
+        path = block.get(key, {}).get("path")
+        if path and not (REPO / file.parent / path).exists() and not (REPO / path).exists():
+            pytest.skip(f"{path} is not there; scripts/fetch_smollm2 fetches it")
+    process = run("check", experiment(changes), cwd=REPO)
+    assert process.returncode == 0, process.stderr
+
+
+def listed(stdout):
+    """{kind: {name: example}} as `list` prints them."""
+    kinds, lines = {}, stdout.splitlines()
+    for i, line in enumerate(lines):
+        if not line.startswith(" "):
+            kind = kinds.setdefault(line, {})
+        elif line[2] != " ":
+            kind[line.split()[0]] = yaml.safe_load(lines[i + 1])
+    return kinds
+
+
+def test_list_prints_every_plugin_and_every_example_builds(run, experiment, tmp_path):
+    kinds = listed(run("list").stdout)
+    assert {kind: set(names) for kind, names in kinds.items()} == {
+        "rope scheme": {"none", "linear", "ntk", "dynamic_ntk", "ntk_by_parts", "yarn", "dynamic_yarn", "longrope", "llama3", "model"},
+        "quantizer": {"none", "rtn"},
+        "metric": {"perplexity"}}
+    model = copy_of_tiny_books(tmp_path / "model", head_dim=8)  # what longrope's example is written for
+    files = []
+    for name, example in kinds["rope scheme"].items():
+        files.append(experiment({"model.path": str(model), "rope": example, "sweep": None}, f"rope_{name}.yaml"))
+    for name, example in kinds["quantizer"].items():
+        rule = {"match": "layers.*.mlp.gate_proj", "weight": example}
+        files.append(experiment({"quant": [rule], "sweep": None}, f"quant_{name}.yaml"))
+    files.append(experiment({"metrics": list(kinds["metric"].values()), "sweep": None}, "metrics.yaml"))
+    process = run("check", *files)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.count(": 1 jobs") == len(files) == 13
+
+
+def test_list_takes_one_kind(run):
+    assert list(listed(run("list", "quantizer").stdout)) == ["quantizer"]
+
+
+def options(run, *verb):
+    """The options that --help names, without --help itself."""
+    process = run(*verb, "--help")
+    assert process.returncode == 0
+    return process.stdout, set(re.findall(r"(?<![\w-])--[a-z]+", process.stdout)) - {"--help"}
+
+
+def test_the_command_line_is_frozen(run):
+    text, top = options(run)
+    assert top == {"--version"}
+    assert set(re.findall(r"^  ([a-z]+) ", text.split("Subcommands:")[1], re.MULTILINE)) == {"run", "check", "list", "show"}
+    assert options(run, "run")[1] == {"--set", "--results", "--shard", "--only", "--rerun"}
+    assert options(run, "check")[1] == {"--set"}
+    assert options(run, "list")[1] == set()
+    assert options(run, "show")[1] == {"--format", "--baseline"}
+    for verb, argument in (("run", "FILE"), ("check", "FILE"), ("list", "KIND"), ("show", "RESULTS_DIR")):
+        assert re.search(rf"^  {argument} ", options(run, verb)[0], re.MULTILINE)

@@ -1,0 +1,85 @@
+"""The program's files as tests see them: small experiments for it to run, the rows it wrote, token files, model folders."""
+import copy
+import csv
+import json
+import shutil
+import struct
+from pathlib import Path
+
+import numpy as np
+
+REPO = Path(__file__).resolve().parents[2]
+TINY_BOOKS = REPO / "configs/models/tiny-books"
+TEXT = REPO / "tests/support/text.jsonl"
+SWEEP = [{"rope": [{"type": "none"}, {"type": "linear", "factor": 2}], "windows.length": [32, 64]}]
+
+
+def experiment_of(changes):
+    """A small experiment of four cells: tiny-books in float32 on the tests' text.  `changes` replace whole values at dotted keys; None
+    removes."""
+    config = {"model": {"path": str(TINY_BOOKS), "dtype": "float32", "device": "cpu"}, "data": {"path": str(TEXT)},
+              "windows": {"length": 64, "truncate": True}, "sweep": copy.deepcopy(SWEEP)}
+    for path, value in changes.items():
+        *parents, key = path.split(".")
+        place = config
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        if value is None:
+            del place[key]
+        else:
+            place[key] = value
+    return config
+
+
+def read_rows(results):
+    """{id: row} of the cells' row.json files."""
+    rows = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(results.glob("cells/*/row.json"))]
+    return {row["id"]: row for row in rows}
+
+
+def lasting(row):
+    """The part of a row that every run of its cell must repeat, bit for bit."""
+    costs = ("seconds", "tokens_per_second", "model_tflops_per_second", "peak_bytes")
+    kept = {key: value for key, value in row.items() if key not in costs}
+    return kept | {"environment": {key: value for key, value in row["environment"].items() if key != "started"}}
+
+
+def read_csv(text):
+    return list(csv.DictReader(text.splitlines()))
+
+
+def litter(folder):
+    """Temporary files left behind."""
+    return [path for path in folder.rglob("*") if path.name.endswith(".tmp")]
+
+
+def copy_of_tiny_books(folder, **config):
+    """A copy whose config.json has some fields changed, or removed where None is given."""
+    shutil.copytree(TINY_BOOKS, folder)
+    fields = json.loads((folder / "config.json").read_text(encoding="utf-8")) | config
+    kept = {name: value for name, value in fields.items() if value is not None}
+    (folder / "config.json").write_text(json.dumps(kept, indent=1), encoding="utf-8")
+    return folder
+
+
+def read_token_file(path):
+    """The header and, per document, the tokens of a file in the format of src/data/token_file.h."""
+    content = path.read_bytes()
+    version, size = struct.unpack_from("<II", content, 8)
+    assert content[:8] == b"QROARTOK" and version == 1
+    header = json.loads(content[16:16 + size])
+    documents = len(header["ids"])
+    offsets = np.frombuffer(content, "<i8", documents + 1, 16 + size)
+    tokens = np.frombuffer(content, "<i4", -1, 16 + size + 8 * (documents + 1))
+    assert offsets[0] == 0 and offsets[-1] == len(tokens)
+    return header, [tokens[begin:end] for begin, end in zip(offsets, offsets[1:])]
+
+
+def write_token_file(path, tokenizer, documents, vocab_size=4096):
+    """documents: {id: tokens}; tokenizer: the hash that the header states."""
+    header = json.dumps({"tokenizer": tokenizer, "vocab_size": vocab_size, "source": "test", "ids": list(documents)}).encode()
+    offsets = np.cumsum([0, *map(len, documents.values())], dtype="<i8")
+    with open(path, "wb") as file:
+        file.write(b"QROARTOK" + struct.pack("<II", 1, len(header)) + header + offsets.tobytes())
+        for tokens in documents.values():
+            file.write(np.asarray(tokens, dtype="<i4").tobytes())
