@@ -18,6 +18,7 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot, ticker  # noqa: E402  (the backend is chosen first)
 
+REPO = Path(__file__).resolve().parents[1]
 LENGTH = "windows.length"
 # Okabe & Ito's colours without yellow, which vanishes on white; each with a marker of its own.
 STYLES = list(zip(["#000000", "#D55E00", "#0072B2", "#009E73", "#E69F00", "#CC79A7", "#56B4E9"], "os^DvPX"))
@@ -121,7 +122,7 @@ def read_rows(folder):
         except json.JSONDecodeError as error:
             sys.exit(f"report: {path}: {error}")
     if not rows:
-        sys.exit(f"report: {folder}: no finished cells (cells/*/row.json); give the folder that `qroar run` wrote")
+        sys.exit(f"report: {folder}: no cells (cells/*/row.json); give the folder that `qroar run` wrote")
     return rows
 
 
@@ -166,11 +167,15 @@ def metric_table(rows, layout, metric):
 def trained_length(rows):
     """The length that the rows' model was trained on, from its config.json where that lies at hand; else None."""
     paths = {find(row["config"].get("model", {}), "path") for row in rows}
-    file = Path(paths.pop() or "") / "config.json"
-    if paths or not file.is_file():
+    if len(paths) > 1:
         return None
-    config = json.loads(file.read_text(encoding="utf-8"))
-    return find(config, "original_max_position_embeddings") or config.get("max_position_embeddings")
+    path = paths.pop() or ""
+    # A row keeps the path as written: from the working directory or from the YAML file's folder.
+    for folder in (Path(), REPO, REPO / "configs/models", REPO / "experiments"):
+        if (file := folder / path / "config.json").is_file():
+            config = json.loads(file.read_text(encoding="utf-8"))
+            return find(config, "original_max_position_embeddings") or config.get("max_position_embeddings")
+    return None
 
 
 def plot_against_x(rows, layout, metric):
@@ -256,8 +261,9 @@ def provenance(rows, part, hidden):
                 values.setdefault(key, set()).add(value)
     lines = []
     for key, found in values.items():
-        extra = f" to `{max(found)}` ({len(found)} values)" if len(found) > 1 else ""
-        lines.append([key, f"`{min(found)}`{extra}"])
+        found = sorted(found, key=lambda text: (len(text), text) if text.isdigit() else (0, text))
+        extra = f" to `{found[-1]}` ({len(found)} values)" if len(found) > 1 else ""
+        lines.append([key, f"`{found[0]}`{extra}"])
     return lines
 
 

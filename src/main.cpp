@@ -1,4 +1,5 @@
-// qroar: argv to verb.  Every Error is one line on stderr; exit codes: 0, 1 (user's error or a failed cell), 2 (internal).
+// qroar: argv to verb.  Every Error is one line on stderr; exit codes: 0, 1 (user's error or a failed cell), 2
+// (internal).
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
@@ -81,7 +82,9 @@ int run_command(int argc, char** argv) {
 
   auto* run_verb = app.add_subcommand("run", "run the cells of an experiment that are not finished");
   run_verb->add_option("FILE", run.file, "experiment (YAML)")->required();
-  run_verb->add_option("--set", run.overrides, "key=value on top of the file, such as windows.length=4096")->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  run_verb->add_option("--set", run.overrides, "key=value on top of the file, such as windows.length=4096")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   run_verb->add_option("--results", run.results, "results folder (default: results/<experiment>)");
   run_verb->add_option("--shard", shard, "K/N: this process takes every Nth job from the Kth on");
   run_verb->add_option("--only", run.only, "run the cell with this id (or its beginning)");
@@ -89,7 +92,9 @@ int run_command(int argc, char** argv) {
 
   auto* check_verb = app.add_subcommand("check", "validate every job of experiments without loading weights");
   check_verb->add_option("FILE", files, "experiments (YAML)")->required();
-  check_verb->add_option("--set", overrides, "key=value on top of the files")->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  check_verb->add_option("--set", overrides, "key=value on top of the files")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
 
   auto* list_verb = app.add_subcommand("list", "list plugins with examples");
   list_verb->add_option("KIND", kind, "rope scheme, quantizer or metric");
@@ -100,7 +105,8 @@ int run_command(int argc, char** argv) {
       ->check(CLI::IsMember({"table", "csv", "markdown", "latex", "json"}));
   show_verb->add_option("--baseline", show_options.baseline, "id of the row to compare with in pairs");
 
-  app.failure_message([](const CLI::App*, const CLI::Error& error) { return fmt::format("{}; see --help\n", error.what()); });
+  app.failure_message(
+      [](const CLI::App*, const CLI::Error& error) { return fmt::format("{}; see --help\n", error.what()); });
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -125,7 +131,8 @@ int run_command(int argc, char** argv) {
 int main(int argc, char** argv) {
   spdlog::set_default_logger(spdlog::stderr_color_mt("qroar"));
   spdlog::set_pattern("%H:%M:%S %^%l%$ %v");
-  spdlog::set_error_handler([](const std::string& what) { qroar::fail("{}", what); });  // a log file that cannot be written
+  spdlog::set_error_handler(
+      [](const std::string& what) { qroar::fail("{}", what); });  // a log file that cannot be written
   try {
     const int status = qroar::run_command(argc, argv);
     if (std::fflush(stdout) != 0) qroar::fail("cannot write to stdout: {}", std::strerror(errno));

@@ -27,7 +27,6 @@ template <class... Args>
 }
 
 /// Throws InternalError naming the place when `condition` is false; stays on in release builds.
-void check(bool condition, const char* what,
-           std::source_location place = std::source_location::current());
+void check(bool condition, const char* what, std::source_location place = std::source_location::current());
 
 }  // namespace qroar

@@ -5,12 +5,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 
 namespace qroar {
 
 std::string format_seconds(double seconds) {
-  const auto whole = static_cast<long>(seconds + 0.5);
+  const long whole = std::lround(seconds);
   if (whole >= 3600) return fmt::format("{}h{:02}m", whole / 3600, whole % 3600 / 60);
   if (whole >= 60) return fmt::format("{}m{:02}s", whole / 60, whole % 60);
   return fmt::format("{}s", whole);
@@ -27,8 +28,9 @@ void Progress::advance(double done, const std::string& label) {
   if (quiet.count() < (terminal_ ? 0.1 : 10.0)) return;
   last_shown_ = now;
   const double fraction = std::min(done_ / total_, 1.0);
-  const std::string line = fmt::format("{:3.0f} %  {} left  {}", 100 * fraction,
-                                       format_seconds(elapsed.count() * (1 - fraction) / std::max(fraction, 1e-9)), label);
+  const std::string line =
+      fmt::format("{:3.0f} %  {} left  {}", 100 * fraction,
+                  format_seconds(elapsed.count() * (1 - fraction) / std::max(fraction, 1e-9)), label);
   if (terminal_) {
     fmt::print(stderr, "\r\033[K{}", line);  // back to column 1 and erase the old line
     std::fflush(stderr);

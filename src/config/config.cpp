@@ -112,14 +112,10 @@ ConfigNode::Pointer ConfigNode::find(std::string_view key) const {
 
 std::string ConfigNode::describe() const {
   switch (kind) {
-    case Config::Kind::null:
-      return "nothing";
-    case Config::Kind::list:
-      return "a list";
-    case Config::Kind::map:
-      return "a map";
-    case Config::Kind::scalar:
-      break;
+    case Config::Kind::null: return "nothing";
+    case Config::Kind::list: return "a list";
+    case Config::Kind::map: return "a map";
+    case Config::Kind::scalar: break;
   }
   // As JSON, since a quoted text may hold line ends.
   return quoted ? Json(text).dump() + " in quotes" : "'" + text + "'";

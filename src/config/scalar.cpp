@@ -124,8 +124,7 @@ namespace qroar::detail {
 
 Json written(const ConfigNode& node) {
   switch (node.kind) {
-    case Config::Kind::null:
-      return nullptr;
+    case Config::Kind::null: return nullptr;
     case Config::Kind::list: {
       Json list = Json::array();
       for (const auto& child : node.children) list.push_back(written(*child.node));
@@ -136,8 +135,7 @@ Json written(const ConfigNode& node) {
       for (const auto& child : node.children) map[child.key] = written(*child.node);
       return map;
     }
-    case Config::Kind::scalar:
-      break;
+    case Config::Kind::scalar: break;
   }
   bool flag = false;
   int64_t integer = 0;

@@ -67,7 +67,6 @@ std::vector<Text> read_texts(std::string bytes, const fs::path& path) {
        path.string());
 }
 
-
 void check_vocabulary(int64_t vocab_size, const fs::path& model_folder, const LlamaConfig& model) {
   if (vocab_size > model.vocab_size || vocab_size < model.vocab_size - kMostPadding) {
     fail(
@@ -183,7 +182,8 @@ void check_present(const DataSpec& spec) {
   const std::string path = spec.path.string(), packed = path + ".xz";
   if (spec.path.extension() == ".xz") fail("{0}: is compressed; unpack it with: xz -dk {0}", path);
   if (fs::exists(spec.path, unreadable)) return;
-  if (fs::exists(packed, unreadable)) fail("{}: not found, but {} is there; unpack it with: xz -dk {}", path, packed, packed);
+  if (fs::exists(packed, unreadable))
+    fail("{}: not found, but {} is there; unpack it with: xz -dk {}", path, packed, packed);
   fail("{}: no such file; a relative path counts from the working directory or from the file that names it", path);
 }
 

@@ -1,4 +1,5 @@
-// The YAML block `data`: a .txt file (one document), a .jsonl file ({"id", "text"} a line) or a pre-tokenized file, and which documents of it count.
+// The YAML block `data`: a .txt file (one document), a .jsonl file ({"id", "text"} a line) or a pre-tokenized file, and
+// which documents of it count.
 #pragma once
 #include <filesystem>
 #include <string>
@@ -28,9 +29,10 @@ struct Dataset {
   std::string hash;  ///< of the data file's bytes
 };
 
-/// Tokenizes (cached under cache_folder()/tokens by the hashes of tokenizer and data) or reads tokens, then chooses the documents.
-/// Errors: missing file; bad JSON line (file:line); empty document; fewer documents than asked for; all shorter than min_tokens (says
-/// the longest); tokens of another tokenizer; a tokenizer whose vocabulary is not the model's.
+/// Tokenizes (cached under cache_folder()/tokens by the hashes of tokenizer and data) or reads tokens, then chooses the
+/// documents. Errors: missing file; bad JSON line (file:line); empty document; fewer documents than asked for; all
+/// shorter than min_tokens (says the longest); tokens of another tokenizer; a tokenizer whose vocabulary is not the
+/// model's.
 Dataset load_dataset(const DataSpec& spec, const std::filesystem::path& model_folder, const LlamaConfig& model);
 
 }  // namespace qroar

@@ -1,6 +1,7 @@
 // Pre-tokenized documents on disk, little-endian: "QROARTOK", u32 version (1), u32 bytes of the JSON header, the header
-// {"tokenizer": hash, "vocab_size": n, "source": text, "ids": [..]}, int64 offsets[documents + 1], int32 tokens[offsets.back()].
-// scripts/tokenize.py writes the same format; the file is untrusted input and every offset and id is checked.
+// {"tokenizer": hash, "vocab_size": n, "source": text, "ids": [..]}, int64 offsets[documents + 1], int32
+// tokens[offsets.back()]. scripts/tokenize.py writes the same format; the file is untrusted input and every offset and
+// id is checked.
 #pragma once
 #include <cstdint>
 #include <filesystem>

@@ -1,4 +1,5 @@
-// SentencePiece tokenizing (Kudo & Richardson, arXiv 1808.06226).  Byte-level BPE models are pre-tokenized by scripts/tokenize.py instead.
+// SentencePiece tokenizing (Kudo & Richardson, arXiv 1808.06226).  Byte-level BPE models are pre-tokenized by
+// scripts/tokenize.py instead.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -25,7 +26,8 @@ class Tokenizer {
   std::unique_ptr<sentencepiece::SentencePieceProcessor> processor_;
 };
 
-/// Hash of the model folder's tokenizer.model, or of its tokenizer.json where there is none; an Error when both are missing.
+/// Hash of the model folder's tokenizer.model, or of its tokenizer.json where there is none; an Error when both are
+/// missing.
 std::string tokenizer_hash(const std::filesystem::path& model_folder);
 
 }  // namespace qroar

@@ -10,7 +10,8 @@
 namespace qroar {
 namespace {
 
-/// Rows of logits alive at a time: large enough for a fast matrix product, small enough that [R, V] stays tens of megabytes.
+/// Rows of logits alive at a time: large enough for a fast matrix product, small enough that [R, V] stays tens of
+/// megabytes.
 constexpr int64_t kLogitRows = 512;
 
 at::Tensor window_tokens(const Document& document, const Window& window, bool bos, int64_t bos_id) {
@@ -40,16 +41,18 @@ class FirstNonFinite : public Observer {
   for (int64_t begin = 0; begin < hidden_TD.size(0); begin += kLogitRows) {
     logits(model, hidden_TD.slice(0, begin, begin + kLogitRows), &first);
   }
-  fail("document '{}': the loss at token {} is {}; the first values that are not finite come out of {} (dtype {}); "
-       "check the weights, or try dtype: float32",
-       document.id, position, loss, first.site().value_or("no site: a logit difference overflowed"),
-       at::toString(model.embed_tokens_VD.scalar_type()));
+  fail(
+      "document '{}': the loss at token {} is {}; the first values that are not finite come out of {} (dtype {}); "
+      "check the weights, or try dtype: float32",
+      document.id, position, loss, first.site().value_or("no site: a logit difference overflowed"),
+      at::toString(model.embed_tokens_VD.scalar_type()));
 }
 
 }  // namespace
 
 std::vector<WindowLoss> evaluate(const Llama& model, const AnglesOf& angles_of, const std::vector<Document>& documents,
-                                 const std::vector<Window>& windows, bool bos, const std::vector<std::unique_ptr<Metric>>& metrics,
+                                 const std::vector<Window>& windows, bool bos,
+                                 const std::vector<std::unique_ptr<Metric>>& metrics,
                                  const std::function<void(const Window&)>& after_window) {
   std::vector<WindowLoss> losses;
   for (const Window& window : windows) {
@@ -58,7 +61,8 @@ std::vector<WindowLoss> evaluate(const Llama& model, const AnglesOf& angles_of, 
         window_tokens(document, window, bos, model.config.bos_token_id).to(model.embed_tokens_VD.device());
     const ops::RopeAngles angles = angles_of(tokens_T.size(0));
     const at::Tensor hidden_TD = forward(model, tokens_T, angles);
-    const int64_t last = tokens_T.size(0) - 1;  // the row before the last token predicts it; the last row predicts nothing
+    const int64_t last =
+        tokens_T.size(0) - 1;  // the row before the last token predicts it; the last row predicts nothing
     WindowLoss result{window, {}};
     for (int64_t begin = last - window.scored; begin < last; begin += kLogitRows) {
       const int64_t end = std::min(begin + kLogitRows, last);
@@ -67,7 +71,8 @@ std::vector<WindowLoss> evaluate(const Llama& model, const AnglesOf& angles_of, 
       const at::Tensor nll_R = ops::token_nll(logits_RV, targets_R).to(at::kCPU);
       for (int64_t row = 0; row < end - begin; ++row) {
         const double nll = nll_R.const_data_ptr<double>()[row];
-        if (!std::isfinite(nll)) fail_non_finite(model, tokens_T, angles, document, window.begin + begin + row + (bos ? 0 : 1), nll);
+        if (!std::isfinite(nll))
+          fail_non_finite(model, tokens_T, angles, document, window.begin + begin + row + (bos ? 0 : 1), nll);
         result.nll.add(nll);
       }
       const LogitBlock block{window, static_cast<int64_t>(losses.size()), logits_RV, targets_R, nll_R};

@@ -21,10 +21,11 @@ struct WindowLoss {
 /// cos and sin for a sequence of so many tokens; called once per window, so it should keep what it made.
 using AnglesOf = std::function<ops::RopeAngles(int64_t length)>;
 
-/// Scores all windows in order.  `after_window` hears of each finished one (progress).  A loss that is not finite is an Error that names
-/// the document, the position and the first place in the model whose values are not finite.
+/// Scores all windows in order.  `after_window` hears of each finished one (progress).  A loss that is not finite is an
+/// Error that names the document, the position and the first place in the model whose values are not finite.
 std::vector<WindowLoss> evaluate(const Llama& model, const AnglesOf& angles_of, const std::vector<Document>& documents,
-                                 const std::vector<Window>& windows, bool bos, const std::vector<std::unique_ptr<Metric>>& metrics,
+                                 const std::vector<Window>& windows, bool bos,
+                                 const std::vector<std::unique_ptr<Metric>>& metrics,
                                  const std::function<void(const Window&)>& after_window);
 
 /// Tokens the model sees in a window: its text tokens and BOS.

@@ -14,9 +14,9 @@ namespace qroar {
 struct LogitBlock {
   const Window& window;
   int64_t window_index;
-  const at::Tensor& logits_RV;   ///< in the model's dtype, on its device
-  const at::Tensor& targets_R;   ///< int64, on the model's device
-  const at::Tensor& nll_R;       ///< float64 on the CPU: -ln p(target)
+  const at::Tensor& logits_RV;  ///< in the model's dtype, on its device
+  const at::Tensor& targets_R;  ///< int64, on the model's device
+  const at::Tensor& nll_R;      ///< float64 on the CPU: -ln p(target)
 };
 
 struct MetricValue {

@@ -19,7 +19,9 @@ std::string build_commit() { return QROAR_COMMIT; }
 Json describe_environment(const at::Device& device) {
   char host[256] = {};
   gethostname(host, sizeof host - 1);
-  const auto milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+  const auto milliseconds =
+      std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch())
+          .count();
   const std::time_t seconds = milliseconds / 1000;
   char second[32] = {};
   std::strftime(second, sizeof second, "%Y-%m-%dT%H:%M:%S", std::gmtime(&seconds));

@@ -6,7 +6,8 @@
 
 namespace qroar {
 
-/// {program, commit, torch, device, device_name, host, threads, kernels, started}; the inputs' hashes are the runner's to add.
+/// {program, commit, torch, device, device_name, host, threads, kernels, started}; the inputs' hashes are the runner's
+/// to add.
 Json describe_environment(const at::Device& device);
 
 /// The program's git commit, with "-dirty" when the tree had changes as it was built.

@@ -54,7 +54,8 @@ Job::Job(const SweepPoint& point) {
   const Config& root = point.config;
   for (const auto& [path, value] : point.axes) axes[path] = value;
   model = ModelSpec(root.at("model"));
-  if (root.at("model").has("device")) check_at(root.at("model").at("device"), [&] { ops::check_device_name(model.device); });
+  if (root.at("model").has("device"))
+    check_at(root.at("model").at("device"), [&] { ops::check_device_name(model.device); });
   llama = LlamaConfig::load(model.path);
   data = DataSpec(root.at("data"));
   check_at(root.at("data").at("path"), [&] { check_present(data); });
@@ -84,7 +85,8 @@ std::vector<Job> parse_experiment(const std::filesystem::path& file, const std::
   for (const SweepPoint& point : expand(Config::load(file, overrides))) {
     Job job(point);
     if (!ids.insert(job.id).second) {
-      fail("{}: two points of the sweep are the same job ({}); an axis there changes nothing", point.origin, job.axes.dump());
+      fail("{}: two points of the sweep are the same job ({}); an axis there changes nothing", point.origin,
+           job.axes.dump());
     }
     jobs.push_back(std::move(job));
   }

@@ -15,9 +15,9 @@
 namespace qroar {
 
 struct Job {
-  std::string id;    ///< 16 hexadecimal digits: the hash of `resolved`
-  Json axes;         ///< value of each sweep axis, as written
-  Json resolved;     ///< every key that was read and every default that was taken
+  std::string id;  ///< 16 hexadecimal digits: the hash of `resolved`
+  Json axes;       ///< value of each sweep axis, as written
+  Json resolved;   ///< every key that was read and every default that was taken
   ModelSpec model;
   LlamaConfig llama;
   DataSpec data;
@@ -29,8 +29,8 @@ struct Job {
   std::vector<std::unique_ptr<Metric>> metrics;
   int64_t seed = 0;
 
-  /// Reads every key, builds every plugin, reads config.json, checks rules against the model's layers and the data file's presence.
-  /// Throws an Error with its place.
+  /// Reads every key, builds every plugin, reads config.json, checks rules against the model's layers and the data
+  /// file's presence. Throws an Error with its place.
   explicit Job(const SweepPoint& point);
 };
 

@@ -37,8 +37,9 @@ void Results::write(const Job& job, const Json& row, const std::vector<WindowLos
   if (!losses.empty()) {
     std::string csv = "document,start,tokens,nll_sum,nll_square_sum\n";
     for (const WindowLoss& loss : losses) {
-      csv += fmt::format("{},{},{},{:.17g},{:.17g}\n", csv_field(documents[static_cast<std::size_t>(loss.window.document)].id),
-                         loss.window.begin, loss.nll.count, loss.nll.sum, loss.nll.square_sum);
+      csv += fmt::format("{},{},{},{:.17g},{:.17g}\n",
+                         csv_field(documents[static_cast<std::size_t>(loss.window.document)].id), loss.window.begin,
+                         loss.nll.count, loss.nll.sum, loss.nll.square_sum);
     }
     write_file_atomically(cell(job.id) / "windows.csv", csv);
   }
@@ -55,7 +56,9 @@ std::vector<Json> Results::rows() const {
   for (const auto& entry : std::filesystem::directory_iterator(folder_ / "cells")) {
     if (auto found = row(entry.path().filename())) rows.push_back(std::move(*found));
   }
-  const auto key = [](const Json& r) { return std::pair(r["environment"]["started"].get<std::string>(), r["id"].get<std::string>()); };
+  const auto key = [](const Json& r) {
+    return std::pair(r["environment"]["started"].get<std::string>(), r["id"].get<std::string>());
+  };
   std::sort(rows.begin(), rows.end(), [&](const Json& a, const Json& b) { return key(a) < key(b); });
   return rows;
 }
@@ -82,7 +85,8 @@ std::vector<WindowRecord> read_windows(const std::filesystem::path& file) {
     const auto fields = csv_fields(text.substr(begin, text.find('\n', begin) - begin));
     ++line_number;
     if (fields.size() != 5) fail("{}:{}: expected 5 fields, found {}", file.string(), line_number, fields.size());
-    records.push_back({fields[0], number<int64_t>(fields[1], file, line_number),
+    records.push_back({fields[0],
+                       number<int64_t>(fields[1], file, line_number),
                        {number<int64_t>(fields[2], file, line_number), number<double>(fields[3], file, line_number),
                         number<double>(fields[4], file, line_number)}});
   }

@@ -23,7 +23,8 @@ class Results {
   std::optional<Json> row(const std::string& id) const;
 
   /// Writes windows.csv (finished cells), resolved.yaml and then row.json.  An Error on any failed write.
-  void write(const Job& job, const Json& row, const std::vector<WindowLoss>& losses, const std::vector<Document>& documents) const;
+  void write(const Job& job, const Json& row, const std::vector<WindowLoss>& losses,
+             const std::vector<Document>& documents) const;
 
   /// Every row, ordered by when its cell started.  An Error when the folder has no cells.
   std::vector<Json> rows() const;

@@ -10,9 +10,11 @@
 #include <map>
 
 #include "base/error.h"
+#include "base/files.h"
 #include "base/progress.h"
 #include "harness/environment.h"
 #include "harness/job.h"
+#include "harness/models.h"
 #include "harness/results.h"
 #include "harness/show.h"
 #include "model/angles.h"
@@ -55,7 +57,8 @@ struct Cell {
   }
 };
 
-/// Loads each data set once and cuts it into windows, so that whatever is wrong with data shows before the first cell runs.
+/// Loads each data set once and cuts it into windows, so that whatever is wrong with data shows before the first cell
+/// runs.
 std::vector<Cell> plan(std::vector<Job>& jobs) {
   std::map<std::string, std::shared_ptr<const Dataset>> loaded;
   std::vector<Cell> cells;
@@ -70,57 +73,16 @@ std::vector<Cell> plan(std::vector<Job>& jobs) {
   return cells;
 }
 
-/// The checkpoint and the last models built from it: cells are ordered so that neighbours share them.
-class Models {
- public:
-  const Checkpoint& checkpoint(const Job& job) {
-    if (checkpoint_ == nullptr || path_ != job.model.path) {
-      full_key_.clear();
-      quant_key_.clear();
-      quantized_ = full_ = {};
-      checkpoint_ = std::make_unique<Checkpoint>(job.model.path);
-      path_ = job.model.path;
-      hash_ = checkpoint_->hash();
-    }
-    return *checkpoint_;
-  }
-
-  const std::string& hash(const Job& job) {
-    checkpoint(job);
-    return hash_;
-  }
-
-  const Llama& model(const Job& job, const at::Device& device) {
-    const Checkpoint& source = checkpoint(job);
-    const std::string full_key = fmt::format("{} {}", at::toString(job.model.dtype), device.str());
-    if (full_key != full_key_) {
-      quantized_ = full_ = {};  // free the old weights before the new ones are made
-      full_ = source.build(job.model.dtype, device);
-      full_key_ = full_key;
-      quant_key_.clear();
-    }
-    if (const std::string quant_key = full_key + job.quant_key; quant_key != quant_key_) {
-      quantized_ = {};
-      quantized_ = quantize(full_, job.quant);
-      quant_key_ = quant_key;
-    }
-    return quantized_;
-  }
-
- private:
-  std::filesystem::path path_;
-  std::unique_ptr<Checkpoint> checkpoint_;
-  std::string hash_, full_key_, quant_key_;
-  Llama full_, quantized_;
-};
-
 void check_memory(const Cell& cell, const at::Device& device) {
   const int64_t tokens = cell.longest();
-  const int64_t needed = forward_bytes(cell.job->llama, tokens, static_cast<int64_t>(c10::elementSize(cell.job->model.dtype)));
+  const int64_t needed =
+      forward_bytes(cell.job->llama, tokens, static_cast<int64_t>(c10::elementSize(cell.job->model.dtype)));
   const int64_t available = ops::available_bytes(device);
   if (needed > available) {
-    fail("a window of {} tokens needs about {:.1f} GiB beside the weights and {} has {:.1f} GiB free; take a smaller windows.length or another device",
-         tokens, static_cast<double>(needed) / 0x1p30, device.str(), static_cast<double>(available) / 0x1p30);
+    fail(
+        "a window of {} tokens needs about {:.1f} GiB beside the weights and {} has {:.1f} GiB free; take a smaller "
+        "windows.length or another device",
+        tokens, static_cast<double>(needed) / 0x1p30, device.str(), static_cast<double>(available) / 0x1p30);
   }
 }
 
@@ -146,8 +108,9 @@ class Runner {
     const auto row = results_.row(cell.job->id);
     if (!row || (*row)["status"] != "ok") return false;
     const Json& inputs = (*row)["environment"]["inputs"];
-    if (inputs["model"] == models_.hash(*cell.job) && inputs["data"] == cell.data->hash) return true;
-    spdlog::warn("cell {}: the model or the data changed since its row was written; running it again", cell.job->id);
+    if (inputs == inputs_of(cell)) return true;
+    spdlog::warn("cell {}: its model, data or RoPE factors changed since its row was written; running it again",
+                 cell.job->id);
     return false;
   }
 
@@ -155,14 +118,21 @@ class Runner {
   bool run(const Cell& cell) {
     const Job& job = *cell.job;
     const at::Device device = ops::parse_device(job.model.device);
-    const std::string& model_hash = models_.hash(job);
+    const Json inputs = inputs_of(cell);
     const CellLog log(results_.cell(job.id));
-    Json row{{"id", job.id}, {"experiment", experiment_}, {"axes", job.axes}, {"status", "ok"}, {"error", nullptr},
-             {"metrics", Json::object()}, {"seconds", nullptr}, {"tokens_per_second", nullptr},
-             {"model_tflops_per_second", nullptr}, {"peak_bytes", nullptr}};
+    Json row{{"id", job.id},
+             {"experiment", experiment_},
+             {"axes", job.axes},
+             {"status", "ok"},
+             {"error", nullptr},
+             {"metrics", Json::object()},
+             {"seconds", nullptr},
+             {"tokens_per_second", nullptr},
+             {"model_tflops_per_second", nullptr},
+             {"peak_bytes", nullptr}};
     Json environment = describe_environment(device);
-    environment["inputs"] = {{"model", model_hash}, {"data", cell.data->hash}};
-    spdlog::info("cell {} {}", job.id, job.axes.dump());
+    environment["inputs"] = inputs;
+    spdlog::info("cell {} {}", job.id, axis_label(job.axes));
     std::vector<WindowLoss> losses;
     const double done_before = done_;
     try {
@@ -188,14 +158,23 @@ class Runner {
   }
 
  private:
+  /// Hashes of the contents that the configuration only names by path.
+  Json inputs_of(const Cell& cell) {
+    const RopeTable table = cell.job->rope->table(cell.job->geometry, cell.job->windows.length);
+    return {{"model", models_.hash(*cell.job)},
+            {"data", cell.data->hash},
+            {"rope", hash_bytes(Json(table.inv_freq).dump())}};
+  }
+
   std::vector<WindowLoss> evaluate_cell(const Cell& cell, const at::Device& device, Json& row) {
     const Job& job = *cell.job;
     check_memory(cell, device);
     const Llama& model = models_.model(job, device);
     ops::reset_peak_bytes(device);
     const auto start = Clock::now();
-    auto losses = evaluate(model, cached_angles(job, device), cell.data->documents, cell.windows, job.windows.bos, job.metrics,
-                           [&](const Window& window) { advance(forward_flops(job.llama, tokens_seen(window, job.windows.bos)), job); });
+    auto losses = evaluate(
+        model, cached_angles(job, device), cell.data->documents, cell.windows, job.windows.bos, job.metrics,
+        [&](const Window& window) { advance(forward_flops(job.llama, tokens_seen(window, job.windows.bos)), job); });
     ops::synchronize(device);
     const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
     double tokens = 0;
@@ -214,7 +193,7 @@ class Runner {
 
   void advance(double flops, const Job& job) {
     done_ += flops;
-    progress_.advance(flops, fmt::format("{} {}", job.id, axis_label(job.axes)));
+    progress_.advance(flops, axis_label(job.axes));
   }
 
   Results results_;
@@ -238,12 +217,16 @@ bool run_experiment(const RunOptions& options) {
     const bool in_shard = static_cast<int64_t>(i) % options.shards == options.shard - 1;
     if (in_shard && cells[i].job->id.starts_with(options.only)) mine.push_back(cells[i]);
   }
-  if (mine.empty() && !options.only.empty()) fail("--only {}: no cell of {} has an id that begins so", options.only, options.file.string());
+  if (mine.empty() && !options.only.empty()) {
+    fail("--only {}: no cell of {} has an id that begins so", options.only, options.file.string());
+  }
   if (mine.empty()) {
     spdlog::info("shard {}/{} of {} cells is empty", options.shard, options.shards, cells.size());
     return true;
   }
-  const auto order = [](const Cell& cell) { return std::tuple(cell.job->model.path, cell.job->model.dtype, cell.job->model.device, cell.job->quant_key); };
+  const auto order = [](const Cell& cell) {
+    return std::tuple(cell.job->model.path, cell.job->model.dtype, cell.job->model.device, cell.job->quant_key);
+  };
   std::stable_sort(mine.begin(), mine.end(), [&](const Cell& a, const Cell& b) { return order(a) < order(b); });
 
   double flops = 0;

@@ -15,8 +15,8 @@ struct RunOptions {
   bool rerun = false;             ///< also cells that are finished
 };
 
-/// Prints the table of the experiment's rows to stdout.  True when no cell of this run failed.  Throws for what stops a whole run: a bad
-/// experiment, data that does not load, a write that fails.
+/// Prints the table of the experiment's rows to stdout.  True when no cell of this run failed.  Throws for what stops a
+/// whole run: a bad experiment, data that does not load, a write that fails.
 bool run_experiment(const RunOptions& options);
 
 }  // namespace qroar

@@ -13,10 +13,10 @@ namespace {
 
 const std::string kLength = "windows.length";
 
-/// Enough digits that the last one shown is within the standard error: 35.2913 ± 0.21 -> "35.29 ± 0.21".
+/// Two significant digits of the error, and two decimals at least: 35.2913 ± 0.0051 -> "35.2913 ± 0.0051".
 std::string with_error(double value, double error) {
   if (!std::isfinite(error) || error <= 0) return fmt::format("{:.5g}", value);
-  const int digits = std::clamp(1 - static_cast<int>(std::floor(std::log10(error))), 0, 12);
+  const int digits = std::clamp(1 - static_cast<int>(std::floor(std::log10(error))), 2, 12);
   return fmt::format("{:.{}f} ± {:.{}f}", value, digits, error, digits);
 }
 
@@ -44,7 +44,8 @@ std::string axis_cell(const Json& row, const std::string& name) {
   return row["axes"].contains(name) ? axis_label(row["axes"][name]) : "";
 }
 
-/// Rows by all axes but the length, in order of appearance, and by length; empty when two rows fall on one place or there is one length.
+/// Rows by all axes but the length, in order of appearance, and by length; empty when two rows fall on one place or
+/// there is one length.
 Table grid_table(const std::vector<Json>& rows) {
   std::vector<std::string> names = axis_names(rows);
   std::erase(names, kLength);
@@ -77,7 +78,9 @@ Table grid_table(const std::vector<Json>& rows) {
 std::vector<std::string> paired_cells(const Results& results, const Json& row, const Json& baseline) {
   if (!is_ok(row)) return {"", "", ""};
   if (row["id"] == baseline["id"]) return {"baseline", "1", ""};
-  const auto windows_of_row = [&](const Json& r) { return read_windows(results.cell(r["id"].get<std::string>()) / "windows.csv"); };
+  const auto windows_of_row = [&](const Json& r) {
+    return read_windows(results.cell(r["id"].get<std::string>()) / "windows.csv");
+  };
   const PairedDifference paired = paired_difference(windows_of_row(row), windows_of_row(baseline));
   if (paired.windows == 0) return {"other windows", "", ""};
   const double ratio = std::exp(paired.difference);
@@ -89,7 +92,8 @@ Table flat_table(const Results& results, const std::vector<Json>& rows, const Js
   const std::vector<std::string> names = axis_names(rows);
   Table table{{"id"}, {}, names.size() + 1};
   table.header.insert(table.header.end(), names.begin(), names.end());
-  for (const char* column : {"perplexity", "scored", "seconds", "tokens/s", "TFLOP/s", "peak MB"}) table.header.emplace_back(column);
+  for (const char* column : {"perplexity", "scored", "seconds", "tokens/s", "TFLOP/s", "peak MB"})
+    table.header.emplace_back(column);
   if (baseline != nullptr) {
     for (const char* column : {"Δnll", "ppl ratio", "paired windows"}) table.header.emplace_back(column);
   }
@@ -122,15 +126,19 @@ Table csv_table(const std::vector<Json>& rows) {
   for (const auto& name : metrics) {
     for (const char* field : {"", "_stderr", "_count"}) table.header.push_back(name + field);
   }
-  const std::vector<std::string> costs{"seconds", "tokens_per_second", "model_tflops_per_second", "peak_bytes", "error"};
+  const std::vector<std::string> costs{"seconds", "tokens_per_second", "model_tflops_per_second", "peak_bytes",
+                                       "error"};
   table.header.insert(table.header.end(), costs.begin(), costs.end());
-  const auto text = [](const Json& value) { return value.is_null() ? "" : value.is_string() ? value.get<std::string>() : value.dump(); };
+  const auto text = [](const Json& value) {
+    return value.is_null() ? "" : value.is_string() ? value.get<std::string>() : value.dump();
+  };
   for (const Json& row : rows) {
     std::vector<std::string> cells{text(row["id"]), text(row["experiment"]), text(row["status"])};
     for (const auto& name : names) cells.push_back(axis_cell(row, name));
     for (const auto& name : metrics) {
       const Json metric = row["metrics"].contains(name) ? row["metrics"][name] : Json::object();
-      for (const char* field : {"value", "stderr", "count"}) cells.push_back(metric.contains(field) ? text(metric[field]) : "");
+      for (const char* field : {"value", "stderr", "count"})
+        cells.push_back(metric.contains(field) ? text(metric[field]) : "");
     }
     for (const auto& cost : costs) cells.push_back(text(row[cost]));
     table.rows.push_back(std::move(cells));
@@ -143,7 +151,8 @@ const Json& find_row(const std::vector<Json>& rows, const std::string& id) {
   for (const Json& row : rows) {
     if (row["id"].get<std::string>().starts_with(id)) found.push_back(&row);
   }
-  if (found.size() != 1) fail("--baseline {}: {} rows have an id that begins so; `show` with --format csv lists the ids", id, found.size());
+  if (found.size() != 1)
+    fail("--baseline {}: {} rows have an id that begins so; `show` with --format csv lists the ids", id, found.size());
   if (!is_ok(*found.front())) fail("--baseline {}: that cell failed", id);
   return *found.front();
 }
@@ -151,16 +160,21 @@ const Json& find_row(const std::vector<Json>& rows, const std::string& id) {
 /// What the numbers are, under the table.
 std::string caption(const std::vector<Json>& rows) {
   const Json& config = rows.front()["config"];
-  std::string text = fmt::format("perplexity ± standard error ({} taken as independent)", config["windows"]["aggregate"].get<std::string>());
+  std::string text = fmt::format("perplexity ± standard error ({} taken as independent)",
+                                 config["windows"]["aggregate"].get<std::string>());
   const auto common = [&](const char* block, const char* key) {
     const Json& value = config[block][key];
-    return std::all_of(rows.begin(), rows.end(), [&](const Json& row) { return row["config"][block][key] == value; }) ? axis_label(value) : "swept";
+    return std::all_of(rows.begin(), rows.end(), [&](const Json& row) { return row["config"][block][key] == value; })
+               ? axis_label(value)
+               : "swept";
   };
-  text += fmt::format("; model {}, {}; data {}, documents {}; stride {}, truncate {}, bos {}\n", common("model", "path"), common("model", "dtype"),
-                      common("data", "path"), common("data", "documents"), common("windows", "stride"), common("windows", "truncate"),
-                      common("windows", "bos"));
+  text += fmt::format(
+      "; model {}, {}; data {}, documents {}; bos {}, {}\n", common("model", "path"), common("model", "dtype"),
+      common("data", "path"), common("data", "documents"), common("windows", "bos"),
+      common("windows", "truncate") == "true" ? "one window a document" : "stride " + common("windows", "stride"));
   for (const Json& row : rows) {
-    if (!is_ok(row)) text += fmt::format("failed {}: {}\n", row["id"].get<std::string>(), row["error"].get<std::string>());
+    if (!is_ok(row))
+      text += fmt::format("failed {}: {}\n", row["id"].get<std::string>(), row["error"].get<std::string>());
   }
   return text;
 }

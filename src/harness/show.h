@@ -9,15 +9,17 @@ namespace qroar {
 
 struct ShowOptions {
   std::string format = "table";  ///< table, csv, markdown, latex or json
-  std::string baseline;          ///< id (or its beginning) of the row that the others are compared with in pairs; may be empty
+  std::string baseline;  ///< id (or its beginning) of the row that the others are compared with in pairs; may be empty
 };
 
-/// The rows as text.  table, markdown and latex put windows.length into columns when the rows form such a grid; csv and json are flat and
-/// complete.  With a baseline every row gets its difference in mean NLL over the same windows, with the paired standard error.
+/// The rows as text.  table, markdown and latex put windows.length into columns when the rows form such a grid; csv and
+/// json are flat and complete.  With a baseline every row gets its difference in mean NLL over the same windows, with
+/// the paired standard error.
 std::string show(const Results& results, const std::vector<Json>& rows, const ShowOptions& options);
 
-/// Difference of mean NLL (a - b, nats per token) over windows that both rows scored, with the standard error of that difference.  Windows
-/// are the independent units: what makes a window hard is common to both rows and cancels, as in llama.cpp's perplexity tool.
+/// Difference of mean NLL (a - b, nats per token) over windows that both rows scored, with the standard error of that
+/// difference.  Windows are the independent units: what makes a window hard is common to both rows and cancels, as in
+/// llama.cpp's perplexity tool.
 struct PairedDifference {
   double difference = 0;
   double standard_error = 0;  ///< NaN for a single window

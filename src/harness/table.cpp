@@ -58,7 +58,8 @@ std::string Table::render(const std::string& format) const {
   };
   std::string out;
   if (format == "latex") {
-    out += "\\begin{tabular}{" + std::string(label_columns, 'l') + std::string(header.size() - label_columns, 'r') + "}\n\\toprule\n";
+    out += "\\begin{tabular}{" + std::string(label_columns, 'l') + std::string(header.size() - label_columns, 'r') +
+           "}\n\\toprule\n";
   }
   out += line(header);
   if (format == "latex") out += "\\midrule\n";

@@ -2,8 +2,8 @@
 
 namespace qroar {
 
-ops::RopeAngles rope_angles(const RopeTable& table, int64_t length, at::ScalarType model_dtype, const at::Device& device,
-                            bool bfloat16) {
+ops::RopeAngles rope_angles(const RopeTable& table, int64_t length, at::ScalarType model_dtype,
+                            const at::Device& device, bool bfloat16) {
   const auto inv_freq_P = at::tensor(table.inv_freq, at::kDouble);
   const auto positions_T = at::arange(length, at::kDouble);
   const auto rounded = [&](const at::Tensor& x) { return bfloat16 ? x.to(at::kBFloat16).to(at::kDouble) : x; };

@@ -5,9 +5,10 @@
 
 namespace qroar {
 
-/// Angles of positions 0..length-1 in double, their cos and sin times the attention factor, rounded once to float32 (kept in float64 for a
-/// float64 model).  `bfloat16` rounds positions and frequencies to bfloat16 first: the ablation `model.rope_dtype: bfloat16`.
-ops::RopeAngles rope_angles(const RopeTable& table, int64_t length, at::ScalarType model_dtype, const at::Device& device,
-                            bool bfloat16);
+/// Angles of positions 0..length-1 in double, their cos and sin times the attention factor, rounded once to float32
+/// (kept in float64 for a float64 model).  `bfloat16` rounds positions and frequencies to bfloat16 first: the ablation
+/// `model.rope_dtype: bfloat16`.
+ops::RopeAngles rope_angles(const RopeTable& table, int64_t length, at::ScalarType model_dtype,
+                            const at::Device& device, bool bfloat16);
 
 }  // namespace qroar

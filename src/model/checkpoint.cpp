@@ -15,7 +15,8 @@ at::ScalarType scalar_type(Dtype dtype, const std::string& place) {
     case Dtype::f16: return at::kHalf;
     case Dtype::f64: return at::kDouble;
     default:
-      fail("{} has dtype {}, expected BF16, F16, F32 or F64; is this an already quantized checkpoint?", place, dtype_name(dtype));
+      fail("{} has dtype {}, expected BF16, F16, F32 or F64; is this an already quantized checkpoint?", place,
+           dtype_name(dtype));
   }
 }
 
@@ -28,7 +29,8 @@ at::Tensor view_of(const TensorView& view, at::ScalarType dtype) {
     return copy;
   }
   // The mapping is private: at::from_blob takes a mutable pointer, and nothing writes through it.
-  return at::from_blob(const_cast<std::byte*>(view.data), view.shape, [owner = view.owner](void*) {}, options);
+  return at::from_blob(
+      const_cast<std::byte*>(view.data), view.shape, [owner = view.owner](void*) {}, options);
 }
 
 }  // namespace
@@ -41,7 +43,9 @@ ModelSpec::ModelSpec(const Config& config)
       device(config.get<std::string>("device", "auto")),
       bfloat16_rope(config.get_choice<bool>("rope_dtype", false, {{"float32", false}, {"bfloat16", true}})) {
   if (!std::filesystem::is_directory(path)) {
-    config.at("path").fail(path.string() + ": no such folder; give a Hugging Face model folder (config.json, *.safetensors, tokenizer.model)");
+    config.at("path").fail(
+        path.string() +
+        ": no such folder; give a Hugging Face model folder (config.json, *.safetensors, tokenizer.model)");
   }
 }
 
@@ -53,19 +57,26 @@ std::string Checkpoint::hash() const { return hash_bytes(hash_file(folder_ / "co
 at::Tensor Checkpoint::tensor(const std::string& name, at::IntArrayRef shape) const {
   const TensorView& view = files_.at(name);
   if (at::IntArrayRef(view.shape) != shape) {
-    fail("{}: tensor {} has shape [{}], config.json asks for [{}]", folder_.string(), name, fmt::join(view.shape, ", "), fmt::join(shape, ", "));
+    fail("{}: tensor {} has shape [{}], config.json asks for [{}]", folder_.string(), name, fmt::join(view.shape, ", "),
+         fmt::join(shape, ", "));
   }
   return view_of(view, scalar_type(view.dtype, fmt::format("{}: tensor {}", folder_.string(), name)));
 }
 
 Llama Checkpoint::build(at::ScalarType dtype, const at::Device& device) const {
   const int64_t hidden = config_.hidden_size;
-  const auto load = [&](const std::string& name, at::IntArrayRef shape) { return tensor(name, shape).to(device, dtype); };
+  const auto load = [&](const std::string& name, at::IntArrayRef shape) {
+    return tensor(name, shape).to(device, dtype);
+  };
   const auto load_linear = [&](const LinearSite& site, const std::string& prefix, bool bias) {
     return Linear{load(prefix + site.name + ".weight", {site.rows, site.columns}),
                   bias ? load(prefix + site.name + ".bias", {site.rows}) : at::Tensor(), site.name};
   };
-  Llama model{config_, load("model.embed_tokens.weight", {config_.vocab_size, hidden}), {}, load("model.norm.weight", {hidden}), {}};
+  Llama model{config_,
+              load("model.embed_tokens.weight", {config_.vocab_size, hidden}),
+              {},
+              load("model.norm.weight", {hidden}),
+              {}};
   for (int64_t i = 0; i < config_.num_hidden_layers; ++i) {
     DecoderLayer layer;
     layer.site = fmt::format("layers.{}", i);
@@ -78,7 +89,8 @@ Llama Checkpoint::build(at::ScalarType dtype, const at::Device& device) const {
   model.each_linear([&](Linear& linear) {
     const LinearSite& here = sites[next++];
     if (here.name == "lm_head") {
-      linear = config_.tie_word_embeddings ? Linear{model.embed_tokens_VD, {}, here.name} : load_linear(here, "", false);
+      linear =
+          config_.tie_word_embeddings ? Linear{model.embed_tokens_VD, {}, here.name} : load_linear(here, "", false);
     } else {
       const bool attention = here.name.find("self_attn") != std::string::npos;
       linear = load_linear(here, "model.", attention ? config_.attention_bias : config_.mlp_bias);

@@ -1,4 +1,5 @@
-// A Hugging Face folder (config.json and safetensors) opened for reading, and the model built from it in a dtype on a device.
+// A Hugging Face folder (config.json and safetensors) opened for reading, and the model built from it in a dtype on a
+// device.
 #pragma once
 #include <ATen/ATen.h>
 
@@ -18,7 +19,8 @@ struct ModelSpec {
   std::filesystem::path path;
   at::ScalarType dtype = at::kBFloat16;
   std::string device = "auto";
-  bool bfloat16_rope = false;  ///< rope_dtype: bfloat16 rounds positions and frequencies to bfloat16 first, as module.to(bfloat16) does
+  bool bfloat16_rope =
+      false;  ///< rope_dtype: bfloat16 rounds positions and frequencies to bfloat16 first, as module.to(bfloat16) does
 
   ModelSpec() = default;
   /// Reads path (required), dtype (bfloat16), device (auto), rope_dtype (float32).
@@ -34,7 +36,8 @@ class Checkpoint {
   /// Hash of config.json and of all weight bytes.
   std::string hash() const;
 
-  /// The full-precision model.  On the CPU in the stored dtype its tensors are views of the mapped files, which they keep alive.
+  /// The full-precision model.  On the CPU in the stored dtype its tensors are views of the mapped files, which they
+  /// keep alive.
   Llama build(at::ScalarType dtype, const at::Device& device) const;
 
  private:

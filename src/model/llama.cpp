@@ -1,4 +1,5 @@
-// T tokens, D hidden size, H query heads, K key/value heads, d head_dim, F intermediate size, V vocabulary, R rows of a block.
+// T tokens, D hidden size, H query heads, K key/value heads, d head_dim, F intermediate size, V vocabulary, R rows of a
+// block.
 #include "model/llama.h"
 
 namespace qroar {
@@ -12,7 +13,8 @@ void observe(Observer* observer, const std::string& layer, const char* part, con
 }
 
 at::Tensor apply(const Linear& linear, const at::Tensor& x_TI) {
-  return linear.bias_O.defined() ? at::linear(x_TI, linear.weight_OI, linear.bias_O) : at::linear(x_TI, linear.weight_OI);
+  return linear.bias_O.defined() ? at::linear(x_TI, linear.weight_OI, linear.bias_O)
+                                 : at::linear(x_TI, linear.weight_OI);
 }
 
 at::Tensor attention(const DecoderLayer& layer, const LlamaConfig& config, const at::Tensor& x_TD,
@@ -43,14 +45,16 @@ at::Tensor mlp(const DecoderLayer& layer, const at::Tensor& x_TD) {
 
 }  // namespace
 
-at::Tensor forward(const Llama& model, const at::Tensor& tokens_T, const ops::RopeAngles& all_angles, Observer* observer) {
+at::Tensor forward(const Llama& model, const at::Tensor& tokens_T, const ops::RopeAngles& all_angles,
+                   Observer* observer) {
   const LlamaConfig& config = model.config;
   const int64_t T = tokens_T.size(0);
   const ops::RopeAngles angles{all_angles.cos_TP.slice(0, 0, T), all_angles.sin_TP.slice(0, 0, T)};
   at::Tensor x_TD = at::embedding(model.embed_tokens_VD, tokens_T);
   observe(observer, "embed_tokens", "", x_TD);
   for (const DecoderLayer& layer : model.layers) {
-    const at::Tensor mixed_TD = attention(layer, config, ops::rms_norm(x_TD, layer.input_norm_D, config.rms_norm_eps), angles, observer);
+    const at::Tensor mixed_TD =
+        attention(layer, config, ops::rms_norm(x_TD, layer.input_norm_D, config.rms_norm_eps), angles, observer);
     observe(observer, layer.site, ".self_attn", mixed_TD);
     x_TD.add_(mixed_TD);
     const at::Tensor mlp_TD = mlp(layer, ops::rms_norm(x_TD, layer.post_attention_norm_D, config.rms_norm_eps));
@@ -72,8 +76,10 @@ at::Tensor logits(const Llama& model, const at::Tensor& hidden_RD, Observer* obs
 double forward_flops(const LlamaConfig& config, int64_t T) {
   const auto tokens = static_cast<double>(T);
   const auto heads = static_cast<double>(config.num_attention_heads), d = static_cast<double>(config.head_dim);
-  const auto kv_heads = static_cast<double>(config.num_key_value_heads), hidden = static_cast<double>(config.hidden_size);
-  const double projections = hidden * d * (2 * heads + 2 * kv_heads) + 3 * hidden * static_cast<double>(config.intermediate_size);
+  const auto kv_heads = static_cast<double>(config.num_key_value_heads),
+             hidden = static_cast<double>(config.hidden_size);
+  const double projections =
+      hidden * d * (2 * heads + 2 * kv_heads) + 3 * hidden * static_cast<double>(config.intermediate_size);
   const double attention_pairs = tokens * (tokens + 1) / 2;
   const auto layers = static_cast<double>(config.num_hidden_layers);
   return layers * (2 * projections * tokens + 4 * heads * d * attention_pairs) +
@@ -81,7 +87,8 @@ double forward_flops(const LlamaConfig& config, int64_t T) {
 }
 
 int64_t forward_bytes(const LlamaConfig& config, int64_t T, int64_t element_size) {
-  // Residual stream, normed copy, sublayer output and its addend; q and the mixed heads twice; k and v with packed copies.
+  // Residual stream, normed copy, sublayer output and its addend; q and the mixed heads twice; k and v with packed
+  // copies.
   const int64_t per_token = 4 * config.hidden_size + 3 * config.num_attention_heads * config.head_dim +
                             4 * config.num_key_value_heads * config.head_dim;
   const int64_t angles = 2 * T * config.head_dim / 2 * 4;

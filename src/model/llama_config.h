@@ -21,8 +21,9 @@ struct LlamaConfig {
   bool attention_bias = false;
   bool mlp_bias = false;
   int64_t bos_token_id = 1;
-  /// rope_scaling (v4) or rope_parameters (v5) as JSON text; empty when absent or of type default.  A factor left out beside
-  /// original_max_position_embeddings is filled in as max_position_embeddings / original, as Hugging Face reads it.
+  /// rope_scaling (v4) or rope_parameters (v5) as JSON text; empty when absent or of type default.  A factor left out
+  /// beside original_max_position_embeddings is filled in as max_position_embeddings / original, as Hugging Face reads
+  /// it.
   std::string rope_scaling;
 
   /// L0: rope_scaling's original_max_position_embeddings where stated, else max_position_embeddings.

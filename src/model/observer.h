@@ -6,8 +6,9 @@
 
 namespace qroar {
 
-/// Sites: embed_tokens, layers.N.self_attn and layers.N.mlp (what each adds to the residual stream), layers.N.self_attn.{q,k,v}_proj (before
-/// RoPE), layers.N (the residual stream after the layer), norm, lm_head.  The tensor must not be written to.
+/// Sites: embed_tokens, layers.N.self_attn and layers.N.mlp (what each adds to the residual stream),
+/// layers.N.self_attn.{q,k,v}_proj (before RoPE), layers.N (the residual stream after the layer), norm, lm_head.  The
+/// tensor must not be written to.
 class Observer {
  public:
   virtual ~Observer() = default;

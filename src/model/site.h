@@ -18,7 +18,8 @@ struct LinearSite {
 /// All linear layers of the decoder in forward order, then lm_head.
 std::vector<LinearSite> linear_sites(const LlamaConfig& config);
 
-/// Does the glob match the whole name?  `*` is any run of characters, `?` one, `{a,b}` either.  An Error when braces do not pair.
+/// Does the glob match the whole name?  `*` is any run of characters, `?` one, `{a,b}` either.  An Error when braces do
+/// not pair.
 bool glob_matches(std::string_view glob, std::string_view name);
 
 }  // namespace qroar

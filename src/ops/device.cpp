@@ -1,4 +1,5 @@
-// We link libtorch_cpu alone: libtorch_cuda and what it pulls in take seconds to load, so only a job that may use a GPU loads them.
+// We link libtorch_cpu alone: libtorch_cuda and what it pulls in take seconds to load, so only a job that may use a GPU
+// loads them.
 #include "ops/device.h"
 
 #include <c10/core/CachingDeviceAllocator.h>
@@ -67,7 +68,8 @@ bool cuda_available() {
 
 void check_device_name(const std::string& name) {
   if (name == "auto" || name == "cpu" || name == "cuda") return;
-  if (!name.starts_with("cuda:") || cuda_index(name) < 0) fail("device '{}' is not known; write auto, cpu, cuda or cuda:N", name);
+  if (!name.starts_with("cuda:") || cuda_index(name) < 0)
+    fail("device '{}' is not known; write auto, cpu, cuda or cuda:N", name);
 }
 
 at::Device parse_device(const std::string& name) {
@@ -77,8 +79,10 @@ at::Device parse_device(const std::string& name) {
   const int number = cuda_index(name);
   if (!cuda_available()) {
     if (automatic) return at::kCPU;
-    fail("device {} is not there: no GPU, no driver (libcuda.so.1) or a LibTorch without CUDA; write device: cpu or auto",
-         name);
+    fail(
+        "device {} is not there: no GPU, no driver (libcuda.so.1) or a LibTorch without CUDA; write device: cpu or "
+        "auto",
+        name);
   }
   const int count = at::detail::getCUDAHooks().deviceCount();
   if (number >= count) fail("device {} is not there: this machine has {} (cuda:0 to cuda:{})", name, count, count - 1);
@@ -113,7 +117,8 @@ void reset_peak_bytes(const at::Device& device) {
   if (device.is_cuda()) {
     allocator(device).resetPeakStats(device.index());
   } else {
-    std::ofstream("/proc/self/clear_refs") << "5";  // resets VmHWM; where it may not be written the peak is the process'
+    std::ofstream("/proc/self/clear_refs")
+        << "5";  // resets VmHWM; where it may not be written the peak is the process'
   }
 }
 

@@ -1,4 +1,5 @@
-// Devices: `device: auto | cpu | cuda | cuda:N`, the late load of libtorch_cuda, and memory figures of the device a job runs on.
+// Devices: `device: auto | cpu | cuda | cuda:N`, the late load of libtorch_cuda, and memory figures of the device a job
+// runs on.
 #pragma once
 #include <ATen/ATen.h>
 
@@ -6,7 +7,8 @@
 
 namespace qroar::ops {
 
-/// Loads libtorch_cuda beside libtorch_cpu when the driver is there; true when ATen then sees a device.  The first call decides.
+/// Loads libtorch_cuda beside libtorch_cpu when the driver is there; true when ATen then sees a device.  The first call
+/// decides.
 bool cuda_available();
 
 /// An Error for any text but auto, cpu, cuda and cuda:N; whether the device is there is not asked.

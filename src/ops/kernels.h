@@ -1,5 +1,5 @@
-// What the CUDA kernels offer, without torch or CUDA types, so that host code needs no nvcc and kernels no torch headers.
-// All run on the legacy default stream, which is ATen's current stream in this program.
+// What the CUDA kernels offer, without torch or CUDA types, so that host code needs no nvcc and kernels no torch
+// headers. All run on the legacy default stream, which is ATen's current stream in this program.
 #pragma once
 #include <cstdint>
 
@@ -18,7 +18,8 @@ namespace kernels {
 
 enum class Element { float32, bfloat16, float16 };
 
-/// Fake-quantizes `groups` runs of `group_size` neighbouring elements on the device.  Returns the CUDA error's text, or null.
+/// Fake-quantizes `groups` runs of `group_size` neighbouring elements on the device.  Returns the CUDA error's text, or
+/// null.
 const char* rtn_fake_quant(const void* in, void* out, Element element, int64_t groups, int64_t group_size,
                            const RtnGrid& grid);
 

@@ -40,8 +40,9 @@ at::Tensor quantize_symmetric(const at::Tensor& w, const at::Tensor& largest, co
     const at::Tensor scale = at::where(largest == 0, at::ones_like(largest), largest) * 2 / levels;
     return ((at::round(w / scale) + half).clamp(0, 2 * half - 1) - half) * scale;
   }
-  const at::Tensor floored = grid.zero == RtnZero::awq ? largest.clamp_min(1e-5)
-                                                       : at::where(largest == 0, at::full_like(largest, half - 1), largest);
+  const at::Tensor floored = grid.zero == RtnZero::awq
+                                 ? largest.clamp_min(1e-5)
+                                 : at::where(largest == 0, at::full_like(largest, half - 1), largest);
   const at::Tensor scale = floored / at::full_like(floored, half - 1);
   return at::round(w / scale).clamp(-half, half - 1) * scale;
 }

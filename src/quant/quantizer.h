@@ -1,4 +1,5 @@
-// The interface of a fake quantizer of weights: the tensor comes back in its own dtype with its values on the quantizer's grid.
+// The interface of a fake quantizer of weights: the tensor comes back in its own dtype with its values on the
+// quantizer's grid.
 #pragma once
 #include <ATen/ATen.h>
 
@@ -12,16 +13,19 @@ class Quantizer {
   static constexpr const char* kKind = "quantizer";
   virtual ~Quantizer() = default;
 
-  /// Throws an Error naming the layer, its sizes and the sizes that would do, when this quantizer cannot take the layer's shape.
+  /// Throws an Error naming the layer, its sizes and the sizes that would do, when this quantizer cannot take the
+  /// layer's shape.
   virtual void check_site(const LinearSite& site) const = 0;
 
-  /// weight_OI, contiguous [rows, columns], row-major output by input features.  Shape and dtype are kept; zero stays zero.
+  /// weight_OI, contiguous [rows, columns], row-major output by input features.  Shape and dtype are kept; zero stays
+  /// zero.
   virtual at::Tensor fake_quantize(const at::Tensor& weight_OI) const = 0;
 
   /// Stored bits per weight of a layer, scales and zeros included (scales as float16, zeros at the code's width).
   virtual double bits_per_weight(const LinearSite& site) const = 0;
 
-  /// Does Q(diag(g) W) = diag(g) Q(W) hold exactly for powers of two g, and up to rounding for other g > 0 (method.md, Fact 1)?
+  /// Does Q(diag(g) W) = diag(g) Q(W) hold exactly for powers of two g, and up to rounding for other g > 0 (method.md,
+  /// Fact 1)?
   virtual bool commutes_with_row_scaling() const = 0;
 };
 

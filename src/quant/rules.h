@@ -15,7 +15,8 @@ class QuantRules {
   QuantRules() = default;
   explicit QuantRules(const Config& list);
 
-  /// Throws an Error for a rule that matches no layer of the model, and for a layer whose shape its quantizer cannot take.
+  /// Throws an Error for a rule that matches no layer of the model, and for a layer whose shape its quantizer cannot
+  /// take.
   void check_against(const std::vector<LinearSite>& sites) const;
 
   /// The quantizer of a layer, or null where no rule matches.

@@ -13,14 +13,17 @@ namespace qroar {
 
 /// What a scheme may depend on beside its own keys.
 struct RopeGeometry {
-  int64_t head_dim = 0;        ///< d, even
-  double theta = 10000.0;      ///< base of the frequencies (Hugging Face: rope_theta)
-  int64_t trained_length = 0;  ///< L0: original_max_position_embeddings where the model states it, else max_position_embeddings
-  int64_t target_length = 0;   ///< windows.length of the job: what `factor: auto` looks at
-  std::string model_scaling;   ///< config.json's rope_scaling (or rope_parameters) as JSON text, empty when the model has none
+  int64_t head_dim = 0;    ///< d, even
+  double theta = 10000.0;  ///< base of the frequencies (Hugging Face: rope_theta)
+  int64_t trained_length =
+      0;  ///< L0: original_max_position_embeddings where the model states it, else max_position_embeddings
+  int64_t target_length = 0;  ///< windows.length of the job: what `factor: auto` looks at
+  std::string
+      model_scaling;  ///< config.json's rope_scaling (or rope_parameters) as JSON text, empty when the model has none
 };
 
-/// Position m turns pair i by m * inv_freq[i] radians; cos and sin are both multiplied by attention_factor (so q.k by its square).
+/// Position m turns pair i by m * inv_freq[i] radians; cos and sin are both multiplied by attention_factor (so q.k by
+/// its square).
 struct RopeTable {
   std::vector<double> inv_freq;  ///< [d/2], radians per token
   double attention_factor = 1.0;

@@ -17,7 +17,8 @@ std::vector<MetricValue> values_with_blocks(const std::string& name, int64_t row
   const std::vector<Window> windows{{0, 0, 100, 100}, {0, 60, 140, 40}, {1, 0, 7, 7}};
   at::manual_seed(3);
   for (std::size_t w = 0; w < windows.size(); ++w) {
-    const at::Tensor logits = at::randn({windows[w].scored, 50}), targets = at::randint(50, {windows[w].scored}, at::kLong);
+    const at::Tensor logits = at::randn({windows[w].scored, 50}),
+                     targets = at::randint(50, {windows[w].scored}, at::kLong);
     for (int64_t begin = 0; begin < windows[w].scored; begin += rows) {
       const at::Tensor block = logits.slice(0, begin, begin + rows), target = targets.slice(0, begin, begin + rows);
       metric->add({windows[w], static_cast<int64_t>(w), block, target, ops::token_nll(block, target)});

@@ -27,7 +27,9 @@ at::Tensor random_weight(at::ScalarType dtype) {
   return (at::randn({96, 256}) * 0.05).to(dtype);
 }
 
-bool equal_bits(const at::Tensor& a, const at::Tensor& b) { return a.scalar_type() == b.scalar_type() && at::equal(a, b); }
+bool equal_bits(const at::Tensor& a, const at::Tensor& b) {
+  return a.scalar_type() == b.scalar_type() && at::equal(a, b);
+}
 
 }  // namespace
 
@@ -57,7 +59,8 @@ TEST_CASE("a quantizer keeps zeros, and a weight of zeros stays zero") {
   }
 }
 
-TEST_CASE("a quantizer's error stays below the error of dropping the weight, and more than two bits per weight are stored") {
+TEST_CASE(
+    "a quantizer's error stays below the error of dropping the weight, and more than two bits per weight are stored") {
   for (const auto& [name, quantizer] : all_quantizers()) {
     INFO(name);
     const at::Tensor weight = random_weight(at::kFloat);
@@ -69,7 +72,9 @@ TEST_CASE("a quantizer's error stays below the error of dropping the weight, and
   }
 }
 
-TEST_CASE("scaling rows by powers of two commutes exactly with the quantizers that claim it, and only nearly by other factors") {
+TEST_CASE(
+    "scaling rows by powers of two commutes exactly with the quantizers that claim it, and only nearly by other "
+    "factors") {
   for (const auto& [name, quantizer] : all_quantizers()) {
     INFO(name);
     const at::Tensor weight = random_weight(at::kFloat);
@@ -78,8 +83,10 @@ TEST_CASE("scaling rows by powers of two commutes exactly with the quantizers th
     if (quantizer->commutes_with_row_scaling()) REQUIRE(exact);
     if (quantizer->commutes_with_row_scaling()) {
       const at::Tensor other = at::rand({96, 1}) + 0.5;
-      const at::Tensor scaled = quantizer->fake_quantize(weight * other), reference = quantizer->fake_quantize(weight) * other;
-      // A weight within rounding of a decision threshold may take the neighbouring code; all others agree to float32 rounding.
+      const at::Tensor scaled = quantizer->fake_quantize(weight * other),
+                       reference = quantizer->fake_quantize(weight) * other;
+      // A weight within rounding of a decision threshold may take the neighbouring code; all others agree to float32
+      // rounding.
       const double agreeing = at::isclose(scaled, reference, 1e-5, 1e-9).to(at::kDouble).mean().item<double>();
       REQUIRE(agreeing > 0.999);
     }

@@ -29,8 +29,8 @@ TEST_CASE("RTN on the GPU equals the CPU bit for bit", "[gpu]") {
       for (const bool symmetric : {false, true}) {
         for (const auto zero : {ops::RtnZero::plain, ops::RtnZero::awq, ops::RtnZero::included}) {
           for (const int64_t group : {int64_t{32}, int64_t{64}, int64_t{576}, int64_t{0}, int64_t{-1}}) {
-            INFO(at::toString(dtype) << " bits " << bits << " symmetric " << symmetric << " zero " << static_cast<int>(zero)
-                                     << " group " << group);
+            INFO(at::toString(dtype) << " bits " << bits << " symmetric " << symmetric << " zero "
+                                     << static_cast<int>(zero) << " group " << group);
             const ops::RtnGrid grid{bits, symmetric, zero};
             const at::Tensor expected = ops::reference::rtn_fake_quant(weight, group, grid);
             REQUIRE(at::equal(ops::rtn_fake_quant(weight.to(at::kCUDA), group, grid).to(at::kCPU), expected));
@@ -51,7 +51,8 @@ TEST_CASE("a NaN weight stays visible on the GPU", "[gpu]") {
 TEST_CASE("ops on the GPU agree with their float64 reference on the CPU", "[gpu]") {
   at::manual_seed(6);
   const int64_t T = 513, H = 6, K = 2, d = 64;
-  const at::Tensor q = at::randn({T, H, d}, at::kDouble), k = at::randn({T, K, d}, at::kDouble), v = at::randn({T, K, d}, at::kDouble);
+  const at::Tensor q = at::randn({T, H, d}, at::kDouble), k = at::randn({T, K, d}, at::kDouble),
+                   v = at::randn({T, K, d}, at::kDouble);
   const at::Tensor weight = at::randn({H * d}, at::kDouble), angle = at::rand({T, d / 2}, at::kDouble) * 6;
   for (const auto dtype : {at::kFloat, at::kHalf, at::kBFloat16}) {
     INFO(at::toString(dtype));
@@ -62,13 +63,15 @@ TEST_CASE("ops on the GPU agree with their float64 reference on the CPU", "[gpu]
     const at::Tensor x = q.view({T, H * d});
     CHECK(relative_error(ops::rms_norm(device(x), device(weight), 1e-5),
                          ops::reference::rms_norm(rounded(x), rounded(weight), 1e-5)) < tolerance(dtype));
-    CHECK(relative_error(ops::silu_mul(device(x), device(x)), ops::reference::silu_mul(rounded(x), rounded(x))) < tolerance(dtype));
+    CHECK(relative_error(ops::silu_mul(device(x), device(x)), ops::reference::silu_mul(rounded(x), rounded(x))) <
+          tolerance(dtype));
     at::Tensor rotated = device(q), expected = rounded(q);
     ops::rope_(rotated, {angle.cos().to(at::kCUDA, at::kFloat), angle.sin().to(at::kCUDA, at::kFloat)});
     ops::reference::rope_(expected, {angle.cos(), angle.sin()});
     CHECK(relative_error(rotated, expected) < tolerance(dtype));
     const at::Tensor targets = at::randint(H * d, {T}, at::kLong);
-    CHECK(relative_error(ops::token_nll(device(x), targets.to(at::kCUDA)), ops::reference::token_nll(rounded(x), targets)) < tolerance(dtype));
+    CHECK(relative_error(ops::token_nll(device(x), targets.to(at::kCUDA)),
+                         ops::reference::token_nll(rounded(x), targets)) < tolerance(dtype));
   }
 }
 

@@ -5,7 +5,7 @@
 #include "quant/quantizer.h"
 #include "quant/rules.h"
 #include "support/catch.h"
-#include "support/error_text.h"
+#include "support/errors.h"
 
 namespace qroar {
 namespace {
@@ -40,7 +40,9 @@ TEST_CASE("a group on one side of zero: plain keeps it, awq saturates, included 
   CHECK(quantized({4, 5, 6, 7}, {2, false, RtnZero::included}) == Values{2 * scale, 2 * scale, 3 * scale, 3 * scale});
 }
 
-TEST_CASE("a constant group: plain keeps its value exactly, included keeps it as an end of the range, awq has its floor of 1e-5") {
+TEST_CASE(
+    "a constant group: plain keeps its value exactly, included keeps it as an end of the range, awq has its floor of "
+    "1e-5") {
   CHECK(quantized({0.3f, 0.3f}, {4, false, RtnZero::plain}) == Values{0.3f, 0.3f});
   CHECK(quantized({-0.3f, -0.3f}, {4, false, RtnZero::plain}) == Values{-0.3f, -0.3f});
   const float included = 15 * (0.3f / 15.0f);
@@ -65,11 +67,13 @@ TEST_CASE("groups run along the inputs; 0 is one group a row and -1 one over the
   for (int64_t row : {0, 1}) {
     for (int64_t group : {0, 1}) {
       const at::Tensor part = weight.slice(0, row, row + 1).slice(1, 2 * group, 2 * group + 2).contiguous();
-      CHECK(at::equal(by_two.slice(0, row, row + 1).slice(1, 2 * group, 2 * group + 2), ops::rtn_fake_quant(part, 0, grid)));
+      CHECK(at::equal(by_two.slice(0, row, row + 1).slice(1, 2 * group, 2 * group + 2),
+                      ops::rtn_fake_quant(part, 0, grid)));
     }
   }
   CHECK(at::equal(ops::rtn_fake_quant(weight, 0, grid), ops::rtn_fake_quant(weight, 4, grid)));
-  CHECK(at::equal(ops::rtn_fake_quant(weight, -1, grid), ops::rtn_fake_quant(weight.view({1, 8}), 0, grid).view({2, 4})));
+  CHECK(
+      at::equal(ops::rtn_fake_quant(weight, -1, grid), ops::rtn_fake_quant(weight.view({1, 8}), 0, grid).view({2, 4})));
 }
 
 TEST_CASE("on a group that spans zero the error is at most half a step, for every width and convention") {
@@ -79,7 +83,8 @@ TEST_CASE("on a group that spans zero the error is at most half a step, for ever
     for (const auto zero : {RtnZero::plain, RtnZero::awq, RtnZero::included}) {
       const at::Tensor groups = weight.view({-1, 32});
       const at::Tensor step = (groups.amax(1) - groups.amin(1)) / ((1 << bits) - 1);
-      const at::Tensor error = (ops::rtn_fake_quant(weight, 32, {bits, false, zero}) - weight).abs().view({-1, 32}).amax(1);
+      const at::Tensor error =
+          (ops::rtn_fake_quant(weight, 32, {bits, false, zero}) - weight).abs().view({-1, 32}).amax(1);
       // Rounding the zero point shifts the grid by up to half a step, so an end of the range may lie one step off.
       CHECK((error <= 1.0001 * step).all().item<bool>());
       CHECK(at::mean(error / step).item<double>() < 0.7);
@@ -95,13 +100,18 @@ TEST_CASE("a NaN weight makes its group NaN and no other") {
   CHECK(out[0].slice(0, 4, 8).isnan().all().item<bool>());
 }
 
-TEST_CASE("RTN's keys are checked with their place, and a group that does not divide names the layer and sizes that do") {
-  const auto build = [](const std::string& yaml) { return Registry<Quantizer>::instance().build(Config::parse(yaml, "q.yaml")); };
+TEST_CASE(
+    "RTN's keys are checked with their place, and a group that does not divide names the layer and sizes that do") {
+  const auto build = [](const std::string& yaml) {
+    return Registry<Quantizer>::instance().build(Config::parse(yaml, "q.yaml"));
+  };
   CHECK(contains(error_text([&] { build("{type: rtn, bits: 9}"); }), "q.yaml:1:"));
   CHECK(contains(error_text([&] { build("{type: rtn, bits: 9}"); }), "bits"));
   CHECK(contains(error_text([&] { build("{type: rtn, zero: gptq}"); }), "awq, included"));
   CHECK(contains(error_text([&] { build("{type: rtm}"); }), "did you mean 'rtn'"));
-  const std::string text = error_text([&] { build("{type: rtn, group: 128}")->check_site({"layers.3.mlp.up_proj", 1536, 576}); });
+  const std::string text = error_text([&] {
+    build("{type: rtn, group: 128}")->check_site({"layers.3.mlp.up_proj", 1536, 576});
+  });
   CHECK(contains(text, "group 128 does not divide the 576 inputs of layers.3.mlp.up_proj"));
   CHECK(contains(text, "16, 32, 64"));
   CHECK(build("{type: rtn, bits: 4, group: 64}")->bits_per_weight({"x", 64, 64}) == Approx(4 + 20.0 / 64));
@@ -115,8 +125,11 @@ TEST_CASE("the last matching rule decides, lm_head needs its name, and a rule th
   config.hidden_size = config.intermediate_size = config.vocab_size = 64;
   const auto sites = linear_sites(config);
   REQUIRE(sites.size() == 15);
-  const auto rules = [&](const std::string& yaml) { return QuantRules(Config::parse("quant: " + yaml, "q.yaml").at("quant")); };
-  const QuantRules two = rules("[{match: '*', weight: {type: rtn, group: 64}}, {match: 'layers.1.*', weight: {type: none}}]");
+  const auto rules = [&](const std::string& yaml) {
+    return QuantRules(Config::parse("quant: " + yaml, "q.yaml").at("quant"));
+  };
+  const QuantRules two =
+      rules("[{match: '*', weight: {type: rtn, group: 64}}, {match: 'layers.1.*', weight: {type: none}}]");
   two.check_against(sites);
   CHECK(two.weight_quantizer("lm_head") == nullptr);
   CHECK(two.weight_quantizer("layers.0.mlp.up_proj") != two.weight_quantizer("layers.1.mlp.up_proj"));

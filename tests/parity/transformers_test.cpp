@@ -1,6 +1,8 @@
-// The float32 model against logits that transformers wrote.  tests/peers/test_logits.py makes the file and calls this test with
+// The float32 model against logits that transformers wrote.  tests/peers/test_logits.py makes the file and calls this
+// test with
 //   QROAR_MODEL=FOLDER QROAR_LOGITS=FILE lm_tests "[transformers]"
-// FILE is a safetensors file: tokens int64 [T], logits float32 [T, V].  Hidden from a plain run, which has no such file.
+// FILE is a safetensors file: tokens int64 [T], logits float32 [T, V].  Hidden from a plain run, which has no such
+// file.
 #include <ATen/ATen.h>
 
 #include <cstdlib>
@@ -56,7 +58,8 @@ TEST_CASE("the float32 model agrees with the float64 model, and bfloat16 stays n
   const at::Tensor tokens = at::randint(4096, {300}, at::kLong);
   const at::Tensor exact = all_logits(checkpoint, at::kDouble, tokens);
   CHECK((all_logits(checkpoint, at::kFloat, tokens) - exact).abs().max().item<double>() < 1e-4);
-  // bfloat16 keeps 8 bits: logits of magnitude 16 move by up to 1/16 in the last cast alone, and five layers add theirs.
+  // bfloat16 keeps 8 bits: logits of magnitude 16 move by up to 1/16 in the last cast alone, and five layers add
+  // theirs.
   const at::Tensor rounded = all_logits(checkpoint, at::kBFloat16, tokens).to(at::kDouble);
   CHECK((rounded - exact).abs().mean().item<double>() < 0.05);
   CHECK(std::abs(mean_nll(rounded, tokens) - mean_nll(exact, tokens)) < 0.02);

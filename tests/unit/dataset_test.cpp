@@ -5,8 +5,8 @@
 #include "base/files.h"
 #include "data/tokenizer.h"
 #include "support/catch.h"
-#include "support/error_text.h"
-#include "support/scratch_folder.h"
+#include "support/errors.h"
+#include "support/scratch.h"
 
 namespace qroar {
 namespace {
@@ -30,25 +30,25 @@ class CacheVariable {
 
 /// A scratch folder for data whose caches lie in it, too.
 struct Fixture {
-  ScratchFolder scratch;
-  CacheVariable cache{scratch.path() / "cache"};
+  Scratch scratch;
+  CacheVariable cache{scratch.folder() / "cache"};
   LlamaConfig model;
 
   Fixture() { model.vocab_size = 4096; }
 
   Dataset load(const std::string& name, const std::string& rest = "", const fs::path& folder = kTinyBooks) const {
-    const std::string yaml = "path: " + (scratch.path() / name).string() + rest;
+    const std::string yaml = "path: " + (scratch.folder() / name).string() + rest;
     return load_dataset(DataSpec(Config::parse(yaml, "d.yaml")), folder, model);
   }
   std::string error(const std::string& name, const std::string& rest = "", const fs::path& folder = kTinyBooks) const {
     return error_text([&] { load(name, rest, folder); });
   }
-  std::string file(const std::string& name) const { return (scratch.path() / name).string(); }
+  std::string file(const std::string& name) const { return (scratch.folder() / name).string(); }
 
   std::vector<fs::path> cached() const {
     std::vector<fs::path> files;
-    if (!fs::exists(scratch.path() / "cache/tokens")) return files;
-    for (const auto& entry : fs::directory_iterator(scratch.path() / "cache/tokens")) files.push_back(entry.path());
+    if (!fs::exists(scratch.folder() / "cache/tokens")) return files;
+    for (const auto& entry : fs::directory_iterator(scratch.folder() / "cache/tokens")) files.push_back(entry.path());
     return files;
   }
 };
@@ -156,27 +156,27 @@ TEST_CASE_METHOD(Fixture, "a tokenizer of another vocabulary is an Error that na
 
 TEST_CASE_METHOD(Fixture, "a token file of the model's tokenizer is read, of another one it is an Error") {
   const std::string hash = tokenizer_hash(kTinyBooks);
-  write_token_file(scratch.path() / "a.tok", {hash, 4096, "x", {{"a", {5, 6}}, {"b", {7}}}});
+  write_token_file(scratch.folder() / "a.tok", {hash, 4096, "x", {{"a", {5, 6}}, {"b", {7}}}});
   CHECK(ids_of(load("a.tok", "\nmin_tokens: 2")) == std::vector<std::string>{"a"});
-  CHECK(load("a.tok").hash == hash_file(scratch.path() / "a.tok"));
+  CHECK(load("a.tok").hash == hash_file(scratch.folder() / "a.tok"));
   CHECK(cached().empty());
-  write_token_file(scratch.path() / "b.tok", {"feed", 4096, "x", {{"a", {5, 6}}}});
+  write_token_file(scratch.folder() / "b.tok", {"feed", 4096, "x", {{"a", {5, 6}}}});
   const std::string text = error("b.tok");
   CHECK(contains(text, file("b.tok") + ": its tokens are of a tokenizer with hash feed, the model " +
                            kTinyBooks.string() + " has one with hash " + hash));
   CHECK(contains(text, "scripts/tokenize.py " + kTinyBooks.string() + " TEXT OUT"));
-  write_token_file(scratch.path() / "c.tok", {hash, 4096, "x", {{"a", {5, 6}}, {"void", {}}}});
+  write_token_file(scratch.folder() / "c.tok", {hash, 4096, "x", {{"a", {5, 6}}, {"void", {}}}});
   CHECK(contains(error("c.tok"), "document 'void' is empty"));
 }
 
 TEST_CASE_METHOD(Fixture, "a model with tokenizer.json alone needs tokens made before") {
-  const ScratchFolder folder;
+  const Scratch folder;
   folder.write("tokenizer.json", "{}");
   scratch.write("a.txt", "The cat sat.");
-  CHECK(contains(error("a.txt", "", folder.path()),
-                 "tokenize first: scripts/tokenize.py " + folder.path().string() + " " + file("a.txt") + " OUT"));
-  write_token_file(scratch.path() / "a.tok", {hash_bytes("{}"), 4096, "x", {{"a", {5, 6}}}});
-  CHECK(load("a.tok", "", folder.path()).documents.size() == 1);
+  CHECK(contains(error("a.txt", "", folder.folder()),
+                 "tokenize first: scripts/tokenize.py " + folder.folder().string() + " " + file("a.txt") + " OUT"));
+  write_token_file(scratch.folder() / "a.tok", {hash_bytes("{}"), 4096, "x", {{"a", {5, 6}}}});
+  CHECK(load("a.tok", "", folder.folder()).documents.size() == 1);
 }
 
 TEST_CASE_METHOD(Fixture, "tokens are cached by tokenizer, data and file name") {

@@ -5,8 +5,8 @@
 
 #include "base/files.h"
 #include "support/catch.h"
-#include "support/error_text.h"
-#include "support/scratch_folder.h"
+#include "support/errors.h"
+#include "support/scratch.h"
 
 namespace qroar {
 namespace {
@@ -30,9 +30,9 @@ std::string header_with(const std::string& dtype = "\"F16\"", const std::string&
 }
 
 std::string error_for(const std::string& bytes) {
-  const ScratchFolder scratch;
+  const Scratch scratch;
   const auto path = scratch.write("model.safetensors", bytes);
-  const std::string error = error_text([&] { open_safetensors(scratch.path()); });
+  const std::string error = error_text([&] { open_safetensors(scratch.folder()); });
   CHECK(contains(error, path.string()));
   return error;
 }
@@ -52,14 +52,14 @@ int64_t bytes_of_tensors(const SafetensorsFile& file) {
 }
 
 TEST_CASE("tensors of a file written byte by byte have their dtype, shape and bytes") {
-  const ScratchFolder scratch;
+  const Scratch scratch;
   const std::string header =
       "{\"__metadata__\": {\"format\": \"pt\"}, \"b\": {\"dtype\": \"F32\", \"shape\": [], \"data_offsets\": [13, 17]},"
       "\"m\": {\"dtype\": \"BF16\", \"shape\": [2, 3], \"data_offsets\": [0, 12]},"
       "\"none\": {\"dtype\": \"I64\", \"shape\": [0, 5], \"data_offsets\": [13, 13]},"
       "\"t\": {\"dtype\": \"BOOL\", \"shape\": [1], \"data_offsets\": [12, 13]}}  ";
   const auto path = scratch.write("model.safetensors", file_of(header + std::string(header.size() % 2, ' '), 17));
-  const SafetensorsCheckpoint checkpoint = open_safetensors(scratch.path());
+  const SafetensorsCheckpoint checkpoint = open_safetensors(scratch.folder());
   CHECK(checkpoint.names() == std::vector<std::string>{"b", "m", "none", "t"});
   const TensorView& m = checkpoint.at("m");
   CHECK(m.dtype == Dtype::bf16);
@@ -83,9 +83,9 @@ TEST_CASE("tensors of a file written byte by byte have their dtype, shape and by
 TEST_CASE("a view keeps the mapping alive after its checkpoint is gone") {
   TensorView view;
   {
-    const ScratchFolder scratch;
+    const Scratch scratch;
     scratch.write("model.safetensors", file_of(header_with(), 12));
-    view = open_safetensors(scratch.path()).at("a");
+    view = open_safetensors(scratch.folder()).at("a");
   }
   CHECK(static_cast<int>(view.data[11]) == 11);
 }
@@ -166,15 +166,15 @@ TEST_CASE("a header that is no plain JSON object is an Error") {
 }
 
 TEST_CASE("files that are missing or no files are Errors") {
-  const ScratchFolder scratch;
-  CHECK(contains(error_text([&] { open_safetensors(scratch.path()); }),
-                 scratch.path().string() + ": holds neither model.safetensors nor model.safetensors.index.json"));
-  CHECK(contains(error_text([&] { SafetensorsFile{scratch.path()}; }), "is not a regular file"));
-  CHECK(contains(error_text([&] { SafetensorsFile{scratch.path() / "none"}; }), "none: cannot open: No such file"));
+  const Scratch scratch;
+  CHECK(contains(error_text([&] { open_safetensors(scratch.folder()); }),
+                 scratch.folder().string() + ": holds neither model.safetensors nor model.safetensors.index.json"));
+  CHECK(contains(error_text([&] { SafetensorsFile{scratch.folder()}; }), "is not a regular file"));
+  CHECK(contains(error_text([&] { SafetensorsFile{scratch.folder() / "none"}; }), "none: cannot open: No such file"));
 }
 
 struct Shards {
-  ScratchFolder scratch;
+  Scratch scratch;
   static std::string tensor(const std::string& name) {
     return "\"" + name + "\": {\"dtype\": \"U8\", \"shape\": [2], \"data_offsets\": [0, 2]}";
   }
@@ -187,18 +187,18 @@ struct Shards {
   }
   std::string error(const std::string& weight_map) const {
     write_index(weight_map);
-    return error_text([&] { open_safetensors(scratch.path()); });
+    return error_text([&] { open_safetensors(scratch.folder()); });
   }
 };
 
 TEST_CASE_METHOD(Shards, "the shards of an index make one checkpoint") {
   write_index("{\"a\": \"1.safetensors\", \"b\": \"2.safetensors\"}");
-  const SafetensorsCheckpoint checkpoint = open_safetensors(scratch.path());
+  const SafetensorsCheckpoint checkpoint = open_safetensors(scratch.folder());
   CHECK(checkpoint.names() == std::vector<std::string>{"a", "b"});
   CHECK(static_cast<int>(checkpoint.at("b").data[1]) == 1);
   const std::string hash = checkpoint.hash();
   scratch.write("2.safetensors", file_of("{" + tensor("b") + "}  ", 2));
-  CHECK(open_safetensors(scratch.path()).hash() != hash);
+  CHECK(open_safetensors(scratch.folder()).hash() != hash);
 }
 
 TEST_CASE_METHOD(Shards, "an index that does not fit its shards is an Error") {
@@ -219,7 +219,7 @@ TEST_CASE_METHOD(Shards, "an index that does not fit its shards is an Error") {
 }
 
 TEST_CASE("tiny-books' file with a damaged header or cut off loads consistently or is an Error") {
-  const ScratchFolder scratch;
+  const Scratch scratch;
   const std::string good = read_file(kTinyBooks / "model.safetensors");
   uint64_t header_bytes = 0;
   std::memcpy(&header_bytes, good.data(), sizeof(header_bytes));

@@ -5,8 +5,8 @@
 
 #include "base/files.h"
 #include "support/catch.h"
-#include "support/error_text.h"
-#include "support/scratch_folder.h"
+#include "support/errors.h"
+#include "support/scratch.h"
 
 namespace qroar {
 namespace {
@@ -32,7 +32,7 @@ std::string file_of(const std::string& header = kHeader, std::initializer_list<i
 }
 
 std::string error_for(const std::string& bytes) {
-  const ScratchFolder scratch;
+  const Scratch scratch;
   const auto path = scratch.write("t.tok", bytes);
   const std::string error = error_text([&] { read_token_file(path); });
   CHECK(contains(error, path.string()));
@@ -41,7 +41,7 @@ std::string error_for(const std::string& bytes) {
 }
 
 TEST_CASE("a token file written byte by byte is read") {
-  const ScratchFolder scratch;
+  const Scratch scratch;
   const auto path = scratch.write("t.tok", file_of());
   CHECK(is_token_file(path));
   const TokenFile file = read_token_file(path);
@@ -56,10 +56,10 @@ TEST_CASE("a token file written byte by byte is read") {
 }
 
 TEST_CASE("what write_token_file writes is read back the same") {
-  const ScratchFolder scratch;
+  const Scratch scratch;
   const TokenFile written{"hash", 32000, "texts", {{"first", {1, 31999, 5}}, {"empty", {}}, {"\"odd\"\n\u00e9", {0}}}};
-  write_token_file(scratch.path() / "t.tok", written);
-  const TokenFile file = read_token_file(scratch.path() / "t.tok");
+  write_token_file(scratch.folder() / "t.tok", written);
+  const TokenFile file = read_token_file(scratch.folder() / "t.tok");
   CHECK(file.tokenizer == written.tokenizer);
   CHECK(file.vocab_size == written.vocab_size);
   CHECK(file.source == written.source);
@@ -71,11 +71,11 @@ TEST_CASE("what write_token_file writes is read back the same") {
 }
 
 TEST_CASE("only a file that starts with the magic is a token file") {
-  const ScratchFolder scratch;
+  const Scratch scratch;
   CHECK_FALSE(is_token_file(scratch.write("a.txt", "QROAR is a text")));
   CHECK_FALSE(is_token_file(scratch.write("short", "QROA")));
-  CHECK_FALSE(is_token_file(scratch.path() / "missing"));
-  CHECK_FALSE(is_token_file(scratch.path()));
+  CHECK_FALSE(is_token_file(scratch.folder() / "missing"));
+  CHECK_FALSE(is_token_file(scratch.folder()));
 }
 
 TEST_CASE("a broken token file is an Error that says what was found and expected") {
@@ -105,7 +105,7 @@ TEST_CASE("a broken token file is an Error that says what was found and expected
 }
 
 TEST_CASE("a token file with any byte changed or cut off loads consistently or is an Error") {
-  const ScratchFolder scratch;
+  const Scratch scratch;
   const std::string good = file_of();
   std::mt19937 random(1);
   int errors = 0;

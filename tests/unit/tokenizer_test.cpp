@@ -6,8 +6,8 @@
 #include "base/files.h"
 #include "support/catch.h"
 #include "support/data.h"
-#include "support/error_text.h"
-#include "support/scratch_folder.h"
+#include "support/errors.h"
+#include "support/scratch.h"
 
 namespace qroar {
 namespace {
@@ -40,8 +40,8 @@ TEST_CASE("tiny-books' tokenizer puts no BOS and no EOS and takes any bytes") {
 }
 
 TEST_CASE("a tokenizer that cannot be loaded is an Error that names the file") {
-  const ScratchFolder scratch;
-  const auto missing = scratch.path() / "tokenizer.model";
+  const Scratch scratch;
+  const auto missing = scratch.folder() / "tokenizer.model";
   CHECK(contains(error_text([&] { Tokenizer{missing}; }), missing.string()));
   for (const char* content : {"", "not a model", "{\"version\": \"1.0\"}"}) {
     const auto path = scratch.write("bad.model", content);
@@ -50,15 +50,15 @@ TEST_CASE("a tokenizer that cannot be loaded is an Error that names the file") {
 }
 
 TEST_CASE("the tokenizer's hash is of tokenizer.model, else of tokenizer.json") {
-  const ScratchFolder scratch;
-  CHECK(error_text([&] { tokenizer_hash(scratch.path()); }) ==
-        scratch.path().string() +
+  const Scratch scratch;
+  CHECK(error_text([&] { tokenizer_hash(scratch.folder()); }) ==
+        scratch.folder().string() +
             ": holds neither tokenizer.model nor tokenizer.json; copy the file from where the model "
             "came from");
   scratch.write("tokenizer.json", "json");
-  CHECK(tokenizer_hash(scratch.path()) == hash_bytes("json"));
+  CHECK(tokenizer_hash(scratch.folder()) == hash_bytes("json"));
   scratch.write("tokenizer.model", "model");
-  CHECK(tokenizer_hash(scratch.path()) == hash_bytes("model"));
+  CHECK(tokenizer_hash(scratch.folder()) == hash_bytes("model"));
 }
 
 }  // namespace

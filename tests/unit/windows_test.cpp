@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "support/catch.h"
-#include "support/error_text.h"
+#include "support/errors.h"
 
 namespace qroar {
 namespace {

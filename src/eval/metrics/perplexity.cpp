@@ -1,5 +1,6 @@
-// Perplexity exp(mean NLL) and the mean NLL in nats per token.  The standard error takes the averaged units (tokens, windows or documents,
-// whichever `windows.aggregate` says) as independent; that of the perplexity follows by the delta method: value * stderr(NLL).
+// Perplexity exp(mean NLL) and the mean NLL in nats per token.  The standard error takes the averaged units (tokens,
+// windows or documents, whichever `windows.aggregate` says) as independent; that of the perplexity follows by the delta
+// method: value * stderr(NLL).
 #include <cmath>
 #include <map>
 
@@ -42,8 +43,8 @@ class Perplexity : public Metric {
   std::map<int64_t, Moments> windows_, documents_;
 };
 
-const Register<Metric, Perplexity> kPerplexity{"perplexity", "exp of the mean negative log-likelihood, and that mean (nll)",
-                                               "{type: perplexity}"};
+const Register<Metric, Perplexity> kPerplexity{
+    "perplexity", "exp of the mean negative log-likelihood, and that mean (nll)", "{type: perplexity}"};
 
 }  // namespace
 }  // namespace qroar

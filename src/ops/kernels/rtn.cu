@@ -1,6 +1,7 @@
-// RTN group fake quantization on the GPU; the contract is in ops/rtn.h and the bits equal ops::reference::rtn_fake_quant.
-// One block per group: a min/max reduction (exact in any order), then every element is rounded onto the group's grid.
-// Built with --fmad=false and IEEE division, so that each operation rounds as it does on the CPU.
+// RTN group fake quantization on the GPU; the contract is in ops/rtn.h and the bits equal
+// ops::reference::rtn_fake_quant. One block per group: a min/max reduction (exact in any order), then every element is
+// rounded onto the group's grid. Built with --fmad=false and IEEE division, so that each operation rounds as it does on
+// the CPU.
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
@@ -90,8 +91,8 @@ __global__ void rtn_kernel(const T* in, T* out, int64_t group_size, RtnGrid rtn)
 
 template <class T>
 void launch(const void* in, void* out, int64_t groups, int64_t group_size, const RtnGrid& grid) {
-  rtn_kernel<T><<<static_cast<unsigned>(groups), kThreads>>>(static_cast<const T*>(in), static_cast<T*>(out), group_size,
-                                                             grid);
+  rtn_kernel<T>
+      <<<static_cast<unsigned>(groups), kThreads>>>(static_cast<const T*>(in), static_cast<T*>(out), group_size, grid);
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// Round to nearest on a uniform grid per group, row or tensor.  The arithmetic and the sources of its conventions: ops/rtn.h.
+// Round to nearest on a uniform grid per group, row or tensor.  The arithmetic and the sources of its conventions:
+// ops/rtn.h.
 #include "ops/rtn.h"
 
 #include "quant/quantizer.h"
@@ -21,8 +22,7 @@ std::string sizes_that_divide(int64_t columns) {
 class Rtn : public Quantizer {
  public:
   explicit Rtn(const Config& config)
-      : config_(config),
-        group_(config.get<int64_t>("group", 128, {-1, int64_t{1} << 31})) {
+      : config_(config), group_(config.get<int64_t>("group", 128, {-1, int64_t{1} << 31})) {
     grid_.bits = static_cast<int>(config.get<int64_t>("bits", 4, {2, 8}));
     grid_.symmetric = config.get<bool>("symmetric", false);
     grid_.zero = config.get_choice<ops::RtnZero>(
@@ -32,8 +32,9 @@ class Rtn : public Quantizer {
 
   void check_site(const LinearSite& site) const override {
     if (group_ > 0 && site.columns % group_ != 0) {
-      config_.fail(fmt::format("group {} does not divide the {} inputs of {}; sizes that do: {}, or 0 for one group a row",
-                               group_, site.columns, site.name, sizes_that_divide(site.columns)));
+      config_.fail(
+          fmt::format("group {} does not divide the {} inputs of {}; sizes that do: {}, or 0 for one group a row",
+                      group_, site.columns, site.name, sizes_that_divide(site.columns)));
     }
   }
 
@@ -43,11 +44,14 @@ class Rtn : public Quantizer {
 
   double bits_per_weight(const LinearSite& site) const override {
     const auto weights = static_cast<double>(site.rows * site.columns);
-    const double groups = group_ < 0 ? 1 : group_ == 0 ? static_cast<double>(site.rows) : weights / static_cast<double>(group_);
+    const double groups = group_ < 0    ? 1
+                          : group_ == 0 ? static_cast<double>(site.rows)
+                                        : weights / static_cast<double>(group_);
     return grid_.bits + groups * (16 + (grid_.symmetric ? 0 : grid_.bits)) / weights;
   }
 
-  /// awq's floor of 1e-5 under the range does not scale with the row; one group over the tensor shares a scale between rows.
+  /// awq's floor of 1e-5 under the range does not scale with the row; one group over the tensor shares a scale between
+  /// rows.
   bool commutes_with_row_scaling() const override { return group_ >= 0 && grid_.zero != ops::RtnZero::awq; }
 
  private:
