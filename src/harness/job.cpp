@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "config/registry.h"
+#include "ops/device.h"
 
 namespace qroar {
 namespace {
@@ -53,6 +54,8 @@ Job::Job(const SweepPoint& point) {
   const Config& root = point.config;
   for (const auto& [path, value] : point.axes) axes[path] = value;
   model = ModelSpec(root.at("model"));
+  if (root.at("model").has("device"))
+    check_at(root.at("model").at("device"), [&] { ops::check_device_name(model.device); });
   llama = LlamaConfig::load(model.path);
   data = DataSpec(root.at("data"));
   check_at(root.at("data").at("path"), [&] { check_present(data); });

@@ -8,21 +8,21 @@
 namespace qroar {
 namespace {
 
-at::ScalarType scalar_type(Dtype dtype, const std::string& name) {
+at::ScalarType scalar_type(Dtype dtype, const std::string& place) {
   switch (dtype) {
     case Dtype::f32: return at::kFloat;
     case Dtype::bf16: return at::kBFloat16;
     case Dtype::f16: return at::kHalf;
     case Dtype::f64: return at::kDouble;
     default:
-      fail("tensor {} has dtype {}, expected BF16, F16, F32 or F64; is this an already quantized checkpoint?", name,
+      fail("{} has dtype {}, expected BF16, F16, F32 or F64; is this an already quantized checkpoint?", place,
            dtype_name(dtype));
   }
 }
 
 /// A tensor over the mapped bytes, which live as long as it does.
-at::Tensor view_of(const TensorView& view, const std::string& name) {
-  const auto options = at::TensorOptions().dtype(scalar_type(view.dtype, name));
+at::Tensor view_of(const TensorView& view, at::ScalarType dtype) {
+  const auto options = at::TensorOptions().dtype(dtype);
   if (!view.aligned) {
     at::Tensor copy = at::empty(view.shape, options);
     std::memcpy(copy.mutable_data_ptr(), view.data, static_cast<std::size_t>(view.bytes));
@@ -44,7 +44,8 @@ ModelSpec::ModelSpec(const Config& config)
       bfloat16_rope(config.get_choice<bool>("rope_dtype", false, {{"float32", false}, {"bfloat16", true}})) {
   if (!std::filesystem::is_directory(path)) {
     config.at("path").fail(
-        "no such folder; give a Hugging Face model folder (config.json, *.safetensors, tokenizer.model)");
+        path.string() +
+        ": no such folder; give a Hugging Face model folder (config.json, *.safetensors, tokenizer.model)");
   }
 }
 
@@ -59,7 +60,7 @@ at::Tensor Checkpoint::tensor(const std::string& name, at::IntArrayRef shape) co
     fail("{}: tensor {} has shape [{}], config.json asks for [{}]", folder_.string(), name, fmt::join(view.shape, ", "),
          fmt::join(shape, ", "));
   }
-  return view_of(view, name);
+  return view_of(view, scalar_type(view.dtype, fmt::format("{}: tensor {}", folder_.string(), name)));
 }
 
 Llama Checkpoint::build(at::ScalarType dtype, const at::Device& device) const {

@@ -39,6 +39,14 @@ int64_t cgroup_headroom() {
   return std::numeric_limits<int64_t>::max();
 }
 
+/// The N of cuda:N, 0 for a name without a number; negative where N is none.
+int cuda_index(const std::string& name) {
+  const std::string index = name.starts_with("cuda:") ? name.substr(5) : "0";
+  int number = 0;
+  const auto [end, error] = std::from_chars(index.data(), index.data() + index.size(), number);
+  return error == std::errc() && end == index.data() + index.size() ? number : -1;
+}
+
 bool load_libtorch_cuda() {
   if (dlopen("libcuda.so.1", RTLD_NOW | RTLD_GLOBAL) == nullptr) return false;  // no driver, no device
   Dl_info torch_cpu;
@@ -58,16 +66,17 @@ bool cuda_available() {
   return available;
 }
 
+void check_device_name(const std::string& name) {
+  if (name == "auto" || name == "cpu" || name == "cuda") return;
+  if (!name.starts_with("cuda:") || cuda_index(name) < 0)
+    fail("device '{}' is not known; write auto, cpu, cuda or cuda:N", name);
+}
+
 at::Device parse_device(const std::string& name) {
+  check_device_name(name);
   if (name == "cpu") return at::kCPU;
   const bool automatic = name == "auto";
-  const std::string index = name.starts_with("cuda:") ? name.substr(5) : "0";
-  int number = 0;
-  const auto [end, error] = std::from_chars(index.data(), index.data() + index.size(), number);
-  const bool is_number = error == std::errc() && end == index.data() + index.size() && number >= 0;
-  if (!automatic && !(name == "cuda" || (name.starts_with("cuda:") && is_number))) {
-    fail("device '{}' is not known; write auto, cpu, cuda or cuda:N", name);
-  }
+  const int number = cuda_index(name);
   if (!cuda_available()) {
     if (automatic) return at::kCPU;
     fail(

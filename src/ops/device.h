@@ -11,6 +11,9 @@ namespace qroar::ops {
 /// decides.
 bool cuda_available();
 
+/// An Error for any text but auto, cpu, cuda and cuda:N; whether the device is there is not asked.
+void check_device_name(const std::string& name);
+
 /// auto is the first GPU, else the CPU; an Error when a GPU is asked for that is not there.
 at::Device parse_device(const std::string& name);
 
