@@ -18,7 +18,6 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot, ticker  # noqa: E402  (the backend is chosen first)
 
-REPO = Path(__file__).resolve().parents[1]
 LENGTH = "windows.length"
 # Okabe & Ito's colours without yellow, which vanishes on white; each with a marker of its own.
 STYLES = list(zip(["#000000", "#D55E00", "#0072B2", "#009E73", "#E69F00", "#CC79A7", "#56B4E9"], "os^DvPX"))
@@ -139,7 +138,7 @@ def with_error(pair):
     value, error = pair
     if error <= 0:
         return f"{value:.5g}"
-    digits = min(max(1 - math.floor(math.log10(error)), 0), 12)
+    digits = min(max(1 - math.floor(math.log10(error)), 2), 12)
     return f"{value:.{digits}f} ± {error:.{digits}f}"
 
 
@@ -165,17 +164,9 @@ def metric_table(rows, layout, metric):
 
 
 def trained_length(rows):
-    """The length that the rows' model was trained on, from its config.json where that lies at hand; else None."""
-    paths = {find(row["config"].get("model", {}), "path") for row in rows}
-    if len(paths) > 1:
-        return None
-    path = paths.pop() or ""
-    # A row keeps the path as written: from the working directory or from the YAML file's folder.
-    for folder in (Path(), REPO, REPO / "configs/models", REPO / "experiments"):
-        if (file := folder / path / "config.json").is_file():
-            config = json.loads(file.read_text(encoding="utf-8"))
-            return find(config, "original_max_position_embeddings") or config.get("max_position_embeddings")
-    return None
+    """The length that the rows' model was trained on; None where they differ."""
+    lengths = {row["environment"]["trained_length"] for row in rows}
+    return lengths.pop() if len(lengths) == 1 else None
 
 
 def plot_against_x(rows, layout, metric):

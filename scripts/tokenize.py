@@ -25,19 +25,22 @@ class BadInput(Exception):
 
 def read_documents(path):
     if path.suffix == ".txt":
-        return [(path.stem, path.read_text(encoding="utf-8"))]
+        return [(path.name, read_exactly(path))]
     if path.suffix != ".jsonl":
         raise BadInput(f"{path}: neither .txt nor .jsonl")
     documents = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
-        if not line.strip():
-            continue
+    for number, line in enumerate(read_exactly(path).rstrip().split("\n"), start=1):
         try:
             document = json.loads(line)
-            documents.append((document["id"], document["text"]))
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            documents.append((document.get("id", f"{path.stem}:{number}"), document["text"]))
+        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
             raise BadInput(f"{path}:{number}: not a JSON object with id and text ({error})") from error
     return documents
+
+
+def read_exactly(path):
+    """The text without translating line ends, as the program reads it."""
+    return path.read_bytes().decode("utf-8")
 
 
 def tokenizer_hash(folder):

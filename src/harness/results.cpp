@@ -101,12 +101,20 @@ std::string axis_label(const Json& value) {
     return label.empty() ? "none" : label;
   }
   if (!value.is_object()) return value.dump();
-  if (value.contains("weight")) return axis_label(value["weight"]);
+  if (value.contains("weight")) return axis_label(value["weight"]);  // a rule of `quant`
   std::string label = value.contains("type") ? value["type"].get<std::string>() : "";
   for (const auto& [key, entry] : value.items()) {
-    if (key == "type" || (key == "factor" && entry == "auto")) continue;
     const std::string text = axis_label(entry);
-    label += (label.empty() ? "" : " ") + (key == "bits" ? "W" + text : key == "group" ? "g" + text : key + "=" + text);
+    if (key == "type" || (key == "factor" && text == "auto")) continue;
+    label += label.empty() ? "" : " ";
+    if (key == "bits")
+      label += "W" + text;
+    else if (key == "factor")
+      label += "×" + text;
+    else if (key == "group")
+      label += entry == 0 ? "per row" : entry == -1 ? "per tensor" : "g" + text;
+    else
+      label += key + "=" + text;
   }
   return label;
 }

@@ -45,7 +45,7 @@ struct WindowRecord {
 
 std::vector<WindowRecord> read_windows(const std::filesystem::path& file);
 
-/// "yarn", "rtn W4 g64", "4096": what tables and plots call the value of an axis.
+/// "yarn", "linear ×2", "rtn W4 g64", "4096": what tables and plots call the value of an axis.
 std::string axis_label(const Json& value);
 
 }  // namespace qroar

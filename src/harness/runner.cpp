@@ -132,6 +132,7 @@ class Runner {
              {"peak_bytes", nullptr}};
     Json environment = describe_environment(device);
     environment["inputs"] = inputs;
+    environment["trained_length"] = job.llama.trained_length;
     spdlog::info("cell {} {}", job.id, axis_label(job.axes));
     std::vector<WindowLoss> losses;
     const double done_before = done_;
