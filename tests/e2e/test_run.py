@@ -176,7 +176,7 @@ def test_changed_weights_under_the_same_path_are_noticed(run, experiment, tmp_pa
     weights[-1] ^= 0x80  # the sign of the last weight
     (model / "model.safetensors").write_bytes(weights)
     process = run("run", file, "--results", tmp_path / "results")
-    assert process.returncode == 0 and process.stderr.count("the model or the data changed") == 2
+    assert process.returncode == 0 and process.stderr.count("changed since its row was written") == 2
     for cell, row in read_rows(tmp_path / "results").items():
         assert row["metrics"]["nll"]["value"] != before[cell]["metrics"]["nll"]["value"]
 
@@ -190,6 +190,17 @@ def test_changed_text_under_the_same_path_is_noticed(run, experiment, tmp_path):
     assert run("run", file, "--results", tmp_path / "results").returncode == 0
     for cell, row in read_rows(tmp_path / "results").items():
         assert row["metrics"]["nll"]["value"] != before[cell]["metrics"]["nll"]["value"]
+
+
+def test_changed_factors_under_the_same_path_are_noticed(run, experiment, tmp_path):
+    factors = tmp_path / "factors.txt"
+    factors.write_text(" ".join(["1.5"] * 32), encoding="utf-8")
+    file = experiment({"windows.length": 600, "sweep": None, "rope": {"type": "longrope", "factor": 2, "factors": str(factors)}})
+    assert run("run", file, "--results", tmp_path / "results").returncode == 0
+    ((cell, before),) = read_rows(tmp_path / "results").items()
+    factors.write_text(" ".join(["2.5"] * 32), encoding="utf-8")
+    assert run("run", file, "--results", tmp_path / "results").returncode == 0
+    assert read_rows(tmp_path / "results")[cell]["metrics"]["nll"]["value"] != before["metrics"]["nll"]["value"]
 
 
 # ---- failures and interruptions
@@ -376,7 +387,7 @@ def test_every_experiment_passes_check(run, file):
     process = run("check", file, cwd=REPO)
     missing = re.search(r"(?:data|model)\.path: \S*?/((?:data|models)/[^/\s]+): no such", process.stderr)
     if missing and not (REPO / missing[1]).exists():
-        pytest.skip(f"{missing[1]} is not there; scripts/fetch_smollm2 fetches it")
+        pytest.skip(f"{missing[1]} is not there: it is fetched or made, not committed")
     assert process.returncode == 0, process.stderr
     assert int(re.search(r": (\d+) jobs", process.stdout)[1]) >= 1
 
@@ -388,7 +399,7 @@ def test_every_building_block_can_be_included(run, experiment, tmp_path, file):
     for key in ("model", "data"):
         path = block.get(key, {}).get("path")
         if path and not (REPO / file.parent / path).exists() and not (REPO / path).exists():
-            pytest.skip(f"{path} is not there; scripts/fetch_smollm2 fetches it")
+            pytest.skip(f"{path} is not there: it is fetched or made, not committed")
     process = run("check", experiment(changes), cwd=REPO)
     assert process.returncode == 0, process.stderr
 
