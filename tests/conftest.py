@@ -10,9 +10,11 @@ from support.program import REPO, experiment_of
 
 
 def built(program, variable):
-    """A program of ours: the one that the variable names, else CI's, else the release one; a missing one is a failure."""
-    candidates = [os.environ[variable]] if variable in os.environ else [REPO / "build/ci" / program, REPO / "build/release" / program]
-    for path in map(Path, candidates):
+    """A program of ours: the one that the variable names, else that of the build folder QROAR_BUILD, else CI's, else the release one;
+    a missing one is a failure."""
+    folders = [os.environ["QROAR_BUILD"]] if "QROAR_BUILD" in os.environ else ["build/ci", "build/release"]
+    candidates = [Path(os.environ[variable])] if variable in os.environ else [REPO / folder / program for folder in folders]
+    for path in candidates:
         if path.exists():
             return path.resolve()
     pytest.fail(f"no {program}: build it with scripts/build, or name one in {variable}", pytrace=False)
