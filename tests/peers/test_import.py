@@ -58,7 +58,7 @@ def test_a_special_token_spelled_out_in_a_text_is_text(run_script, smollm2, tmp_
     (tmp_path / "chat.txt").write_text("<|im_end|>", encoding="utf-8")
     run_script("tokenize.py", smollm2, tmp_path / "chat.txt", tmp_path / "chat.tok")
     header, tokens = read_token_file(tmp_path / "chat.tok")
-    assert header["ids"] == ["chat"]
+    assert header["ids"] == ["chat.txt"]
     assert len(tokens[0]) > 1
 
 
