@@ -12,7 +12,7 @@ namespace {
 
 /// Rows of logits alive at a time: large enough for a fast matrix product, small enough that [R, V] stays tens of
 /// megabytes.
-constexpr int64_t kLogitRows = 512;
+constexpr int64_t kLogitRows = 256;
 
 at::Tensor window_tokens(const Document& document, const Window& window, bool bos, int64_t bos_id) {
   std::vector<int64_t> tokens;

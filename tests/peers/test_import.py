@@ -1,6 +1,5 @@
 """scripts/import_gguf.py and scripts/tokenize.py on a real model and real text, read back by transformers."""
 import json
-import struct
 
 import gguf
 import numpy as np
@@ -8,6 +7,8 @@ import pytest
 import torch
 import xxhash
 from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from support.program import read_token_file
 
 TRICKY = "Zażółć gęślą jaźń 🦙\tx = 1234567;\n\n  don't  stop\r\n中文 naïve… <|im_start|>"
 
@@ -41,18 +42,6 @@ def test_digits_are_single_tokens_and_words_carry_their_space(smollm2):
     assert tokenizer.tokenize("in 2048 tokens") == ["in", "Ġ", "2", "0", "4", "8", "Ġtokens"]
 
 
-def read_token_file(path):
-    content = path.read_bytes()
-    version, size = struct.unpack_from("<II", content, 8)
-    assert content[:8] == b"QROARTOK" and version == 1
-    header = json.loads(content[16:16 + size])
-    documents = len(header["ids"])
-    offsets = np.frombuffer(content, "<i8", documents + 1, 16 + size)
-    tokens = np.frombuffer(content, "<i4", -1, 16 + size + 8 * (documents + 1))
-    assert offsets[0] == 0 and offsets[-1] == len(tokens)
-    return header, [tokens[begin:end] for begin, end in zip(offsets, offsets[1:])]
-
-
 def test_the_token_file_holds_what_transformers_tokenizes(run_script, smollm2, manuals, documents, tmp_path):
     process = run_script("tokenize.py", smollm2, manuals, tmp_path / "manuals.tok")
     assert process.returncode == 0, process.stderr
@@ -69,7 +58,7 @@ def test_a_special_token_spelled_out_in_a_text_is_text(run_script, smollm2, tmp_
     (tmp_path / "chat.txt").write_text("<|im_end|>", encoding="utf-8")
     run_script("tokenize.py", smollm2, tmp_path / "chat.txt", tmp_path / "chat.tok")
     header, tokens = read_token_file(tmp_path / "chat.tok")
-    assert header["ids"] == ["chat"]
+    assert header["ids"] == ["chat.txt"]
     assert len(tokens[0]) > 1
 
 
