@@ -87,7 +87,7 @@ windows: {{length: 64, truncate: true}}
     ("quant: [{match: 'layers.*', weight: {type: rtn, bits: 9, group: 64}}]\n", ":5:55: quant[0].weight.bits: ", ["from 2 to 8, found 9"]),
     ("sweep: [{windows.length: 64}]\n", ":5:26: ", ["expected a list of values"]),
     ("sweep: [{windows.length: [64, 64]}]\n", ":5:31: ", ["the same value"]),
-    ("rope: {type: longrope, factor: 2, factors: nowhere.json}\n", ":5:", ["nowhere.json", "No such file"]),
+    ("rope: {type: longrope, factor: 2, factors: nowhere.json}\n", ":5:", ["nowhere.json: no such file"]),
     ("include: [../nowhere.yaml]\n", ":5:11: include[0]: ", ["no such file"]),
 ], ids=lambda value: value.strip()[:40] if isinstance(value, str) else "")
 def test_a_wrong_configuration_is_named_with_its_place(refused, run, tmp_path, text, place, parts):
