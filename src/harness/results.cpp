@@ -34,14 +34,17 @@ std::optional<Json> Results::row(const std::string& id) const {
 
 void Results::write(const Job& job, const Json& row, const std::vector<WindowLoss>& losses,
                     const std::vector<Document>& documents) const {
-  if (!losses.empty()) {
+  const std::filesystem::path windows = cell(job.id) / "windows.csv";
+  if (losses.empty()) {
+    std::filesystem::remove(windows);  // left by a run that did not fail
+  } else {
     std::string csv = "document,start,tokens,nll_sum,nll_square_sum\n";
     for (const WindowLoss& loss : losses) {
       csv += fmt::format("{},{},{},{:.17g},{:.17g}\n",
                          csv_field(documents[static_cast<std::size_t>(loss.window.document)].id), loss.window.begin,
                          loss.nll.count, loss.nll.sum, loss.nll.square_sum);
     }
-    write_file_atomically(cell(job.id) / "windows.csv", csv);
+    write_file_atomically(windows, csv);
   }
   write_file_atomically(cell(job.id) / "resolved.yaml", to_yaml(job.resolved));
   write_file_atomically(cell(job.id) / "row.json", row.dump(1) + "\n");

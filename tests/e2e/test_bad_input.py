@@ -249,6 +249,15 @@ def test_weights_that_are_not_finite_are_named_by_layer(failed, experiment, tmp_
     failed(experiment({"model.path": str(model)}), "document 'kiln'", "nan", "come out of layers.2.mlp ")
 
 
+def test_a_cell_that_fails_when_run_again_keeps_nothing_of_the_run_that_did_not(run, failed, experiment, tmp_path):
+    model = copy_of_tiny_books(tmp_path / "model")
+    file = experiment({"model.path": str(model), "sweep": None})
+    assert run("run", file, "--results", tmp_path / "results").returncode == 0
+    edit_tensors(model, lambda tensors: tensors[PROJECTION].fill_(float("inf")))
+    failed(file, "layers.2.mlp")
+    assert not list((tmp_path / "results").glob("cells/*/windows.csv"))
+
+
 # ---- the tokenizer and the data
 
 def shared_file(path):
