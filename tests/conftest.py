@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from support.program import REPO, experiment_of
+from support.program import REPO, assert_one_line, experiment_of, litter, read_rows
 
 
 def built(program, variable):
@@ -65,3 +65,46 @@ def experiment(tmp_path):
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def finished(run, tmp_path_factory):
+    """(process, experiment, results) of the small experiment, run once for the tests that only look."""
+    folder = tmp_path_factory.mktemp("finished")
+    file = folder / "small.yaml"
+    file.write_text(yaml.safe_dump(experiment_of({}), sort_keys=False), encoding="utf-8")
+    process = run("run", file, "--results", folder / "results")
+    assert process.returncode == 0, process.stderr
+    return process, file, folder / "results"
+
+
+@pytest.fixture
+def refused(run, tmp_path):
+    """refused(file, part...): running the experiment is refused with one line that holds the parts, before anything is written."""
+
+    def run_refused(file, *parts, arguments=(), **options):
+        process = run("run", file, "--results", tmp_path / "results", *arguments, **options)
+        assert_one_line(process, *parts)
+        assert not (tmp_path / "results").exists()
+
+    return run_refused
+
+
+@pytest.fixture
+def failed(run, tmp_path):
+    """failed(file, part...): every cell fails with the parts in its row, its log and on stderr; the row is whole."""
+
+    def run_failed(file, *parts):
+        process = run("run", file, "--results", tmp_path / "results")
+        assert process.returncode == 1
+        rows = read_rows(tmp_path / "results")
+        assert rows and not litter(tmp_path)
+        for cell, row in rows.items():
+            assert row["status"] == "failed" and row["metrics"] == {}
+            for part in parts:
+                assert str(part) in row["error"]
+            assert "\n" not in row["error"]
+            assert row["error"] in process.stderr
+            assert row["error"] in (tmp_path / "results/cells" / cell / "log.txt").read_text(encoding="utf-8")
+
+    return run_failed

@@ -7,6 +7,7 @@ import struct
 from pathlib import Path
 
 import numpy as np
+import xxhash
 
 REPO = Path(__file__).resolve().parents[2]
 TINY_BOOKS = REPO / "configs/models/tiny-books"
@@ -51,6 +52,18 @@ def read_csv(text):
 def litter(folder):
     """Temporary files left behind."""
     return [path for path in folder.rglob("*") if path.name.endswith(".tmp")]
+
+
+def assert_one_line(process, *parts):
+    assert process.returncode == 1, (process.returncode, process.stderr)
+    assert process.stdout == ""
+    assert process.stderr.count("\n") == 1 and process.stderr.endswith("\n"), process.stderr
+    for part in parts:
+        assert str(part) in process.stderr
+
+
+def tiny_books_tokenizer_hash():
+    return xxhash.xxh3_128_hexdigest((TINY_BOOKS / "tokenizer.model").read_bytes())
 
 
 def copy_of_tiny_books(folder, **config):

@@ -1,0 +1,108 @@
+"""The verbs that run nothing, what the repository's own configurations hold, and the frozen command line."""
+import re
+import shutil
+
+import pytest
+import yaml
+
+from support.program import REPO, TINY_BOOKS, copy_of_tiny_books
+
+
+def test_check_needs_no_weights(run, experiment, tmp_path):
+    (tmp_path / "model").mkdir()
+    for name in ("config.json", "tokenizer.model"):
+        shutil.copy(TINY_BOOKS / name, tmp_path / "model")
+    file = experiment({"model.path": str(tmp_path / "model")})
+    process = run("check", file)
+    assert (process.returncode, process.stdout, process.stderr) == (0, f"{file}: 4 jobs\n", "")
+    assert run("run", file, "--results", tmp_path / "results").returncode == 1
+
+
+def test_check_reports_every_bad_file_and_goes_on(run, experiment):
+    bad, good = experiment({"windows.lenght": 3}, "bad.yaml"), experiment(name="good.yaml")
+    worse = experiment({"rope": {"type": "spiral"}, "sweep": None}, "worse.yaml")
+    process = run("check", bad, good, worse)
+    assert process.returncode == 1 and process.stdout == f"{good}: 4 jobs\n"
+    assert [line.split(":")[0] for line in process.stderr.splitlines()] == [str(bad), str(worse)]
+
+
+EXPERIMENTS = sorted(path.relative_to(REPO) for path in (REPO / "experiments").rglob("*.yaml"))
+
+
+def test_there_are_experiments():
+    assert len(EXPERIMENTS) >= 2
+
+
+@pytest.mark.parametrize("file", EXPERIMENTS, ids=str)
+def test_every_experiment_passes_check(run, file):
+    process = run("check", file, cwd=REPO)
+    missing = re.search(r"(?:data|model)\.path: \S*?/((?:data|models)/[^/\s]+): no such", process.stderr)
+    if missing and not (REPO / missing[1]).exists():
+        pytest.skip(f"{missing[1]} is not there: it is fetched or made, not committed")
+    assert process.returncode == 0, process.stderr
+    assert int(re.search(r": (\d+) jobs", process.stdout)[1]) >= 1
+
+
+@pytest.mark.parametrize("file", sorted(path.relative_to(REPO) for path in (REPO / "configs").rglob("*.yaml")), ids=str)
+def test_every_building_block_can_be_included(run, experiment, tmp_path, file):
+    block = yaml.safe_load((REPO / file).read_text(encoding="utf-8"))
+    changes = {"include": [str(REPO / file)], "sweep": None} | {key: None for key in block if key in ("model", "data")}
+    for key in ("model", "data"):
+        path = block.get(key, {}).get("path")
+        if path and not (REPO / file.parent / path).exists() and not (REPO / path).exists():
+            pytest.skip(f"{path} is not there: it is fetched or made, not committed")
+    process = run("check", experiment(changes), cwd=REPO)
+    assert process.returncode == 0, process.stderr
+
+
+def listed(stdout):
+    """{kind: {name: example}} as `list` prints them."""
+    kinds, lines = {}, stdout.splitlines()
+    for i, line in enumerate(lines):
+        if not line.startswith(" "):
+            kind = kinds.setdefault(line, {})
+        elif line[2] != " ":
+            kind[line.split()[0]] = yaml.safe_load(lines[i + 1])
+    return kinds
+
+
+def test_list_prints_every_plugin_and_every_example_builds(run, experiment, tmp_path):
+    kinds = listed(run("list").stdout)
+    assert {kind: set(names) for kind, names in kinds.items()} == {
+        "rope scheme": {"none", "linear", "ntk", "dynamic_ntk", "ntk_by_parts", "yarn", "dynamic_yarn", "longrope", "llama3", "model"},
+        "quantizer": {"none", "rtn"},
+        "metric": {"perplexity"}}
+    model = copy_of_tiny_books(tmp_path / "model", head_dim=8)  # what longrope's example is written for
+    files = []
+    for name, example in kinds["rope scheme"].items():
+        files.append(experiment({"model.path": str(model), "rope": example, "sweep": None}, f"rope_{name}.yaml"))
+    for name, example in kinds["quantizer"].items():
+        rule = {"match": "layers.*.mlp.gate_proj", "weight": example}
+        files.append(experiment({"quant": [rule], "sweep": None}, f"quant_{name}.yaml"))
+    files.append(experiment({"metrics": list(kinds["metric"].values()), "sweep": None}, "metrics.yaml"))
+    process = run("check", *files)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.count(": 1 jobs") == len(files) == 13
+
+
+def test_list_takes_one_kind(run):
+    assert list(listed(run("list", "quantizer").stdout)) == ["quantizer"]
+
+
+def options(run, *verb):
+    """The options that --help names, without --help itself."""
+    process = run(*verb, "--help")
+    assert process.returncode == 0
+    return process.stdout, set(re.findall(r"(?<![\w-])--[a-z]+", process.stdout)) - {"--help"}
+
+
+def test_the_command_line_is_frozen(run):
+    text, top = options(run)
+    assert top == {"--version"}
+    assert set(re.findall(r"^  ([a-z]+) ", text.split("Subcommands:")[1], re.MULTILINE)) == {"run", "check", "list", "show"}
+    assert options(run, "run")[1] == {"--set", "--results", "--shard", "--only", "--rerun"}
+    assert options(run, "check")[1] == {"--set"}
+    assert options(run, "list")[1] == set()
+    assert options(run, "show")[1] == {"--format", "--baseline"}
+    for verb, argument in (("run", "FILE"), ("check", "FILE"), ("list", "KIND"), ("show", "RESULTS_DIR")):
+        assert re.search(rf"^  {argument} ", options(run, verb)[0], re.MULTILINE)
