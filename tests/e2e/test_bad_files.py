@@ -1,4 +1,4 @@
-"""Bad models, tokenizers and texts given to the real program: one clear line that names the file and what to do, and nothing half-written."""
+"""Bad models, tokenizers and texts: one clear line that names the file and what to do, exit code 1, and nothing half-written."""
 import json
 import os
 import struct

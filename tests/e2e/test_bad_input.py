@@ -1,4 +1,4 @@
-"""Bad experiments, command lines and machines: one clear line that names the place and what to do, exit code 1, and nothing half-written."""
+"""Bad experiments, command lines and machines: one clear line that names the place, exit code 1, and nothing half-written."""
 import shutil
 import subprocess
 
