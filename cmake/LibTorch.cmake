@@ -25,6 +25,10 @@ message(STATUS "LibTorch: ${_torch}")
 add_library(qroar_torch INTERFACE)
 # -idirafter, not -isystem: the wheel brings its own fmt, nlohmann and protobuf headers, and Debian's must win.
 target_compile_options(qroar_torch INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:SHELL:-idirafter ${_torch}/include>")
+# at::parallel_for is a template over OpenMP pragmas: without -fopenmp our own loops would silently run on one thread.  At run time the
+# wheel's libgomp serves both, since its folder comes first in our RPATH.
+target_compile_options(qroar_torch INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fopenmp>)
+target_link_options(qroar_torch INTERFACE -fopenmp)
 # The wheel's libraries find their neighbours by their own RPATH.
 target_link_libraries(qroar_torch INTERFACE "${_torch}/lib/libtorch_cpu.so" "${_torch}/lib/libc10.so")
 target_link_options(qroar_torch INTERFACE "-Wl,-rpath,${_torch}/lib" "-Wl,--allow-shlib-undefined")

@@ -7,6 +7,9 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <mutex>
+#include <set>
+#include <thread>
 #include <vector>
 
 #include "support/catch.h"
@@ -77,6 +80,19 @@ void require_same_bits(const std::function<at::Tensor()>& op) {
 }
 
 }  // namespace
+
+TEST_CASE("our parallel loops run on all of ATen's threads") {
+  const int threads = at::get_num_threads();
+  at::set_num_threads(2);
+  std::mutex mutex;
+  std::set<std::thread::id> seen;
+  at::parallel_for(0, 2, 1, [&](int64_t, int64_t) {
+    const std::lock_guard lock(mutex);
+    seen.insert(std::this_thread::get_id());
+  });
+  at::set_num_threads(threads);
+  REQUIRE(seen.size() == 2);
+}
 
 TEST_CASE("attention in float64 is the triple loop of its definition") {
   const int64_t tokens = 5, heads = 4, kv_heads = 2, dim = 8;
