@@ -1,5 +1,6 @@
 #include "harness/runner.h"
 
+#include <c10/core/DeviceGuard.h>
 #include <c10/core/InferenceMode.h>
 #include <c10/util/Exception.h>
 #include <spdlog/sinks/basic_file_sink.h>
@@ -8,6 +9,7 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
+#include <optional>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -100,9 +102,22 @@ AnglesOf cached_angles(const Job& job, const at::Device& device) {
 
 class Runner {
  public:
-  Runner(Results results, std::string experiment, double total_flops)
-      : results_(std::move(results)), experiment_(std::move(experiment)), progress_(total_flops) {}
+  Runner(Results results, std::string experiment) : results_(std::move(results)), experiment_(std::move(experiment)) {}
 
+  /// Runs the cells that are not finished (all of them with `rerun`); false when one failed.
+  bool run_all(std::vector<Cell> cells, bool rerun) {
+    const std::size_t all = cells.size();
+    if (!rerun) std::erase_if(cells, [&](const Cell& cell) { return is_finished(cell); });
+    if (cells.size() < all) spdlog::info("{} of {} cells were finished already", all - cells.size(), all);
+    double flops = 0;
+    for (const Cell& cell : cells) flops += cell.flops();
+    progress_.emplace(flops);
+    bool all_ok = true;
+    for (const Cell& cell : cells) all_ok = run(cell) && all_ok;
+    return all_ok;
+  }
+
+ private:
   /// Does a finished row stand for this cell with the very inputs of now?
   bool is_finished(const Cell& cell) {
     const auto row = results_.row(cell.job->id);
@@ -118,6 +133,7 @@ class Runner {
   bool run(const Cell& cell) {
     const Job& job = *cell.job;
     const at::Device device = ops::parse_device(job.model.device);
+    const c10::DeviceGuard guard(device);  // our kernels run on the current device
     const Json inputs = inputs_of(cell);
     const CellLog log(results_.cell(job.id));
     Json row{{"id", job.id},
@@ -149,7 +165,7 @@ class Runner {
     const bool ok = row["error"].is_null();
     if (!ok) {
       row["status"] = "failed";
-      progress_.clear();
+      progress_->clear();
       spdlog::error("cell {} failed: {}", job.id, row["error"].get<std::string>());
     }
     row["environment"] = environment;
@@ -158,7 +174,6 @@ class Runner {
     return ok;
   }
 
- private:
   /// Hashes of the contents that the configuration only names by path.
   Json inputs_of(const Cell& cell) {
     const RopeTable table = cell.job->rope->table(cell.job->geometry, cell.job->windows.length);
@@ -171,6 +186,7 @@ class Runner {
     const Job& job = *cell.job;
     check_memory(cell, device);
     const Llama& model = models_.model(job, device);
+    at::manual_seed(static_cast<uint64_t>(job.seed));
     ops::reset_peak_bytes(device);
     const auto start = Clock::now();
     auto losses = evaluate(
@@ -194,12 +210,12 @@ class Runner {
 
   void advance(double flops, const Job& job) {
     done_ += flops;
-    progress_.advance(flops, axis_label(job.axes));
+    progress_->advance(flops, axis_label(job.axes));
   }
 
   Results results_;
   std::string experiment_;
-  Progress progress_;
+  std::optional<Progress> progress_;  ///< over the cells that run_all() has to run
   Models models_;
   double done_ = 0;
 };
@@ -230,19 +246,7 @@ bool run_experiment(const RunOptions& options) {
   };
   std::stable_sort(mine.begin(), mine.end(), [&](const Cell& a, const Cell& b) { return order(a) < order(b); });
 
-  double flops = 0;
-  for (const Cell& cell : mine) flops += cell.flops();
-  Runner runner(results, experiment, flops);
-  bool all_ok = true;
-  std::size_t finished = 0;
-  for (const Cell& cell : mine) {
-    if (!options.rerun && runner.is_finished(cell)) {
-      ++finished;
-      continue;
-    }
-    all_ok = runner.run(cell) && all_ok;
-  }
-  if (finished > 0) spdlog::info("{} of {} cells were finished already", finished, mine.size());
+  const bool all_ok = Runner(results, experiment).run_all(std::move(mine), options.rerun);
   results.derive_rows_file();
 
   std::vector<Json> rows;
