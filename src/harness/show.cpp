@@ -170,7 +170,8 @@ std::string caption(const std::vector<Json>& rows) {
   };
   text += fmt::format(
       "; model {}, {}; data {}, documents {}; bos {}, {}\n", common("model", "path"), common("model", "dtype"),
-      common("data", "path"), common("data", "documents"), common("windows", "bos"),
+      common("data", "path"), common("data", "documents") == "0" ? "all" : common("data", "documents"),
+      common("windows", "bos"),
       common("windows", "truncate") == "true" ? "one window a document" : "stride " + common("windows", "stride"));
   for (const Json& row : rows) {
     if (!is_ok(row))
