@@ -10,6 +10,7 @@ import argparse
 import json
 import math
 import sys
+import textwrap
 from pathlib import Path
 
 sys.path.remove(str(Path(__file__).resolve().parent))  # there, tokenize.py hides the standard library's module of that name
@@ -183,7 +184,8 @@ def plot_against_x(rows, layout, metric):
             handles[" · ".join(key)] = axes.errorbar(
                 x, y, error, color=STYLES[place][0], marker=STYLES[place][1], linestyle=["-", "--", ":"][turn % 3],
                 linewidth=1.5, markersize=6, markerfacecolor="white", capsize=3)
-        axes.set_title(f"{layout.panel.title}: none" if title == ("none",) else " · ".join(title), fontsize=11)
+        text = f"{layout.panel.title}: none" if title == ("none",) else " · ".join(title)
+        axes.set_title(textwrap.fill(text, 30), fontsize=11)
     scale_axes(all_axes[0], layout.x, [measured(row, metric)[0] for row in rows if measured(row, metric)])
     x_title = layout.x.title
     if layout.x.name == LENGTH and (trained := trained_length(rows)):
