@@ -1,5 +1,5 @@
-// The interface of a fake quantizer of weights: the tensor comes back in its own dtype with its values on the
-// quantizer's grid.
+// The interface of a fake quantizer of weights and activations: the tensor comes back in its own dtype with its values
+// on the quantizer's grid.
 #pragma once
 #include <ATen/ATen.h>
 
@@ -23,6 +23,10 @@ class Quantizer {
 
   /// Stored bits per weight of a layer, scales and zeros included (scales as float16, zeros at the code's width).
   virtual double bits_per_weight(const LinearSite& site) const = 0;
+
+  /// Does a row's result depend on that row alone?  Among activations rows are tokens, and a quantizer that couples
+  /// them sees later tokens.
+  virtual bool rows_are_independent() const = 0;
 
   /// Does Q(diag(g) W) = diag(g) Q(W) hold exactly for powers of two g, and up to rounding for other g > 0 (method.md,
   /// Fact 1)?

@@ -50,6 +50,8 @@ class Rtn : public Quantizer {
     return grid_.bits + groups * (16 + (grid_.symmetric ? 0 : grid_.bits)) / weights;
   }
 
+  bool rows_are_independent() const override { return group_ >= 0; }
+
   /// awq's floor of 1e-5 under the range does not scale with the row; one group over the tensor shares a scale between
   /// rows.
   bool commutes_with_row_scaling() const override { return group_ >= 0 && grid_.zero != ops::RtnZero::awq; }
