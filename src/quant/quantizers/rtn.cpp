@@ -2,22 +2,11 @@
 // ops/rtn.h.
 #include "ops/rtn.h"
 
+#include "quant/groups.h"
 #include "quant/quantizer.h"
 
 namespace qroar {
 namespace {
-
-/// "32, 64, 96": the sizes of whole groups a row of `columns` can be cut into, the usual powers of two first.
-std::string sizes_that_divide(int64_t columns) {
-  std::vector<int64_t> sizes;
-  for (int64_t size = 16; size <= columns && size <= 1024; size *= 2) {
-    if (columns % size == 0) sizes.push_back(size);
-  }
-  for (int64_t size = 2; size <= columns && sizes.size() < 3; ++size) {
-    if (columns % size == 0 && std::find(sizes.begin(), sizes.end(), size) == sizes.end()) sizes.push_back(size);
-  }
-  return fmt::format("{}", fmt::join(sizes, ", "));
-}
 
 class Rtn : public Quantizer {
  public:
@@ -30,29 +19,25 @@ class Rtn : public Quantizer {
         {{"plain", ops::RtnZero::plain}, {"awq", ops::RtnZero::awq}, {"included", ops::RtnZero::included}});
   }
 
-  void check_site(const LinearSite& site) const override {
-    if (group_ > 0 && site.columns % group_ != 0) {
-      config_.fail(
-          fmt::format("group {} does not divide the {} inputs of {}; sizes that do: {}, or 0 for one group a row",
-                      group_, site.columns, site.name, sizes_that_divide(site.columns)));
-    }
-  }
+  void check_site(const LinearSite& site) const override { check_group(config_, group_, site); }
 
   at::Tensor fake_quantize(const at::Tensor& weight_OI) const override {
     return ops::rtn_fake_quant(weight_OI, group_, grid_);
   }
 
   double bits_per_weight(const LinearSite& site) const override {
-    const auto weights = static_cast<double>(site.rows * site.columns);
-    const double groups = group_ < 0    ? 1
-                          : group_ == 0 ? static_cast<double>(site.rows)
-                                        : weights / static_cast<double>(group_);
-    return grid_.bits + groups * (16 + (grid_.symmetric ? 0 : grid_.bits)) / weights;
+    const double groups_per_weight =
+        static_cast<double>(group_count(group_, site)) / static_cast<double>(site.rows * site.columns);
+    return grid_.bits + groups_per_weight * (16 + (grid_.symmetric ? 0 : grid_.bits));
   }
+
+  bool rows_are_independent(const LinearSite&) const override { return group_ >= 0; }
 
   /// awq's floor of 1e-5 under the range does not scale with the row; one group over the tensor shares a scale between
   /// rows.
-  bool commutes_with_row_scaling() const override { return group_ >= 0 && grid_.zero != ops::RtnZero::awq; }
+  RowScaling commutes_with_row_scaling(const LinearSite&) const override {
+    return group_ >= 0 && grid_.zero != ops::RtnZero::awq ? RowScaling::any : RowScaling::differs;
+  }
 
  private:
   Config config_;
