@@ -1,8 +1,8 @@
-// hqq: half-quadratic quantization (mobiusml/hqq 0.2.8, quantize.py and optimize.py's default solver): an asymmetric
-// grid whose zero point, kept fractional, is fitted to an l_p norm of the error without data.  Not here: rounding the
-// zero, quantized scales and zeros, the solvers that also move the scale.
-// Contract: float32 on the weight's device, where hqq itself takes float16 on a GPU; its means and powers may differ
-// in the last bits between devices.
+// hqq: half-quadratic quantization (mobiusml/hqq, quantize.py and optimize.py's default solver): an asymmetric grid
+// whose zero point, kept fractional, is fitted to an l_p norm of the error without data.  beta grows by kappa an
+// iteration as in hqq's paper and first releases; 0.2.8 leaves it as it is, which is kappa 1.  Not here: rounding the
+// zero, quantized scales and zeros, the solvers that also move the scale. Contract: float32 on the weight's device,
+// where hqq itself takes float16 on a GPU; its means and powers may differ in the last bits between devices.
 #include <ATen/ATen.h>
 
 #include <limits>
@@ -59,22 +59,26 @@ class Hqq : public Quantizer {
   at::Tensor quantize(const at::Tensor& w) const {
     const double top = (1 << bits_) - 1;
     const at::Tensor lo = w.amin(axis_, /*keepdim=*/true), range = w.amax(axis_, true) - lo;
-    // A range up to 1e-4 takes the scale 1, and so becomes a constant; the cap 2e4 keeps the scale within float16.
-    const at::Tensor inverse_scale =
-        at::where(range <= 1e-4, at::ones_like(range), at::full_like(range, top) / range).clamp_max(2e4);
+    const at::Tensor one = at::ones_like(range);
+    // A reciprocal and a product, as Python's `levels / range` is.  A range up to 1e-4 takes the scale 1, and so
+    // becomes a constant; the cap 2e4 keeps the scale within float16.
+    const at::Tensor inverse_scale = at::where(range <= 1e-4, one, one / range * top).clamp_max(2e4);
     const auto codes = [&](const at::Tensor& zero) { return at::round(w * inverse_scale + zero).clamp(0, top); };
     at::Tensor zero = -lo * inverse_scale;
-    double beta = beta_, best_error = std::numeric_limits<double>::infinity();
+    double beta = beta_;
+    float best_error = std::numeric_limits<float>::infinity();
     for (int64_t i = 0; i < iterations_; ++i) {
       const at::Tensor q = codes(zero), error = w - (q - zero) / inverse_scale;
       zero = (q - (w - shrink(error, beta)) * inverse_scale).mean(axis_, /*keepdim=*/true);
       beta *= kappa_;
-      // As in hqq, the zero that follows from the first error that is no better is kept.
-      const double mean_error = error.abs().mean().item<double>();
+      // As in hqq, the zero that follows from the first error that is no better is kept.  The mean is compared in
+      // float32 as there, and summed in float64, so that the order of summation, which depends on threads, does not
+      // matter.
+      const auto mean_error = static_cast<float>(error.abs().mean(at::kDouble).item<double>());
       if (!(mean_error < best_error)) break;
       best_error = mean_error;
     }
-    return (codes(zero) - zero) * (at::ones_like(inverse_scale) / inverse_scale);
+    return (codes(zero) - zero) * (one / inverse_scale);
   }
 
   /// The proximal step of |x|^p: sign(x) max(0, |x| - |x|^(p-1) / beta).
