@@ -93,8 +93,10 @@ TEST_CASE("HQQ's groups: neighbouring inputs with axis 1, every (rows / group)-t
 }
 
 TEST_CASE("HQQ makes a group of a tiny range constant, as hqq does, and keeps its scale within 2e4") {
+  // Scale 1, codes 0 0, zero -1e-5: errors 0 and 5e-5, shrunken by 1e-6 (p = 1); new zero = -mean(1e-5, 6e-5 - 4.9e-5).
   const at::Tensor tiny = at::tensor({1e-5f, 6e-5f}).view({1, 2});
-  CHECK(difference("{type: hqq, group: 2, axis: 1, iterations: 1, beta: 1e6}", tiny, {3.5e-5f, 3.5e-5f}) < 1e-9);
+  CHECK(difference("{type: hqq, group: 2, axis: 1, iterations: 1, beta: 1e6, p: 1}", tiny, {1.05e-5f, 1.05e-5f}) <
+        1e-9);
   // Range 2e-4: 15 / 2e-4 = 75000, capped to 20000: the step is 5e-5, and so all lies on the grid.
   const at::Tensor capped = at::tensor({0.0f, 5e-5f, 2e-4f}).view({1, 3});
   CHECK(difference("{type: hqq, group: 3, axis: 1, iterations: 1, beta: 1e6}", capped, {0, 5e-5f, 2e-4f}) < 1e-9);
