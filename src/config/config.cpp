@@ -55,20 +55,20 @@ Config Config::at(std::string_view key) const {
               meant.empty() ? "" : fmt::format("; is it meant by '{}'?", meant));
 }
 
+Config Config::at(std::string_view key, const std::string& fallback) const {
+  if (has(key)) return at(key);
+  auto& stand_in = node_->reading.stand_ins[std::string(key)];
+  if (stand_in == nullptr) {
+    stand_in = detail::parse_yaml(fallback, node_->mark);
+    detail::set_paths(*stand_in, detail::join(node_->path, key));
+  }
+  return Config(stand_in);
+}
+
 Config Config::section(std::string_view key) const {
-  if (has(key)) {
-    const Config child = at(key);
-    expect(child, Kind::map, "a map");
-    return child;
-  }
-  auto& section = node_->reading.sections[std::string(key)];
-  if (section == nullptr) {
-    section = std::make_shared<ConfigNode>();
-    section->kind = Kind::map;
-    section->mark = section->key_mark = node_->mark;
-    section->path = detail::join(node_->path, key);
-  }
-  return Config(section);
+  const Config child = at(key, "{}");
+  expect(child, Kind::map, "a map");
+  return child;
 }
 
 std::vector<Config> Config::items() const {
@@ -79,12 +79,6 @@ std::vector<Config> Config::items() const {
     items.push_back(Config(child.node));
   }
   return items;
-}
-
-std::vector<Config> Config::items(std::string_view key) const {
-  if (has(key)) return at(key).items();
-  note_default(key, Json::array());
-  return {};
 }
 
 void Config::note_default(std::string_view key, Json value) const {

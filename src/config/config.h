@@ -49,12 +49,14 @@ class Config {
   bool has(std::string_view key) const;
   /// The child; an Error naming the key when it is missing.
   Config at(std::string_view key) const;
-  /// The child map, or an empty map when the key is absent, so that defaults still land in resolved().
+  /// The child, or `fallback` (YAML) when the key is absent, which then lands in resolved().
+  Config at(std::string_view key, const std::string& fallback) const;
+  /// The child map, or an empty one.
   Config section(std::string_view key) const;
   /// The elements of a list.
   std::vector<Config> items() const;
-  /// The elements of an optional list; an absent one counts as [], in resolved() too.
-  std::vector<Config> items(std::string_view key) const;
+  /// The elements of an optional list; an absent one counts as [].
+  std::vector<Config> items(std::string_view key) const { return at(key, "[]").items(); }
 
   /// This scalar (or list of scalars) as T: bool, int64_t, double, std::string and vectors of them.  The whole
   /// text must convert ("010" is 10, "yes" is no bool); else an Error says what was expected.

@@ -30,11 +30,11 @@ struct ConfigNode {
     Pointer node;
   };
   struct Reading {
-    bool done = false;                        ///< somebody reached this node
-    std::optional<Json> value;                ///< a scalar as the type it was read as
-    std::vector<std::string> asked;           ///< keys asked for, there or not
-    std::map<std::string, Json> defaults;     ///< taken for absent keys
-    std::map<std::string, Pointer> sections;  ///< empty maps that stand for absent ones
+    bool done = false;                         ///< somebody reached this node
+    std::optional<Json> value;                 ///< a scalar as the type it was read as
+    std::vector<std::string> asked;            ///< keys asked for, there or not
+    std::map<std::string, Json> defaults;      ///< taken for absent keys
+    std::map<std::string, Pointer> stand_ins;  ///< for absent children
   };
 
   Config::Kind kind = Config::Kind::null;

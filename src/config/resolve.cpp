@@ -14,7 +14,7 @@ Json resolve(const ConfigNode& node);
 
 Json resolve_map(const ConfigNode& map) {
   std::map<std::string, Json> values = map.reading.defaults;
-  for (const auto& [key, section] : map.reading.sections) values[key] = resolve(*section);
+  for (const auto& [key, stand_in] : map.reading.stand_ins) values[key] = resolve(*stand_in);
   for (const auto& child : map.children) {
     if (child.node->reading.done) values[child.key] = resolve(*child.node);
   }

@@ -139,8 +139,10 @@ TokenFile read_tokens(const fs::path& path, const fs::path& model_folder) {
   return file;
 }
 
-/// The documents that pass min_tokens, without the first `skip`, at most `documents` of them.
-std::vector<Document> choose(std::vector<Document> all, const DataSpec& spec) {
+}  // namespace
+
+Dataset choose_documents(const Dataset& corpus, const DataSpec& spec) {
+  std::vector<Document> all = corpus.documents;
   const std::string path = spec.path.string();
   if (all.empty()) fail("{}: holds no documents", path);
   const auto length = [](const Document& document) { return std::ssize(document.tokens); };
@@ -166,10 +168,8 @@ std::vector<Document> choose(std::vector<Document> all, const DataSpec& spec) {
   }
   all.erase(all.begin(), all.begin() + spec.skip);
   if (spec.documents > 0) all.resize(spec.documents);
-  return all;
+  return {std::move(all), corpus.hash};
 }
-
-}  // namespace
 
 DataSpec::DataSpec(const Config& config)
     : path(config.at("path").as_path()),
@@ -177,31 +177,31 @@ DataSpec::DataSpec(const Config& config)
       min_tokens(config.get<int64_t>("min_tokens", 1, Range<int64_t>{.low = 1})),
       skip(config.get<int64_t>("skip", 0, Range<int64_t>{.low = 0})) {}
 
-void check_present(const DataSpec& spec) {
+void check_present(const fs::path& file) {
   std::error_code unreadable;
-  const std::string path = spec.path.string(), packed = path + ".xz";
-  if (spec.path.extension() == ".xz") fail("{0}: is compressed; unpack it with: xz -dk {0}", path);
-  if (fs::exists(spec.path, unreadable)) return;
+  const std::string path = file.string(), packed = path + ".xz";
+  if (file.extension() == ".xz") fail("{0}: is compressed; unpack it with: xz -dk {0}", path);
+  if (fs::exists(file, unreadable)) return;
   if (fs::exists(packed, unreadable))
     fail("{}: not found, but {} is there; unpack it with: xz -dk {}", path, packed, packed);
   fail("{}: no such file; a relative path counts from the working directory or from the file that names it", path);
 }
 
-Dataset load_dataset(const DataSpec& spec, const std::filesystem::path& model_folder, const LlamaConfig& model) {
-  check_present(spec);
-  Dataset dataset;
+Dataset load_corpus(const fs::path& path, const fs::path& model_folder, const LlamaConfig& model) {
+  check_present(path);
+  Dataset corpus;
   TokenFile file;
-  if (is_token_file(spec.path)) {
-    dataset.hash = hash_file(spec.path);
-    file = read_tokens(spec.path, model_folder);
+  if (is_token_file(path)) {
+    corpus.hash = hash_file(path);
+    file = read_tokens(path, model_folder);
   } else {
-    std::string bytes = read_file(spec.path);
-    dataset.hash = hash_bytes(bytes);
-    file = tokenize_cached(std::move(bytes), dataset.hash, spec.path, model_folder);
+    std::string bytes = read_file(path);
+    corpus.hash = hash_bytes(bytes);
+    file = tokenize_cached(std::move(bytes), corpus.hash, path, model_folder);
   }
   check_vocabulary(file.vocab_size, model_folder, model);
-  dataset.documents = choose(std::move(file.documents), spec);
-  return dataset;
+  corpus.documents = std::move(file.documents);
+  return corpus;
 }
 
 }  // namespace qroar

@@ -22,17 +22,21 @@ struct DataSpec {
 };
 
 /// Throws an Error when the file is not there or is compressed.
-void check_present(const DataSpec& spec);
+void check_present(const std::filesystem::path& file);
 
 struct Dataset {
   std::vector<Document> documents;
   std::string hash;  ///< of the data file's bytes
 };
 
-/// Tokenizes (cached under cache_folder()/tokens by the hashes of tokenizer and data) or reads tokens, then chooses the
-/// documents. Errors: missing file; bad JSON line (file:line); empty document; fewer documents than asked for; all
-/// shorter than min_tokens (says the longest); tokens of another tokenizer; a tokenizer whose vocabulary is not the
-/// model's.
-Dataset load_dataset(const DataSpec& spec, const std::filesystem::path& model_folder, const LlamaConfig& model);
+/// All documents of a file: tokenized (cached under cache_folder()/tokens by the hashes of tokenizer and data) or read.
+/// Errors: missing file; bad JSON line (file:line); tokens of another tokenizer; a tokenizer whose vocabulary is not
+/// the model's.
+Dataset load_corpus(const std::filesystem::path& path, const std::filesystem::path& model_folder,
+                    const LlamaConfig& model);
+
+/// The documents that pass min_tokens, without the first `skip`, at most `documents` of them.  Errors: an empty
+/// document; fewer documents than asked for; all shorter than min_tokens (says the longest).
+Dataset choose_documents(const Dataset& corpus, const DataSpec& spec);
 
 }  // namespace qroar

@@ -19,14 +19,10 @@ Config as_plugin(const Config& item) {
 
 std::vector<std::unique_ptr<Metric>> parse_metrics(const Config& root) {
   std::vector<std::unique_ptr<Metric>> metrics;
-  if (root.has("metrics")) {
-    for (const Config& item : root.at("metrics").items()) {
-      const Config config = as_plugin(item);
-      metrics.push_back(Registry<Metric>::instance().build(config));
-      check_all_read(config);
-    }
-  } else {
-    metrics.push_back(Registry<Metric>::instance().build(Config::parse("{type: perplexity}", "default")));
+  for (const Config& item : root.at("metrics", "[perplexity]").items()) {
+    const Config config = as_plugin(item);
+    metrics.push_back(Registry<Metric>::instance().build(config));
+    check_all_read(config);
   }
   return metrics;
 }
@@ -34,8 +30,7 @@ std::vector<std::unique_ptr<Metric>> parse_metrics(const Config& root) {
 /// Blocks of the contract whose only kind so far is none.
 void require_none(const Config& root) {
   for (const char* block : {"rescale", "kv"}) root.section(block).get_choice<int>("type", 0, {{"none", 0}});
-  if (!root.has("diagnostics")) return;
-  for (const Config& item : root.at("diagnostics").items()) item.fail("unknown diagnostic; known: none, write []");
+  for (const Config& item : root.items("diagnostics")) item.fail("unknown diagnostic; known: none, write []");
 }
 
 /// Gives an Error that knows no place the place of the value it is about.
@@ -58,17 +53,15 @@ Job::Job(const SweepPoint& point) {
     check_at(root.at("model").at("device"), [&] { ops::check_device_name(model.device); });
   llama = LlamaConfig::load(model.path);
   data = DataSpec(root.at("data"));
-  check_at(root.at("data").at("path"), [&] { check_present(data); });
+  check_at(root.at("data").at("path"), [&] { check_present(data.path); });
   windows = WindowRule(root.at("windows"));
   if (windows.length > int64_t{1} << 31) root.at("windows").at("length").fail("no more than 2147483648 tokens");
 
-  const Config rope_config = root.section("rope");
-  rope = rope_config.has("type") ? Registry<RopeScheme>::instance().build(rope_config)
-                                 : Registry<RopeScheme>::instance().build(Config::parse("{type: none}", "default"));
+  const Config rope_config = root.at("rope", "{type: none}");
+  rope = Registry<RopeScheme>::instance().build(rope_config);
   geometry = {llama.head_dim, llama.rope_theta, llama.trained_length, windows.length, llama.rope_scaling};
   check_at(rope_config, [&] { rope->table(geometry, windows.length); });
-  if (root.has("quant")) quant = QuantRules(root.at("quant"));
-  quant.check_against(linear_sites(llama));
+  quant = QuantPlan(root, llama);
   metrics = parse_metrics(root);
   require_none(root);
   seed = root.get<int64_t>("seed", 0);
@@ -76,7 +69,7 @@ Job::Job(const SweepPoint& point) {
 
   resolved = root.resolved();
   id = hash_bytes(resolved.dump()).substr(0, 16);
-  quant_key = (resolved.contains("quant") ? resolved["quant"] : Json::array()).dump() + resolved["model"].dump();
+  for (const char* block : {"model", "quant"}) quant_key += resolved[block].dump();
 }
 
 std::vector<Job> parse_experiment(const std::filesystem::path& file, const std::vector<std::string>& overrides) {

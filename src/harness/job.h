@@ -9,7 +9,7 @@
 #include "data/windows.h"
 #include "eval/metric.h"
 #include "model/checkpoint.h"
-#include "quant/rules.h"
+#include "quant/plan.h"
 #include "rope/scheme.h"
 
 namespace qroar {
@@ -24,8 +24,8 @@ struct Job {
   WindowRule windows;
   std::shared_ptr<const RopeScheme> rope;
   RopeGeometry geometry;
-  QuantRules quant;
-  std::string quant_key;  ///< equal for jobs that quantize the same model in the same way
+  QuantPlan quant;
+  std::string quant_key;  ///< equal for jobs that are evaluated with the same weights
   std::vector<std::unique_ptr<Metric>> metrics;
   int64_t seed = 0;
 

@@ -34,7 +34,7 @@ const Llama& Models::model(const Job& job, const at::Device& device) {
   if (job.quant_key != quant_key_) {
     quant_key_.clear();
     quantized_ = {};
-    quantized_ = quantize(full_, job.quant);
+    quantized_ = apply(job.quant, full_);
     quant_key_ = job.quant_key;
   }
   return quantized_;

@@ -62,11 +62,16 @@ struct Cell {
 /// Loads each data set once and cuts it into windows, so that whatever is wrong with data shows before the first cell
 /// runs.
 std::vector<Cell> plan(std::vector<Job>& jobs) {
+  std::map<std::pair<std::string, std::string>, Dataset> corpora;  // by file and model
   std::map<std::string, std::shared_ptr<const Dataset>> loaded;
   std::vector<Cell> cells;
   for (Job& job : jobs) {
     auto& data = loaded[job.resolved["data"].dump() + job.model.path.string()];
-    if (data == nullptr) data = std::make_shared<const Dataset>(load_dataset(job.data, job.model.path, job.llama));
+    if (data == nullptr) {
+      const auto [corpus, fresh] = corpora.try_emplace({job.data.path.string(), job.model.path.string()});
+      if (fresh) corpus->second = load_corpus(job.data.path, job.model.path, job.llama);
+      data = std::make_shared<const Dataset>(choose_documents(corpus->second, job.data));
+    }
     std::vector<int64_t> lengths;
     for (const Document& document : data->documents) lengths.push_back(static_cast<int64_t>(document.tokens.size()));
     cells.push_back({&job, data, windows_of(lengths, job.windows)});

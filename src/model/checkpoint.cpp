@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "model/site.h"
 
 namespace qroar {
 namespace {
@@ -70,7 +71,9 @@ Llama Checkpoint::build(at::ScalarType dtype, const at::Device& device) const {
   };
   const auto load_linear = [&](const LinearSite& site, const std::string& prefix, bool bias) {
     return Linear{load(prefix + site.name + ".weight", {site.rows, site.columns}),
-                  bias ? load(prefix + site.name + ".bias", {site.rows}) : at::Tensor(), site.name};
+                  bias ? load(prefix + site.name + ".bias", {site.rows}) : at::Tensor(),
+                  site.name,
+                  {}};
   };
   Llama model{config_,
               load("model.embed_tokens.weight", {config_.vocab_size, hidden}),
@@ -90,23 +93,13 @@ Llama Checkpoint::build(at::ScalarType dtype, const at::Device& device) const {
     const LinearSite& here = sites[next++];
     if (here.name == "lm_head") {
       linear =
-          config_.tie_word_embeddings ? Linear{model.embed_tokens_VD, {}, here.name} : load_linear(here, "", false);
+          config_.tie_word_embeddings ? Linear{model.embed_tokens_VD, {}, here.name, {}} : load_linear(here, "", false);
     } else {
       const bool attention = here.name.find("self_attn") != std::string::npos;
       linear = load_linear(here, "model.", attention ? config_.attention_bias : config_.mlp_bias);
     }
   });
   return model;
-}
-
-Llama quantize(const Llama& model, const QuantRules& rules) {
-  Llama view = model;
-  view.each_linear([&](Linear& linear) {
-    if (const Quantizer* quantizer = rules.weight_quantizer(linear.site)) {
-      linear.weight_OI = quantizer->fake_quantize(linear.weight_OI.contiguous());
-    }
-  });
-  return view;
 }
 
 }  // namespace qroar

@@ -10,7 +10,6 @@
 #include "config/config.h"
 #include "model/llama.h"
 #include "model/safetensors.h"
-#include "quant/rules.h"
 
 namespace qroar {
 
@@ -47,8 +46,5 @@ class Checkpoint {
   LlamaConfig config_;
   SafetensorsCheckpoint files_;
 };
-
-/// A view of the model with the weights that `rules` match replaced; all others stay shared.
-Llama quantize(const Llama& model, const QuantRules& rules);
 
 }  // namespace qroar

@@ -12,38 +12,65 @@ void observe(Observer* observer, const std::string& layer, const char* part, con
   if (observer != nullptr) observer->on(layer + part, value);
 }
 
-at::Tensor apply(const Linear& linear, const at::Tensor& x_TI) {
-  return linear.bias_O.defined() ? at::linear(x_TI, linear.weight_OI, linear.bias_O)
-                                 : at::linear(x_TI, linear.weight_OI);
+at::Tensor apply(const Linear& linear, const at::Tensor& x_TI, Observer* observer) {
+  const at::Tensor seen_TI = linear.input(x_TI);
+  if (observer != nullptr) observer->on_input(linear.site, seen_TI);
+  return linear.bias_O.defined() ? at::linear(seen_TI, linear.weight_OI, linear.bias_O)
+                                 : at::linear(seen_TI, linear.weight_OI);
 }
 
-at::Tensor attention(const DecoderLayer& layer, const LlamaConfig& config, const at::Tensor& x_TD,
-                     const ops::RopeAngles& angles, Observer* observer) {
+}  // namespace
+
+at::Tensor self_attention(const DecoderLayer& layer, const LlamaConfig& config, const at::Tensor& x_TD,
+                          const ops::RopeAngles& angles, Observer* observer) {
   const int64_t T = x_TD.size(0), d = config.head_dim;
-  at::Tensor q_THd = apply(layer.q_proj, x_TD).view({T, config.num_attention_heads, d});
-  at::Tensor k_TKd = apply(layer.k_proj, x_TD).view({T, config.num_key_value_heads, d});
-  const at::Tensor v_TKd = apply(layer.v_proj, x_TD).view({T, config.num_key_value_heads, d});
+  const HeadTransforms& heads = layer.heads;
+  const at::Tensor q_THd = apply(layer.q_proj, x_TD, observer).view({T, config.num_attention_heads, d});
+  const at::Tensor k_TKd = apply(layer.k_proj, x_TD, observer).view({T, config.num_key_value_heads, d});
+  const at::Tensor v_TKd = apply(layer.v_proj, x_TD, observer).view({T, config.num_key_value_heads, d});
   observe(observer, layer.site, ".self_attn.q_proj", q_THd);
   observe(observer, layer.site, ".self_attn.k_proj", k_TKd);
   observe(observer, layer.site, ".self_attn.v_proj", v_TKd);
-  ops::rope_(q_THd, angles);
-  ops::rope_(k_TKd, angles);
-  const at::Tensor mixed_THd = ops::causal_attention(q_THd, k_TKd, v_TKd);
-  return apply(layer.o_proj, mixed_THd.reshape({T, config.num_attention_heads * d}));
+  const auto turned = [&](at::Tensor x) {
+    ops::rope_(x, angles);
+    return heads.rotate(x);
+  };
+  const at::Tensor query_THd = heads.query(turned(q_THd));
+  const at::Tensor exact_TKd = heads.residual > 0 ? turned(k_TKd.clone()) : at::Tensor();
+  const at::Tensor key_TKd = heads.key(turned(heads.key_before_rope(k_TKd)));
+  const at::Tensor value_TKd = heads.value(v_TKd);
+  const at::Tensor mixed_THd =
+      heads.residual > 0 ? ops::residual_attention(query_THd, key_TKd, value_TKd, exact_TKd, v_TKd, heads.residual)
+                         : ops::causal_attention(query_THd, key_TKd, value_TKd);
+  return apply(layer.o_proj, mixed_THd.reshape({T, config.num_attention_heads * d}), observer);
 }
 
-at::Tensor mlp(const DecoderLayer& layer, const at::Tensor& x_TD) {
+at::Tensor mlp(const DecoderLayer& layer, const at::Tensor& x_TD, Observer* observer) {
+  const bool whole = layer.gate_proj.input.couples_tokens || layer.up_proj.input.couples_tokens ||
+                     layer.down_proj.input.couples_tokens;
+  const int64_t T = x_TD.size(0), rows = whole ? T : kMlpRows;
   at::Tensor y_TD = at::empty_like(x_TD);
-  for (int64_t begin = 0; begin < x_TD.size(0); begin += kMlpRows) {
-    const int64_t end = std::min(begin + kMlpRows, x_TD.size(0));
+  for (int64_t begin = 0; begin < T; begin += rows) {
+    const int64_t end = std::min(begin + rows, T);
     const at::Tensor x_RD = x_TD.slice(0, begin, end);
-    const at::Tensor gated_RF = ops::silu_mul(apply(layer.gate_proj, x_RD), apply(layer.up_proj, x_RD));
-    y_TD.slice(0, begin, end).copy_(apply(layer.down_proj, gated_RF));
+    const at::Tensor gated_RF =
+        ops::silu_mul(apply(layer.gate_proj, x_RD, observer), apply(layer.up_proj, x_RD, observer));
+    y_TD.slice(0, begin, end).copy_(apply(layer.down_proj, gated_RF, observer));
   }
   return y_TD;
 }
 
-}  // namespace
+void decoder_layer(const DecoderLayer& layer, const LlamaConfig& config, at::Tensor& x_TD,
+                   const ops::RopeAngles& angles, Observer* observer) {
+  const at::Tensor mixed_TD =
+      self_attention(layer, config, ops::rms_norm(x_TD, layer.input_norm_D, config.rms_norm_eps), angles, observer);
+  observe(observer, layer.site, ".self_attn", mixed_TD);
+  x_TD.add_(mixed_TD);
+  const at::Tensor mlp_TD = mlp(layer, ops::rms_norm(x_TD, layer.post_attention_norm_D, config.rms_norm_eps), observer);
+  observe(observer, layer.site, ".mlp", mlp_TD);
+  x_TD.add_(mlp_TD);
+  observe(observer, layer.site, "", x_TD);
+}
 
 at::Tensor forward(const Llama& model, const at::Tensor& tokens_T, const ops::RopeAngles& all_angles,
                    Observer* observer) {
@@ -52,23 +79,14 @@ at::Tensor forward(const Llama& model, const at::Tensor& tokens_T, const ops::Ro
   const ops::RopeAngles angles{all_angles.cos_TP.slice(0, 0, T), all_angles.sin_TP.slice(0, 0, T)};
   at::Tensor x_TD = at::embedding(model.embed_tokens_VD, tokens_T);
   observe(observer, "embed_tokens", "", x_TD);
-  for (const DecoderLayer& layer : model.layers) {
-    const at::Tensor mixed_TD =
-        attention(layer, config, ops::rms_norm(x_TD, layer.input_norm_D, config.rms_norm_eps), angles, observer);
-    observe(observer, layer.site, ".self_attn", mixed_TD);
-    x_TD.add_(mixed_TD);
-    const at::Tensor mlp_TD = mlp(layer, ops::rms_norm(x_TD, layer.post_attention_norm_D, config.rms_norm_eps));
-    observe(observer, layer.site, ".mlp", mlp_TD);
-    x_TD.add_(mlp_TD);
-    observe(observer, layer.site, "", x_TD);
-  }
+  for (const DecoderLayer& layer : model.layers) decoder_layer(layer, config, x_TD, angles, observer);
   const at::Tensor hidden_TD = ops::rms_norm(x_TD, model.norm_D, config.rms_norm_eps);
   observe(observer, "norm", "", hidden_TD);
   return hidden_TD;
 }
 
 at::Tensor logits(const Llama& model, const at::Tensor& hidden_RD, Observer* observer) {
-  const at::Tensor logits_RV = apply(model.lm_head, hidden_RD);
+  const at::Tensor logits_RV = apply(model.lm_head, hidden_RD, observer);
   observe(observer, model.lm_head.site, "", logits_RV);
   return logits_RV;
 }

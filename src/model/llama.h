@@ -4,6 +4,7 @@
 #pragma once
 #include <ATen/ATen.h>
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -13,10 +14,29 @@
 
 namespace qroar {
 
+/// What is done to activations on their way, such as fake quantization or a rotation; shape and dtype are kept.
+struct Transform {
+  std::function<at::Tensor(const at::Tensor&)> function;  ///< empty: nothing is done
+  bool couples_tokens = false;                            ///< one token's result depends on others'
+
+  at::Tensor operator()(const at::Tensor& x) const { return function ? function(x) : x; }
+};
+
 struct Linear {
   at::Tensor weight_OI;  ///< [outputs, inputs]
   at::Tensor bias_O;     ///< undefined where the layer has none
   std::string site;
+  Transform input;  ///< of what the weight is multiplied with, [T, inputs]
+};
+
+/// What is done between the projections and the attention, to [T, heads, d].
+struct HeadTransforms {
+  Transform rotate;           ///< queries and keys after RoPE
+  Transform query;            ///< after `rotate`
+  Transform key_before_rope;  ///< as the cache holds keys that it stores before RoPE
+  Transform key;              ///< as the cache holds keys that it stores after RoPE and `rotate`
+  Transform value;            ///< as the cache holds values
+  int64_t residual = 0;       ///< a query sees itself and the residual-1 tokens before it not through the cache
 };
 
 struct DecoderLayer {
@@ -24,6 +44,7 @@ struct DecoderLayer {
   at::Tensor input_norm_D, post_attention_norm_D;
   Linear q_proj, k_proj, v_proj, o_proj;
   Linear gate_proj, up_proj, down_proj;
+  HeadTransforms heads;
 };
 
 struct Llama {
@@ -46,6 +67,17 @@ struct Llama {
     visit(lm_head);
   }
 };
+
+/// The attention sublayer of normed hidden states [T, D]; angles are those of positions 0..T-1.
+at::Tensor self_attention(const DecoderLayer& layer, const LlamaConfig& config, const at::Tensor& x_TD,
+                          const ops::RopeAngles& angles, Observer* observer = nullptr);
+
+/// The MLP sublayer of normed hidden states [T, D].
+at::Tensor mlp(const DecoderLayer& layer, const at::Tensor& x_TD, Observer* observer = nullptr);
+
+/// A decoder layer on the residual stream [T, D], in place.
+void decoder_layer(const DecoderLayer& layer, const LlamaConfig& config, at::Tensor& x_TD,
+                   const ops::RopeAngles& angles, Observer* observer = nullptr);
 
 /// Final hidden states [T, D], normed, of a sequence of token ids [T] at positions 0..T-1; angles cover at least T
 /// positions.

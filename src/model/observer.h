@@ -13,6 +13,9 @@ class Observer {
  public:
   virtual ~Observer() = default;
   virtual void on(std::string_view site, const at::Tensor& value) = 0;
+  /// What a linear layer's weight is multiplied with, after its Linear::input transform: [rows, inputs]; may come in
+  /// blocks of rows.
+  virtual void on_input(std::string_view /*site*/, const at::Tensor& /*x_RI*/) {}
 };
 
 }  // namespace qroar

@@ -37,6 +37,11 @@ at::Tensor causal_attention(const at::Tensor& q_THd, const at::Tensor& k_TKd, co
   return fused_attention(q_THd, k_TKd, v_TKd);
 }
 
+at::Tensor residual_attention(const at::Tensor& q_THd, const at::Tensor& cached_k_TKd, const at::Tensor& cached_v_TKd,
+                              const at::Tensor& exact_k_TKd, const at::Tensor& exact_v_TKd, int64_t residual) {
+  return reference::residual_attention(q_THd, cached_k_TKd, cached_v_TKd, exact_k_TKd, exact_v_TKd, residual);
+}
+
 at::Tensor silu_mul(const at::Tensor& gate_TF, const at::Tensor& up_TF) {
   if (cpu::can_go_by_rows({gate_TF, up_TF})) return cpu::silu_mul(gate_TF, up_TF);
   return reference::silu_mul(gate_TF, up_TF);

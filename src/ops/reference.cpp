@@ -14,6 +14,46 @@ at::ScalarType wide_dtype(const at::Tensor& x) { return x.scalar_type() == at::k
 /// Rows of queries whose scores exist at once: [H, kQueryRows, T] is all that attention keeps besides its output.
 constexpr int64_t kQueryRows = 256;
 
+/// Causal attention in which keys nearer than `residual` to a query, itself included, are read from the near_ tensors.
+at::Tensor attention_by_rows(const at::Tensor& q_THd, const at::Tensor& k_TKd, const at::Tensor& v_TKd,
+                             const at::Tensor& near_k_TKd, const at::Tensor& near_v_TKd, int64_t residual) {
+  const int64_t tokens = q_THd.size(0), heads = q_THd.size(1), dim = q_THd.size(2), kv_heads = k_TKd.size(1);
+  const auto dtype = wide_dtype(q_THd);
+  const auto by_head = [&](const at::Tensor& x) {
+    return x.to(dtype).permute({1, 0, 2}).unsqueeze(1);
+  };  // [K, 1, T, d]
+  const at::Tensor k = by_head(k_TKd), v = by_head(v_TKd);
+  const at::Tensor near_k = residual > 0 ? by_head(near_k_TKd) : at::Tensor();
+  const at::Tensor near_v = residual > 0 ? by_head(near_v_TKd) : at::Tensor();
+  const at::Tensor position = at::arange(tokens, q_THd.options().dtype(at::kLong));
+  at::Tensor out_THd = at::empty({tokens, heads, dim}, q_THd.options());
+  for (int64_t begin = 0; begin < tokens; begin += kQueryRows) {
+    const int64_t rows = std::min(kQueryRows, tokens - begin), seen = begin + rows;
+    const at::Tensor q = q_THd.narrow(0, begin, rows).to(dtype).view({rows, kv_heads, heads / kv_heads, dim});
+    const at::Tensor scaled_q = q.permute({1, 2, 0, 3}) / std::sqrt(static_cast<double>(dim));
+    const at::Tensor row = position.narrow(0, begin, rows).unsqueeze(1);
+    /// [K, H/K, rows, keys]; keys at first.. whose distance is not in [nearest, farthest] are masked out.
+    const auto scores_of = [&](const at::Tensor& keys, int64_t first, int64_t nearest, int64_t farthest) {
+      at::Tensor scores = at::matmul(scaled_q, keys.narrow(2, first, seen - first).transpose(2, 3));
+      const at::Tensor distance = row - position.narrow(0, first, seen - first).unsqueeze(0);
+      return scores.masked_fill_(at::logical_or(distance<nearest, distance> farthest),
+                                 -std::numeric_limits<double>::infinity());
+    };
+    at::Tensor mixed;
+    if (residual == 0) {
+      mixed = at::matmul(at::softmax(scores_of(k, 0, 0, tokens), -1), v.narrow(2, 0, seen));
+    } else {
+      const int64_t first_near = std::max<int64_t>(0, begin - residual + 1);
+      const at::Tensor weights = at::softmax(
+          at::cat({scores_of(k, 0, residual, tokens), scores_of(near_k, first_near, 0, residual - 1)}, -1), -1);
+      mixed = at::matmul(weights.narrow(-1, 0, seen), v.narrow(2, 0, seen)) +
+              at::matmul(weights.narrow(-1, seen, seen - first_near), near_v.narrow(2, first_near, seen - first_near));
+    }
+    out_THd.narrow(0, begin, rows).copy_(mixed.permute({2, 0, 1, 3}).reshape({rows, heads, dim}));
+  }
+  return out_THd;
+}
+
 }  // namespace
 
 at::Tensor rms_norm(const at::Tensor& x_TD, const at::Tensor& weight_D, double eps) {
@@ -31,23 +71,12 @@ void rope_(at::Tensor& x_THd, const RopeAngles& angles) {
 }
 
 at::Tensor causal_attention(const at::Tensor& q_THd, const at::Tensor& k_TKd, const at::Tensor& v_TKd) {
-  const int64_t tokens = q_THd.size(0), heads = q_THd.size(1), dim = q_THd.size(2), kv_heads = k_TKd.size(1);
-  const auto dtype = wide_dtype(q_THd);
-  const at::Tensor k_K1Td = k_TKd.to(dtype).permute({1, 0, 2}).unsqueeze(1);
-  const at::Tensor v_K1Td = v_TKd.to(dtype).permute({1, 0, 2}).unsqueeze(1);
-  const at::Tensor position = at::arange(tokens, q_THd.options().dtype(at::kLong));
-  at::Tensor out_THd = at::empty({tokens, heads, dim}, q_THd.options());
-  for (int64_t begin = 0; begin < tokens; begin += kQueryRows) {
-    const int64_t rows = std::min(kQueryRows, tokens - begin), seen = begin + rows;
-    const at::Tensor q = q_THd.narrow(0, begin, rows).to(dtype).view({rows, kv_heads, heads / kv_heads, dim});
-    at::Tensor scores = at::matmul(q.permute({1, 2, 0, 3}) / std::sqrt(static_cast<double>(dim)),
-                                   k_K1Td.narrow(2, 0, seen).transpose(2, 3));  // [K, H/K, rows, seen]
-    const at::Tensor future = position.narrow(0, 0, seen).unsqueeze(0) > position.narrow(0, begin, rows).unsqueeze(1);
-    scores.masked_fill_(future, -std::numeric_limits<double>::infinity());
-    const at::Tensor mixed = at::matmul(at::softmax(scores, -1), v_K1Td.narrow(2, 0, seen));
-    out_THd.narrow(0, begin, rows).copy_(mixed.permute({2, 0, 1, 3}).reshape({rows, heads, dim}));
-  }
-  return out_THd;
+  return attention_by_rows(q_THd, k_TKd, v_TKd, {}, {}, 0);
+}
+
+at::Tensor residual_attention(const at::Tensor& q_THd, const at::Tensor& cached_k_TKd, const at::Tensor& cached_v_TKd,
+                              const at::Tensor& exact_k_TKd, const at::Tensor& exact_v_TKd, int64_t residual) {
+  return attention_by_rows(q_THd, cached_k_TKd, cached_v_TKd, exact_k_TKd, exact_v_TKd, residual);
 }
 
 at::Tensor silu_mul(const at::Tensor& gate_TF, const at::Tensor& up_TF) {

@@ -1,5 +1,5 @@
-// The interface of a fake quantizer of weights: the tensor comes back in its own dtype with its values on the
-// quantizer's grid.
+// The interface of a fake quantizer of weights and activations: the tensor comes back in its own dtype with its values
+// on the quantizer's grid.
 #pragma once
 #include <ATen/ATen.h>
 
@@ -34,7 +34,7 @@ class Quantizer {
 
   /// Does a row's result depend on that row alone?  Among activations rows are tokens, and a quantizer that couples
   /// them sees later tokens.
-  virtual bool rows_are_independent(const LinearSite& site) const = 0;
+  virtual bool rows_are_independent() const = 0;
 
   virtual RowScaling commutes_with_row_scaling(const LinearSite& site) const = 0;
 

@@ -6,17 +6,26 @@
 
 namespace qroar {
 
-QuantRules::QuantRules(const Config& list) {
-  for (const Config& rule : list.items()) {
+namespace {
+
+/// Null for {type: none} and for an absent key.
+std::shared_ptr<const Quantizer> quantizer_at(const Config& rule, const char* key) {
+  const Config config = rule.at(key, "{type: none}");
+  std::shared_ptr<const Quantizer> quantizer = Registry<Quantizer>::instance().build(config);
+  return config.get<std::string>("type") == "none" ? nullptr : quantizer;
+}
+
+}  // namespace
+
+QuantRules::QuantRules(const std::vector<Config>& rules) {
+  for (const Config& rule : rules) {
     const auto match = rule.get<std::string>("match");
-    auto weight = Registry<Quantizer>::instance().build(rule.at("weight"));
-    rule.section("input").get_choice<int>("type", 0, {{"none", 0}});
     try {
       glob_matches(match, "");
     } catch (const Error& error) {
       rule.at("match").fail(error.what());
     }
-    rules_.push_back({rule.at("match"), match, std::move(weight)});
+    rules_.push_back({rule.at("match"), match, quantizer_at(rule, "weight"), quantizer_at(rule, "input")});
   }
 }
 
@@ -32,13 +41,24 @@ void QuantRules::check_against(const std::vector<LinearSite>& sites) const {
     }
   }
   for (const LinearSite& site : sites) {
-    if (const Quantizer* quantizer = weight_quantizer(site.name)) quantizer->check_site(site);
+    if (const auto weight = weight_quantizer(site.name)) weight->check_site(site);
+    if (const auto input = input_quantizer(site.name)) input->check_site(site);
   }
 }
 
-const Quantizer* QuantRules::weight_quantizer(const std::string& site) const {
+const QuantRules::Rule* QuantRules::last_match(const std::string& site) const {
   const auto last = std::find_if(rules_.rbegin(), rules_.rend(), [&](const Rule& rule) { return rule.matches(site); });
-  return last == rules_.rend() ? nullptr : last->weight.get();
+  return last == rules_.rend() ? nullptr : &*last;
+}
+
+std::shared_ptr<const Quantizer> QuantRules::weight_quantizer(const std::string& site) const {
+  const Rule* rule = last_match(site);
+  return rule == nullptr ? nullptr : rule->weight;
+}
+
+std::shared_ptr<const Quantizer> QuantRules::input_quantizer(const std::string& site) const {
+  const Rule* rule = last_match(site);
+  return rule == nullptr ? nullptr : rule->input;
 }
 
 }  // namespace qroar

@@ -8,27 +8,31 @@
 
 namespace qroar {
 
-/// Rules {match: glob, weight: {type: ...}, input: {type: none}} in order; the last one that matches a layer decides.
-/// lm_head is quantized only where a rule names it literally, since no published protocol quantizes it.
+/// Rules {match: glob, weight: {type: ...}, input: {type: ...}} in order; the last one that matches a layer decides.
+/// `input` fake-quantizes the activations that go into the layer; its rows are tokens (`group: 0` is one scale a
+/// token). lm_head is quantized only where a rule names it literally, since no published protocol quantizes it.
 class QuantRules {
  public:
   QuantRules() = default;
-  explicit QuantRules(const Config& list);
+  explicit QuantRules(const std::vector<Config>& rules);
 
   /// Throws an Error for a rule that matches no layer of the model, and for a layer whose shape its quantizer cannot
   /// take.
   void check_against(const std::vector<LinearSite>& sites) const;
 
-  /// The quantizer of a layer, or null where no rule matches.
-  const Quantizer* weight_quantizer(const std::string& site) const;
+  /// The quantizer of a layer's weight and of its input, or null where no rule matches or the rule says none.
+  std::shared_ptr<const Quantizer> weight_quantizer(const std::string& site) const;
+  std::shared_ptr<const Quantizer> input_quantizer(const std::string& site) const;
 
  private:
   struct Rule {
     Config config;
     std::string match;
-    std::shared_ptr<const Quantizer> weight;
+    std::shared_ptr<const Quantizer> weight, input;
     bool matches(const std::string& site) const;
   };
+  const Rule* last_match(const std::string& site) const;
+
   std::vector<Rule> rules_;
 };
 

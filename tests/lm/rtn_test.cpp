@@ -126,7 +126,7 @@ TEST_CASE("the last matching rule decides, lm_head needs its name, and a rule th
   const auto sites = linear_sites(config);
   REQUIRE(sites.size() == 15);
   const auto rules = [&](const std::string& yaml) {
-    return QuantRules(Config::parse("quant: " + yaml, "q.yaml").at("quant"));
+    return QuantRules(Config::parse("quant: " + yaml, "q.yaml").items("quant"));
   };
   const QuantRules two =
       rules("[{match: '*', weight: {type: rtn, group: 64}}, {match: 'layers.1.*', weight: {type: none}}]");

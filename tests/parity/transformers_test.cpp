@@ -7,6 +7,7 @@
 
 #include <cstdlib>
 
+#include "config/registry.h"
 #include "model/angles.h"
 #include "model/checkpoint.h"
 #include "support/catch.h"

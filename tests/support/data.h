@@ -1,5 +1,5 @@
-// Tests on the texts and models of the folder that QROAR_DATA names.  Without it they say SKIPPED, and main counts
-// them.
+// Tests on the texts and models of the folder that QROAR_DATA names.  Without it they say SKIPPED; such a test
+// carries the tag [data], under which CTest runs it by itself and shows it as skipped.
 #pragma once
 #include <cstdio>
 #include <cstdlib>

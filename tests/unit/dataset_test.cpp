@@ -38,7 +38,8 @@ struct Fixture {
 
   Dataset load(const std::string& name, const std::string& rest = "", const fs::path& folder = kTinyBooks) const {
     const std::string yaml = "path: " + (scratch.folder() / name).string() + rest;
-    return load_dataset(DataSpec(Config::parse(yaml, "d.yaml")), folder, model);
+    const DataSpec spec(Config::parse(yaml, "d.yaml"));
+    return choose_documents(load_corpus(spec.path, folder, model), spec);
   }
   std::string error(const std::string& name, const std::string& rest = "", const fs::path& folder = kTinyBooks) const {
     return error_text([&] { load(name, rest, folder); });

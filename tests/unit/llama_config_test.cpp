@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "support/catch.h"
+#include "support/data.h"
 #include "support/errors.h"
 #include "support/scratch.h"
 
@@ -60,13 +61,10 @@ TEST_CASE("the tiny-books model's config.json is read") {
   CHECK(config.rope_scaling.empty());
 }
 
-TEST_CASE("the stories260k model's config.json is read when QROAR_DATA names it") {
-  const char* data = std::getenv("QROAR_DATA");
-  if (data == nullptr) {
-    WARN("skipped: QROAR_DATA is not set");
-    return;
-  }
-  const LlamaConfig config = LlamaConfig::load(std::filesystem::path(data) / "models/stories260k");
+TEST_CASE("the stories260k model's config.json is read when QROAR_DATA names it", "[data]") {
+  const auto data = data_folder("the stories260k model's config.json");
+  if (!data) return;
+  const LlamaConfig config = LlamaConfig::load(*data / "models/stories260k");
   CHECK(config.num_attention_heads == 8);
   CHECK(config.num_key_value_heads == 4);
   CHECK(config.head_dim == 8);

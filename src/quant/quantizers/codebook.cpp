@@ -30,11 +30,10 @@ class CodeBookQuantizer : public Quantizer {
     return 4 + static_cast<double>(scale_bits) / static_cast<double>(weights);
   }
 
-  bool rows_are_independent(const LinearSite& site) const override {
-    return !double_quant_ && site.columns % block_ == 0;
-  }
+  /// A block crosses rows unless the columns are a multiple of it.
+  bool rows_are_independent() const override { return false; }
   RowScaling commutes_with_row_scaling(const LinearSite& site) const override {
-    return rows_are_independent(site) ? RowScaling::any : RowScaling::differs;
+    return !double_quant_ && site.columns % block_ == 0 ? RowScaling::any : RowScaling::differs;
   }
   bool idempotent() const override { return !double_quant_; }
 

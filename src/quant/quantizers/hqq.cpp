@@ -49,7 +49,7 @@ class Hqq : public Quantizer {
   }
 
   /// The mean error of the whole weight decides when to stop.
-  bool rows_are_independent(const LinearSite&) const override { return false; }
+  bool rows_are_independent() const override { return false; }
   /// Nor do beta, the cap on the scale and the smallest range know the weight's unit.
   RowScaling commutes_with_row_scaling(const LinearSite&) const override { return RowScaling::differs; }
   bool keeps_zero() const override { return false; }

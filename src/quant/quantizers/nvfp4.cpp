@@ -17,7 +17,7 @@ class Nvfp4 : public Quantizer {
   }
 
   /// The tensor's scale decides how each block's scale is rounded.
-  bool rows_are_independent(const LinearSite&) const override { return false; }
+  bool rows_are_independent() const override { return false; }
   RowScaling commutes_with_row_scaling(const LinearSite&) const override { return RowScaling::differs; }
 
  private:

@@ -31,7 +31,7 @@ class Rtn : public Quantizer {
     return grid_.bits + groups_per_weight * (16 + (grid_.symmetric ? 0 : grid_.bits));
   }
 
-  bool rows_are_independent(const LinearSite&) const override { return group_ >= 0; }
+  bool rows_are_independent() const override { return group_ >= 0; }
 
   /// awq's floor of 1e-5 under the range does not scale with the row; one group over the tensor shares a scale between
   /// rows.
