@@ -14,6 +14,10 @@ from conftest import BUILD, existing, model_folder
 PROJECTIONS = ["layers.0.self_attn.q_proj", "layers.11.self_attn.k_proj", "layers.17.mlp.down_proj", "layers.29.mlp.up_proj"]
 
 
+# bitsandbytes compiles one of its decoders, which takes half a minute.
+torch.compiler.set_stance("force_eager")
+
+
 def random_weights():
     generator = torch.Generator().manual_seed(20)
     normal = torch.randn(96, 256, generator=generator) * 0.03
@@ -67,7 +71,7 @@ def bnb_4bit(weight, block, kind, double_quant=False):
 
 
 @pytest.mark.parametrize("double_quant", [False, True])
-@pytest.mark.parametrize("block", [32, 64, 128, 256, 1024, 4096])
+@pytest.mark.parametrize("block", [32, 64, 256, 4096])
 @pytest.mark.parametrize("kind", ["nf4", "fp4"])
 def test_code_books_equal_bitsandbytes(fake_quantize, smollm2_weights, kind, block, double_quant):
     weights = random_weights() | smollm2_weights
