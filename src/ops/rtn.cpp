@@ -2,6 +2,7 @@
 #include "ops/rtn.h"
 
 #include "base/error.h"
+#include "ops/element.h"
 
 namespace qroar::ops {
 
@@ -69,13 +70,8 @@ at::Tensor rtn_fake_quant(const at::Tensor& weight_OI, int64_t group, const RtnG
 namespace {
 
 at::Tensor on_device(const at::Tensor& weight_OI, int64_t group_size, const RtnGrid& grid) {
-  using kernels::Element;
-  const auto dtype = weight_OI.scalar_type();
-  const Element element = dtype == at::kFloat      ? Element::float32
-                          : dtype == at::kBFloat16 ? Element::bfloat16
-                                                   : Element::float16;
   at::Tensor out = at::empty_like(weight_OI);
-  const char* error = kernels::rtn_fake_quant(weight_OI.const_data_ptr(), out.mutable_data_ptr(), element,
+  const char* error = kernels::rtn_fake_quant(weight_OI.const_data_ptr(), out.mutable_data_ptr(), element_of(weight_OI),
                                               weight_OI.numel() / group_size, group_size, grid);
   if (error != nullptr) fail("RTN kernel on {}: {}", weight_OI.device().str(), error);
   return out;
@@ -88,7 +84,7 @@ at::Tensor rtn_fake_quant(const at::Tensor& weight_OI, int64_t group, const RtnG
   check(weight_OI.dim() == 2 && weight_OI.is_contiguous(), "RTN takes a contiguous matrix");
 #ifdef QROAR_HAVE_CUDA
   // One block a group: a group over the whole tensor stays with ATen's reductions.
-  if (weight_OI.is_cuda() && weight_OI.scalar_type() != at::kDouble && group >= 0) {
+  if (kernels_take(weight_OI) && group >= 0) {
     return on_device(weight_OI, group > 0 ? group : weight_OI.size(1), grid);
   }
 #endif

@@ -41,7 +41,9 @@ class CalibratedQuantizer : public Quantizer {
   at::Tensor fake_quantize(const at::Tensor& weight_OI) const override { return rtn_.fake_quantize(weight_OI); }
   double bits_per_weight(const LinearSite& site) const override { return rtn_.bits_per_weight(site); }
   bool rows_are_independent() const override { return rtn_.rows_are_independent(); }
-  bool commutes_with_row_scaling() const override { return rtn_.commutes_with_row_scaling(); }
+  RowScaling commutes_with_row_scaling(const LinearSite& site) const override {
+    return rtn_.commutes_with_row_scaling(site);
+  }
 
   /// Do samples come out of the quantized layers before (GPTQ) or of full-precision ones (AWQ)?  In the latter case one
   /// pass must do.

@@ -29,7 +29,9 @@ class Rtn : public Quantizer {
   bool rows_are_independent() const override { return group_ >= 0; }
   /// awq's floor of 1e-5 under the range does not scale with the row; one group over the tensor shares a scale between
   /// rows.
-  bool commutes_with_row_scaling() const override { return group_ >= 0 && grid_.zero != ops::RtnZero::awq; }
+  RowScaling commutes_with_row_scaling(const LinearSite&) const override {
+    return group_ >= 0 && grid_.zero != ops::RtnZero::awq ? RowScaling::any : RowScaling::differs;
+  }
 
  private:
   Config config_;
