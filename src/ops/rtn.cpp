@@ -52,7 +52,7 @@ at::Tensor quantize_symmetric(const at::Tensor& w, const at::Tensor& largest, co
 at::Tensor rtn_fake_quant(const at::Tensor& weight_OI, int64_t group, const RtnGrid& grid) {
   const int64_t size = group > 0 ? group : group == 0 ? weight_OI.size(1) : weight_OI.numel();
   const at::Tensor w = weight_OI.to(at::kFloat).view({-1, size});
-  const at::Tensor lo = w.amin(1, /*keepdim=*/true), hi = w.amax(1, /*keepdim=*/true);
+  const at::Tensor lo = w.amin(1, /*keepdim=*/true) * grid.clip, hi = w.amax(1, /*keepdim=*/true) * grid.clip;
   at::Tensor quantized;
   if (grid.symmetric) {
     quantized = quantize_symmetric(w, at::maximum(lo.abs(), hi.abs()), grid);

@@ -28,6 +28,8 @@ class Rtn : public Quantizer {
     grid_.zero = config.get_choice<ops::RtnZero>(
         "zero", ops::RtnZero::plain,
         {{"plain", ops::RtnZero::plain}, {"awq", ops::RtnZero::awq}, {"included", ops::RtnZero::included}});
+    grid_.clip = static_cast<float>(config.get<double>("clip", 1.0, {0, 1}));
+    if (!(grid_.clip > 0)) config.at("clip").fail("must be above 0: the part of a group's range that its grid keeps");
   }
 
   void check_site(const LinearSite& site) const override {
@@ -63,7 +65,8 @@ class Rtn : public Quantizer {
 };
 
 const Register<Quantizer, Rtn> kRtn{
-    "rtn", "round to nearest; group > 0 along the inputs, 0 per row, -1 per tensor; zero: plain | awq | included",
+    "rtn",
+    "round to nearest; group > 0 along the inputs, 0 per row, -1 per tensor; zero: plain | awq | included; clip <= 1",
     "{type: rtn, bits: 4, group: 64, symmetric: false, zero: plain}"};
 
 }  // namespace
