@@ -2,12 +2,14 @@
 
 namespace qroar {
 
-QuantPlan::QuantPlan(const Config& root, const LlamaConfig& llama) : rules(root.items("quant")) {
+QuantPlan::QuantPlan(const Config& root, const LlamaConfig& llama)
+    : rules(root.items("quant")), kv(root.at("kv", "{type: none}"), llama) {
   rules.check_against(linear_sites(llama));
 }
 
 Llama apply(const QuantPlan& plan, const Llama& full) {
   Llama model = full;
+  for (DecoderLayer& layer : model.layers) plan.kv.attach(layer.heads);
   model.each_linear([&](Linear& linear) {
     if (const auto weight = plan.rules.weight_quantizer(linear.site)) {
       linear.weight_OI = weight->fake_quantize(linear.weight_OI.contiguous());
