@@ -29,7 +29,7 @@ std::vector<std::unique_ptr<Metric>> parse_metrics(const Config& root) {
 
 /// Blocks of the contract whose only kind so far is none.
 void require_none(const Config& root) {
-  for (const char* block : {"rescale", "kv"}) root.section(block).get_choice<int>("type", 0, {{"none", 0}});
+  root.section("rescale").get_choice<int>("type", 0, {{"none", 0}});
   for (const Config& item : root.items("diagnostics")) item.fail("unknown diagnostic; known: none, write []");
 }
 
@@ -76,7 +76,7 @@ Job::Job(const SweepPoint& point) {
   resolved = root.resolved();
   if (!calibration) resolved.erase("calibration");
   id = hash_bytes(resolved.dump()).substr(0, 16);
-  for (const char* block : {"model", "quant"}) quant_key += resolved[block].dump();
+  for (const char* block : {"model", "quant", "kv"}) quant_key += resolved[block].dump();
   if (calibration) {
     quant_key += resolved["calibration"].dump() + Json(calibration_table().inv_freq).dump();
   }

@@ -12,6 +12,7 @@ struct RtnGrid {
   int bits = 4;
   bool symmetric = false;
   RtnZero zero = RtnZero::plain;
+  float clip = 1;
 };
 
 /// 16 values in ascending order and the 15 thresholds between neighbours; see ops/codebook.h.

@@ -48,7 +48,7 @@ RtnScale symmetric_scale(const at::Tensor& largest, const RtnGrid& grid) {
 }  // namespace
 
 RtnScale rtn_scale(const at::Tensor& w_GS, const RtnGrid& grid) {
-  const at::Tensor lo = w_GS.amin(1, /*keepdim=*/true), hi = w_GS.amax(1, /*keepdim=*/true);
+  const at::Tensor lo = w_GS.amin(1, /*keepdim=*/true) * grid.clip, hi = w_GS.amax(1, /*keepdim=*/true) * grid.clip;
   return grid.symmetric ? symmetric_scale(at::maximum(lo.abs(), hi.abs()), grid) : asymmetric_scale(lo, hi, grid);
 }
 

@@ -1,6 +1,6 @@
 // Round-to-nearest (RTN) fake quantization of groups: the grid, its numeric contract and the two implementations.
-// Sources of the conventions: llm-awq quantizer.py (awq), IST-DASLab/gptq quant.py (included); reference/peers.md 2.4
-// and 4.
+// Sources of the conventions: llm-awq quantizer.py (awq), IST-DASLab/gptq quant.py (included), QuaRot (clip: 0.9 for
+// activations, 0.95 for the cache, arXiv 2404.00456); reference/peers.md 2.4 and 4.
 #pragma once
 #include <ATen/ATen.h>
 
@@ -10,16 +10,19 @@ namespace qroar::ops {
 
 /// Contract, the same bits on CPU and GPU: everything in float32 from the weight's dtype, each operation rounded once
 /// (no fused multiply-add); round = to nearest, ties to even; Q = 2^bits - 1; one cast to the weight's dtype at the
-/// end.  Per group with extremes lo, hi:
-///   asymmetric  scale = (hi - lo) / Q, zero = -round(lo / scale), w' = (clamp(round(w / scale) + zero, 0, Q) - zero) *
-///   scale
-///     plain     the extremes as they are; a constant group keeps its value exactly (scale = |lo|, or 1 where lo = 0)
+/// end.  Per group with extremes lo, hi, each multiplied by `clip` (0 < clip <= 1) first, so that values beyond them
+/// clamp to an end of the grid; clip = 1 changes no bit:
+///   asymmetric  scale = (hi - lo) / Q, zero = -round(lo / scale),
+///               w' = (clamp(round(w / scale) + zero, 0, Q) - zero) * scale
+///     plain     the extremes as they are; lo = hi has scale |lo|, or 1 where lo = 0, so that at clip 1 a constant
+///               group keeps its value exactly
 ///     awq       hi - lo at least 1e-5 and zero clamped to [0, Q]: a group on one side of 0 saturates, as in llm-awq
 ///     included  lo = min(lo, 0), hi = max(hi, 0), so that 0 is on the grid; lo = hi = 0 becomes -1, 1, as in GPTQ
 ///   symmetric   m = max(|lo|, |hi|)
-///     plain     scale = m / (2^(bits-1) - 1) (1 where m = 0), w' = clamp(round(w / scale), -2^(bits-1), 2^(bits-1) -
-///     1) * scale awq       the same with m at least 1e-5 included  scale = 2m / Q, zero = 2^(bits-1), as in the
-///     asymmetric formula (m = 0 becomes 1)
+///     plain     scale = m / (2^(bits-1) - 1) (1 where m = 0),
+///               w' = clamp(round(w / scale), -2^(bits-1), 2^(bits-1) - 1) * scale
+///     awq       the same with m at least 1e-5
+///     included  scale = 2m / Q, zero = 2^(bits-1), as in the asymmetric formula (m = 0 becomes 1)
 /// weight_OI is contiguous [rows, columns]; `group` divides columns, or is 0 (one group a row) or -1 (one group).
 at::Tensor rtn_fake_quant(const at::Tensor& weight_OI, int64_t group, const RtnGrid& grid);
 

@@ -15,7 +15,8 @@ TensorMap of_layer(const TensorMap& found, const DecoderLayer& layer) {
 
 }  // namespace
 
-QuantPlan::QuantPlan(const Config& root, const LlamaConfig& llama) : rules(root.items("quant")) {
+QuantPlan::QuantPlan(const Config& root, const LlamaConfig& llama)
+    : rules(root.items("quant")), kv(root.at("kv", "{type: none}"), llama) {
   rules.check_against(linear_sites(llama));
 }
 
@@ -35,7 +36,10 @@ void quantize_layer(const QuantRules& rules, DecoderLayer& layer, const TensorMa
 
 Llama apply(const QuantPlan& plan, const Llama& prepared, const TensorMap& found) {
   Llama model = prepared;
-  for (DecoderLayer& layer : model.layers) quantize_layer(plan.rules, layer, of_layer(found, layer));
+  for (DecoderLayer& layer : model.layers) {
+    quantize_layer(plan.rules, layer, of_layer(found, layer));
+    plan.kv.attach(layer.heads);
+  }
   if (const auto weight = plan.rules.weight_quantizer(model.lm_head.site)) {
     model.lm_head.weight_OI = weight->fake_quantize(model.lm_head.weight_OI.contiguous());
   }

@@ -1,6 +1,7 @@
 // All that is done to a full-precision model before it is evaluated.
 #pragma once
 #include "quant/calibrated.h"
+#include "quant/kv_cache.h"
 #include "quant/rules.h"
 
 namespace qroar {
@@ -8,6 +9,7 @@ namespace qroar {
 /// The YAML blocks that change weights and activations.
 struct QuantPlan {
   QuantRules rules;  ///< `quant`
+  KvCache kv;        ///< `kv`
 
   QuantPlan() = default;
   /// Reads the blocks from the root and checks them against the model's layers.

@@ -17,7 +17,7 @@ struct RtnDefaults {
 
 class Rtn : public Quantizer {
  public:
-  /// Reads bits, group, symmetric and, where defaults leave it open, zero.
+  /// Reads bits, group, symmetric, clip and, where defaults leave it open, zero.
   explicit Rtn(const Config& config, const RtnDefaults& defaults = {});
 
   const ops::RtnGrid& grid() const { return grid_; }

@@ -6,16 +6,11 @@
 
 namespace qroar {
 
-namespace {
-
-/// Null for {type: none} and for an absent key.
-std::shared_ptr<const Quantizer> quantizer_at(const Config& rule, const char* key) {
-  const Config config = rule.at(key, "{type: none}");
+std::shared_ptr<const Quantizer> quantizer_at(const Config& parent, const char* key) {
+  const Config config = parent.at(key, "{type: none}");
   std::shared_ptr<const Quantizer> quantizer = Registry<Quantizer>::instance().build(config);
   return config.get<std::string>("type") == "none" ? nullptr : quantizer;
 }
-
-}  // namespace
 
 QuantRules::QuantRules(const std::vector<Config>& rules) {
   for (const Config& rule : rules) {

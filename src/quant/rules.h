@@ -8,6 +8,9 @@
 
 namespace qroar {
 
+/// The quantizer that parent.key describes; null for {type: none} and for an absent key.
+std::shared_ptr<const Quantizer> quantizer_at(const Config& parent, const char* key);
+
 /// Rules {match: glob, weight: {type: ...}, input: {type: ...}} in order; the last one that matches a layer decides.
 /// `input` fake-quantizes the activations that go into the layer; its rows are tokens (`group: 0` is one scale a
 /// token). lm_head is quantized only where a rule names it literally, since no published protocol quantizes it.

@@ -29,11 +29,35 @@ TEST_CASE("RTN on the GPU equals the CPU bit for bit", "[gpu]") {
       for (const bool symmetric : {false, true}) {
         for (const auto zero : {ops::RtnZero::plain, ops::RtnZero::awq, ops::RtnZero::included}) {
           for (const int64_t group : {int64_t{32}, int64_t{64}, int64_t{576}, int64_t{0}, int64_t{-1}}) {
-            INFO(at::toString(dtype) << " bits " << bits << " symmetric " << symmetric << " zero "
-                                     << static_cast<int>(zero) << " group " << group);
-            const ops::RtnGrid grid{bits, symmetric, zero};
-            const at::Tensor expected = ops::reference::rtn_fake_quant(weight, group, grid);
-            REQUIRE(at::equal(ops::rtn_fake_quant(weight.to(at::kCUDA), group, grid).to(at::kCPU), expected));
+            for (const float clip : {1.0f, 0.9f}) {
+              INFO(at::toString(dtype) << " bits " << bits << " symmetric " << symmetric << " zero "
+                                       << static_cast<int>(zero) << " group " << group << " clip " << clip);
+              const ops::RtnGrid grid{bits, symmetric, zero, clip};
+              const at::Tensor expected = ops::reference::rtn_fake_quant(weight, group, grid);
+              REQUIRE(at::equal(ops::rtn_fake_quant(weight.to(at::kCUDA), group, grid).to(at::kCPU), expected));
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("RTN of groups and rows of any size, aligned or not, equals the CPU bit for bit", "[gpu]") {
+  at::manual_seed(8);
+  for (const auto dtype : {at::kFloat, at::kBFloat16, at::kHalf}) {
+    // Parts of a warp, whole warps, blocks; odd sizes; rows that shared memory does not hold (24000).
+    for (const int64_t size : {1, 3, 8, 16, 31, 64, 100, 128, 129, 512, 1024, 1025, 4096, 4097, 11008, 14336, 24000}) {
+      for (const int64_t rows : {1, 19, 300}) {
+        const at::Tensor all = at::randn({rows * size + 1}).to(dtype), on_gpu = all.to(at::kCUDA);
+        for (const int64_t offset : {0, 1}) {  // the second one begins beside every 16-byte boundary
+          const auto view = [&](const at::Tensor& x) { return x.narrow(0, offset, rows * size).view({rows, size}); };
+          for (const bool symmetric : {false, true}) {
+            INFO(at::toString(dtype) << " " << rows << " x " << size << " from " << offset << ", symmetric "
+                                     << symmetric);
+            const ops::RtnGrid grid{4, symmetric, ops::RtnZero::included, symmetric ? 0.9f : 0.95f};
+            REQUIRE(at::equal(ops::rtn_fake_quant(view(on_gpu), 0, grid).to(at::kCPU),
+                              ops::reference::rtn_fake_quant(view(all), 0, grid)));
           }
         }
       }

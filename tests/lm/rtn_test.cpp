@@ -60,6 +60,38 @@ TEST_CASE("symmetric RTN: max / (2^(bits-1) - 1) as in AWQ, 2 max / (2^bits - 1)
   CHECK(quantized({-7, 1.5f, 7}, {3, true, RtnZero::included}) == Values{-8, 2, 6});
 }
 
+TEST_CASE("clip shrinks a group's range before its grid is made, and what lies beyond takes an end of the grid") {
+  // Halves are exact, so every number is.  lo, hi = -2, 4 become -1, 2; 2 bits: scale 1, zero 1.
+  for (const auto zero : {RtnZero::plain, RtnZero::awq, RtnZero::included}) {
+    CHECK(quantized({-2, 0.25f, 1.25f, 4}, {2, false, zero, 0.5f}) == Values{-1, 0, 1, 2});
+  }
+  // On one side of zero, lo, hi = 2, 8 become 1, 4: plain has scale 1 and zero -1; included goes from 0 to 4, and awq
+  // clamps the zero to 0, so that its codes end at 3.
+  CHECK(quantized({2, 3, 8}, {2, false, RtnZero::plain, 0.5f}) == Values{2, 3, 4});
+  CHECK(quantized({2, 3, 8}, {2, false, RtnZero::awq, 0.5f}) == Values{2, 3, 3});
+  const float scale = 4.0f / 3.0f;
+  CHECK(quantized({2, 3, 8}, {2, false, RtnZero::included, 0.5f}) == Values{2 * scale, 2 * scale, 3 * scale});
+  // Symmetric, 3 bits: m = 6 becomes 3, scale 1, codes -4..3: the negative end has one more.
+  CHECK(quantized({-6, -3.5f, 0.4f, 5}, {3, true, RtnZero::plain, 0.5f}) == Values{-4, -4, 0, 3});
+  CHECK(quantized({-6, -3.5f, 0.4f, 5}, {3, true, RtnZero::awq, 0.5f}) == Values{-4, -4, 0, 3});
+  // m = 14 becomes 7, scale 2 * 7 / 7 = 2, zero 4: codes 0..7 are -8..6.
+  CHECK(quantized({-14, 2.5f, 14}, {3, true, RtnZero::included, 0.5f}) == Values{-8, 2, 6});
+}
+
+TEST_CASE("clip 1 changes no bit, and a group of zeros stays zero whatever the clip") {
+  at::manual_seed(2);
+  const at::Tensor weight = at::randn({16, 64});
+  for (const bool symmetric : {false, true}) {
+    for (const auto zero : {RtnZero::plain, RtnZero::awq, RtnZero::included}) {
+      CHECK(at::equal(ops::rtn_fake_quant(weight, 32, {4, symmetric, zero, 1}),
+                      ops::rtn_fake_quant(weight, 32, {4, symmetric, zero})));
+      CHECK_FALSE(at::equal(ops::rtn_fake_quant(weight, 32, {4, symmetric, zero, 0.9f}),
+                            ops::rtn_fake_quant(weight, 32, {4, symmetric, zero})));
+      CHECK(quantized({0, 0}, {4, symmetric, zero, 0.9f}) == Values{0, 0});
+    }
+  }
+}
+
 TEST_CASE("groups run along the inputs; 0 is one group a row and -1 one over the tensor") {
   const at::Tensor weight = at::tensor({0.f, 3.f, 0.f, 30.f, 0.f, 6.f, 0.f, 60.f}).view({2, 4}) + 0.2;
   const RtnGrid grid{2, false, RtnZero::plain};
@@ -109,6 +141,8 @@ TEST_CASE(
   CHECK(contains(error_text([&] { build("{type: rtn, bits: 9}"); }), "bits"));
   CHECK(contains(error_text([&] { build("{type: rtn, zero: gptq}"); }), "awq, included"));
   CHECK(contains(error_text([&] { build("{type: rtm}"); }), "did you mean 'rtn'"));
+  CHECK(contains(error_text([&] { build("{type: rtn, clip: 0}"); }), "q.yaml:1:19: clip: must be above 0"));
+  CHECK(contains(error_text([&] { build("{type: rtn, clip: 1.1}"); }), "q.yaml:1:19: clip:"));
   const std::string text = error_text([&] {
     build("{type: rtn, group: 128}")->check_site({"layers.3.mlp.up_proj", 1536, 576});
   });

@@ -1,14 +1,19 @@
 // RTN group fake quantization on the GPU; the contract is in ops/rtn.h and the bits equal
-// ops::reference::rtn_fake_quant. One block per group: a min/max reduction (exact in any order), then every element is
-// rounded onto the group's grid. Built with --fmad=false and IEEE division, so that each operation rounds as it does on
-// the CPU.
+// ops::reference::rtn_fake_quant. One kernel for groups of a cache's head and for activation rows of 14336: a team of
+// threads (part of a warp, or a block) reads its group once in 16-byte chunks, keeps it in shared memory while extremes
+// are reduced (exact in any order), and writes it rounded onto the grid. Built with --fmad=false and IEEE division, so
+// that each operation rounds as it does on the CPU.
 #include "ops/kernels.h"
 #include "ops/kernels/element.cuh"
 
 namespace qroar::ops::kernels {
 namespace {
 
-constexpr int kThreads = 128;
+constexpr int kThreads = 256, kWarp = 32, kWarps = kThreads / kWarp;
+/// Shared memory that a block may take on every device without asking; groups that need more are read twice.
+constexpr int64_t kCacheBytes = 46 << 10;
+/// Chunks per thread up to which part of a warp takes a group: the reduction then needs no barrier.
+constexpr int64_t kChunksPerLane = 4;
 
 struct Grid {
   float scale, zero, low, high;  // w' = (clamp(round(w / scale) + zero, low, high) - zero) * scale
@@ -48,37 +53,98 @@ __device__ Grid symmetric_grid(float lo, float hi, RtnGrid grid) {
   return {largest / (half - 1.0f), 0.0f, -half, half - 1.0f};
 }
 
-template <class T>
-__global__ void rtn_kernel(const T* in, T* out, int64_t group_size, RtnGrid rtn) {
-  __shared__ float lows[kThreads], highs[kThreads];
-  const int64_t begin = static_cast<int64_t>(blockIdx.x) * group_size;
-  float lo = load(in, begin), hi = lo;
-  for (int64_t i = threadIdx.x; i < group_size; i += kThreads) {
-    const float w = load(in, begin + i);
-    lo = nan_min(lo, w);
-    hi = nan_max(hi, w);
+/// Neighbouring elements that are read and written at once.
+template <class T, int kLanes>
+struct alignas(kLanes * sizeof(T)) Chunk {
+  T lanes[kLanes];
+};
+
+/// The extremes over the threads of a team, known to all of them: `team` is a power of two up to a warp, whose lanes
+/// 0 .. team-1 and so on are teams, or the block.  Every thread of the block must call.
+__device__ void reduce(int team, float& lo, float& hi) {
+  for (int step = min(team, kWarp) / 2; step > 0; step /= 2) {
+    lo = nan_min(lo, __shfl_xor_sync(0xffffffffu, lo, step));
+    hi = nan_max(hi, __shfl_xor_sync(0xffffffffu, hi, step));
   }
-  lows[threadIdx.x] = lo;
-  highs[threadIdx.x] = hi;
-  for (int half = kThreads / 2; half > 0; half /= 2) {
-    __syncthreads();
-    if (threadIdx.x < half) {
-      lows[threadIdx.x] = nan_min(lows[threadIdx.x], lows[threadIdx.x + half]);
-      highs[threadIdx.x] = nan_max(highs[threadIdx.x], highs[threadIdx.x + half]);
-    }
+  if (team <= kWarp) return;
+  __shared__ float lows[kWarps], highs[kWarps];
+  if (threadIdx.x % kWarp == 0) {
+    lows[threadIdx.x / kWarp] = lo;
+    highs[threadIdx.x / kWarp] = hi;
   }
   __syncthreads();
-  const Grid grid = rtn.symmetric ? symmetric_grid(lows[0], highs[0], rtn) : asymmetric_grid(lows[0], highs[0], rtn);
-  for (int64_t i = threadIdx.x; i < group_size; i += kThreads) {
-    const float code = rintf(load(in, begin + i) / grid.scale) + grid.zero;
-    store(out, begin + i, (nan_min(nan_max(code, grid.low), grid.high) - grid.zero) * grid.scale);
+  for (int warp = 0; warp < kWarps; ++warp) {
+    lo = nan_min(lo, lows[warp]);
+    hi = nan_max(hi, highs[warp]);
   }
 }
 
+/// `chunks` per group; a block of kThreads takes kThreads / team groups, of which the last block may lack some.  With
+/// `cached`, dynamic shared memory holds kThreads / team groups; a thread reads back only chunks that it wrote itself.
+template <class T, int kLanes>
+__global__ void rtn_kernel(const Chunk<T, kLanes>* in, Chunk<T, kLanes>* out, int64_t groups, int64_t chunks, int team,
+                           bool cached, RtnGrid rtn) {
+  extern __shared__ uint4 shared[];
+  const int teams = kThreads / team, own = static_cast<int>(threadIdx.x) / team;
+  const int64_t group = static_cast<int64_t>(blockIdx.x) * teams + own;
+  const int64_t first = threadIdx.x % team, end = group < groups ? chunks : 0;
+  in += group * chunks;
+  out += group * chunks;
+  auto* cache = reinterpret_cast<Chunk<T, kLanes>*>(shared) + own * chunks;
+  float lo = INFINITY, hi = -INFINITY;  // of a team without a group, which only joins in the reduction
+  for (int64_t i = first; i < end; i += team) {
+    const Chunk<T, kLanes> chunk = in[i];
+    if (cached) cache[i] = chunk;
+    for (int lane = 0; lane < kLanes; ++lane) {
+      lo = nan_min(lo, load(chunk.lanes, lane));
+      hi = nan_max(hi, load(chunk.lanes, lane));
+    }
+  }
+  reduce(team, lo, hi);
+  lo *= rtn.clip;
+  hi *= rtn.clip;
+  const Grid grid = rtn.symmetric ? symmetric_grid(lo, hi, rtn) : asymmetric_grid(lo, hi, rtn);
+  for (int64_t i = first; i < end; i += team) {
+    Chunk<T, kLanes> chunk;
+    if (cached) {
+      chunk = cache[i];
+    } else {
+      chunk = in[i];
+    }
+    for (int lane = 0; lane < kLanes; ++lane) {
+      const float code = rintf(load(chunk.lanes, lane) / grid.scale) + grid.zero;
+      store(chunk.lanes, lane, (nan_min(nan_max(code, grid.low), grid.high) - grid.zero) * grid.scale);
+    }
+    out[i] = chunk;
+  }
+}
+
+template <class T, int kLanes>
+void launch(const void* in, void* out, int64_t groups, int64_t group_size, const RtnGrid& grid) {
+  const int64_t chunks = group_size / kLanes;
+  int team = kThreads;
+  if (chunks <= kChunksPerLane * kWarp) {
+    team = 1;
+    while (team < kWarp && team < chunks) team *= 2;
+  }
+  const int64_t teams = kThreads / team, blocks = (groups + teams - 1) / teams;
+  const int64_t bytes = teams * group_size * static_cast<int64_t>(sizeof(T));
+  const bool cached = bytes <= kCacheBytes;
+  rtn_kernel<T, kLanes><<<static_cast<unsigned>(blocks), kThreads, cached ? static_cast<std::size_t>(bytes) : 0>>>(
+      static_cast<const Chunk<T, kLanes>*>(in), static_cast<Chunk<T, kLanes>*>(out), groups, chunks, team, cached,
+      grid);
+}
+
+/// In chunks of 16 bytes where every group begins at a multiple of 16, else element by element.
 template <class T>
 void launch(const void* in, void* out, int64_t groups, int64_t group_size, const RtnGrid& grid) {
-  rtn_kernel<T>
-      <<<static_cast<unsigned>(groups), kThreads>>>(static_cast<const T*>(in), static_cast<T*>(out), group_size, grid);
+  constexpr int kLanes = 16 / sizeof(T);
+  const bool aligned = reinterpret_cast<uintptr_t>(in) % 16 == 0 && reinterpret_cast<uintptr_t>(out) % 16 == 0;
+  if (aligned && group_size % kLanes == 0) {
+    launch<T, kLanes>(in, out, groups, group_size, grid);
+  } else {
+    launch<T, 1>(in, out, groups, group_size, grid);
+  }
 }
 
 }  // namespace

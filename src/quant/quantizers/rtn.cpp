@@ -5,7 +5,8 @@ namespace qroar {
 namespace {
 
 const Register<Quantizer, Rtn> kRtn{
-    "rtn", "round to nearest; group > 0 along the inputs, 0 per row, -1 per tensor; zero: plain | awq | included",
+    "rtn",
+    "round to nearest; group > 0 along the inputs, 0 per row, -1 per tensor; zero: plain | awq | included; clip <= 1",
     "{type: rtn, bits: 4, group: 64, symmetric: false, zero: plain}"};
 
 }  // namespace

@@ -1,0 +1,86 @@
+// T tokens, K heads, d head_dim, G tokens of a channel's group, R rows of a quantizer's matrix.
+#include "quant/kv_cache.h"
+
+#include "quant/rules.h"
+
+namespace qroar {
+
+KvCache::KvCache(const Config& config, const LlamaConfig& llama) {
+  if (config.get_choice<int>("type", 0, {{"none", 0}, {"fake_quant", 1}}) == 0) return;
+  const auto axis_at = [&](const char* key) {
+    return config.get_choice<Axis>(key, Axis::head,
+                                   {{"head", Axis::head}, {"token", Axis::token}, {"channel", Axis::channel}});
+  };
+  key_ = read_part(config, "key", axis_at("key_axis"), llama.num_key_value_heads, llama.head_dim);
+  value_ = read_part(config, "value", axis_at("value_axis"), llama.num_key_value_heads, llama.head_dim);
+  query_ = read_part(config, "query", Axis::head, llama.num_attention_heads, llama.head_dim);
+  key_before_rope_ = config.get_choice<bool>("key_rope", false, {{"before", true}, {"after", false}});
+  residual_ = config.get<int64_t>("residual", 0, {0, int64_t{1} << 31});
+
+  // A group of tokens gG .. gG+G-1 shares scales, so whoever reads one of them sees them all.  A query at t reads s
+  // through the cache when s <= t - residual.  Its group ends at gG+G-1 <= s+G-1 <= t - residual + G-1, which is at
+  // most t for every such s exactly when residual >= G-1; the bound is met by s = gG and t = s + residual.  Then no
+  // visible group is incomplete either: its end would lie beyond the last token, hence beyond t.
+  const int64_t needed = std::max(key_.group, value_.group) - 1;
+  if (residual_ < needed) {
+    config.at("residual", "0")
+        .fail(fmt::format("a group of {} tokens of a channel needs a residual of at least {}, found {}; with less a "
+                          "query would see later "
+                          "tokens in the scales of its past",
+                          needed + 1, needed, residual_));
+  }
+}
+
+KvCache::Part KvCache::read_part(const Config& config, const char* name, Axis axis, int64_t heads, int64_t head_dim) {
+  Part part{quantizer_at(config, name), axis, 0};
+  if (part.quantizer == nullptr) return part;
+  const Config own = config.at(name);
+  if (axis == Axis::channel) {
+    part.group = own.has("group") ? own.get<int64_t>("group") : 0;
+    if (part.group < 1) own.fail("axis channel needs `group`, the number of neighbouring tokens that share a scale");
+  }
+  if (!part.quantizer->rows_are_independent()) {
+    own.fail("a scale over the whole tensor lets a query see later tokens; take one a row (`group: 0`) or finer");
+  }
+  const std::string site = fmt::format("kv.{}", name);
+  switch (axis) {
+    case Axis::head: part.quantizer->check_site({site, heads, head_dim}); break;
+    case Axis::token: part.quantizer->check_site({site, 1, heads * head_dim}); break;
+    case Axis::channel: part.quantizer->check_site({site, heads * head_dim, part.group}); break;
+  }
+  return part;
+}
+
+Transform KvCache::Part::transform() const {
+  if (quantizer == nullptr) return {};
+  const auto by_rows = [quantizer = quantizer](const at::Tensor& x, int64_t columns) {
+    return quantizer->fake_quantize(x.reshape({-1, columns}).contiguous());
+  };
+  switch (axis) {
+    case Axis::head:
+      return {[=](const at::Tensor& x_TKd) { return by_rows(x_TKd, x_TKd.size(2)).view(x_TKd.sizes()); }};
+    case Axis::token:
+      return {
+          [=](const at::Tensor& x_TKd) { return by_rows(x_TKd, x_TKd.size(1) * x_TKd.size(2)).view(x_TKd.sizes()); }};
+    case Axis::channel: break;
+  }
+  const auto channels = [by_rows, G = group](const at::Tensor& x_TKd) {
+    const int64_t whole = x_TKd.size(0) / G * G;
+    at::Tensor out_TKd = x_TKd.clone();
+    if (whole == 0) return out_TKd;
+    const at::Tensor x_KdT = x_TKd.narrow(0, 0, whole).permute({1, 2, 0});
+    out_TKd.narrow(0, 0, whole).copy_(by_rows(x_KdT, G).view(x_KdT.sizes()).permute({2, 0, 1}));
+    return out_TKd;
+  };
+  return {channels, /*couples_tokens=*/true};
+}
+
+void KvCache::attach(HeadTransforms& heads) const {
+  heads.query = query_.transform();
+  (key_before_rope_ ? heads.key_before_rope : heads.key) = key_.transform();
+  heads.value = value_.transform();
+  // With nothing quantized the window changes nothing, and the attention without it is the faster one.
+  heads.residual = key_.quantizer == nullptr && value_.quantizer == nullptr ? 0 : residual_;
+}
+
+}  // namespace qroar
