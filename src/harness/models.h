@@ -16,6 +16,8 @@ class Models {
   /// The job's model, quantized as it says.  Full-precision weights are shared with the last job where checkpoint,
   /// dtype and device are the same; all of it where the quantization is the same, too.
   const Llama& model(const Job& job, const at::Device& device);
+  /// The model of the last call of model() without rounding, see DiagnosticInput::full.
+  const Llama& full() const { return full_; }
 
  private:
   const Checkpoint& checkpoint(const Job& job);

@@ -71,7 +71,8 @@ def test_list_prints_every_plugin_and_every_example_builds(run, experiment, tmp_
     assert {kind: set(names) for kind, names in kinds.items()} == {
         "rope scheme": {"none", "linear", "ntk", "dynamic_ntk", "ntk_by_parts", "yarn", "dynamic_yarn", "longrope", "llama3", "model"},
         "quantizer": {"none", "rtn"},
-        "metric": {"perplexity"}}
+        "metric": {"perplexity"},
+        "diagnostic": {"quant_error"}}
     model = copy_of_tiny_books(tmp_path / "model", head_dim=8)  # what longrope's example is written for
     files = []
     for name, example in kinds["rope scheme"].items():
@@ -79,10 +80,11 @@ def test_list_prints_every_plugin_and_every_example_builds(run, experiment, tmp_
     for name, example in kinds["quantizer"].items():
         rule = {"match": "layers.*.mlp.gate_proj", "weight": example}
         files.append(experiment({"quant": [rule], "sweep": None}, f"quant_{name}.yaml"))
-    files.append(experiment({"metrics": list(kinds["metric"].values()), "sweep": None}, "metrics.yaml"))
+    for kind in ("metric", "diagnostic"):
+        files.append(experiment({f"{kind}s": list(kinds[kind].values()), "sweep": None}, f"{kind}s.yaml"))
     process = run("check", *files)
     assert process.returncode == 0, process.stderr
-    assert process.stdout.count(": 1 jobs") == len(files) == 13
+    assert process.stdout.count(": 1 jobs") == len(files) == 14
 
 
 def test_list_takes_one_kind(run):
