@@ -220,11 +220,12 @@ class Runner {
   }
 
   /// Their time and memory are not the evaluation's: neither is in the row.
-  static std::map<std::string, CsvTable> diagnose(const DiagnosticInput& input, const Job& job) {
+  std::map<std::string, CsvTable> diagnose(const DiagnosticInput& input, const Job& job) {
     std::map<std::string, CsvTable> tables;
     for (const auto& [type, diagnostic] : job.diagnostics) {
       const auto start = Clock::now();
       tables[type] = diagnostic->run(input);
+      progress_->clear();
       spdlog::info("cell {} {}: {:.1f} s", job.id, type, std::chrono::duration<double>(Clock::now() - start).count());
     }
     return tables;
