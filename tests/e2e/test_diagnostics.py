@@ -126,7 +126,8 @@ def test_a_bad_diagnostic_is_refused_with_its_place_before_anything_runs(run, ex
 
 
 def report(results, out):
-    process = subprocess.run([sys.executable, REPO / "scripts/report.py", results, "--out", out], capture_output=True, text=True, timeout=300)
+    command = [sys.executable, REPO / "scripts/report.py", results, "--out", out]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert process.returncode == 0, process.stderr
     return (out / "report.md").read_text(encoding="utf-8")
 

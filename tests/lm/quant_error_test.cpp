@@ -120,15 +120,30 @@ TEST_CASE("windows asks for so many windows, whose sums are added") {
   CHECK(table_of(cell, "{type: quant_error, windows: 9}") == table_of(cell, "{type: quant_error, windows: 2}"));
 }
 
-TEST_CASE("a transform that both models have in front of a layer is no error") {
-  // As an online rotation is: both weights are folded with its inverse.
-  DiagnosedCell cell("[]", at::kDouble);
-  for (Llama* model : {&cell.full, &cell.model}) {
+TEST_CASE("a transform that both models have in front of a layer is done once and is no error") {
+  // As an online rotation is, whose inverse both weights are folded with; here the inputs' order is turned round.
+  const DiagnosedCell plain("[{match: 'layers.*', " + kFourBits + "}]", at::kDouble);
+  DiagnosedCell turned("[{match: 'layers.*', " + kFourBits + "}]", at::kDouble);
+  for (Llama* model : {&turned.full, &turned.model}) {
     Linear& linear = model->layers[1].down_proj;
-    linear.weight_OI = linear.weight_OI / 2;
-    linear.input = {[](const at::Tensor& x_TI) { return x_TI * 2; }, false};
+    linear.weight_OI = linear.weight_OI.flip(1);
+    linear.input = {[](const at::Tensor& x_TI) { return x_TI.flip(1); }, false};
   }
-  CHECK(number(table_of(cell), "layers.1.mlp.down_proj", "output_relative_error") == 0);
+  const std::string site = "layers.1.mlp.down_proj";
+  CHECK(number(table_of(turned), site, "output_relative_error") ==
+        Approx(number(table_of(plain), site, "output_relative_error")).epsilon(1e-8));
+}
+
+TEST_CASE("inputs come from the full-precision model: what is rounded in one layer changes no other layer's row") {
+  const std::string later = "{match: 'layers.1.*', " + kFourBits + "}";
+  const DiagnosedCell alone("[" + later + "]");
+  const DiagnosedCell after("[{match: 'layers.0.*', " + kFourBits + ", input: {type: rtn, bits: 4, group: 0}}, " +
+                            later + "]");
+  const Table expected = table_of(alone), found = table_of(after);
+  for (const auto& [key, row] : expected) {
+    INFO(key.first << " " << key.second);
+    CHECK((found.at(key) == row) == (row.at("layer") != "0"));
+  }
 }
 
 TEST_CASE("more than 2048 tokens, where the MLP comes in blocks, change no row that a token's own result makes") {
