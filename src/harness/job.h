@@ -2,6 +2,7 @@
 #pragma once
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include "diagnostics/diagnostic.h"
 #include "eval/metric.h"
 #include "model/checkpoint.h"
+#include "quant/calibration.h"
 #include "quant/plan.h"
 #include "rope/scheme.h"
 
@@ -27,7 +29,8 @@ struct Job {
   std::shared_ptr<const RopeScheme> rope;
   RopeGeometry geometry;
   QuantPlan quant;
-  std::string quant_key;  ///< equal for jobs that are evaluated with the same weights
+  std::optional<CalibrationSpec> calibration;  ///< set where a quantizer asks for it
+  std::string quant_key;                       ///< equal for jobs that are evaluated with the same weights
   std::vector<std::unique_ptr<Metric>> metrics;
   std::map<std::string, std::unique_ptr<Diagnostic>> diagnostics;  ///< by type
   int64_t seed = 0;
@@ -35,6 +38,9 @@ struct Job {
   /// Reads every key, builds every plugin, reads config.json, checks rules against the model's layers and the data
   /// file's presence. Throws an Error with its place.
   explicit Job(const SweepPoint& point);
+
+  /// What calibration samples are rotated by: the scheme's table, or that of the model as it was trained.
+  RopeTable calibration_table() const;
 };
 
 /// All jobs of an experiment file in the order of its sweep.

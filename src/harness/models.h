@@ -13,19 +13,23 @@ class Models {
   /// Hash of the job's checkpoint.
   const std::string& hash(const Job& job);
 
-  /// The job's model, quantized as it says.  Full-precision weights are shared with the last job where checkpoint,
-  /// dtype and device are the same; all of it where the quantization is the same, too.
-  const Llama& model(const Job& job, const at::Device& device);
-  /// The model of the last call of model() without rounding, see DiagnosticInput::full.
-  const Llama& full() const { return full_; }
+  /// The job's model, quantized as it says; `text` is what its quantizers look at, null where they do not.
+  /// Full-precision weights are shared with the last job where checkpoint, dtype and device are the same; all of it
+  /// where the quantization is the same, too.
+  const Llama& model(const Job& job, const at::Device& device, const CalibrationText* text);
+
+  /// What DiagnosticInput::full asks for; the last call of model() must have been for this job.  Built at every call.
+  Llama full(const Job& job) const { return folded(prepare(job.quant, full_), found_); }
 
  private:
+  TensorMap calibrated(const Job& job, const Llama& prepared, const CalibrationText& text) const;
   const Checkpoint& checkpoint(const Job& job);
 
   std::filesystem::path path_;
   std::unique_ptr<Checkpoint> checkpoint_;
   std::string hash_, full_key_, quant_key_;
   Llama full_, quantized_;
+  TensorMap found_;  ///< by the calibration of quantized_
 };
 
 }  // namespace qroar

@@ -46,6 +46,7 @@ struct Cell {
   Job* job;
   std::shared_ptr<const Dataset> data;
   std::vector<Window> windows;
+  std::shared_ptr<const CalibrationText> calibration;  ///< null where no quantizer asks for it
 
   double flops() const {
     double sum = 0;
@@ -66,15 +67,24 @@ std::vector<Cell> plan(std::vector<Job>& jobs) {
   std::map<std::string, std::shared_ptr<const Dataset>> loaded;
   std::vector<Cell> cells;
   for (Job& job : jobs) {
-    auto& data = loaded[job.resolved["data"].dump() + job.model.path.string()];
-    if (data == nullptr) {
-      const auto [corpus, fresh] = corpora.try_emplace({job.data.path.string(), job.model.path.string()});
-      if (fresh) corpus->second = load_corpus(job.data.path, job.model.path, job.llama);
-      data = std::make_shared<const Dataset>(choose_documents(corpus->second, job.data));
-    }
+    const auto load = [&](const DataSpec& spec, const Json& resolved) {
+      auto& data = loaded[resolved.dump() + job.model.path.string()];
+      if (data == nullptr) {
+        const auto [corpus, fresh] = corpora.try_emplace({spec.path.string(), job.model.path.string()});
+        if (fresh) corpus->second = load_corpus(spec.path, job.model.path, job.llama);
+        data = std::make_shared<const Dataset>(choose_documents(corpus->second, spec));
+      }
+      return data;
+    };
+    const auto data = load(job.data, job.resolved["data"]);
     std::vector<int64_t> lengths;
     for (const Document& document : data->documents) lengths.push_back(static_cast<int64_t>(document.tokens.size()));
-    cells.push_back({&job, data, windows_of(lengths, job.windows)});
+    std::shared_ptr<const CalibrationText> calibration;
+    if (job.calibration) {
+      const auto texts = load(job.calibration->data, job.resolved["calibration"]["data"]);
+      calibration = std::make_shared<const CalibrationText>(draw_samples(texts->documents, *job.calibration));
+    }
+    cells.push_back({&job, data, windows_of(lengths, job.windows), calibration});
     if (cells.back().windows.empty()) fail("{}: no document has a token to score", job.data.path.string());
   }
   return cells;
@@ -182,15 +192,17 @@ class Runner {
   /// Hashes of the contents that the configuration only names by path.
   Json inputs_of(const Cell& cell) {
     const RopeTable table = cell.job->rope->table(cell.job->geometry, cell.job->windows.length);
-    return {{"model", models_.hash(*cell.job)},
-            {"data", cell.data->hash},
-            {"rope", hash_bytes(Json(table.inv_freq).dump())}};
+    Json inputs{{"model", models_.hash(*cell.job)},
+                {"data", cell.data->hash},
+                {"rope", hash_bytes(Json(table.inv_freq).dump())}};
+    if (cell.calibration != nullptr) inputs["calibration"] = cell.calibration->hash;
+    return inputs;
   }
 
   CellOutput evaluate_cell(const Cell& cell, const at::Device& device, Json& row) {
     const Job& job = *cell.job;
     check_memory(cell, device);
-    const Llama& model = models_.model(job, device);
+    const Llama& model = models_.model(job, device, cell.calibration.get());
     at::manual_seed(static_cast<uint64_t>(job.seed));
     ops::reset_peak_bytes(device);
     const auto start = Clock::now();
@@ -202,9 +214,7 @@ class Runner {
     ops::synchronize(device);
     const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
     const int64_t peak_bytes = ops::peak_bytes(device);
-    output.diagnostics = diagnose({models_.full(), model, job.quant, cell.data->documents, cell.windows,
-                                   job.windows.bos, angles_of, *job.rope, job.geometry},
-                                  job);
+    if (!job.diagnostics.empty()) output.diagnostics = diagnose(cell, model, angles_of);
     double tokens = 0;
     for (const Window& window : cell.windows) tokens += static_cast<double>(tokens_seen(window, job.windows.bos));
     row["seconds"] = seconds;
@@ -220,7 +230,11 @@ class Runner {
   }
 
   /// Their time and memory are not the evaluation's: neither is in the row.
-  std::map<std::string, CsvTable> diagnose(const DiagnosticInput& input, const Job& job) {
+  std::map<std::string, CsvTable> diagnose(const Cell& cell, const Llama& model, const AnglesOf& angles_of) {
+    const Job& job = *cell.job;
+    const Llama full = models_.full(job);
+    const DiagnosticInput input{full,      model,     job.quant,   cell.data->documents, cell.windows, job.windows.bos,
+                                angles_of, *job.rope, job.geometry};
     std::map<std::string, CsvTable> tables;
     for (const auto& [type, diagnostic] : job.diagnostics) {
       const auto start = Clock::now();

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from safetensors.torch import load_file, save_file
 
-from support.program import REPO, assert_one_line, copy_of_tiny_books, experiment_of, litter, read_csv, read_rows
+from support.program import REPO, TEXT, assert_one_line, copy_of_tiny_books, experiment_of, litter, read_csv, read_rows
 
 LAYERS, PROJECTIONS, BANDS = 5, 7, 6  # of tiny-books; bands by default
 COLUMNS = ["layer", "site", "band", "snr_db", "max_error", "clipped", "zeroed", "bits_per_weight", "output_snr_db",
@@ -63,6 +63,16 @@ def test_diagnostics_change_no_loss(diagnosed, run, tmp_path):
         assert not (tmp_path / "cells" / other / "diagnostics").exists()
         windows = [(folder / "windows.csv").read_bytes() for folder in (results / "cells" / cell, tmp_path / "cells" / other)]
         assert windows[0] == windows[1]
+
+
+@pytest.mark.parametrize("quantizer", ["awq", "smoothquant", "gptq"])
+def test_quantizers_that_move_scales_are_compared_in_their_own_coordinates(run, experiment, tmp_path, quantizer):
+    changes = {"diagnostics": ["quant_error"], "sweep": None, "calibration": {"data": {"path": str(TEXT)}, "samples": 4, "length": 64},
+               "quant": [{"match": "layers.*", "weight": {"type": quantizer, "bits": 4, "group": 64}}]}
+    assert run("run", experiment(changes), "--results", tmp_path / "results").returncode == 0
+    (path,) = tables(tmp_path / "results").values()
+    for line in read_csv(path.read_text(encoding="utf-8")):
+        assert line["site"] == "lm_head" or 10 < float(line["output_snr_db"]) < 40, line
 
 
 def test_a_finished_cell_is_skipped_and_a_repeated_one_gives_the_same_table(diagnosed, run, tmp_path):

@@ -134,6 +134,32 @@ TEST_CASE("a transform that both models have in front of a layer is done once an
         Approx(number(table_of(plain), site, "output_relative_error")).epsilon(1e-8));
 }
 
+TEST_CASE("scales moved between layers are in both models, and the error is that of the moved weights") {
+  DiagnosedCell cell("[{match: 'layers.*', weight: {type: awq, bits: 4, group: 32}}]", at::kDouble);
+  TensorMap found;
+  at::manual_seed(4);
+  for (const char* name : {"scale.input_layernorm", "scale.up_proj"}) {
+    found[std::string("layers.0.") + name] = at::rand({name[6] == 'i' ? 64 : 96}, at::kDouble) + 0.5;
+  }
+  const Llama checkpoint = cell.full;
+  cell.model = apply(cell.quant, checkpoint, found);
+  cell.full = folded(checkpoint, found);
+  const Table table = table_of(cell);
+  const Linear& plain = checkpoint.layers[0].q_proj;
+  const at::Tensor scale = found.at("layers.0.scale.input_layernorm");
+  const at::Tensor weight = plain.weight_OI * scale;
+  const at::Tensor difference = cell.quant.rules.weight_quantizer(plain.site)->fake_quantize(weight) - weight;
+  const double eps = checkpoint.config.rms_norm_eps;
+  const at::Tensor x = ops::reference::rms_norm(embedded(cell, 0), checkpoint.layers[0].input_norm_D, eps);
+  const at::Tensor y = at::matmul(x, plain.weight_OI.t()), error = at::matmul(x / scale, difference.t());
+  CHECK(number(table, plain.site, "output_relative_error") == Approx(squared(error) / squared(y)).epsilon(1e-8));
+  CHECK(number(table, plain.site, "snr_db") ==
+        Approx(10 * std::log10(squared(weight) / squared(difference))).epsilon(1e-8));
+  // Against the checkpoint's own up_proj the rounded one would be off by the scale itself, about 10 dB.
+  CHECK(number(table, "layers.0.mlp.up_proj", "output_snr_db") > 15);
+  CHECK(number(table, "layers.0.mlp.down_proj", "output_snr_db") > 15);
+}
+
 TEST_CASE("inputs come from the full-precision model: what is rounded in one layer changes no other layer's row") {
   const std::string later = "{match: 'layers.1.*', " + kFourBits + "}";
   const DiagnosedCell alone("[" + later + "]");

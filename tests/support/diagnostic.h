@@ -32,7 +32,7 @@ struct DiagnosedCell {
         angles_of([this, dtype](int64_t length) {
           return rope_angles(scheme->table(geometry, length), length, dtype, at::kCPU, false);
         }) {
-    model = apply(quant, full);
+    model = apply(quant, full, {});
     std::mt19937 random(5);
     for (const char* id : {"a", "b"}) {
       documents.push_back({id, std::vector<int32_t>(40)});
