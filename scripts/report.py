@@ -3,8 +3,8 @@
 
 usage: scripts/report.py RESULTS_DIR [--out DIR]
 
-Reads RESULTS_DIR/cells/*/row.json of any experiment; writes report.md and a plot of each metric into DIR (default:
-RESULTS_DIR) and prints the report's path.  Equal rows give equal bytes.
+Reads RESULTS_DIR/cells/*/row.json and diagnostics/*.csv of any experiment; writes report.md, a plot of each metric and one of each
+cell's diagnostics into DIR (default: RESULTS_DIR) and prints the report's path.  Equal rows give equal bytes.
 """
 import argparse
 import json
@@ -13,15 +13,15 @@ import sys
 import textwrap
 from pathlib import Path
 
-sys.path.remove(str(Path(__file__).resolve().parent))  # there, tokenize.py hides the standard library's module of that name
-import matplotlib
+HERE = str(Path(__file__).resolve().parent)
+sys.path.remove(HERE)
+sys.path.append(HERE)  # as the last: in the first place tokenize.py hides the standard library's module of that name
+from matplotlib import pyplot, ticker  # noqa: E402
 
-matplotlib.use("Agg")
-from matplotlib import pyplot, ticker  # noqa: E402  (the backend is chosen first)
+import report_diagnostics  # noqa: E402
+from report_style import STYLES, write_plot  # noqa: E402
 
 LENGTH = "windows.length"
-# Okabe & Ito's colours without yellow, which vanishes on white; each with a marker of its own.
-STYLES = list(zip(["#000000", "#D55E00", "#0072B2", "#009E73", "#E69F00", "#CC79A7", "#56B4E9"], "os^DvPX"))
 TYPE_ORDER = ["none", "linear", "ntk", "dynamic_ntk", "ntk_by_parts", "yarn", "dynamic_yarn", "longrope", "llama3", "model",
               "rtn", "awq", "gptq", "hqq", "smoothquant", "nf4", "fp4", "fp8", "mxfp4", "nvfp4"]
 METRIC_NAMES = {"nll": "mean NLL (nats per token)"}
@@ -30,9 +30,6 @@ AXIS_NAMES = {LENGTH: "window length (tokens)", "quant": "quantizer", "rope": "R
 ERROR_NOTE = ("± and bars are standard errors over tokens, which they treat as independent. Rows over the same windows share what "
               "is hard about the texts, so differences between them are known better than these errors say: "
               "`qroar show RESULTS_DIR --baseline ID` compares in pairs.")
-pyplot.rcParams.update({"font.size": 11, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
-                        "grid.alpha": 0.3, "svg.hashsalt": "qroar", "savefig.bbox": "tight", "savefig.dpi": 300,
-                        "figure.constrained_layout.use": True, "figure.constrained_layout.wspace": 0.05})
 
 
 def label(value, operand="W"):
@@ -231,12 +228,6 @@ def plot_points(rows, layout, metric):
     return figure
 
 
-def write_plot(figure, out, metric):
-    for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
-        figure.savefig(out / f"{metric}.{kind}", metadata=metadata)
-    pyplot.close(figure)
-
-
 def flatten(tree, prefix=""):
     for key, value in tree.items():
         if isinstance(value, dict) and value:
@@ -272,7 +263,7 @@ def cell_table(rows, layout):
     return markdown(header, body)
 
 
-def write_report(rows, out):
+def write_report(rows, results, out):
     layout = Layout(rows)
     finished = [row for row in rows if row["status"] == "ok"]
     failed = [row for row in rows if row["status"] != "ok"]
@@ -284,6 +275,9 @@ def write_report(rows, out):
         text += [f"## {metric}\n", metric_table(rows, layout, metric), f"![{metric}]({metric}.png)\n",
                  f"*{METRIC_NAMES.get(metric, metric)}; bars: standard error over tokens taken as independent. "
                  f"Also as [SVG]({metric}.svg).*\n"]
+    cells = [(row["id"], " · ".join(filter(None, key)) or "the experiment", results / "cells" / row["id"] / "diagnostics")
+             for key, group in layout.groups(finished, layout.axes) for row in group]
+    text += report_diagnostics.sections(cells, out)
     if failed:
         body = [[f"`{row['id']}`", *(axis.of(row) for axis in layout.axes), row["error"]] for row in failed]
         text += ["## Failed cells\n", markdown(["cell", *(axis.title for axis in layout.axes), "error"], body)]
@@ -305,7 +299,7 @@ def main():
     rows = read_rows(arguments.results)
     out = arguments.out or arguments.results
     out.mkdir(parents=True, exist_ok=True)
-    print(write_report(rows, out))
+    print(write_report(rows, arguments.results, out))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "diagnostics/diagnostic.h"
 #include "eval/metric.h"
 #include "harness/environment.h"
 #include "harness/job.h"
@@ -31,13 +32,14 @@ void list_kind(const std::string& kind) {
 }
 
 void list(const std::string& kind) {
-  const std::vector<std::string> kinds{RopeScheme::kKind, Quantizer::kKind, Metric::kKind};
+  const std::vector<std::string> kinds{RopeScheme::kKind, Quantizer::kKind, Metric::kKind, Diagnostic::kKind};
   if (!kind.empty() && std::find(kinds.begin(), kinds.end(), kind) == kinds.end()) {
     fail("list: unknown kind '{}'; known: {}", kind, fmt::join(kinds, ", "));
   }
   list_kind<RopeScheme>(kind);
   list_kind<Quantizer>(kind);
   list_kind<Metric>(kind);
+  list_kind<Diagnostic>(kind);
 }
 
 /// Parses every job of every file; reports each file's first error and goes on, so that one call shows them all.
@@ -97,7 +99,7 @@ int run_command(int argc, char** argv) {
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
 
   auto* list_verb = app.add_subcommand("list", "list plugins with examples");
-  list_verb->add_option("KIND", kind, "rope scheme, quantizer or metric");
+  list_verb->add_option("KIND", kind, "rope scheme, quantizer, metric or diagnostic");
 
   auto* show_verb = app.add_subcommand("show", "print the results of a folder");
   show_verb->add_option("RESULTS_DIR", folder, "results folder")->required();

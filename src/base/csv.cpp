@@ -1,5 +1,7 @@
 #include "base/csv.h"
 
+#include "base/error.h"
+
 namespace qroar {
 
 std::string csv_field(const std::string& text) {
@@ -24,6 +26,18 @@ std::vector<std::string> csv_fields(const std::string& line) {
     }
   }
   return fields;
+}
+
+std::string CsvTable::text() const {
+  std::string text;
+  const auto append = [&](const std::vector<std::string>& fields) {
+    check(fields.size() == columns.size(), "a row of a table has one field per column");
+    for (std::size_t i = 0; i < fields.size(); ++i) text += (i == 0 ? "" : ",") + csv_field(fields[i]);
+    text += '\n';
+  };
+  append(columns);
+  for (const auto& row : rows) append(row);
+  return text;
 }
 
 }  // namespace qroar

@@ -8,4 +8,11 @@ namespace qroar {
 std::string csv_field(const std::string& text);
 std::vector<std::string> csv_fields(const std::string& line);
 
+/// A table under one header line.
+struct CsvTable {
+  std::vector<std::string> columns;
+  std::vector<std::vector<std::string>> rows;  ///< each as long as `columns`
+  std::string text() const;
+};
+
 }  // namespace qroar

@@ -14,14 +14,6 @@ namespace {
 /// megabytes.
 constexpr int64_t kLogitRows = 256;
 
-at::Tensor window_tokens(const Document& document, const Window& window, bool bos, int64_t bos_id) {
-  std::vector<int64_t> tokens;
-  tokens.reserve(static_cast<std::size_t>(tokens_seen(window, bos)));
-  if (bos) tokens.push_back(bos_id);
-  tokens.insert(tokens.end(), document.tokens.begin() + window.begin, document.tokens.begin() + window.end);
-  return at::tensor(tokens, at::kLong);
-}
-
 /// Remembers the first site, in forward order, that holds a value which is not finite.
 class FirstNonFinite : public Observer {
  public:
@@ -50,6 +42,14 @@ class FirstNonFinite : public Observer {
 
 }  // namespace
 
+at::Tensor window_tokens(const Document& document, const Window& window, bool bos, const Llama& model) {
+  std::vector<int64_t> tokens;
+  tokens.reserve(static_cast<std::size_t>(tokens_seen(window, bos)));
+  if (bos) tokens.push_back(model.config.bos_token_id);
+  tokens.insert(tokens.end(), document.tokens.begin() + window.begin, document.tokens.begin() + window.end);
+  return at::tensor(tokens, at::kLong).to(model.embed_tokens_VD.device());
+}
+
 std::vector<WindowLoss> evaluate(const Llama& model, const AnglesOf& angles_of, const std::vector<Document>& documents,
                                  const std::vector<Window>& windows, bool bos,
                                  const std::vector<std::unique_ptr<Metric>>& metrics,
@@ -57,8 +57,7 @@ std::vector<WindowLoss> evaluate(const Llama& model, const AnglesOf& angles_of, 
   std::vector<WindowLoss> losses;
   for (const Window& window : windows) {
     const Document& document = documents[static_cast<std::size_t>(window.document)];
-    const at::Tensor tokens_T =
-        window_tokens(document, window, bos, model.config.bos_token_id).to(model.embed_tokens_VD.device());
+    const at::Tensor tokens_T = window_tokens(document, window, bos, model);
     const ops::RopeAngles angles = angles_of(tokens_T.size(0));
     const at::Tensor hidden_TD = forward(model, tokens_T, angles);
     const int64_t last =

@@ -28,6 +28,9 @@ std::vector<WindowLoss> evaluate(const Llama& model, const AnglesOf& angles_of, 
                                  const std::vector<std::unique_ptr<Metric>>& metrics,
                                  const std::function<void(const Window&)>& after_window);
 
+/// The tokens [T] of a window, int64 on the model's device.
+at::Tensor window_tokens(const Document& document, const Window& window, bool bos, const Llama& model);
+
 /// Tokens the model sees in a window: its text tokens and BOS.
 inline int64_t tokens_seen(const Window& window, bool bos) { return window.end - window.begin + (bos ? 1 : 0); }
 

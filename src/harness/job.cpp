@@ -17,20 +17,38 @@ Config as_plugin(const Config& item) {
   return Config::parse("{}", item.where()).with("type", item);
 }
 
+template <class Interface>
+std::unique_ptr<Interface> parse_plugin(const Config& config) {
+  auto plugin = Registry<Interface>::instance().build(config);
+  check_all_read(config);
+  return plugin;
+}
+
 std::vector<std::unique_ptr<Metric>> parse_metrics(const Config& root) {
   std::vector<std::unique_ptr<Metric>> metrics;
   for (const Config& item : root.at("metrics", "[perplexity]").items()) {
-    const Config config = as_plugin(item);
-    metrics.push_back(Registry<Metric>::instance().build(config));
-    check_all_read(config);
+    metrics.push_back(parse_plugin<Metric>(as_plugin(item)));
   }
   return metrics;
+}
+
+std::map<std::string, std::unique_ptr<Diagnostic>> parse_diagnostics(const Config& root, const LlamaConfig& llama) {
+  std::map<std::string, std::unique_ptr<Diagnostic>> diagnostics;
+  for (const Config& item : root.items("diagnostics")) {
+    const Config config = as_plugin(item);
+    auto diagnostic = parse_plugin<Diagnostic>(config);
+    diagnostic->check_model(llama);
+    const auto type = config.get<std::string>("type");
+    if (!diagnostics.emplace(type, std::move(diagnostic)).second) {
+      item.fail(fmt::format("'{}' is listed twice and has one table; remove one", type));
+    }
+  }
+  return diagnostics;
 }
 
 /// Blocks of the contract whose only kind so far is none.
 void require_none(const Config& root) {
   root.section("rescale").get_choice<int>("type", 0, {{"none", 0}});
-  for (const Config& item : root.items("diagnostics")) item.fail("unknown diagnostic; known: none, write []");
 }
 
 /// Gives an Error that knows no place the place of the value it is about.
@@ -69,6 +87,7 @@ Job::Job(const SweepPoint& point) {
     root.at("quant").fail("a quantizer of these looks at texts; add calibration: {data: {path: TEXTS.jsonl}}");
   }
   metrics = parse_metrics(root);
+  diagnostics = parse_diagnostics(root, llama);
   require_none(root);
   seed = root.get<int64_t>("seed", 0);
   check_all_read(root);

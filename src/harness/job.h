@@ -1,5 +1,6 @@
 // One fully resolved job: everything a cell needs, parsed and checked before the first second of device time.
 #pragma once
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -8,6 +9,7 @@
 #include "config/sweep.h"
 #include "data/dataset.h"
 #include "data/windows.h"
+#include "diagnostics/diagnostic.h"
 #include "eval/metric.h"
 #include "model/checkpoint.h"
 #include "quant/calibration.h"
@@ -30,6 +32,7 @@ struct Job {
   std::optional<CalibrationSpec> calibration;  ///< set where a quantizer asks for it
   std::string quant_key;                       ///< equal for jobs that are evaluated with the same weights
   std::vector<std::unique_ptr<Metric>> metrics;
+  std::map<std::string, std::unique_ptr<Diagnostic>> diagnostics;  ///< by type
   int64_t seed = 0;
 
   /// Reads every key, builds every plugin, reads config.json, checks rules against the model's layers and the data

@@ -17,6 +17,7 @@ const Checkpoint& Models::checkpoint(const Job& job) {
     full_key_.clear();
     quant_key_.clear();
     quantized_ = full_ = {};
+    found_.clear();
     checkpoint_ = std::make_unique<Checkpoint>(job.model.path);
     path_ = job.model.path;
     hash_ = checkpoint_->hash();
@@ -52,6 +53,7 @@ const Llama& Models::model(const Job& job, const at::Device& device, const Calib
   if (full_key != full_key_) {
     full_key_.clear();
     quant_key_.clear();
+    found_.clear();
     quantized_ = full_ = {};  // free the old weights before the new ones are made
     full_ = source.build(job.model.dtype, device);
     full_key_ = full_key;
@@ -59,8 +61,10 @@ const Llama& Models::model(const Job& job, const at::Device& device, const Calib
   if (job.quant_key != quant_key_) {
     quant_key_.clear();
     quantized_ = {};
+    found_.clear();
     const Llama prepared = prepare(job.quant, full_);
-    quantized_ = apply(job.quant, prepared, text == nullptr ? TensorMap() : calibrated(job, prepared, *text));
+    if (text != nullptr) found_ = calibrated(job, prepared, *text);
+    quantized_ = apply(job.quant, prepared, found_);
     quant_key_ = job.quant_key;
   }
   return quantized_;

@@ -18,6 +18,9 @@ class Models {
   /// where the quantization is the same, too.
   const Llama& model(const Job& job, const at::Device& device, const CalibrationText* text);
 
+  /// What DiagnosticInput::full asks for; the last call of model() must have been for this job.  Built at every call.
+  Llama full(const Job& job) const { return folded(prepare(job.quant, full_), found_); }
+
  private:
   TensorMap calibrated(const Job& job, const Llama& prepared, const CalibrationText& text) const;
   const Checkpoint& checkpoint(const Job& job);
@@ -26,6 +29,7 @@ class Models {
   std::unique_ptr<Checkpoint> checkpoint_;
   std::string hash_, full_key_, quant_key_;
   Llama full_, quantized_;
+  TensorMap found_;  ///< by the calibration of quantized_
 };
 
 }  // namespace qroar

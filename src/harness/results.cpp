@@ -20,6 +20,17 @@ T number(const std::string& text, const std::filesystem::path& file, std::size_t
   return value;
 }
 
+/// Other processes may be writing into the same cell: their temporary files stay.
+void write_diagnostics(const std::filesystem::path& folder, const std::map<std::string, CsvTable>& tables) {
+  if (!tables.empty()) std::filesystem::create_directories(folder);
+  for (const auto& [type, table] : tables) write_file_atomically(folder / (type + ".csv"), table.text());
+  if (!std::filesystem::exists(folder)) return;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    const std::filesystem::path& file = entry.path();
+    if (file.extension() == ".csv" && !tables.contains(file.stem())) std::filesystem::remove(file);
+  }
+}
+
 }  // namespace
 
 std::optional<Json> Results::row(const std::string& id) const {
@@ -32,20 +43,21 @@ std::optional<Json> Results::row(const std::string& id) const {
   }
 }
 
-void Results::write(const Job& job, const Json& row, const std::vector<WindowLoss>& losses,
+void Results::write(const Job& job, const Json& row, const CellOutput& output,
                     const std::vector<Document>& documents) const {
   const std::filesystem::path windows = cell(job.id) / "windows.csv";
-  if (losses.empty()) {
+  if (output.losses.empty()) {
     std::filesystem::remove(windows);  // left by a run that did not fail
   } else {
     std::string csv = "document,start,tokens,nll_sum,nll_square_sum\n";
-    for (const WindowLoss& loss : losses) {
+    for (const WindowLoss& loss : output.losses) {
       csv += fmt::format("{},{},{},{:.17g},{:.17g}\n",
                          csv_field(documents[static_cast<std::size_t>(loss.window.document)].id), loss.window.begin,
                          loss.nll.count, loss.nll.sum, loss.nll.square_sum);
     }
     write_file_atomically(windows, csv);
   }
+  write_diagnostics(cell(job.id) / "diagnostics", output.diagnostics);
   write_file_atomically(cell(job.id) / "resolved.yaml", to_yaml(job.resolved));
   write_file_atomically(cell(job.id) / "row.json", row.dump(1) + "\n");
 }

@@ -1,7 +1,9 @@
-// The results folder: DIR/cells/<id>/{row.json, windows.csv, resolved.yaml, log.txt} and the derived DIR/rows.jsonl.
+// The results folder: DIR/cells/<id>/{row.json, windows.csv, resolved.yaml, log.txt, diagnostics/<type>.csv} and the
+// derived DIR/rows.jsonl.
 // row.json comes last and atomically, so a cell without it never happened, whenever the process died.
 #pragma once
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -11,6 +13,12 @@
 #include "harness/job.h"
 
 namespace qroar {
+
+/// What a finished cell leaves beside its row; empty for a failed one.
+struct CellOutput {
+  std::vector<WindowLoss> losses;
+  std::map<std::string, CsvTable> diagnostics;  ///< by type
+};
 
 class Results {
  public:
@@ -22,9 +30,9 @@ class Results {
   /// The cell's row, or nothing when it has none; an Error when it is no JSON.
   std::optional<Json> row(const std::string& id) const;
 
-  /// Writes windows.csv (finished cells), resolved.yaml and then row.json.  An Error on any failed write.
-  void write(const Job& job, const Json& row, const std::vector<WindowLoss>& losses,
-             const std::vector<Document>& documents) const;
+  /// Writes windows.csv and diagnostics (removing those of an earlier run that are no longer there), resolved.yaml and
+  /// then row.json.  An Error on any failed write.
+  void write(const Job& job, const Json& row, const CellOutput& output, const std::vector<Document>& documents) const;
 
   /// Every row, ordered by when its cell started.  An Error when the folder has no cells.
   std::vector<Json> rows() const;

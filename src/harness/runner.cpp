@@ -165,10 +165,10 @@ class Runner {
     environment["inputs"] = inputs;
     environment["trained_length"] = job.llama.trained_length;
     spdlog::info("cell {} {}", job.id, axis_label(job.axes));
-    std::vector<WindowLoss> losses;
+    CellOutput output;
     const double done_before = done_;
     try {
-      losses = evaluate_cell(cell, device, row);
+      output = evaluate_cell(cell, device, row);
     } catch (const c10::Error& error) {
       row["error"] = error.what_without_backtrace();
     } catch (const InternalError&) {
@@ -185,7 +185,7 @@ class Runner {
     }
     row["environment"] = environment;
     row["config"] = job.resolved;
-    results_.write(job, row, losses, cell.data->documents);
+    results_.write(job, row, output, cell.data->documents);
     return ok;
   }
 
@@ -199,30 +199,50 @@ class Runner {
     return inputs;
   }
 
-  std::vector<WindowLoss> evaluate_cell(const Cell& cell, const at::Device& device, Json& row) {
+  CellOutput evaluate_cell(const Cell& cell, const at::Device& device, Json& row) {
     const Job& job = *cell.job;
     check_memory(cell, device);
     const Llama& model = models_.model(job, device, cell.calibration.get());
     at::manual_seed(static_cast<uint64_t>(job.seed));
     ops::reset_peak_bytes(device);
     const auto start = Clock::now();
-    auto losses = evaluate(
-        model, cached_angles(job, device), cell.data->documents, cell.windows, job.windows.bos, job.metrics,
+    const AnglesOf angles_of = cached_angles(job, device);
+    CellOutput output;
+    output.losses = evaluate(
+        model, angles_of, cell.data->documents, cell.windows, job.windows.bos, job.metrics,
         [&](const Window& window) { advance(forward_flops(job.llama, tokens_seen(window, job.windows.bos)), job); });
     ops::synchronize(device);
     const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    const int64_t peak_bytes = ops::peak_bytes(device);
+    if (!job.diagnostics.empty()) output.diagnostics = diagnose(cell, model, angles_of);
     double tokens = 0;
     for (const Window& window : cell.windows) tokens += static_cast<double>(tokens_seen(window, job.windows.bos));
     row["seconds"] = seconds;
     row["tokens_per_second"] = tokens / seconds;
     row["model_tflops_per_second"] = cell.flops() / seconds / 1e12;
-    row["peak_bytes"] = ops::peak_bytes(device);
+    row["peak_bytes"] = peak_bytes;
     for (const auto& metric : job.metrics) {
       for (const MetricValue& value : metric->values(job.windows.aggregate)) {
         row["metrics"][value.name] = {{"value", value.value}, {"stderr", value.stderr_}, {"count", value.count}};
       }
     }
-    return losses;
+    return output;
+  }
+
+  /// Their time and memory are not the evaluation's: neither is in the row.
+  std::map<std::string, CsvTable> diagnose(const Cell& cell, const Llama& model, const AnglesOf& angles_of) {
+    const Job& job = *cell.job;
+    const Llama full = models_.full(job);
+    const DiagnosticInput input{full,      model,     job.quant,   cell.data->documents, cell.windows, job.windows.bos,
+                                angles_of, *job.rope, job.geometry};
+    std::map<std::string, CsvTable> tables;
+    for (const auto& [type, diagnostic] : job.diagnostics) {
+      const auto start = Clock::now();
+      tables[type] = diagnostic->run(input);
+      progress_->clear();
+      spdlog::info("cell {} {}: {:.1f} s", job.id, type, std::chrono::duration<double>(Clock::now() - start).count());
+    }
+    return tables;
   }
 
   void advance(double flops, const Job& job) {

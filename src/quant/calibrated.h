@@ -49,7 +49,8 @@ class CalibratedQuantizer : public Quantizer {
   /// pass must do.
   virtual bool sees_quantized_inputs() const = 0;
   virtual std::unique_ptr<LayerCalibrator> watch(const LayerContext& context) const = 0;
-  /// Quantizes the sites it takes in a full-precision layer, replacing tensors and never writing to them.
+  /// Quantizes the sites it takes in a full-precision layer into which fold_found() has folded the scales, replacing
+  /// tensors and never writing to them.
   virtual void apply(DecoderLayer& layer, const TakesSite& takes, const TensorMap& found) const = 0;
 
  protected:

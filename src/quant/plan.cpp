@@ -1,5 +1,7 @@
 #include "quant/plan.h"
 
+#include "quant/fold.h"
+
 namespace qroar {
 namespace {
 
@@ -23,6 +25,7 @@ QuantPlan::QuantPlan(const Config& root, const LlamaConfig& llama)
 Llama prepare(const QuantPlan&, const Llama& full) { return full; }
 
 void quantize_layer(const QuantRules& rules, DecoderLayer& layer, const TensorMap& found) {
+  fold_found(layer, found);
   const auto calibrated = rules.calibrated(layer);
   for (const auto& quantizer : calibrated) quantizer->apply(layer, rules.sites_of(*quantizer), found);
   for (const auto member : kLayerLinears) {
@@ -49,6 +52,12 @@ Llama apply(const QuantPlan& plan, const Llama& prepared, const TensorMap& found
                       !input->rows_are_independent()};
     }
   });
+  return model;
+}
+
+Llama folded(const Llama& prepared, const TensorMap& found) {
+  Llama model = prepared;
+  for (DecoderLayer& layer : model.layers) fold_found(layer, of_layer(found, layer));
   return model;
 }
 

@@ -27,4 +27,8 @@ void quantize_layer(const QuantRules& rules, DecoderLayer& layer, const TensorMa
 /// not touch stays shared, and `prepared` is not written to.  `found`: of calibrate(), names begin with "layers.N.".
 Llama apply(const QuantPlan& plan, const Llama& prepared, const TensorMap& found);
 
+/// The prepared model with the scales moved that apply() moves and nothing rounded: the same function as `prepared`,
+/// with weights and activations that compare one to one with those of apply()'s model.
+Llama folded(const Llama& prepared, const TensorMap& found);
+
 }  // namespace qroar

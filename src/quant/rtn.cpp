@@ -8,12 +8,13 @@ Rtn::Rtn(const Config& config, const RtnDefaults& defaults)
     : config_(config), group_(config.get<int64_t>("group", defaults.group, {-1, int64_t{1} << 31})) {
   grid_.bits = static_cast<int>(config.get<int64_t>("bits", defaults.bits, {2, 8}));
   grid_.symmetric = config.get<bool>("symmetric", defaults.symmetric);
-  grid_.zero =
-      defaults.zero
-          ? *defaults.zero
-          : config.get_choice<ops::RtnZero>(
-                "zero", ops::RtnZero::plain,
-                {{"plain", ops::RtnZero::plain}, {"awq", ops::RtnZero::awq}, {"included", ops::RtnZero::included}});
+  if (defaults.zero) {
+    grid_.zero = *defaults.zero;
+    return;
+  }
+  grid_.zero = config.get_choice<ops::RtnZero>(
+      "zero", ops::RtnZero::plain,
+      {{"plain", ops::RtnZero::plain}, {"awq", ops::RtnZero::awq}, {"included", ops::RtnZero::included}});
   grid_.clip = static_cast<float>(config.get<double>("clip", 1.0, {0, 1}));
   if (!(grid_.clip > 0)) config.at("clip").fail("must be above 0: the part of a group's range that its grid keeps");
 }

@@ -12,12 +12,12 @@ namespace qroar {
 struct RtnDefaults {
   int64_t bits = 4, group = 128;
   bool symmetric = false;
-  std::optional<ops::RtnZero> zero;  ///< set: the convention, and `zero` is no key
+  std::optional<ops::RtnZero> zero;  ///< set: the convention; zero and clip are no keys
 };
 
 class Rtn : public Quantizer {
  public:
-  /// Reads bits, group, symmetric, clip and, where defaults leave it open, zero.
+  /// Reads bits, group, symmetric and, where defaults leave the convention open, zero and clip.
   explicit Rtn(const Config& config, const RtnDefaults& defaults = {});
 
   const ops::RtnGrid& grid() const { return grid_; }

@@ -28,7 +28,7 @@ windows: {{length: 64, truncate: true}}
     ("rope: {type: yarn, factor: [4]}\n", ":5:28: rope.factor: ", ["expected auto or a number"]),
     ("seed: many\n", ":5:7: seed: ", ["expected an integer, found 'many'"]),
     ("rescale: {type: bands}\n", ":5:17: rescale.type: ", ["unknown 'bands'", "known: none"]),
-    ("diagnostics: [outliers]\n", ":5:15: diagnostics[0]: ", ["unknown diagnostic"]),
+    ("diagnostics: [quant_errors]\n", ":5:15: ", ["did you mean 'quant_error'"]),
     ("metrics: [perplexiti]\n", ":5:11: ", ["did you mean 'perplexity'"]),
     ("quant: [{match: 'layer.*', weight: {type: rtn}}]\n", ":5:17: quant[0].match: ", ["matches no layer", "layers.0.self_attn.q_proj"]),
     ("quant: [{match: 'layers.*', weight: {type: rtn, group: 96}}]\n", ":5:37: quant[0].weight: ",

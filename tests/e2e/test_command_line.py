@@ -71,7 +71,8 @@ def test_list_prints_every_plugin_and_every_example_builds(run, experiment, tmp_
     assert {kind: set(names) for kind, names in kinds.items()} == {
         "rope scheme": {"none", "linear", "ntk", "dynamic_ntk", "ntk_by_parts", "yarn", "dynamic_yarn", "longrope", "llama3", "model"},
         "quantizer": {"none", "rtn", "nf4", "fp4", "af4", "fp8", "mxfp4", "mxfp6", "mxfp8", "nvfp4", "hqq", "awq", "gptq", "smoothquant"},
-        "metric": {"perplexity"}}
+        "metric": {"perplexity"},
+        "diagnostic": {"quant_error"}}
     model = copy_of_tiny_books(tmp_path / "model", head_dim=8)  # what longrope's example is written for
     files = []
     for name, example in kinds["rope scheme"].items():
@@ -80,10 +81,11 @@ def test_list_prints_every_plugin_and_every_example_builds(run, experiment, tmp_
         rule = {"match": "layers.*.mlp.gate_proj", "weight": example}
         calibration = {"data": {"path": str(REPO / "tests/support/text.jsonl")}}  # for those that need one; the others take no notice
         files.append(experiment({"quant": [rule], "calibration": calibration, "sweep": None}, f"quant_{name}.yaml"))
-    files.append(experiment({"metrics": list(kinds["metric"].values()), "sweep": None}, "metrics.yaml"))
+    for kind in ("metric", "diagnostic"):
+        files.append(experiment({f"{kind}s": list(kinds[kind].values()), "sweep": None}, f"{kind}s.yaml"))
     process = run("check", *files)
     assert process.returncode == 0, process.stderr
-    assert process.stdout.count(": 1 jobs") == len(files) == 25
+    assert process.stdout.count(": 1 jobs") == len(files) == 26
 
 
 def test_list_takes_one_kind(run):

@@ -18,7 +18,7 @@ constexpr int kShrinks = 10;          ///< trial maxima 1, 0.95 .. 0.55 of a gro
 constexpr int64_t kClipTokens = 512;  ///< tokens that clipping errors are averaged over, a stride apart
 
 struct AwqKeys {
-  bool duo_scaling, clip;
+  bool duo_scaling, apply_clip;
   int64_t search_samples;
 };
 
@@ -75,7 +75,7 @@ class AwqCalibrator : public LayerCalibrator {
         const Linear& linear = scaled.*member;
         // Queries and keys meet in a product, where clipped weights cost more than their own error says.
         const bool meets = member == &DecoderLayer::q_proj || member == &DecoderLayer::k_proj;
-        if (keys_.clip && !meets && context_.takes(linear.site)) {
+        if (keys_.apply_clip && !meets && context_.takes(linear.site)) {
           const auto scale = found_.find("scale." + group.name);
           found_["clip." + name_in_layer(linear.site)] =
               search_clip(linear, group, scale == found_.end() ? at::Tensor() : scale->second);
@@ -196,7 +196,7 @@ class Awq : public CalibratedQuantizer {
  public:
   explicit Awq(const Config& config)
       : CalibratedQuantizer(config, {.zero = ops::RtnZero::awq}),
-        keys_{config.get<bool>("duo_scaling", false), config.get<bool>("clip", true),
+        keys_{config.get<bool>("duo_scaling", false), config.get<bool>("apply_clip", true),
               config.get<int64_t>("search_samples", 8, {1, 1'000'000})} {
     if (rtn_.group() < 0) config.at("group").fail("awq searches within rows; take a size or 0 for one group a row");
   }
@@ -208,7 +208,6 @@ class Awq : public CalibratedQuantizer {
   }
 
   void apply(DecoderLayer& layer, const TakesSite& takes, const TensorMap& found) const override {
-    fold_found(layer, found);
     for (const auto member : kLayerLinears) {
       Linear& linear = layer.*member;
       if (!takes(linear.site)) continue;
@@ -230,7 +229,7 @@ class Awq : public CalibratedQuantizer {
 
 const Register<Quantizer, Awq> kAwq{
     "awq", "activation-aware scales and clipping, then rtn with zero: awq (arXiv 2306.00978); needs `calibration`",
-    "{type: awq, bits: 4, group: 64, duo_scaling: false, clip: true, search_samples: 8}"};
+    "{type: awq, bits: 4, group: 64, duo_scaling: false, apply_clip: true, search_samples: 8}"};
 
 }  // namespace
 }  // namespace qroar

@@ -65,8 +65,7 @@ class SmoothQuant : public CalibratedQuantizer {
     return std::make_unique<MaximumCalibrator>(context, alpha_);
   }
 
-  void apply(DecoderLayer& layer, const TakesSite& takes, const TensorMap& found) const override {
-    fold_found(layer, found);
+  void apply(DecoderLayer& layer, const TakesSite& takes, const TensorMap&) const override {
     for (const auto member : kLayerLinears) {
       Linear& linear = layer.*member;
       if (takes(linear.site)) linear.weight_OI = rtn_.fake_quantize(linear.weight_OI.contiguous());

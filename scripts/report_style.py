@@ -1,0 +1,18 @@
+"""How the plots of scripts/report.py look and are written."""
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import pyplot  # noqa: E402  (the backend is chosen first)
+
+# Okabe & Ito's colours without yellow, which vanishes on white; each with a marker of its own.
+STYLES = list(zip(["#000000", "#D55E00", "#0072B2", "#009E73", "#E69F00", "#CC79A7", "#56B4E9"], "os^DvPX"))
+pyplot.rcParams.update({"font.size": 11, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
+                        "grid.alpha": 0.3, "svg.hashsalt": "qroar", "savefig.bbox": "tight", "savefig.dpi": 300,
+                        "figure.constrained_layout.use": True, "figure.constrained_layout.wspace": 0.05})
+
+
+def write_plot(figure, out, name):
+    """NAME.png and NAME.svg, without dates, so that equal figures give equal bytes."""
+    for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
+        figure.savefig(out / f"{name}.{kind}", metadata=metadata)
+    pyplot.close(figure)

@@ -1,0 +1,153 @@
+// What rounding does to each linear layer alone: to its weight, and to its output for the inputs that it gets in the
+// full-precision model (so errors of earlier layers are not in it, input quantization is).  Sums: quant/distortion.h.
+// Columns: layer (empty for lm_head), site, band (empty: all output rows; else, for q_proj and k_proj, the RoPE pairs
+// of rope/bands.h, both rows of a pair, over all heads), snr_db, max_error, clipped and zeroed (fractions) of the
+// weight, bits_per_weight (of the whole layer), output_snr_db, output_relative_error (||y - y'||^2 / ||y||^2). T
+// tokens, R rows of a block, I inputs and O outputs of a layer, P pairs.
+#include "diagnostics/diagnostic.h"
+#include "quant/distortion.h"
+#include "rope/bands.h"
+
+namespace qroar {
+namespace {
+
+/// Tokens whose outputs are alive at a time.
+constexpr int64_t kOutputRows = 256;
+
+/// One linear layer in full precision and as evaluated, with the errors of its outputs.
+struct Comparison {
+  Linear full, evaluated;
+  OutputErrors outputs;
+
+  Comparison(const Linear& full_linear, const Linear& evaluated_linear)
+      : full(full_linear), evaluated(evaluated_linear), outputs(full.weight_OI.size(0), full.weight_OI.device()) {}
+
+  bool untouched() const { return full.weight_OI.is_same(evaluated.weight_OI) && !evaluated.input.function; }
+  bool has_bands() const { return full.site.ends_with(".q_proj") || full.site.ends_with(".k_proj"); }
+
+  /// x_TI comes before Linear::input.  Products in float32 (float64 for a float64 model): rounding outputs to bfloat16
+  /// would count as an error of the quantizer.
+  void add(const at::Tensor& x_TI) {
+    if (untouched()) return;
+    const auto wide = wide_dtype(x_TI);
+    const auto widened = [&](const at::Tensor& x) { return x.defined() ? x.to(wide) : x; };
+    const at::Tensor seen_TI = full.input(x_TI), evaluated_TI = evaluated.input(x_TI);
+    const at::Tensor weight_OI = widened(full.weight_OI), rounded_OI = widened(evaluated.weight_OI);
+    const at::Tensor bias_O = widened(full.bias_O), evaluated_bias_O = widened(evaluated.bias_O);
+    for (int64_t begin = 0; begin < x_TI.size(0); begin += kOutputRows) {
+      const auto block = [&](const at::Tensor& x) { return x.slice(0, begin, begin + kOutputRows).to(wide); };
+      outputs.add(at::linear(block(seen_TI), weight_OI, bias_O),
+                  at::linear(block(evaluated_TI), rounded_OI, evaluated_bias_O));
+    }
+  }
+};
+
+std::vector<Linear> linears_of(Llama model) {
+  std::vector<Linear> linears;
+  model.each_linear([&](const Linear& linear) { linears.push_back(linear); });
+  return linears;
+}
+
+class QuantError : public Diagnostic {
+ public:
+  explicit QuantError(const Config& config)
+      : config_(config),
+        windows_(config.get<int64_t>("windows", 1, {1, 1'000'000})),
+        bands_(config.get<int64_t>("bands", 6, {1, 1'000'000})) {}
+
+  void check_model(const LlamaConfig& llama) const override {
+    if (bands_ > llama.head_dim / 2) {
+      config_.fail(fmt::format("{} bands need as many RoPE pairs and head_dim {} has {}; take `bands: {}` or fewer",
+                               bands_, llama.head_dim, llama.head_dim / 2, llama.head_dim / 2));
+    }
+  }
+
+  CsvTable run(const DiagnosticInput& input) const override {
+    std::vector<Comparison> layers = comparisons(input);
+    feed(input, layers);
+    CsvTable table{{"layer", "site", "band", "snr_db", "max_error", "clipped", "zeroed", "bits_per_weight",
+                    "output_snr_db", "output_relative_error"},
+                   {}};
+    for (const Comparison& layer : layers) add_rows(input, layer, table);
+    return table;
+  }
+
+ private:
+  static std::vector<Comparison> comparisons(const DiagnosticInput& input) {
+    for (std::size_t i = 0; i < input.full.layers.size(); ++i) {
+      const DecoderLayer &full = input.full.layers[i], &evaluated = input.model.layers[i];
+      check(at::equal(full.input_norm_D, evaluated.input_norm_D) &&
+                at::equal(full.post_attention_norm_D, evaluated.post_attention_norm_D),
+            "the two models have the same coordinates");
+    }
+    std::vector<Comparison> layers;
+    const std::vector<Linear> full = linears_of(input.full), evaluated = linears_of(input.model);
+    for (std::size_t i = 0; i < full.size(); ++i) layers.emplace_back(full[i], evaluated[i]);
+    return layers;
+  }
+
+  /// The first windows through the full-precision model, each linear layer's input on its way.
+  void feed(const DiagnosticInput& input, std::vector<Comparison>& layers) const {
+    Llama probed = input.full;
+    std::size_t next = 0;
+    probed.each_linear([&](Linear& linear) {
+      Comparison& layer = layers[next++];
+      linear.input = {[&layer](const at::Tensor& x_TI) {
+                        layer.add(x_TI);
+                        return layer.full.input(x_TI);
+                      },
+                      layer.full.input.couples_tokens || layer.evaluated.input.couples_tokens};
+    });
+    const auto count = std::min(static_cast<std::size_t>(windows_), input.windows.size());
+    for (std::size_t i = 0; i < count; ++i) {
+      const at::Tensor tokens_T = input.tokens_T(input.windows[i]);
+      layers.back().add(forward(probed, tokens_T, input.angles_of(tokens_T.size(0))));  // lm_head, without [T, V]
+    }
+  }
+
+  void add_rows(const DiagnosticInput& input, const Comparison& layer, CsvTable& table) const {
+    const at::Tensor& weight_OI = layer.full.weight_OI;
+    const WeightErrors weights = weight_errors(weight_OI, layer.evaluated.weight_OI);
+    const at::Tensor signal_O = layer.outputs.signal_O().to(at::kCPU), error_O = layer.outputs.error_O().to(at::kCPU);
+    const auto quantizer = input.quant.rules.weight_quantizer(layer.full.site);
+    const double bits = quantizer != nullptr
+                            ? quantizer->bits_per_weight({layer.full.site, weight_OI.size(0), weight_OI.size(1)})
+                            : 8.0 * static_cast<double>(weight_OI.element_size());
+    const auto number = [](double value) { return fmt::format("{:.9g}", value); };
+    const auto add = [&](const std::string& band, const auto& rows_of) {
+      const auto sum = [&](const at::Tensor& x_O) { return rows_of(x_O).sum().template item<double>(); };
+      const auto count = static_cast<double>(rows_of(weights.signal_O).numel() * weights.columns);
+      table.rows.push_back({layer_number(layer.full.site), layer.full.site, band,
+                            number(snr_db(sum(weights.signal_O), sum(weights.error_O))),
+                            number(rows_of(weights.max_error_O).max().template item<double>()),
+                            number(sum(weights.clipped_O) / count), number(sum(weights.zeroed_O) / count), number(bits),
+                            number(snr_db(sum(signal_O), sum(error_O))),
+                            number(relative_error(sum(signal_O), sum(error_O)))});
+    };
+    add("", [](const at::Tensor& x_O) { return x_O; });
+    if (!layer.has_bands()) return;
+    const int64_t pairs = input.full.config.head_dim / 2;
+    const std::vector<int64_t> edges = band_edges(pairs, bands_);
+    for (std::size_t band = 0; band + 1 < edges.size(); ++band) {
+      add(std::to_string(band), [&](const at::Tensor& x_O) {
+        return x_O.view({-1, pairs}).slice(1, edges[band], edges[band + 1]);  // a head's rows: i, then i + d/2
+      });
+    }
+  }
+
+  static std::string layer_number(const std::string& site) {
+    const std::string prefix = "layers.";
+    return site.starts_with(prefix) ? site.substr(prefix.size(), site.find('.', prefix.size()) - prefix.size()) : "";
+  }
+
+  Config config_;
+  int64_t windows_, bands_;
+};
+
+const Register<Diagnostic, QuantError> kQuantError{
+    "quant_error",
+    "what rounding does to each linear layer alone: SNR of weight and output, for q and k per RoPE band, too",
+    "{type: quant_error, windows: 1, bands: 6}"};
+
+}  // namespace
+}  // namespace qroar

@@ -1,0 +1,166 @@
+"""Diagnostics in the real program: their tables beside the row, that they change no number, and their figures in the report."""
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+import yaml
+from safetensors.torch import load_file, save_file
+
+from support.program import REPO, TEXT, assert_one_line, copy_of_tiny_books, experiment_of, litter, read_csv, read_rows
+
+LAYERS, PROJECTIONS, BANDS = 5, 7, 6  # of tiny-books; bands by default
+COLUMNS = ["layer", "site", "band", "snr_db", "max_error", "clipped", "zeroed", "bits_per_weight", "output_snr_db",
+           "output_relative_error"]
+FOUR_BITS = [{"match": "layers.*", "weight": {"type": "rtn", "bits": 4, "group": 64}, "input": {"type": "rtn", "bits": 8, "group": 0}}]
+DIAGNOSED = {"diagnostics": ["quant_error"], "sweep": [{"quant": [[], FOUR_BITS], "model.dtype": ["float32", "bfloat16"]}]}
+
+
+def tables(results):
+    return {cell: results / "cells" / cell / "diagnostics/quant_error.csv" for cell in read_rows(results)}
+
+
+@pytest.fixture(scope="module")
+def diagnosed(run, tmp_path_factory):
+    """(experiment, results) of the four cells of DIAGNOSED, run once."""
+    folder = tmp_path_factory.mktemp("diagnosed")
+    file = folder / "diagnosed.yaml"
+    file.write_text(yaml.safe_dump(experiment_of(DIAGNOSED), sort_keys=False), encoding="utf-8")
+    process = run("run", file, "--results", folder / "results")
+    assert process.returncode == 0, process.stderr
+    return file, folder / "results"
+
+
+def test_a_cell_has_one_row_per_linear_layer_and_one_per_band_of_q_and_k(diagnosed):
+    _, results = diagnosed
+    for cell, path in tables(results).items():
+        lines = read_csv(path.read_text(encoding="utf-8"))
+        assert list(lines[0]) == COLUMNS
+        whole = [line for line in lines if not line["band"]]
+        assert len(whole) == LAYERS * PROJECTIONS + 1 and whole[-1]["site"] == "lm_head" and whole[-1]["layer"] == ""
+        bands = [(line["site"].split(".")[-1], int(line["layer"]), int(line["band"])) for line in lines if line["band"]]
+        assert bands == [(name, layer, band) for layer in range(LAYERS) for name in ("q_proj", "k_proj") for band in range(BANDS)]
+        rounded = read_rows(results)[cell]["axes"]["quant"] != []
+        for line in lines:
+            if rounded and line["layer"]:
+                assert 10 < float(line["snr_db"]) < 40 and 10 < float(line["output_snr_db"]) < 40
+                assert float(line["bits_per_weight"]) == pytest.approx(4 + 20 / 64)
+            else:
+                assert (line["snr_db"], line["output_snr_db"], line["max_error"]) == ("inf", "inf", "0")
+        assert "quant_error: " in (path.parent.parent / "log.txt").read_text(encoding="utf-8")
+        assert read_rows(results)[cell]["config"]["diagnostics"] == ["quant_error"]
+    assert not litter(results)
+
+
+def test_diagnostics_change_no_loss(diagnosed, run, tmp_path):
+    file, results = diagnosed
+    assert run("run", file, "--results", tmp_path, "--set", "diagnostics=[]").returncode == 0
+    plain = {str(row["axes"]): (cell, row) for cell, row in read_rows(tmp_path).items()}
+    for cell, row in read_rows(results).items():
+        other, plain_row = plain[str(row["axes"])]
+        assert other != cell and plain_row["metrics"] == row["metrics"]
+        assert not (tmp_path / "cells" / other / "diagnostics").exists()
+        windows = [(folder / "windows.csv").read_bytes() for folder in (results / "cells" / cell, tmp_path / "cells" / other)]
+        assert windows[0] == windows[1]
+
+
+@pytest.mark.parametrize("quantizer", ["awq", "smoothquant", "gptq"])
+def test_quantizers_that_move_scales_are_compared_in_their_own_coordinates(run, experiment, tmp_path, quantizer):
+    changes = {"diagnostics": ["quant_error"], "sweep": None, "calibration": {"data": {"path": str(TEXT)}, "samples": 4, "length": 64},
+               "quant": [{"match": "layers.*", "weight": {"type": quantizer, "bits": 4, "group": 64}}]}
+    assert run("run", experiment(changes), "--results", tmp_path / "results").returncode == 0
+    (path,) = tables(tmp_path / "results").values()
+    for line in read_csv(path.read_text(encoding="utf-8")):
+        assert line["site"] == "lm_head" or 10 < float(line["output_snr_db"]) < 40, line
+
+
+def test_a_finished_cell_is_skipped_and_a_repeated_one_gives_the_same_table(diagnosed, run, tmp_path):
+    file, results = diagnosed
+    copy = shutil.copytree(results, tmp_path / "results")
+    assert "4 of 4 cells were finished already" in run("run", file, "--results", copy).stderr
+    for path in tables(copy).values():
+        path.unlink()
+        (path.parent / "of_an_earlier_version.csv").write_text("a\n", encoding="utf-8")
+    assert run("run", file, "--results", copy, "--rerun").returncode == 0
+    for cell, path in tables(results).items():
+        folder = copy / "cells" / cell / "diagnostics"
+        assert [file.name for file in folder.iterdir()] == ["quant_error.csv"]
+        assert (folder / "quant_error.csv").read_bytes() == path.read_bytes()
+
+
+def test_the_row_comes_after_the_tables(diagnosed):
+    _, results = diagnosed
+    for path in tables(results).values():
+        assert path.stat().st_mtime_ns <= (path.parent.parent / "row.json").stat().st_mtime_ns
+
+
+def test_a_table_that_cannot_be_written_leaves_no_row(run, experiment, tmp_path):
+    file, results = experiment({"diagnostics": ["quant_error"], "sweep": None}), tmp_path / "results"
+    assert run("run", file, "--results", results).returncode == 0
+    (cell,) = read_rows(results)
+    folder = results / "cells" / cell
+    shutil.rmtree(folder / "diagnostics")
+    (folder / "row.json").unlink()
+    (folder / "diagnostics").write_text("in the way\n", encoding="utf-8")
+    process = run("run", file, "--results", results)
+    assert process.returncode == 1 and "diagnostics" in process.stderr.splitlines()[-1]
+    assert not read_rows(results)
+
+
+def test_a_failed_cell_has_no_tables(run, experiment, tmp_path):
+    model = copy_of_tiny_books(tmp_path / "model")
+    file, results = experiment({"model.path": str(model), "diagnostics": ["quant_error"], "sweep": None}), tmp_path / "results"
+    assert run("run", file, "--results", results).returncode == 0
+    (path,) = tables(results).values()
+    assert path.exists()
+    tensors = load_file(model / "model.safetensors")
+    tensors["model.norm.weight"] = tensors["model.norm.weight"] * float("inf")
+    save_file(tensors, model / "model.safetensors")
+    assert run("run", file, "--results", results).returncode == 1
+    ((_, row),) = read_rows(results).items()
+    assert row["status"] == "failed" and row["metrics"] == {} and not path.exists()
+
+
+@pytest.mark.parametrize(("diagnostics", "parts"), [
+    (["quant_eror"], ["unknown 'quant_eror'", "did you mean 'quant_error'"]),
+    ([{"type": "quant_error", "window": 2}], ["diagnostics[0].window: unknown key", "did you mean 'windows'"]),
+    ([{"type": "quant_error", "windows": 0}], ["diagnostics[0].windows"]),
+    ([{"type": "quant_error", "bands": 33}], ["diagnostics[0]: 33 bands need as many RoPE pairs and head_dim 64 has 32"]),
+    (["quant_error", {"type": "quant_error", "windows": 2}], ["diagnostics[1]: 'quant_error' is listed twice"]),
+    ("quant_error", ["diagnostics: expected a list"])])
+def test_a_bad_diagnostic_is_refused_with_its_place_before_anything_runs(run, experiment, refused, diagnostics, parts):
+    file = experiment({"diagnostics": diagnostics})
+    refused(file, f"{file}:", *parts)
+    assert_one_line(run("check", file), *parts)
+
+
+def report(results, out):
+    command = [sys.executable, REPO / "scripts/report.py", results, "--out", out]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert process.returncode == 0, process.stderr
+    return (out / "report.md").read_text(encoding="utf-8")
+
+
+def test_the_report_has_a_figure_per_cell_that_rounds(diagnosed, tmp_path):
+    _, results = diagnosed
+    text = report(results, tmp_path)
+    rows = read_rows(results)
+    for cell, row in rows.items():
+        rounds = row["axes"]["quant"] != []
+        assert (f"(quant_error_{cell}.png)" in text) == (tmp_path / f"quant_error_{cell}.png").exists() == rounds
+    assert text.count("nothing is off") == 2
+
+
+def test_the_report_says_how_many_cells_it_left_out(diagnosed, tmp_path):
+    _, results = diagnosed
+    copy = shutil.copytree(results, tmp_path / "results")
+    cell = next(cell for cell, row in read_rows(copy).items() if row["axes"]["quant"] == [])
+    for number in range(10):
+        shutil.copytree(copy / "cells" / cell, copy / "cells" / f"{number:016x}")
+        row = copy / "cells" / f"{number:016x}" / "row.json"
+        row.write_text(row.read_text(encoding="utf-8").replace(cell, f"{number:016x}"), encoding="utf-8")
+    text = report(copy, tmp_path)
+    assert "The first 12 of 14 cells" in text
+    section = text.split("## Quantization error of single layers")[1].split("\n## ")[0]
+    assert len(re.findall(r"nothing is off|!\[", section)) == 12
