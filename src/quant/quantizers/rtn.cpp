@@ -28,8 +28,11 @@ class Rtn : public Quantizer {
     grid_.zero = config.get_choice<ops::RtnZero>(
         "zero", ops::RtnZero::plain,
         {{"plain", ops::RtnZero::plain}, {"awq", ops::RtnZero::awq}, {"included", ops::RtnZero::included}});
-    grid_.clip = static_cast<float>(config.get<double>("clip", 1.0, {0, 1}));
-    if (!(grid_.clip > 0)) config.at("clip").fail("must be above 0: the part of a group's range that its grid keeps");
+    // Not noted as a default: cells that were run before there was a clip keep their ids, as they keep their numbers.
+    if (config.has("clip")) {
+      grid_.clip = static_cast<float>(config.get<double>("clip", 1.0, {0, 1}));
+      if (!(grid_.clip > 0)) config.at("clip").fail("must be above 0: the part of a group's range that its grid keeps");
+    }
   }
 
   void check_site(const LinearSite& site) const override {
