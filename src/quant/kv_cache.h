@@ -1,11 +1,7 @@
-// The YAML block `kv`: fake quantization of what the attention reads from its key/value cache.
-// Sources: QuaRot (arXiv 2404.00456: per head of a token, after RoPE, queries as well), KIVI (arXiv 2402.02750: keys
-// per channel over groups of tokens, values per token, recent tokens exact); reference/peers.md 4.  Every query reads
-// the cache as decoding token by token would.  Unlike KIVI, whose exact tail grows to `residual` keys and is then
-// quantized at once, the window of `residual` exact tokens slides for keys and values alike, so a KIVI of the same
-// residual keeps about half as many keys exact, and its prefill, where prompt tokens read each other exactly, is not
-// simulated. Transformers' QuantizedCache is another method: it groups within a token for both and quantizes its whole
-// tail at once.
+// The YAML block `kv`: fake quantization of what the attention reads from its key/value cache, as decoding token by
+// token would read it.  Sources: QuaRot (arXiv 2404.00456: per head of a token, keys after RoPE), KIVI (arXiv
+// 2402.02750: keys per channel over groups of tokens, values per token, recent tokens exact); reference/peers.md 4.
+// No rotation, and no exact prefill: KIVI's prompt tokens read each other unquantized, here they do not.
 #pragma once
 #include "model/llama.h"
 #include "quant/quantizer.h"
@@ -17,11 +13,13 @@ namespace qroar {
 /// An axis says what a row of the quantizer's matrix is, with K key/value heads of d channels:
 ///   head     one head of one token, [d]
 ///   token    all heads of one token, [K*d]
-///   channel  one channel of one head over `group` neighbouring tokens, groups from token 0 on; an incomplete last
-///   group
+///   channel  one channel of one head over `group` neighbouring tokens, from token 0 on; an incomplete last group
 ///            stays exact
-/// key_rope: keys are quantized `before` RoPE and then rotated, or `after` it.  residual: each query sees itself and
-/// the residual-1 tokens before it exactly.  query: queries after RoPE, a row is a head of a token.
+/// key_rope: keys are quantized `before` RoPE and then rotated, or `after` it.  query: queries after RoPE, a row is a
+/// head of a token (QuaRot and KIVI keep them exact).  residual: each query sees itself and the residual-1 tokens
+/// before it exactly.  That window slides for keys and values alike.  KIVI's does so for values; its exact tail of
+/// keys grows to `residual` and is then quantized at once, which keeps about half as many keys exact.  Transformers'
+/// QuantizedCache is neither: it groups within a token for both and quantizes its whole tail at once.
 class KvCache {
  public:
   KvCache() = default;
