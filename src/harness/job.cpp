@@ -69,7 +69,7 @@ Job::Job(const SweepPoint& point) {
 
   resolved = root.resolved();
   id = hash_bytes(resolved.dump()).substr(0, 16);
-  for (const char* block : {"model", "quant"}) quant_key += resolved[block].dump();
+  for (const char* block : {"model", "rotation", "quant"}) quant_key += resolved[block].dump();
 }
 
 std::vector<Job> parse_experiment(const std::filesystem::path& file, const std::vector<std::string>& overrides) {

@@ -1,13 +1,15 @@
 // All that is done to a full-precision model before it is evaluated.
 #pragma once
 #include "model/llama.h"
+#include "quant/rotation.h"
 #include "quant/rules.h"
 
 namespace qroar {
 
 /// The YAML blocks that change weights and activations.
 struct QuantPlan {
-  QuantRules rules;  ///< `quant`
+  Rotation rotation;  ///< `rotation`, done before anything is quantized
+  QuantRules rules;   ///< `quant`
 
   QuantPlan() = default;
   /// Reads the blocks from the root and checks them against the model's layers.
