@@ -62,14 +62,32 @@ Job::Job(const SweepPoint& point) {
   geometry = {llama.head_dim, llama.rope_theta, llama.trained_length, windows.length, llama.rope_scaling};
   check_at(rope_config, [&] { rope->table(geometry, windows.length); });
   quant = QuantPlan(root, llama);
+  if (root.has("calibration")) calibration.emplace(root.at("calibration"));
+  if (!quant.rules.any_calibrated()) {
+    calibration.reset();
+  } else if (!calibration) {
+    root.at("quant").fail("a quantizer of these looks at texts; add calibration: {data: {path: TEXTS.jsonl}}");
+  }
   metrics = parse_metrics(root);
   require_none(root);
   seed = root.get<int64_t>("seed", 0);
   check_all_read(root);
 
   resolved = root.resolved();
+  if (!calibration) resolved.erase("calibration");
   id = hash_bytes(resolved.dump()).substr(0, 16);
   for (const char* block : {"model", "rotation", "quant"}) quant_key += resolved[block].dump();
+  if (calibration) {
+    quant_key += resolved["calibration"].dump() + Json(calibration_table().inv_freq).dump();
+  }
+}
+
+RopeTable Job::calibration_table() const {
+  if (calibration->evaluated_rope) return rope->table(geometry, calibration->length);
+  const char* trained = llama.rope_scaling.empty() ? "{type: none}" : "{type: model}";
+  return Registry<RopeScheme>::instance()
+      .build(Config::parse(trained, "calibration.rope"))
+      ->table(geometry, calibration->length);
 }
 
 std::vector<Job> parse_experiment(const std::filesystem::path& file, const std::vector<std::string>& overrides) {

@@ -1,6 +1,7 @@
 // One fully resolved job: everything a cell needs, parsed and checked before the first second of device time.
 #pragma once
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -9,6 +10,7 @@
 #include "data/windows.h"
 #include "eval/metric.h"
 #include "model/checkpoint.h"
+#include "quant/calibration.h"
 #include "quant/plan.h"
 #include "rope/scheme.h"
 
@@ -25,13 +27,17 @@ struct Job {
   std::shared_ptr<const RopeScheme> rope;
   RopeGeometry geometry;
   QuantPlan quant;
-  std::string quant_key;  ///< equal for jobs that are evaluated with the same weights
+  std::optional<CalibrationSpec> calibration;  ///< set where a quantizer asks for it
+  std::string quant_key;                       ///< equal for jobs that are evaluated with the same weights
   std::vector<std::unique_ptr<Metric>> metrics;
   int64_t seed = 0;
 
   /// Reads every key, builds every plugin, reads config.json, checks rules against the model's layers and the data
   /// file's presence. Throws an Error with its place.
   explicit Job(const SweepPoint& point);
+
+  /// What calibration samples are rotated by: the scheme's table, or that of the model as it was trained.
+  RopeTable calibration_table() const;
 };
 
 /// All jobs of an experiment file in the order of its sweep.

@@ -1,8 +1,16 @@
 #include "harness/models.h"
 
 #include "base/error.h"
+#include "model/angles.h"
+#include "quant/calibrate.h"
 
 namespace qroar {
+namespace {
+
+/// Counts up when calibration would find other things in the same inputs.
+constexpr int kCalibrationVersion = 1;
+
+}  // namespace
 
 const Checkpoint& Models::checkpoint(const Job& job) {
   if (checkpoint_ == nullptr || path_ != job.model.path) {
@@ -21,7 +29,25 @@ const std::string& Models::hash(const Job& job) {
   return hash_;
 }
 
-const Llama& Models::model(const Job& job, const at::Device& device) {
+TensorMap Models::calibrated(const Job& job, const Llama& prepared, const CalibrationText& text) const {
+  const at::Device device = prepared.embed_tokens_VD.device();
+  const RopeTable table = job.calibration_table();
+  const Json key{{"version", kCalibrationVersion},
+                 {"model", hash_},
+                 {"dtype", at::toString(job.model.dtype)},
+                 {"device", device.is_cpu() ? "cpu" : "cuda"},
+                 {"rotation", job.resolved["rotation"]},
+                 {"quant", job.resolved["quant"]},
+                 {"text", text.hash},
+                 {"inv_freq", table.inv_freq},
+                 {"attention_factor", table.attention_factor},
+                 {"bfloat16_rope", job.model.bfloat16_rope}};
+  return calibrate_cached(
+      key.dump(), job.quant.rules, prepared, text,
+      rope_angles(table, job.calibration->length, job.model.dtype, device, job.model.bfloat16_rope));
+}
+
+const Llama& Models::model(const Job& job, const at::Device& device, const CalibrationText* text) {
   const Checkpoint& source = checkpoint(job);
   const std::string full_key = fmt::format("{} {}", at::toString(job.model.dtype), device.str());
   if (full_key != full_key_) {
@@ -34,7 +60,8 @@ const Llama& Models::model(const Job& job, const at::Device& device) {
   if (job.quant_key != quant_key_) {
     quant_key_.clear();
     quantized_ = {};
-    quantized_ = apply(job.quant, full_);
+    const Llama prepared = prepare(job.quant, full_);
+    quantized_ = apply(job.quant, prepared, text == nullptr ? TensorMap() : calibrated(job, prepared, *text));
     quant_key_ = job.quant_key;
   }
   return quantized_;

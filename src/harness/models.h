@@ -13,11 +13,13 @@ class Models {
   /// Hash of the job's checkpoint.
   const std::string& hash(const Job& job);
 
-  /// The job's model, quantized as it says.  Full-precision weights are shared with the last job where checkpoint,
-  /// dtype and device are the same; all of it where the quantization is the same, too.
-  const Llama& model(const Job& job, const at::Device& device);
+  /// The job's model, quantized as it says; `text` is what its quantizers look at, null where they do not.
+  /// Full-precision weights are shared with the last job where checkpoint, dtype and device are the same; all of it
+  /// where the quantization is the same, too.
+  const Llama& model(const Job& job, const at::Device& device, const CalibrationText* text);
 
  private:
+  TensorMap calibrated(const Job& job, const Llama& prepared, const CalibrationText& text) const;
   const Checkpoint& checkpoint(const Job& job);
 
   std::filesystem::path path_;

@@ -46,6 +46,7 @@ struct Cell {
   Job* job;
   std::shared_ptr<const Dataset> data;
   std::vector<Window> windows;
+  std::shared_ptr<const CalibrationText> calibration;  ///< null where no quantizer asks for it
 
   double flops() const {
     double sum = 0;
@@ -66,15 +67,24 @@ std::vector<Cell> plan(std::vector<Job>& jobs) {
   std::map<std::string, std::shared_ptr<const Dataset>> loaded;
   std::vector<Cell> cells;
   for (Job& job : jobs) {
-    auto& data = loaded[job.resolved["data"].dump() + job.model.path.string()];
-    if (data == nullptr) {
-      const auto [corpus, fresh] = corpora.try_emplace({job.data.path.string(), job.model.path.string()});
-      if (fresh) corpus->second = load_corpus(job.data.path, job.model.path, job.llama);
-      data = std::make_shared<const Dataset>(choose_documents(corpus->second, job.data));
-    }
+    const auto load = [&](const DataSpec& spec, const Json& resolved) {
+      auto& data = loaded[resolved.dump() + job.model.path.string()];
+      if (data == nullptr) {
+        const auto [corpus, fresh] = corpora.try_emplace({spec.path.string(), job.model.path.string()});
+        if (fresh) corpus->second = load_corpus(spec.path, job.model.path, job.llama);
+        data = std::make_shared<const Dataset>(choose_documents(corpus->second, spec));
+      }
+      return data;
+    };
+    const auto data = load(job.data, job.resolved["data"]);
     std::vector<int64_t> lengths;
     for (const Document& document : data->documents) lengths.push_back(static_cast<int64_t>(document.tokens.size()));
-    cells.push_back({&job, data, windows_of(lengths, job.windows)});
+    std::shared_ptr<const CalibrationText> calibration;
+    if (job.calibration) {
+      const auto texts = load(job.calibration->data, job.resolved["calibration"]["data"]);
+      calibration = std::make_shared<const CalibrationText>(draw_samples(texts->documents, *job.calibration));
+    }
+    cells.push_back({&job, data, windows_of(lengths, job.windows), calibration});
     if (cells.back().windows.empty()) fail("{}: no document has a token to score", job.data.path.string());
   }
   return cells;
@@ -182,15 +192,17 @@ class Runner {
   /// Hashes of the contents that the configuration only names by path.
   Json inputs_of(const Cell& cell) {
     const RopeTable table = cell.job->rope->table(cell.job->geometry, cell.job->windows.length);
-    return {{"model", models_.hash(*cell.job)},
-            {"data", cell.data->hash},
-            {"rope", hash_bytes(Json(table.inv_freq).dump())}};
+    Json inputs{{"model", models_.hash(*cell.job)},
+                {"data", cell.data->hash},
+                {"rope", hash_bytes(Json(table.inv_freq).dump())}};
+    if (cell.calibration != nullptr) inputs["calibration"] = cell.calibration->hash;
+    return inputs;
   }
 
   std::vector<WindowLoss> evaluate_cell(const Cell& cell, const at::Device& device, Json& row) {
     const Job& job = *cell.job;
     check_memory(cell, device);
-    const Llama& model = models_.model(job, device);
+    const Llama& model = models_.model(job, device, cell.calibration.get());
     at::manual_seed(static_cast<uint64_t>(job.seed));
     ops::reset_peak_bytes(device);
     const auto start = Clock::now();

@@ -1,40 +1,11 @@
 #include "model/checkpoint.h"
 
-#include <cstring>
-
 #include "base/error.h"
 #include "base/files.h"
 #include "model/site.h"
+#include "model/tensors.h"
 
 namespace qroar {
-namespace {
-
-at::ScalarType scalar_type(Dtype dtype, const std::string& place) {
-  switch (dtype) {
-    case Dtype::f32: return at::kFloat;
-    case Dtype::bf16: return at::kBFloat16;
-    case Dtype::f16: return at::kHalf;
-    case Dtype::f64: return at::kDouble;
-    default:
-      fail("{} has dtype {}, expected BF16, F16, F32 or F64; is this an already quantized checkpoint?", place,
-           dtype_name(dtype));
-  }
-}
-
-/// A tensor over the mapped bytes, which live as long as it does.
-at::Tensor view_of(const TensorView& view, at::ScalarType dtype) {
-  const auto options = at::TensorOptions().dtype(dtype);
-  if (!view.aligned) {
-    at::Tensor copy = at::empty(view.shape, options);
-    std::memcpy(copy.mutable_data_ptr(), view.data, static_cast<std::size_t>(view.bytes));
-    return copy;
-  }
-  // The mapping is private: at::from_blob takes a mutable pointer, and nothing writes through it.
-  return at::from_blob(
-      const_cast<std::byte*>(view.data), view.shape, [owner = view.owner](void*) {}, options);
-}
-
-}  // namespace
 
 ModelSpec::ModelSpec(const Config& config)
     : path(config.at("path").as_path()),
@@ -61,7 +32,7 @@ at::Tensor Checkpoint::tensor(const std::string& name, at::IntArrayRef shape) co
     fail("{}: tensor {} has shape [{}], config.json asks for [{}]", folder_.string(), name, fmt::join(view.shape, ", "),
          fmt::join(shape, ", "));
   }
-  return view_of(view, scalar_type(view.dtype, fmt::format("{}: tensor {}", folder_.string(), name)));
+  return tensor_of(view, fmt::format("{}: tensor {}", folder_.string(), name));
 }
 
 Llama Checkpoint::build(at::ScalarType dtype, const at::Device& device) const {

@@ -53,6 +53,11 @@ struct DecoderLayer {
   HeadTransforms heads;
 };
 
+/// Its linear layers, in the order of linear_sites().
+inline constexpr Linear DecoderLayer::*kLayerLinears[] = {
+    &DecoderLayer::q_proj,    &DecoderLayer::k_proj,  &DecoderLayer::v_proj,   &DecoderLayer::o_proj,
+    &DecoderLayer::gate_proj, &DecoderLayer::up_proj, &DecoderLayer::down_proj};
+
 struct Llama {
   LlamaConfig config;
   at::Tensor embed_tokens_VD;
@@ -64,11 +69,7 @@ struct Llama {
   template <class Visit>
   void each_linear(Visit visit) {
     for (DecoderLayer& layer : layers) {
-      for (Linear DecoderLayer::*linear :
-           {&DecoderLayer::q_proj, &DecoderLayer::k_proj, &DecoderLayer::v_proj, &DecoderLayer::o_proj,
-            &DecoderLayer::gate_proj, &DecoderLayer::up_proj, &DecoderLayer::down_proj}) {
-        visit(layer.*linear);
-      }
+      for (const auto linear : kLayerLinears) visit(layer.*linear);
     }
     visit(lm_head);
   }

@@ -14,6 +14,12 @@ struct RtnGrid {
   RtnZero zero = RtnZero::plain;
 };
 
+/// 16 values in ascending order and the 15 thresholds between neighbours; see ops/codebook.h.
+struct CodeBook {
+  float codes[16];
+  float thresholds[15];
+};
+
 namespace kernels {
 
 enum class Element { float32, bfloat16, float16 };
@@ -22,6 +28,10 @@ enum class Element { float32, bfloat16, float16 };
 /// null.
 const char* rtn_fake_quant(const void* in, void* out, Element element, int64_t groups, int64_t group_size,
                            const RtnGrid& grid);
+
+/// Fake-quantizes `count` elements in runs of `block` neighbours, the last of which may be shorter.  The same return.
+const char* codebook_fake_quant(const void* in, void* out, Element element, int64_t count, int64_t block,
+                                const CodeBook& book);
 
 }  // namespace kernels
 }  // namespace qroar::ops

@@ -1,19 +1,17 @@
 // RTN fake quantization: the plain ATen reference and the choice between it and the CUDA kernel.  Contract: rtn.h.
 #include "ops/rtn.h"
 
-#include <tuple>
-
 #include "base/error.h"
+#include "ops/element.h"
 
 namespace qroar::ops {
 
-namespace reference {
 namespace {
 
-/// scale and zero, [groups, 1] each, of an asymmetric grid.
-std::pair<at::Tensor, at::Tensor> asymmetric_grid(at::Tensor lo, at::Tensor hi, const RtnGrid& grid) {
+RtnScale asymmetric_scale(at::Tensor lo, at::Tensor hi, const RtnGrid& grid) {
+  const double top = (1 << grid.bits) - 1;
   // A tensor, since ATen divides by a scalar on the GPU through its reciprocal, which rounds differently.
-  const at::Tensor levels = at::full_like(lo, (1 << grid.bits) - 1);
+  const at::Tensor levels = at::full_like(lo, top);
   at::Tensor scale;
   if (grid.zero == RtnZero::plain) {
     const at::Tensor constant_scale = at::where(lo == 0, at::ones_like(lo), lo.abs());
@@ -29,38 +27,41 @@ std::pair<at::Tensor, at::Tensor> asymmetric_grid(at::Tensor lo, at::Tensor hi, 
     scale = (hi - lo) / levels;
   }
   at::Tensor zero = -at::round(lo / scale);
-  if (grid.zero == RtnZero::awq) zero = zero.clamp(0, (1 << grid.bits) - 1);
-  return {scale, zero};
+  if (grid.zero == RtnZero::awq) zero = zero.clamp(0, top);
+  return {scale, zero, 0, top};
 }
 
-at::Tensor quantize_symmetric(const at::Tensor& w, const at::Tensor& largest, const RtnGrid& grid) {
+RtnScale symmetric_scale(const at::Tensor& largest, const RtnGrid& grid) {
   const double half = 1 << (grid.bits - 1);
   if (grid.zero == RtnZero::included) {
     const at::Tensor levels = at::full_like(largest, 2 * half - 1);
     const at::Tensor scale = at::where(largest == 0, at::ones_like(largest), largest) * 2 / levels;
-    return ((at::round(w / scale) + half).clamp(0, 2 * half - 1) - half) * scale;
+    return {scale, at::full_like(scale, half), 0, 2 * half - 1};
   }
   const at::Tensor floored = grid.zero == RtnZero::awq
                                  ? largest.clamp_min(1e-5)
                                  : at::where(largest == 0, at::full_like(largest, half - 1), largest);
   const at::Tensor scale = floored / at::full_like(floored, half - 1);
-  return at::round(w / scale).clamp(-half, half - 1) * scale;
+  return {scale, at::zeros_like(scale), -half, half - 1};
 }
 
 }  // namespace
 
+RtnScale rtn_scale(const at::Tensor& w_GS, const RtnGrid& grid) {
+  const at::Tensor lo = w_GS.amin(1, /*keepdim=*/true), hi = w_GS.amax(1, /*keepdim=*/true);
+  return grid.symmetric ? symmetric_scale(at::maximum(lo.abs(), hi.abs()), grid) : asymmetric_scale(lo, hi, grid);
+}
+
+at::Tensor rtn_round(const at::Tensor& w, const RtnScale& scale) {
+  return ((at::round(w / scale.scale) + scale.zero).clamp(scale.low, scale.high) - scale.zero) * scale.scale;
+}
+
+namespace reference {
+
 at::Tensor rtn_fake_quant(const at::Tensor& weight_OI, int64_t group, const RtnGrid& grid) {
   const int64_t size = group > 0 ? group : group == 0 ? weight_OI.size(1) : weight_OI.numel();
-  const at::Tensor w = weight_OI.to(at::kFloat).view({-1, size});
-  const at::Tensor lo = w.amin(1, /*keepdim=*/true), hi = w.amax(1, /*keepdim=*/true);
-  at::Tensor quantized;
-  if (grid.symmetric) {
-    quantized = quantize_symmetric(w, at::maximum(lo.abs(), hi.abs()), grid);
-  } else {
-    const auto [scale, zero] = asymmetric_grid(lo, hi, grid);
-    quantized = ((at::round(w / scale) + zero).clamp(0, (1 << grid.bits) - 1) - zero) * scale;
-  }
-  return quantized.view(weight_OI.sizes()).to(weight_OI.scalar_type());
+  const at::Tensor w_GS = weight_OI.to(at::kFloat).view({-1, size});
+  return rtn_round(w_GS, rtn_scale(w_GS, grid)).view(weight_OI.sizes()).to(weight_OI.scalar_type());
 }
 
 }  // namespace reference
@@ -69,13 +70,8 @@ at::Tensor rtn_fake_quant(const at::Tensor& weight_OI, int64_t group, const RtnG
 namespace {
 
 at::Tensor on_device(const at::Tensor& weight_OI, int64_t group_size, const RtnGrid& grid) {
-  using kernels::Element;
-  const auto dtype = weight_OI.scalar_type();
-  const Element element = dtype == at::kFloat      ? Element::float32
-                          : dtype == at::kBFloat16 ? Element::bfloat16
-                                                   : Element::float16;
   at::Tensor out = at::empty_like(weight_OI);
-  const char* error = kernels::rtn_fake_quant(weight_OI.const_data_ptr(), out.mutable_data_ptr(), element,
+  const char* error = kernels::rtn_fake_quant(weight_OI.const_data_ptr(), out.mutable_data_ptr(), element_of(weight_OI),
                                               weight_OI.numel() / group_size, group_size, grid);
   if (error != nullptr) fail("RTN kernel on {}: {}", weight_OI.device().str(), error);
   return out;
@@ -88,7 +84,7 @@ at::Tensor rtn_fake_quant(const at::Tensor& weight_OI, int64_t group, const RtnG
   check(weight_OI.dim() == 2 && weight_OI.is_contiguous(), "RTN takes a contiguous matrix");
 #ifdef QROAR_HAVE_CUDA
   // One block a group: a group over the whole tensor stays with ATen's reductions.
-  if (weight_OI.is_cuda() && weight_OI.scalar_type() != at::kDouble && group >= 0) {
+  if (kernels_take(weight_OI) && group >= 0) {
     return on_device(weight_OI, group > 0 ? group : weight_OI.size(1), grid);
   }
 #endif

@@ -23,6 +23,18 @@ namespace qroar::ops {
 /// weight_OI is contiguous [rows, columns]; `group` divides columns, or is 0 (one group a row) or -1 (one group).
 at::Tensor rtn_fake_quant(const at::Tensor& weight_OI, int64_t group, const RtnGrid& grid);
 
+/// The grids of groups, [groups, 1] each: w' = (clamp(round(w / scale) + zero, low, high) - zero) * scale.
+struct RtnScale {
+  at::Tensor scale, zero;
+  double low, high;
+};
+
+/// The grid of every row of w_GS (float32), as the contract says.
+RtnScale rtn_scale(const at::Tensor& w_GS, const RtnGrid& grid);
+
+/// Rounds float32 numbers, broadcast against the grids, onto them.
+at::Tensor rtn_round(const at::Tensor& w, const RtnScale& scale);
+
 namespace reference {
 at::Tensor rtn_fake_quant(const at::Tensor& weight_OI, int64_t group, const RtnGrid& grid);
 }  // namespace reference

@@ -1,19 +1,50 @@
 #include "quant/plan.h"
 
 namespace qroar {
+namespace {
+
+/// The entries whose names begin with the layer's, without it.
+TensorMap of_layer(const TensorMap& found, const DecoderLayer& layer) {
+  TensorMap own;
+  const std::string prefix = layer.site + ".";
+  for (const auto& [name, tensor] : found) {
+    if (name.starts_with(prefix)) own[name.substr(prefix.size())] = tensor;
+  }
+  return own;
+}
+
+}  // namespace
 
 QuantPlan::QuantPlan(const Config& root, const LlamaConfig& llama)
     : rotation(root.at("rotation", "{type: none}"), llama), rules(root.items("quant")) {
   rules.check_against(linear_sites(llama));
 }
 
-Llama apply(const QuantPlan& plan, const Llama& full) {
+Llama prepare(const QuantPlan& plan, const Llama& full) {
   Llama model = full;
   rotate(plan.rotation, model);
-  model.each_linear([&](Linear& linear) {
-    if (const auto weight = plan.rules.weight_quantizer(linear.site)) {
+  return model;
+}
+
+void quantize_layer(const QuantRules& rules, DecoderLayer& layer, const TensorMap& found) {
+  const auto calibrated = rules.calibrated(layer);
+  for (const auto& quantizer : calibrated) quantizer->apply(layer, rules.sites_of(*quantizer), found);
+  for (const auto member : kLayerLinears) {
+    Linear& linear = layer.*member;
+    const auto weight = rules.weight_quantizer(linear.site);
+    if (weight != nullptr && std::ranges::find(calibrated, weight) == calibrated.end()) {
       linear.weight_OI = weight->fake_quantize(linear.weight_OI.contiguous());
     }
+  }
+}
+
+Llama apply(const QuantPlan& plan, const Llama& prepared, const TensorMap& found) {
+  Llama model = prepared;
+  for (DecoderLayer& layer : model.layers) quantize_layer(plan.rules, layer, of_layer(found, layer));
+  if (const auto weight = plan.rules.weight_quantizer(model.lm_head.site)) {
+    model.lm_head.weight_OI = weight->fake_quantize(model.lm_head.weight_OI.contiguous());
+  }
+  model.each_linear([&](Linear& linear) {
     if (const auto input = plan.rules.input_quantizer(linear.site)) {
       const Transform quantize{[input](const at::Tensor& x_TI) { return input->fake_quantize(x_TI.contiguous()); },
                                !input->rows_are_independent()};

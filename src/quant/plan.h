@@ -1,6 +1,6 @@
 // All that is done to a full-precision model before it is evaluated.
 #pragma once
-#include "model/llama.h"
+#include "quant/calibrated.h"
 #include "quant/rotation.h"
 #include "quant/rules.h"
 
@@ -16,8 +16,15 @@ struct QuantPlan {
   QuantPlan(const Config& root, const LlamaConfig& llama);
 };
 
-/// A view of the model with weights replaced and transforms attached as the plan says; whatever the plan does not touch
-/// stays shared, and `full` is not written to.
-Llama apply(const QuantPlan& plan, const Llama& full);
+/// What comes before calibration: the full-precision model as the calibrated quantizers see it.
+Llama prepare(const QuantPlan& plan, const Llama& full);
+
+/// Replaces the weights of one prepared layer; `found` is what calibration found for it, empty where nothing is
+/// calibrated.
+void quantize_layer(const QuantRules& rules, DecoderLayer& layer, const TensorMap& found);
+
+/// A view of the prepared model with weights replaced and transforms attached as the plan says; whatever the plan does
+/// not touch stays shared, and `prepared` is not written to.  `found`: of calibrate(), names begin with "layers.N.".
+Llama apply(const QuantPlan& plan, const Llama& prepared, const TensorMap& found);
 
 }  // namespace qroar

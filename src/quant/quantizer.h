@@ -8,6 +8,13 @@
 
 namespace qroar {
 
+/// How Q(diag(g) W) relates to diag(g) Q(W) for row factors g > 0 (method.md, Fact 1).
+enum class RowScaling {
+  differs,        ///< in any way
+  powers_of_two,  ///< equal for powers of two
+  any,            ///< equal for powers of two, and up to rounding for other factors
+};
+
 class Quantizer {
  public:
   static constexpr const char* kKind = "quantizer";
@@ -18,19 +25,24 @@ class Quantizer {
   virtual void check_site(const LinearSite& site) const = 0;
 
   /// weight_OI, contiguous [rows, columns], row-major output by input features.  Shape and dtype are kept; zero stays
-  /// zero.
+  /// zero where keeps_zero() says so.
   virtual at::Tensor fake_quantize(const at::Tensor& weight_OI) const = 0;
 
-  /// Stored bits per weight of a layer, scales and zeros included (scales as float16, zeros at the code's width).
+  /// Stored bits per weight of a layer, scales and zeros included, at the width the format stores them in (for rtn,
+  /// which has none of its own: scales as float16, zeros at the code's width).
   virtual double bits_per_weight(const LinearSite& site) const = 0;
 
   /// Does a row's result depend on that row alone?  Among activations rows are tokens, and a quantizer that couples
   /// them sees later tokens.
   virtual bool rows_are_independent() const = 0;
 
-  /// Does Q(diag(g) W) = diag(g) Q(W) hold exactly for powers of two g, and up to rounding for other g > 0 (method.md,
-  /// Fact 1)?
-  virtual bool commutes_with_row_scaling() const = 0;
+  virtual RowScaling commutes_with_row_scaling(const LinearSite& site) const = 0;
+
+  /// Is 0 on every grid?
+  virtual bool keeps_zero() const { return true; }
+
+  /// Does quantizing a quantized weight give the same bits?
+  virtual bool idempotent() const { return false; }
 };
 
 }  // namespace qroar

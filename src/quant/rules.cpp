@@ -41,7 +41,11 @@ void QuantRules::check_against(const std::vector<LinearSite>& sites) const {
     }
   }
   for (const LinearSite& site : sites) {
-    if (const auto weight = weight_quantizer(site.name)) weight->check_site(site);
+    const auto weight = weight_quantizer(site.name);
+    if (weight != nullptr) weight->check_site(site);
+    if (site.name == "lm_head" && std::dynamic_pointer_cast<const CalibratedQuantizer>(weight) != nullptr) {
+      last_match(site.name)->config.fail("lm_head is no part of a decoder layer, where calibration looks; give it rtn");
+    }
     if (const auto input = input_quantizer(site.name)) input->check_site(site);
   }
 }
@@ -59,6 +63,27 @@ std::shared_ptr<const Quantizer> QuantRules::weight_quantizer(const std::string&
 std::shared_ptr<const Quantizer> QuantRules::input_quantizer(const std::string& site) const {
   const Rule* rule = last_match(site);
   return rule == nullptr ? nullptr : rule->input;
+}
+
+std::vector<std::shared_ptr<const CalibratedQuantizer>> QuantRules::calibrated(const DecoderLayer& layer) const {
+  std::vector<std::shared_ptr<const CalibratedQuantizer>> quantizers;
+  for (const auto linear : kLayerLinears) {
+    auto quantizer = std::dynamic_pointer_cast<const CalibratedQuantizer>(weight_quantizer((layer.*linear).site));
+    if (quantizer != nullptr && std::ranges::find(quantizers, quantizer) == quantizers.end()) {
+      quantizers.push_back(std::move(quantizer));
+    }
+  }
+  return quantizers;
+}
+
+bool QuantRules::any_calibrated() const {
+  return std::ranges::any_of(rules_, [](const Rule& rule) {
+    return std::dynamic_pointer_cast<const CalibratedQuantizer>(rule.weight) != nullptr;
+  });
+}
+
+TakesSite QuantRules::sites_of(const Quantizer& quantizer) const {
+  return [this, &quantizer](const std::string& site) { return weight_quantizer(site).get() == &quantizer; };
 }
 
 }  // namespace qroar

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "config/config.h"
-#include "quant/quantizer.h"
+#include "quant/calibrated.h"
 
 namespace qroar {
 
@@ -23,6 +23,12 @@ class QuantRules {
   /// The quantizer of a layer's weight and of its input, or null where no rule matches or the rule says none.
   std::shared_ptr<const Quantizer> weight_quantizer(const std::string& site) const;
   std::shared_ptr<const Quantizer> input_quantizer(const std::string& site) const;
+
+  /// The calibrated ones among the quantizers of a layer's weights, each once.
+  std::vector<std::shared_ptr<const CalibratedQuantizer>> calibrated(const DecoderLayer& layer) const;
+  bool any_calibrated() const;
+  /// Where a quantizer of these rules decides.
+  TakesSite sites_of(const Quantizer& quantizer) const;
 
  private:
   struct Rule {

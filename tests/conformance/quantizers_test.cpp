@@ -22,6 +22,8 @@ std::vector<Case> all_quantizers() {
   return cases;
 }
 
+const LinearSite kSite{"layers.0.mlp.up_proj", 96, 256};  ///< of random_weight
+
 at::Tensor random_weight(at::ScalarType dtype) {
   at::manual_seed(7);
   return (at::randn({96, 256}) * 0.05).to(dtype);
@@ -33,7 +35,7 @@ bool equal_bits(const at::Tensor& a, const at::Tensor& b) {
 
 }  // namespace
 
-TEST_CASE("all quantizers are registered and build from their examples") { REQUIRE(all_quantizers().size() == 2); }
+TEST_CASE("all quantizers are registered and build from their examples") { REQUIRE(all_quantizers().size() == 14); }
 
 TEST_CASE("a quantizer keeps shape and dtype, leaves its input alone and gives the same bits twice") {
   for (const auto& [name, quantizer] : all_quantizers()) {
@@ -49,12 +51,14 @@ TEST_CASE("a quantizer keeps shape and dtype, leaves its input alone and gives t
   }
 }
 
-TEST_CASE("a quantizer keeps zeros, and a weight of zeros stays zero") {
+TEST_CASE("a quantizer that claims it keeps zeros, and with every one a weight of zeros stays zero") {
   for (const auto& [name, quantizer] : all_quantizers()) {
     INFO(name);
-    at::Tensor weight = random_weight(at::kFloat);
-    weight.select(1, 3).zero_();
-    REQUIRE(quantizer->fake_quantize(weight).select(1, 3).count_nonzero().item<int64_t>() == 0);
+    if (quantizer->keeps_zero()) {
+      at::Tensor weight = random_weight(at::kFloat);
+      weight.select(1, 3).zero_();
+      REQUIRE(quantizer->fake_quantize(weight).select(1, 3).count_nonzero().item<int64_t>() == 0);
+    }
     REQUIRE(quantizer->fake_quantize(at::zeros({96, 256})).count_nonzero().item<int64_t>() == 0);
   }
 }
@@ -66,7 +70,7 @@ TEST_CASE(
     const at::Tensor weight = random_weight(at::kFloat);
     const at::Tensor error = quantizer->fake_quantize(weight) - weight;
     REQUIRE(error.norm().item<double>() < 0.2 * weight.norm().item<double>());
-    const double bits = quantizer->bits_per_weight({"layers.0.mlp.up_proj", 96, 256});
+    const double bits = quantizer->bits_per_weight(kSite);
     REQUIRE(bits >= 2);
     REQUIRE(bits <= 16);
   }
@@ -80,8 +84,9 @@ TEST_CASE(
     const at::Tensor weight = random_weight(at::kFloat);
     const at::Tensor powers = at::pow(2.0, at::randint(-3, 4, {96, 1})).to(at::kFloat);
     const bool exact = at::equal(quantizer->fake_quantize(weight * powers), quantizer->fake_quantize(weight) * powers);
-    if (quantizer->commutes_with_row_scaling()) REQUIRE(exact);
-    if (quantizer->commutes_with_row_scaling()) {
+    const RowScaling claim = quantizer->commutes_with_row_scaling(kSite);
+    if (claim != RowScaling::differs) REQUIRE(exact);
+    if (claim == RowScaling::any) {
       const at::Tensor other = at::rand({96, 1}) + 0.5;
       const at::Tensor scaled = quantizer->fake_quantize(weight * other),
                        reference = quantizer->fake_quantize(weight) * other;
@@ -90,6 +95,37 @@ TEST_CASE(
       const double agreeing = at::isclose(scaled, reference, 1e-5, 1e-9).to(at::kDouble).mean().item<double>();
       REQUIRE(agreeing > 0.999);
     }
+  }
+}
+
+TEST_CASE("rows that are claimed to be independent come out the same when they are quantized alone") {
+  for (const auto& [name, quantizer] : all_quantizers()) {
+    INFO(name);
+    if (!quantizer->rows_are_independent()) continue;
+    const at::Tensor weight = random_weight(at::kBFloat16), quantized = quantizer->fake_quantize(weight);
+    for (int64_t row : {0, 41, 95}) {
+      REQUIRE(equal_bits(quantizer->fake_quantize(weight.slice(0, row, row + 1)), quantized.slice(0, row, row + 1)));
+    }
+  }
+}
+
+TEST_CASE("quantizing a quantized weight changes nothing where that is claimed") {
+  for (const auto& [name, quantizer] : all_quantizers()) {
+    for (const auto dtype : {at::kFloat, at::kBFloat16, at::kHalf}) {
+      INFO(name << " " << at::toString(dtype));
+      if (!quantizer->idempotent()) continue;
+      const at::Tensor quantized = quantizer->fake_quantize(random_weight(dtype));
+      REQUIRE(equal_bits(quantizer->fake_quantize(quantized), quantized));
+    }
+  }
+}
+
+TEST_CASE("a NaN weight stays visible") {
+  for (const auto& [name, quantizer] : all_quantizers()) {
+    INFO(name);
+    at::Tensor weight = random_weight(at::kFloat);
+    weight[5][7] = std::nan("");
+    REQUIRE(quantizer->fake_quantize(weight)[5][7].isnan().item<bool>());
   }
 }
 

@@ -70,7 +70,7 @@ def test_list_prints_every_plugin_and_every_example_builds(run, experiment, tmp_
     kinds = listed(run("list").stdout)
     assert {kind: set(names) for kind, names in kinds.items()} == {
         "rope scheme": {"none", "linear", "ntk", "dynamic_ntk", "ntk_by_parts", "yarn", "dynamic_yarn", "longrope", "llama3", "model"},
-        "quantizer": {"none", "rtn"},
+        "quantizer": {"none", "rtn", "nf4", "fp4", "af4", "fp8", "mxfp4", "mxfp6", "mxfp8", "nvfp4", "hqq", "awq", "gptq", "smoothquant"},
         "metric": {"perplexity"}}
     model = copy_of_tiny_books(tmp_path / "model", head_dim=8)  # what longrope's example is written for
     files = []
@@ -78,11 +78,12 @@ def test_list_prints_every_plugin_and_every_example_builds(run, experiment, tmp_
         files.append(experiment({"model.path": str(model), "rope": example, "sweep": None}, f"rope_{name}.yaml"))
     for name, example in kinds["quantizer"].items():
         rule = {"match": "layers.*.mlp.gate_proj", "weight": example}
-        files.append(experiment({"quant": [rule], "sweep": None}, f"quant_{name}.yaml"))
+        calibration = {"data": {"path": str(REPO / "tests/support/text.jsonl")}}  # for those that need one; the others take no notice
+        files.append(experiment({"quant": [rule], "calibration": calibration, "sweep": None}, f"quant_{name}.yaml"))
     files.append(experiment({"metrics": list(kinds["metric"].values()), "sweep": None}, "metrics.yaml"))
     process = run("check", *files)
     assert process.returncode == 0, process.stderr
-    assert process.stdout.count(": 1 jobs") == len(files) == 13
+    assert process.stdout.count(": 1 jobs") == len(files) == 25
 
 
 def test_list_takes_one_kind(run):

@@ -2,27 +2,13 @@
 // ops::reference::rtn_fake_quant. One block per group: a min/max reduction (exact in any order), then every element is
 // rounded onto the group's grid. Built with --fmad=false and IEEE division, so that each operation rounds as it does on
 // the CPU.
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
-#include <cuda_runtime.h>
-
 #include "ops/kernels.h"
+#include "ops/kernels/element.cuh"
 
 namespace qroar::ops::kernels {
 namespace {
 
 constexpr int kThreads = 128;
-
-__device__ float load(const float* p, int64_t i) { return p[i]; }
-__device__ float load(const __nv_bfloat16* p, int64_t i) { return __bfloat162float(p[i]); }
-__device__ float load(const __half* p, int64_t i) { return __half2float(p[i]); }
-__device__ void store(float* p, int64_t i, float x) { p[i] = x; }
-__device__ void store(__nv_bfloat16* p, int64_t i, float x) { p[i] = __float2bfloat16_rn(x); }
-__device__ void store(__half* p, int64_t i, float x) { p[i] = __float2half_rn(x); }
-
-/// fminf and fmaxf drop NaN; ATen's amin and amax keep it, and a NaN weight must stay visible.
-__device__ float nan_min(float a, float b) { return a != a ? a : (b != b ? b : fminf(a, b)); }
-__device__ float nan_max(float a, float b) { return a != a ? a : (b != b ? b : fmaxf(a, b)); }
 
 struct Grid {
   float scale, zero, low, high;  // w' = (clamp(round(w / scale) + zero, low, high) - zero) * scale
@@ -104,8 +90,7 @@ const char* rtn_fake_quant(const void* in, void* out, Element element, int64_t g
     case Element::bfloat16: launch<__nv_bfloat16>(in, out, groups, group_size, grid); break;
     case Element::float16: launch<__half>(in, out, groups, group_size, grid); break;
   }
-  const cudaError_t error = cudaGetLastError();
-  return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
+  return launch_error();
 }
 
 }  // namespace qroar::ops::kernels

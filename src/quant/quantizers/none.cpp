@@ -11,7 +11,8 @@ class None : public Quantizer {
   at::Tensor fake_quantize(const at::Tensor& weight_OI) const override { return weight_OI; }
   double bits_per_weight(const LinearSite&) const override { return 16; }
   bool rows_are_independent() const override { return true; }
-  bool commutes_with_row_scaling() const override { return true; }
+  RowScaling commutes_with_row_scaling(const LinearSite&) const override { return RowScaling::any; }
+  bool idempotent() const override { return true; }
 };
 
 const Register<Quantizer, None> kNone{"none", "the weight as it is (16 bits)", "{type: none}"};

@@ -1,0 +1,19 @@
+// What the host side of the CUDA kernels shares: which tensors they take, and their dtype under the kernels' name.
+#pragma once
+#include <ATen/ATen.h>
+
+#include "ops/kernels.h"
+
+namespace qroar::ops {
+
+/// Our kernels compute in float32, which a float64 tensor would lose bits to.
+inline bool kernels_take(const at::Tensor& tensor) { return tensor.is_cuda() && tensor.scalar_type() != at::kDouble; }
+
+inline kernels::Element element_of(const at::Tensor& tensor) {
+  const auto dtype = tensor.scalar_type();
+  return dtype == at::kFloat      ? kernels::Element::float32
+         : dtype == at::kBFloat16 ? kernels::Element::bfloat16
+                                  : kernels::Element::float16;
+}
+
+}  // namespace qroar::ops

@@ -1,0 +1,29 @@
+// What the fake-quantization kernels share: reading and writing weights of any dtype as float32, and extremes that keep
+// NaN.
+#pragma once
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+namespace qroar::ops::kernels {
+
+__device__ inline float load(const float* p, int64_t i) { return p[i]; }
+__device__ inline float load(const __nv_bfloat16* p, int64_t i) { return __bfloat162float(p[i]); }
+__device__ inline float load(const __half* p, int64_t i) { return __half2float(p[i]); }
+__device__ inline void store(float* p, int64_t i, float x) { p[i] = x; }
+__device__ inline void store(__nv_bfloat16* p, int64_t i, float x) { p[i] = __float2bfloat16_rn(x); }
+__device__ inline void store(__half* p, int64_t i, float x) { p[i] = __float2half_rn(x); }
+
+/// fminf and fmaxf drop NaN; ATen's amin and amax keep it, and a NaN weight must stay visible.
+__device__ inline float nan_min(float a, float b) { return a != a ? a : (b != b ? b : fminf(a, b)); }
+__device__ inline float nan_max(float a, float b) { return a != a ? a : (b != b ? b : fmaxf(a, b)); }
+
+/// The text of the last launch's error, or null.
+inline const char* launch_error() {
+  const cudaError_t error = cudaGetLastError();
+  return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
+}
+
+}  // namespace qroar::ops::kernels

@@ -1,0 +1,67 @@
+// Fake quantization in small floating-point formats, in ATen for every device.  Contract: small_float.h.
+#include "ops/small_float.h"
+
+#include <limits>
+
+#include "base/error.h"
+
+namespace qroar::ops {
+namespace {
+
+/// floor(log2 |x|) of normal float32 numbers, from the bits; -127 for zeros and subnormals, 128 for infinity and NaN.
+at::Tensor exponent_of(const at::Tensor& x) { return at::bitwise_right_shift(x.abs().view(at::kInt), 23) - 127; }
+
+/// 2^e in float32, exact for -149 <= e <= 127; through float64, where all of these are normal numbers.
+at::Tensor power_of_two(const at::Tensor& e) {
+  return at::bitwise_left_shift(e.to(at::kLong) + 1023, 52).view(at::kDouble).to(at::kFloat);
+}
+
+/// A tensor of the scalar, since ATen divides by a scalar on the GPU through its reciprocal, which rounds differently.
+at::Tensor divided(const at::Tensor& x, double scalar) { return x / at::full_like(x, scalar); }
+
+at::Tensor one_where_zero(const at::Tensor& x) { return at::where(x == 0, at::ones_like(x), x); }
+
+/// [groups, group]
+at::Tensor groups_of(const at::Tensor& weight_OI, int64_t group) {
+  check(weight_OI.dim() == 2 && weight_OI.is_contiguous(), "a small float format takes a contiguous matrix");
+  return weight_OI.to(at::kFloat).view({-1, group});
+}
+
+at::Tensor absmax_of(const at::Tensor& groups) { return groups.abs().amax(1, /*keepdim=*/true); }
+
+at::Tensor like(const at::Tensor& quantized, const at::Tensor& weight_OI) {
+  return quantized.view(weight_OI.sizes()).to(weight_OI.scalar_type());
+}
+
+}  // namespace
+
+at::Tensor round_to(const at::Tensor& x, const FloatFormat& format) {
+  const int smallest_exponent = 2 - (1 << (format.exponent_bits - 1));  // of normal numbers; subnormals share its step
+  const at::Tensor clamped = x.clamp(-format.largest, format.largest);
+  const at::Tensor step =
+      power_of_two(exponent_of(clamped).clamp(smallest_exponent, format.largest_exponent) - format.mantissa_bits);
+  return at::round(clamped / step) * step;
+}
+
+at::Tensor scaled_float_fake_quant(const at::Tensor& weight_OI, int64_t group, const FloatFormat& format) {
+  const at::Tensor w = groups_of(weight_OI, group > 0 ? group : group == 0 ? weight_OI.size(1) : weight_OI.numel());
+  const at::Tensor scale = one_where_zero(divided(absmax_of(w), format.largest));
+  return like(round_to(w / scale, format) * scale, weight_OI);
+}
+
+at::Tensor mx_fake_quant(const at::Tensor& weight_OI, const FloatFormat& format) {
+  const at::Tensor w = groups_of(weight_OI, kMxBlock), absmax = absmax_of(w);
+  const at::Tensor power = power_of_two((exponent_of(absmax) - format.largest_exponent).clamp(-127, 127));
+  const at::Tensor scale =
+      at::where(absmax.isfinite(), power, at::full_like(power, std::numeric_limits<double>::quiet_NaN()));
+  return like(round_to(w / scale, format) * scale, weight_OI);
+}
+
+at::Tensor nvfp4_fake_quant(const at::Tensor& weight_OI) {
+  const at::Tensor w = groups_of(weight_OI, kNvfp4Block), absmax = absmax_of(w);
+  const at::Tensor tensor_scale = one_where_zero(divided(absmax.amax(), kE2M1.largest * kE4M3.largest));
+  const at::Tensor scale = round_to(divided(absmax, kE2M1.largest) / tensor_scale, kE4M3) * tensor_scale;
+  return like(round_to(w / one_where_zero(scale), kE2M1) * scale, weight_OI);
+}
+
+}  // namespace qroar::ops

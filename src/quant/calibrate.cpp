@@ -1,0 +1,174 @@
+#include "quant/calibrate.h"
+
+#include <spdlog/spdlog.h>
+
+#include <optional>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/progress.h"
+
+namespace qroar {
+namespace {
+
+/// The layers' inputs, one per sample: [length, D].
+using Stream = std::vector<at::Tensor>;
+using Calibrators = std::vector<std::shared_ptr<LayerCalibrator>>;
+
+/// Hands everything on to several calibrators.
+class Fan : public Observer {
+ public:
+  explicit Fan(const Calibrators& calibrators) : calibrators_(calibrators) {}
+  void on(std::string_view site, const at::Tensor& value) override {
+    for (const auto& calibrator : calibrators_) calibrator->on(site, value);
+  }
+  void on_input(std::string_view site, const at::Tensor& x_RI) override {
+    for (const auto& calibrator : calibrators_) calibrator->on_input(site, x_RI);
+  }
+
+ private:
+  const Calibrators& calibrators_;
+};
+
+class Calibration {
+ public:
+  Calibration(const QuantRules& rules, const Llama& model, const CalibrationText& text, const ops::RopeAngles& angles)
+      : rules_(rules), model_(model), text_(text), angles_(angles) {}
+
+  TensorMap run() {
+    bool any_exact = false, any_quantized = false;
+    for (const DecoderLayer& layer : model_.layers) {
+      for (const auto& quantizer : rules_.calibrated(layer)) {
+        (quantizer->sees_quantized_inputs() ? any_quantized : any_exact) = true;
+      }
+    }
+    Stream exact = any_exact ? embedded() : Stream(), quantized = any_quantized ? embedded() : Stream();
+    Progress progress(static_cast<double>(model_.layers.size()));
+    TensorMap found;
+    for (const DecoderLayer& full : model_.layers) {
+      TensorMap of_layer;
+      DecoderLayer layer = full;
+      const Calibrators exact_watch = watch(full, false), quantized_watch = watch(full, true);
+      if (any_exact) {
+        exact = pass(full, exact, exact_watch);
+        for (const auto& calibrator : exact_watch) {
+          check(!calibrator->end_pass(layer), "a calibrator of exact inputs has one pass");
+        }
+        collect(exact_watch, full, of_layer);
+      }
+      for (const auto& calibrator : quantized_watch) {
+        do {
+          pass(layer, quantized, {calibrator});
+        } while (calibrator->end_pass(layer));
+      }
+      collect(quantized_watch, full, of_layer);
+      if (any_quantized) {
+        layer = full;
+        quantize_layer(rules_, layer, of_layer);
+        quantized = pass(layer, quantized, {});
+      }
+      for (const auto& [name, tensor] : of_layer) found[full.site + "." + name] = tensor;
+      progress.advance(1, "calibrating " + full.site);
+    }
+    return found;
+  }
+
+ private:
+  Stream embedded() const {
+    Stream stream;
+    for (const auto& sample : text_.samples) {
+      const at::Tensor tokens_T = at::tensor(at::ArrayRef<int32_t>(sample), at::kInt).to(at::kLong);
+      stream.push_back(at::embedding(model_.embed_tokens_VD, tokens_T.to(model_.embed_tokens_VD.device())));
+    }
+    return stream;
+  }
+
+  Calibrators watch(const DecoderLayer& layer, bool quantized_inputs) const {
+    Calibrators calibrators;
+    for (const auto& quantizer : rules_.calibrated(layer)) {
+      if (quantizer->sees_quantized_inputs() != quantized_inputs) continue;
+      calibrators.push_back(quantizer->watch({model_.config, layer, angles_, std::ssize(text_.samples),
+                                              std::ssize(text_.samples.front()), rules_.sites_of(*quantizer)}));
+    }
+    return calibrators;
+  }
+
+  /// All samples through the layer.
+  Stream pass(const DecoderLayer& layer, const Stream& inputs, const Calibrators& calibrators) const {
+    Fan fan(calibrators);
+    Stream outputs;
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+      for (const auto& calibrator : calibrators) calibrator->begin_sample(static_cast<int64_t>(i));
+      at::Tensor x_TD = inputs[i].clone();
+      decoder_layer(layer, model_.config, x_TD, angles_, calibrators.empty() ? nullptr : &fan);
+      if (!x_TD.isfinite().all().item<bool>()) {
+        fail(
+            "calibration: values that are not finite come out of {} for sample {} (dtype {}); check the weights, or "
+            "try model.dtype: float32",
+            layer.site, i, at::toString(x_TD.scalar_type()));
+      }
+      outputs.push_back(std::move(x_TD));
+    }
+    return outputs;
+  }
+
+  static void collect(const Calibrators& calibrators, const DecoderLayer& layer, TensorMap& found) {
+    for (const auto& calibrator : calibrators) {
+      for (auto& [name, tensor] : calibrator->found()) {
+        if (!found.emplace(name, tensor).second) {
+          fail("{}: two rules of `quant` calibrate {}; layers that share their input (q, k, v; gate, up) need one rule",
+               layer.site, name);
+        }
+      }
+    }
+  }
+
+  const QuantRules& rules_;
+  const Llama& model_;
+  const CalibrationText& text_;
+  const ops::RopeAngles& angles_;
+};
+
+/// The cached result; nothing when there is none.  A cache that cannot be used is only a loss of time.
+std::optional<TensorMap> read_cache(const std::filesystem::path& file, const std::string& mark,
+                                    const at::Device& device) {
+  std::error_code unreadable;
+  if (!std::filesystem::exists(file, unreadable)) return std::nullopt;
+  try {
+    TensorMap found = read_tensors(file, device);
+    if (found.erase(mark) == 1) return found;
+    spdlog::warn("{}: a calibration of another model or of other settings; calibrating again", file.string());
+  } catch (const Error& error) {
+    spdlog::warn("{}; calibrating again", error.what());
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+TensorMap calibrate_cached(const std::string& key, const QuantRules& rules, const Llama& prepared,
+                           const CalibrationText& text, const ops::RopeAngles& angles) {
+  const std::string hash = hash_bytes(key), mark = "key." + hash;  // an empty tensor: what the file was made for
+  const auto file = cache_folder() / "calibration" / (hash + ".safetensors");
+  if (auto cached = read_cache(file, mark, prepared.embed_tokens_VD.device())) {
+    spdlog::info("calibration from {}", file.string());
+    return *std::move(cached);
+  }
+  TensorMap found = calibrate(rules, prepared, text, angles);
+  try {
+    TensorMap marked = found;
+    marked[mark] = at::empty({0}, at::kFloat);
+    std::filesystem::create_directories(file.parent_path());
+    write_tensors(file, marked);
+  } catch (const std::exception& error) {
+    spdlog::warn("the calibration is not cached and will be made again next time: {}", error.what());
+  }
+  return found;
+}
+
+TensorMap calibrate(const QuantRules& rules, const Llama& prepared, const CalibrationText& text,
+                    const ops::RopeAngles& angles) {
+  return Calibration(rules, prepared, text, angles).run();
+}
+
+}  // namespace qroar

@@ -1,0 +1,187 @@
+// GPTQ (Frantar et al. arXiv 2210.17323; rules of IST-DASLab/gptq's gptq.py; reference/peers.md 4): rounds one input
+// channel after the other and spreads each error over the channels to come, by the Hessian H = 2/n sum x x' of the
+// layer's squared output error.  Inputs come from the quantized layers before, and within a layer in the order (q, k,
+// v), o, (gate, up), down.  Hessians are summed in float32 and inverted in float64; weights move in float32.
+#include <ATen/ops/cholesky_inverse.h>
+#include <ATen/ops/linalg_cholesky.h>
+#include <ATen/ops/linalg_cholesky_ex.h>
+
+#include "base/error.h"
+#include "quant/calibrated.h"
+
+namespace qroar {
+namespace {
+
+constexpr int64_t kBlock = 128;  ///< channels whose errors are spread within the block before the rest hears of them
+
+struct GptqKeys {
+  double percdamp;
+  bool act_order, static_groups;
+};
+
+/// Layers that read one tensor, in the order in which they are quantized.
+const std::vector<std::vector<Linear DecoderLayer::*>> kStages{
+    {&DecoderLayer::q_proj, &DecoderLayer::k_proj, &DecoderLayer::v_proj},
+    {&DecoderLayer::o_proj},
+    {&DecoderLayer::gate_proj, &DecoderLayer::up_proj},
+    {&DecoderLayer::down_proj}};
+
+/// Upper Cholesky factor of the damped Hessian's inverse, float32 [I, I].
+at::Tensor inverse_factor(const at::Tensor& hessian_II, double percdamp, const std::string& site) {
+  at::Tensor damped = hessian_II.to(at::kDouble).clone();
+  at::Tensor diagonal = damped.diagonal();
+  diagonal.add_(percdamp * diagonal.mean());
+  const auto [lower, info] = at::linalg_cholesky_ex(damped);
+  if (info.item<int>() != 0 || !lower.isfinite().all().item<bool>()) {
+    fail(
+        "gptq: the Hessian of {} is not positive definite even after damping by {} of its mean diagonal; raise "
+        "percdamp or calibration.samples",
+        site, percdamp);
+  }
+  return at::linalg_cholesky(at::cholesky_inverse(lower), /*upper=*/true).to(at::kFloat);
+}
+
+/// The weight of one layer, quantized for inputs with this Hessian.
+class ColumnWalk {
+ public:
+  ColumnWalk(const Linear& linear, at::Tensor hessian_II, const Rtn& rtn, const GptqKeys& keys)
+      : rtn_(rtn), keys_(keys), w_OI_(linear.weight_OI.to(at::kFloat, /*non_blocking=*/false, /*copy=*/true)) {
+    const at::Tensor dead = hessian_II.diagonal() == 0;
+    hessian_II.diagonal().masked_fill_(dead, 1);
+    w_OI_.masked_fill_(dead.unsqueeze(0), 0);
+    if (keys.static_groups) {
+      for (int64_t first = 0; first < columns(); first += group()) static_.push_back(scale_of(w_OI_, first));
+    }
+    order_ = keys.act_order ? at::argsort(hessian_II.diagonal(), /*stable=*/true, 0, /*descending=*/true)
+                            : at::arange(columns(), hessian_II.options().dtype(at::kLong));
+    if (keys.act_order) {
+      w_OI_ = w_OI_.index_select(1, order_);
+      hessian_II = hessian_II.index_select(0, order_).index_select(1, order_);
+    }
+    factor_II_ = inverse_factor(hessian_II, keys.percdamp, linear.site);
+  }
+
+  at::Tensor quantized() {
+    const at::Tensor place = order_.to(at::kCPU);
+    at::Tensor q_OI = at::empty_like(w_OI_);
+    ops::RtnScale scale;
+    for (int64_t begin = 0; begin < columns(); begin += kBlock) {
+      const int64_t count = std::min(kBlock, columns() - begin);
+      const at::Tensor factor = factor_II_.narrow(0, begin, count).narrow(1, begin, count);
+      at::Tensor block = w_OI_.narrow(1, begin, count).clone(), errors = at::empty_like(block);
+      for (int64_t i = 0; i < count; ++i) {
+        const int64_t column = begin + i;
+        if (keys_.static_groups) {
+          scale = static_[static_cast<std::size_t>(place[column].item<int64_t>() / group())];
+        } else if (column % group() == 0) {
+          scale = scale_of(w_OI_, column);  // without the errors of this block's columns, as in gptq.py
+        }
+        const at::Tensor w_O1 = block.narrow(1, i, 1);
+        const at::Tensor rounded = ops::rtn_round(w_O1, scale);
+        q_OI.narrow(1, column, 1).copy_(rounded);
+        const at::Tensor error = (w_O1 - rounded) / factor[i][i];
+        errors.narrow(1, i, 1).copy_(error);
+        block.narrow(1, i, count - i).addmm_(error, factor.narrow(0, i, 1).narrow(1, i, count - i), 1, -1);
+      }
+      const int64_t rest = columns() - begin - count;
+      if (rest > 0) {
+        w_OI_.narrow(1, begin + count, rest)
+            .addmm_(errors, factor_II_.narrow(0, begin, count).narrow(1, begin + count, rest), 1, -1);
+      }
+    }
+    return keys_.act_order ? q_OI.index_select(1, at::argsort(order_)) : q_OI;
+  }
+
+ private:
+  int64_t columns() const { return w_OI_.size(1); }
+  int64_t group() const { return rtn_.group() > 0 ? rtn_.group() : columns(); }
+  ops::RtnScale scale_of(const at::Tensor& w_OI, int64_t first) const {
+    return ops::rtn_scale(w_OI.narrow(1, first, std::min(group(), columns() - first)), rtn_.grid());
+  }
+
+  const Rtn& rtn_;
+  GptqKeys keys_;
+  at::Tensor w_OI_, order_, factor_II_;
+  std::vector<ops::RtnScale> static_;
+};
+
+/// One pass a stage: sums the Hessian of what the stage's layers read, then quantizes them.
+class GptqCalibrator : public LayerCalibrator {
+ public:
+  GptqCalibrator(const LayerContext& context, const Rtn& rtn, const GptqKeys& keys)
+      : context_(context), rtn_(rtn), keys_(keys) {
+    skip_untaken();
+  }
+
+  void begin_sample(int64_t) override {}
+
+  void on_input(std::string_view site, const at::Tensor& x_RI) override {
+    if (stage_ == kStages.size() || (context_.layer.*kStages[stage_].front()).site != site) return;
+    const at::Tensor x = x_RI.to(at::kFloat);
+    if (!sum_II_.defined()) sum_II_ = at::zeros({x.size(1), x.size(1)}, x.options());
+    sum_II_.addmm_(x.t(), x);
+  }
+
+  bool end_pass(DecoderLayer& layer) override {
+    const at::Tensor hessian_II = sum_II_ * (2 / static_cast<double>(context_.samples * context_.length));
+    sum_II_ = at::Tensor();
+    for (const auto member : kStages[stage_]) {
+      Linear& linear = layer.*member;
+      if (!context_.takes(linear.site)) continue;
+      const auto dtype = linear.weight_OI.scalar_type();
+      linear.weight_OI = ColumnWalk(linear, hessian_II.clone(), rtn_, keys_).quantized().to(dtype);
+      found_[name_in_layer(linear.site)] = linear.weight_OI;
+    }
+    ++stage_;
+    skip_untaken();
+    return stage_ < kStages.size();
+  }
+
+  TensorMap found() const override { return found_; }
+
+ private:
+  void skip_untaken() {
+    const auto taken = [&](auto member) { return context_.takes((context_.layer.*member).site); };
+    while (stage_ < kStages.size() && std::ranges::none_of(kStages[stage_], taken)) ++stage_;
+  }
+
+  LayerContext context_;
+  const Rtn& rtn_;
+  GptqKeys keys_;
+  std::size_t stage_ = 0;
+  at::Tensor sum_II_;
+  TensorMap found_;
+};
+
+class Gptq : public CalibratedQuantizer {
+ public:
+  explicit Gptq(const Config& config)
+      : CalibratedQuantizer(config, {.zero = ops::RtnZero::included}),
+        keys_{config.get<double>("percdamp", 0.01, {0, 1}), config.get<bool>("act_order", false),
+              config.get<bool>("static_groups", false)} {
+    if (rtn_.group() < 0) config.at("group").fail("gptq rounds rows apart; take a size or 0 for one group a row");
+  }
+
+  bool sees_quantized_inputs() const override { return true; }
+
+  std::unique_ptr<LayerCalibrator> watch(const LayerContext& context) const override {
+    return std::make_unique<GptqCalibrator>(context, rtn_, keys_);
+  }
+
+  void apply(DecoderLayer& layer, const TakesSite& takes, const TensorMap& found) const override {
+    for (const auto member : kLayerLinears) {
+      Linear& linear = layer.*member;
+      if (takes(linear.site)) linear.weight_OI = found.at(name_in_layer(linear.site));
+    }
+  }
+
+ private:
+  GptqKeys keys_;
+};
+
+const Register<Quantizer, Gptq> kGptq{
+    "gptq", "error feedback through the Hessian, rtn grids with zero: included (arXiv 2210.17323); needs `calibration`",
+    "{type: gptq, bits: 4, group: 64, symmetric: false, percdamp: 0.01, act_order: false, static_groups: false}"};
+
+}  // namespace
+}  // namespace qroar

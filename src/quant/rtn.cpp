@@ -1,0 +1,30 @@
+#include "quant/rtn.h"
+
+#include "quant/groups.h"
+
+namespace qroar {
+Rtn::Rtn(const Config& config, const RtnDefaults& defaults)
+    : config_(config), group_(config.get<int64_t>("group", defaults.group, {-1, int64_t{1} << 31})) {
+  grid_.bits = static_cast<int>(config.get<int64_t>("bits", defaults.bits, {2, 8}));
+  grid_.symmetric = config.get<bool>("symmetric", defaults.symmetric);
+  grid_.zero =
+      defaults.zero
+          ? *defaults.zero
+          : config.get_choice<ops::RtnZero>(
+                "zero", ops::RtnZero::plain,
+                {{"plain", ops::RtnZero::plain}, {"awq", ops::RtnZero::awq}, {"included", ops::RtnZero::included}});
+}
+
+void Rtn::check_site(const LinearSite& site) const { check_group(config_, group_, site); }
+
+at::Tensor Rtn::fake_quantize(const at::Tensor& weight_OI) const {
+  return ops::rtn_fake_quant(weight_OI, group_, grid_);
+}
+
+double Rtn::bits_per_weight(const LinearSite& site) const {
+  const double groups_per_weight =
+      static_cast<double>(group_count(group_, site)) / static_cast<double>(site.rows * site.columns);
+  return grid_.bits + groups_per_weight * (16 + (grid_.symmetric ? 0 : grid_.bits));
+}
+
+}  // namespace qroar

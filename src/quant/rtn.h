@@ -1,0 +1,42 @@
+// Round to nearest on a uniform grid per group, row or tensor, by itself and as what calibrated quantizers round with.
+// The arithmetic and the sources of its conventions: ops/rtn.h.
+#pragma once
+#include <optional>
+
+#include "ops/rtn.h"
+#include "quant/quantizer.h"
+
+namespace qroar {
+
+/// What is assumed for absent keys.
+struct RtnDefaults {
+  int64_t bits = 4, group = 128;
+  bool symmetric = false;
+  std::optional<ops::RtnZero> zero;  ///< set: the convention, and `zero` is no key
+};
+
+class Rtn : public Quantizer {
+ public:
+  /// Reads bits, group, symmetric and, where defaults leave it open, zero.
+  explicit Rtn(const Config& config, const RtnDefaults& defaults = {});
+
+  const ops::RtnGrid& grid() const { return grid_; }
+  int64_t group() const { return group_; }
+
+  void check_site(const LinearSite& site) const override;
+  at::Tensor fake_quantize(const at::Tensor& weight_OI) const override;
+  double bits_per_weight(const LinearSite& site) const override;
+  bool rows_are_independent() const override { return group_ >= 0; }
+  /// awq's floor of 1e-5 under the range does not scale with the row; one group over the tensor shares a scale between
+  /// rows.
+  RowScaling commutes_with_row_scaling(const LinearSite&) const override {
+    return group_ >= 0 && grid_.zero != ops::RtnZero::awq ? RowScaling::any : RowScaling::differs;
+  }
+
+ private:
+  Config config_;
+  int64_t group_;
+  ops::RtnGrid grid_;
+};
+
+}  // namespace qroar
