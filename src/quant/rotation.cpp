@@ -14,11 +14,11 @@ namespace {
 constexpr int64_t kBlockElements = int64_t{1} << 25;
 
 /// An Error at `place` when there is no Hadamard matrix of that size.
-void check_size(const Config& place, const std::string& name, int64_t size) {
+void check_size(const Config& place, const std::string& name, int64_t size, const std::string& remedy) {
   try {
     ops::hadamard_order(size);
   } catch (const Error& error) {
-    place.fail(fmt::format("{} is {}: {}", name, size, error.what()));
+    place.fail(fmt::format("{} is {}: {}; {}", name, size, error.what(), remedy));
   }
 }
 
@@ -77,21 +77,23 @@ Rotation::Rotation(const Config& config, const LlamaConfig& llama)
     : hadamard(config.get_choice<bool>("type", false, {{"none", false}, {"hadamard", true}})) {
   if (!hadamard) return;
   seed = static_cast<uint64_t>(config.get<int64_t>("seed", 0, {0}));
-  check_size(config, "hidden_size", llama.hidden_size);
+  check_size(config, "hidden_size", llama.hidden_size, "this model cannot be rotated");
+  struct Online {
+    std::string name, size_name;
+    int64_t size;
+    bool& chosen;
+  };
+  const std::vector<Online> known{
+      {"o_proj", "num_attention_heads * head_dim", llama.num_attention_heads * llama.head_dim, o_proj},
+      {"down_proj", "intermediate_size", llama.intermediate_size, down_proj},
+      {"qk", "head_dim", llama.head_dim, qk}};
   for (const Config& entry : config.at("online", "[o_proj, down_proj, qk]").items()) {
     const auto name = entry.as<std::string>();
-    if (name == "o_proj") {
-      check_size(entry, "num_attention_heads * head_dim", llama.num_attention_heads * llama.head_dim);
-      o_proj = true;
-    } else if (name == "down_proj") {
-      check_size(entry, "intermediate_size", llama.intermediate_size);
-      down_proj = true;
-    } else if (name == "qk") {
-      check_size(entry, "head_dim", llama.head_dim);
-      qk = true;
-    } else {
-      entry.fail(fmt::format("unknown '{}'; known: o_proj, down_proj, qk", name));
-    }
+    const auto found = std::ranges::find(known, name, &Online::name);
+    if (found == known.end()) entry.fail(fmt::format("unknown '{}'; known: o_proj, down_proj, qk", name));
+    if (found->chosen) entry.fail(fmt::format("'{}' stands twice; remove one", name));
+    check_size(entry, found->size_name, found->size, "leave it out of `online`");
+    found->chosen = true;
   }
 }
 
