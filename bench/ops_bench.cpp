@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 #include <benchmark/benchmark.h>
 
+#include "ops/hadamard.h"
 #include "ops/ops.h"
 
 namespace {
@@ -88,6 +89,20 @@ void silu_mul(benchmark::State& state) {
   set_rate(state, "GB", 3.0 * static_cast<double>(gate.nbytes()));
 }
 
+/// In front of down_proj; the reference is one product with the whole matrix, 2 T n^2 operations.
+void hadamard(benchmark::State& state) {
+  const int64_t n = kShapes[state.range(0)].intermediate;
+  const at::Tensor x = random({state.range(2), n});
+  const bool fast = state.range(1) == kFast;
+  const ops::Hadamard transform(n, at::kBFloat16, at::kCPU);
+  const at::Tensor signs = fast ? at::Tensor() : ops::reference::hadamard_signs(n).to(at::kFloat);
+  for (auto _ : state) {
+    const at::Tensor out = fast ? transform(x) : at::mm(x.to(at::kFloat), signs).to(at::kBFloat16);
+    benchmark::DoNotOptimize(out.data_ptr());
+  }
+  set_rate(state, "GB", 2.0 * static_cast<double>(x.nbytes()));
+}
+
 void token_nll(benchmark::State& state) {
   const Shape& s = kShapes[state.range(0)];
   const at::Tensor logits = random({state.range(2), s.vocabulary});
@@ -126,6 +141,7 @@ QROAR_BENCH(attention, {{kLlama2}, {kFast, kReference, kAten}, {2048}});
 QROAR_BENCH(rms_norm, {{kSmolLm2, kLlama2}, {kFast, kReference, kAten}, {2048}});
 QROAR_BENCH(rope, {{kSmolLm2, kLlama2}, {kFast, kReference}, {2048}});
 QROAR_BENCH(silu_mul, {{kSmolLm2, kLlama2}, {kFast, kReference, kAten}, {2048}});
+QROAR_BENCH(hadamard, {{kSmolLm2, kLlama2}, {kFast, kReference}, {512}});
 QROAR_BENCH(token_nll, {{kSmolLm2, kLlama2}, {kFast, kReference, kAten}, {512}});
 
 BENCHMARK(linear)

@@ -47,9 +47,7 @@ std::map<std::string, std::unique_ptr<Diagnostic>> parse_diagnostics(const Confi
 }
 
 /// Blocks of the contract whose only kind so far is none.
-void require_none(const Config& root) {
-  root.section("rescale").get_choice<int>("type", 0, {{"none", 0}});
-}
+void require_none(const Config& root) { root.section("rescale").get_choice<int>("type", 0, {{"none", 0}}); }
 
 /// Gives an Error that knows no place the place of the value it is about.
 template <class Check>
@@ -95,7 +93,7 @@ Job::Job(const SweepPoint& point) {
   resolved = root.resolved();
   if (!calibration) resolved.erase("calibration");
   id = hash_bytes(resolved.dump()).substr(0, 16);
-  for (const char* block : {"model", "quant", "kv"}) quant_key += resolved[block].dump();
+  for (const char* block : {"model", "rotation", "quant", "kv"}) quant_key += resolved[block].dump();
   if (calibration) {
     quant_key += resolved["calibration"].dump() + Json(calibration_table().inv_freq).dump();
   }

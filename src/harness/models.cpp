@@ -37,6 +37,7 @@ TensorMap Models::calibrated(const Job& job, const Llama& prepared, const Calibr
                  {"model", hash_},
                  {"dtype", at::toString(job.model.dtype)},
                  {"device", device.is_cpu() ? "cpu" : "cuda"},
+                 {"rotation", job.resolved["rotation"]},
                  {"quant", job.resolved["quant"]},
                  {"text", text.hash},
                  {"inv_freq", table.inv_freq},

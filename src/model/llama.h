@@ -20,6 +20,12 @@ struct Transform {
   bool couples_tokens = false;                            ///< one token's result depends on others'
 
   at::Tensor operator()(const at::Tensor& x) const { return function ? function(x) : x; }
+
+  /// This one, and `next` on its result.
+  Transform then(const Transform& next) const {
+    return {[first = *this, next](const at::Tensor& x) { return next(first(x)); },
+            couples_tokens || next.couples_tokens};
+  }
 };
 
 struct Linear {

@@ -18,11 +18,17 @@ TensorMap of_layer(const TensorMap& found, const DecoderLayer& layer) {
 }  // namespace
 
 QuantPlan::QuantPlan(const Config& root, const LlamaConfig& llama)
-    : rules(root.items("quant")), kv(root.at("kv", "{type: none}"), llama) {
+    : rotation(root.at("rotation", "{type: none}"), llama),
+      rules(root.items("quant")),
+      kv(root.at("kv", "{type: none}"), llama) {
   rules.check_against(linear_sites(llama));
 }
 
-Llama prepare(const QuantPlan&, const Llama& full) { return full; }
+Llama prepare(const QuantPlan& plan, const Llama& full) {
+  Llama model = full;
+  rotate(plan.rotation, model);
+  return model;
+}
 
 void quantize_layer(const QuantRules& rules, DecoderLayer& layer, const TensorMap& found) {
   fold_found(layer, found);
@@ -48,8 +54,9 @@ Llama apply(const QuantPlan& plan, const Llama& prepared, const TensorMap& found
   }
   model.each_linear([&](Linear& linear) {
     if (const auto input = plan.rules.input_quantizer(linear.site)) {
-      linear.input = {[input](const at::Tensor& x_TI) { return input->fake_quantize(x_TI.contiguous()); },
-                      !input->rows_are_independent()};
+      const Transform quantize{[input](const at::Tensor& x_TI) { return input->fake_quantize(x_TI.contiguous()); },
+                               !input->rows_are_independent()};
+      linear.input = linear.input.then(quantize);
     }
   });
   return model;

@@ -2,14 +2,16 @@
 #pragma once
 #include "quant/calibrated.h"
 #include "quant/kv_cache.h"
+#include "quant/rotation.h"
 #include "quant/rules.h"
 
 namespace qroar {
 
 /// The YAML blocks that change weights and activations.
 struct QuantPlan {
-  QuantRules rules;  ///< `quant`
-  KvCache kv;        ///< `kv`
+  Rotation rotation;  ///< `rotation`, done before anything is quantized
+  QuantRules rules;   ///< `quant`
+  KvCache kv;         ///< `kv`
 
   QuantPlan() = default;
   /// Reads the blocks from the root and checks them against the model's layers.
