@@ -79,7 +79,7 @@ Job::Job(const SweepPoint& point) {
   check_at(rope_config, [&] { rope->table(geometry, windows.length); });
   quant = QuantPlan(root, llama);
   if (root.has("calibration")) calibration.emplace(root.at("calibration"));
-  if (!quant.rules.any_calibrated()) {
+  if (!quant.rules.need_texts()) {
     calibration.reset();
   } else if (!calibration) {
     root.at("quant").fail("a quantizer of these looks at texts; add calibration: {data: {path: TEXTS.jsonl}}");

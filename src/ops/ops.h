@@ -10,6 +10,11 @@
 
 namespace qroar::ops {
 
+/// The dtype that sums and scales are taken in: float64 for float64 tensors, else float32.
+inline at::ScalarType wide_dtype(const at::Tensor& x) {
+  return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+}
+
 /// cos and sin of every position, already multiplied by the attention factor.
 struct RopeAngles {
   at::Tensor cos_TP, sin_TP;  ///< [T, d/2], float32 (float64 for a float64 model)

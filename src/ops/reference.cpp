@@ -8,9 +8,6 @@
 namespace qroar::ops::reference {
 namespace {
 
-/// The dtype that sums and exponentials are taken in.
-at::ScalarType wide_dtype(const at::Tensor& x) { return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat; }
-
 /// Rows of queries whose scores exist at once: [H, kQueryRows, T] is all that attention keeps besides its output.
 constexpr int64_t kQueryRows = 256;
 

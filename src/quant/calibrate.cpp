@@ -30,6 +30,26 @@ class Fan : public Observer {
   const Calibrators& calibrators_;
 };
 
+/// Lowest and highest of what goes into the layers whose inputs have static ranges.
+class RangeCalibrator : public LayerCalibrator {
+ public:
+  explicit RangeCalibrator(const QuantRules& rules) : rules_(rules) {}
+  void begin_sample(int64_t) override {}
+  void on_input(std::string_view name, const at::Tensor& x_RI) override {
+    const std::string site(name);
+    if (!rules_.is_static(site)) return;
+    const at::Tensor now = at::stack({x_RI.min(), x_RI.max()}).to(at::kFloat);
+    at::Tensor& range = found_[name_in_layer(site) + kRangeSuffix];
+    range = range.defined() ? at::stack({at::minimum(range[0], now[0]), at::maximum(range[1], now[1])}) : now;
+  }
+  bool end_pass(DecoderLayer&) override { return false; }
+  TensorMap found() const override { return found_; }
+
+ private:
+  const QuantRules& rules_;
+  TensorMap found_;
+};
+
 class Calibration {
  public:
   Calibration(const QuantRules& rules, const Llama& model, const CalibrationText& text, const ops::RopeAngles& angles)
@@ -38,6 +58,7 @@ class Calibration {
   TensorMap run() {
     bool any_exact = false, any_quantized = false;
     for (const DecoderLayer& layer : model_.layers) {
+      any_quantized |= has_static(layer);
       for (const auto& quantizer : rules_.calibrated(layer)) {
         (quantizer->sees_quantized_inputs() ? any_quantized : any_exact) = true;
       }
@@ -65,7 +86,9 @@ class Calibration {
       if (any_quantized) {
         layer = full;
         quantize_layer(rules_, layer, of_layer);
-        quantized = pass(layer, quantized, {});
+        const Calibrators range_watch = {std::make_shared<RangeCalibrator>(rules_)};
+        quantized = pass(layer, quantized, range_watch);
+        collect(range_watch, full, of_layer);
       }
       for (const auto& [name, tensor] : of_layer) found[full.site + "." + name] = tensor;
       progress.advance(1, "calibrating " + full.site);
@@ -74,6 +97,10 @@ class Calibration {
   }
 
  private:
+  bool has_static(const DecoderLayer& layer) const {
+    return std::ranges::any_of(kLayerLinears, [&](auto member) { return rules_.is_static((layer.*member).site); });
+  }
+
   Stream embedded() const {
     Stream stream;
     for (const auto& sample : text_.samples) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "ops/ops.h"
 
 namespace qroar {
 namespace {
@@ -18,14 +19,12 @@ at::Tensor row_sums(const at::Tensor& x) { return x.sum(1, /*keepdim=*/false, at
 
 }  // namespace
 
-at::ScalarType wide_dtype(const at::Tensor& x) { return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat; }
-
 WeightErrors weight_errors(const at::Tensor& weight_OI, const at::Tensor& rounded_OI) {
   check(weight_OI.sizes() == rounded_OI.sizes(), "a weight and its rounding have one shape");
   std::vector<at::Tensor> signal, error, largest, clipped, zeroed;
   for (int64_t begin = 0; begin < weight_OI.size(0); begin += kRows) {
-    const at::Tensor w_RI = weight_OI.slice(0, begin, begin + kRows).to(wide_dtype(weight_OI));
-    const at::Tensor rounded_RI = rounded_OI.slice(0, begin, begin + kRows).to(wide_dtype(weight_OI));
+    const at::Tensor w_RI = weight_OI.slice(0, begin, begin + kRows).to(ops::wide_dtype(weight_OI));
+    const at::Tensor rounded_RI = rounded_OI.slice(0, begin, begin + kRows).to(ops::wide_dtype(weight_OI));
     const at::Tensor difference_RI = (w_RI - rounded_RI).abs();
     signal.push_back(row_sums(w_RI.square()));
     error.push_back(row_sums(difference_RI.square()));
@@ -48,7 +47,7 @@ OutputErrors::OutputErrors(int64_t outputs, const at::Device& device)
       error_O_(at::zeros_like(signal_O_)) {}
 
 void OutputErrors::add(const at::Tensor& y_RO, const at::Tensor& rounded_RO) {
-  const auto wide = wide_dtype(y_RO);
+  const auto wide = ops::wide_dtype(y_RO);
   const at::Tensor y = y_RO.to(wide), difference = rounded_RO.to(wide) - y;
   signal_O_.add_(y.square().sum(0, /*keepdim=*/false, at::kDouble));
   error_O_.add_(difference.square().sum(0, /*keepdim=*/false, at::kDouble));

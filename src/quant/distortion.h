@@ -38,7 +38,4 @@ double snr_db(double signal, double error);
 /// error / signal; 0 without an error, infinite for an error without a signal.
 double relative_error(double signal, double error);
 
-/// What sums of squares are made of: float32, or float64 for float64 tensors.
-at::ScalarType wide_dtype(const at::Tensor& x);
-
 }  // namespace qroar

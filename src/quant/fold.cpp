@@ -5,10 +5,8 @@
 namespace qroar {
 namespace {
 
-at::ScalarType wide_dtype(const at::Tensor& x) { return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat; }
-
 at::Tensor divided_by(const at::Tensor& x, const at::Tensor& scale) {
-  return (x.to(wide_dtype(x)) / scale).to(x.scalar_type());
+  return (x.to(ops::wide_dtype(x)) / scale).to(x.scalar_type());
 }
 
 }  // namespace
@@ -57,7 +55,7 @@ void fold_found(DecoderLayer& layer, const TensorMap& found) {
 }
 
 at::Tensor scale_columns(const at::Tensor& weight_OI, const at::Tensor& scale_I) {
-  return (weight_OI.to(wide_dtype(weight_OI)) * scale_I).to(weight_OI.scalar_type());
+  return (weight_OI.to(ops::wide_dtype(weight_OI)) * scale_I).to(weight_OI.scalar_type());
 }
 
 }  // namespace qroar

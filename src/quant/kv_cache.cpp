@@ -32,7 +32,7 @@ KvCache::KvCache(const Config& config, const LlamaConfig& llama) {
 }
 
 KvCache::Part KvCache::read_part(const Config& config, const char* name, Axis axis, int64_t heads, int64_t head_dim) {
-  Part part{quantizer_at(config, name), axis, 0};
+  Part part{activation_quantizer(config, name), axis, 0};
   if (part.quantizer == nullptr) return part;
   const Config own = config.at(name);
   if (axis == Axis::channel) {

@@ -53,10 +53,15 @@ Llama apply(const QuantPlan& plan, const Llama& prepared, const TensorMap& found
     model.lm_head.weight_OI = weight->fake_quantize(model.lm_head.weight_OI.contiguous());
   }
   model.each_linear([&](Linear& linear) {
-    if (const auto input = plan.rules.input_quantizer(linear.site)) {
-      const Transform quantize{[input](const at::Tensor& x_TI) { return input->fake_quantize(x_TI.contiguous()); },
-                               !input->rows_are_independent()};
-      linear.input = linear.input.then(quantize);
+    const auto input = plan.rules.input_quantizer(linear.site);
+    if (input == nullptr) return;
+    if (plan.rules.is_static(linear.site)) {
+      const at::Tensor& range = found.at(linear.site + kRangeSuffix);
+      linear.input = linear.input.then({input->with_range(range[0], range[1]), /*couples_tokens=*/false});
+    } else {
+      linear.input =
+          linear.input.then({[input](const at::Tensor& x_TI) { return input->fake_quantize(x_TI.contiguous()); },
+                             !input->rows_are_independent()});
     }
   });
   return model;

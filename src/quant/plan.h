@@ -21,6 +21,9 @@ struct QuantPlan {
 /// What comes before calibration: the full-precision model as the calibrated quantizers see it.
 Llama prepare(const QuantPlan& plan, const Llama& full);
 
+/// What calibrate() adds to a layer's name for the range [2] of its inputs, {lowest, highest} in float32.
+inline constexpr const char* kRangeSuffix = ".input_range";
+
 /// Replaces the weights of one prepared layer; `found` is what calibration found for it, empty where nothing is
 /// calibrated.
 void quantize_layer(const QuantRules& rules, DecoderLayer& layer, const TensorMap& found);

@@ -3,6 +3,8 @@
 #pragma once
 #include <ATen/ATen.h>
 
+#include <functional>
+
 #include "config/registry.h"
 #include "model/site.h"
 
@@ -37,6 +39,13 @@ class Quantizer {
   virtual bool rows_are_independent() const = 0;
 
   virtual RowScaling commutes_with_row_scaling(const LinearSite& site) const = 0;
+
+  /// fake_quantize() of activations on the grid of a range known beforehand, lo and hi being float32 tensors of one
+  /// element; empty where the quantizer has more than one range a tensor.
+  virtual std::function<at::Tensor(const at::Tensor&)> with_range(const at::Tensor& /*lo*/,
+                                                                  const at::Tensor& /*hi*/) const {
+    return {};
+  }
 
   /// Is 0 on every grid?
   virtual bool keeps_zero() const { return true; }

@@ -25,6 +25,12 @@ at::Tensor Rtn::fake_quantize(const at::Tensor& weight_OI) const {
   return ops::rtn_fake_quant(weight_OI, group_, grid_);
 }
 
+std::function<at::Tensor(const at::Tensor&)> Rtn::with_range(const at::Tensor& lo, const at::Tensor& hi) const {
+  if (group_ >= 0) return {};
+  const ops::RtnScale scale = ops::rtn_scale(at::stack({lo, hi}).view({1, 2}), grid_);
+  return [scale](const at::Tensor& x) { return ops::rtn_round(x.to(at::kFloat), scale).to(x.scalar_type()); };
+}
+
 double Rtn::bits_per_weight(const LinearSite& site) const {
   const double groups_per_weight =
       static_cast<double>(group_count(group_, site)) / static_cast<double>(site.rows * site.columns);

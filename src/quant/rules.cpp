@@ -6,10 +6,36 @@
 
 namespace qroar {
 
+namespace {
+
 std::shared_ptr<const Quantizer> quantizer_at(const Config& parent, const char* key) {
   const Config config = parent.at(key, "{type: none}");
   std::shared_ptr<const Quantizer> quantizer = Registry<Quantizer>::instance().build(config);
   return config.get<std::string>("type") == "none" ? nullptr : quantizer;
+}
+
+bool is_calibrated(const std::shared_ptr<const Quantizer>& quantizer) {
+  return std::dynamic_pointer_cast<const CalibratedQuantizer>(quantizer) != nullptr;
+}
+
+/// The key `static` of an input.
+bool read_static(const Config& rule, const Quantizer* input) {
+  if (input == nullptr) return false;
+  const Config config = rule.at("input");
+  const bool is_static = config.get<bool>("static", false);
+  const at::Tensor one = at::ones({});
+  if (is_static && !input->with_range(-one, one)) {
+    config.fail("static: true takes one range for the whole tensor; write rtn or fp8 with group: -1");
+  }
+  return is_static;
+}
+
+}  // namespace
+
+std::shared_ptr<const Quantizer> activation_quantizer(const Config& parent, const char* key) {
+  auto quantizer = quantizer_at(parent, key);
+  if (is_calibrated(quantizer)) parent.at(key).fail("is for weights; activations take a quantizer such as rtn or fp8");
+  return quantizer;
 }
 
 QuantRules::QuantRules(const std::vector<Config>& rules) {
@@ -20,7 +46,9 @@ QuantRules::QuantRules(const std::vector<Config>& rules) {
     } catch (const Error& error) {
       rule.at("match").fail(error.what());
     }
-    rules_.push_back({rule.at("match"), match, quantizer_at(rule, "weight"), quantizer_at(rule, "input")});
+    auto weight = quantizer_at(rule, "weight"), input = activation_quantizer(rule, "input");
+    const bool is_static = read_static(rule, input.get());
+    rules_.push_back({rule.at("match"), match, std::move(weight), std::move(input), is_static});
   }
 }
 
@@ -38,8 +66,9 @@ void QuantRules::check_against(const std::vector<LinearSite>& sites) const {
   for (const LinearSite& site : sites) {
     const auto weight = weight_quantizer(site.name);
     if (weight != nullptr) weight->check_site(site);
-    if (site.name == "lm_head" && std::dynamic_pointer_cast<const CalibratedQuantizer>(weight) != nullptr) {
-      last_match(site.name)->config.fail("lm_head is no part of a decoder layer, where calibration looks; give it rtn");
+    if (site.name == "lm_head" && (is_calibrated(weight) || is_static(site.name))) {
+      last_match(site.name)->config.fail(
+          "lm_head is no part of a decoder layer, where calibration looks; give it a quantizer that needs none");
     }
     if (const auto input = input_quantizer(site.name)) input->check_site(site);
   }
@@ -71,10 +100,14 @@ std::vector<std::shared_ptr<const CalibratedQuantizer>> QuantRules::calibrated(c
   return quantizers;
 }
 
-bool QuantRules::any_calibrated() const {
-  return std::ranges::any_of(rules_, [](const Rule& rule) {
-    return std::dynamic_pointer_cast<const CalibratedQuantizer>(rule.weight) != nullptr;
-  });
+bool QuantRules::need_texts() const {
+  return std::ranges::any_of(rules_,
+                             [](const Rule& rule) { return rule.input_is_static || is_calibrated(rule.weight); });
+}
+
+bool QuantRules::is_static(const std::string& site) const {
+  const Rule* rule = last_match(site);
+  return rule != nullptr && rule->input_is_static;
 }
 
 TakesSite QuantRules::sites_of(const Quantizer& quantizer) const {

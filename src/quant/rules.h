@@ -8,12 +8,14 @@
 
 namespace qroar {
 
-/// The quantizer that parent.key describes; null for {type: none} and for an absent key.
-std::shared_ptr<const Quantizer> quantizer_at(const Config& parent, const char* key);
+/// The quantizer of activations that parent.key describes; null for {type: none} and for an absent key.  An Error for
+/// one that is calibrated, which is for weights.
+std::shared_ptr<const Quantizer> activation_quantizer(const Config& parent, const char* key);
 
 /// Rules {match: glob, weight: {type: ...}, input: {type: ...}} in order; the last one that matches a layer decides.
 /// `input` fake-quantizes the activations that go into the layer; its rows are tokens (`group: 0` is one scale a
-/// token). lm_head is quantized only where a rule names it literally, since no published protocol quantizes it.
+/// token); `static: true` in it takes one range, seen while calibration texts pass, instead of each tensor's own.
+/// lm_head is quantized only where a rule names it literally, since no published protocol quantizes it.
 class QuantRules {
  public:
   QuantRules() = default;
@@ -29,7 +31,9 @@ class QuantRules {
 
   /// The calibrated ones among the quantizers of a layer's weights, each once.
   std::vector<std::shared_ptr<const CalibratedQuantizer>> calibrated(const DecoderLayer& layer) const;
-  bool any_calibrated() const;
+  bool need_texts() const;
+  /// Is the layer's input quantized on a range that calibration sees?
+  bool is_static(const std::string& site) const;
   /// Where a quantizer of these rules decides.
   TakesSite sites_of(const Quantizer& quantizer) const;
 
@@ -38,6 +42,7 @@ class QuantRules {
     Config config;
     std::string match;
     std::shared_ptr<const Quantizer> weight, input;
+    bool input_is_static = false;
     bool matches(const std::string& site) const;
   };
   const Rule* last_match(const std::string& site) const;

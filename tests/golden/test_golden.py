@@ -12,7 +12,15 @@ FOLDER = Path(__file__).resolve().parent
 # Relative differences of mean NLL.  Other CPUs sum in another order: with MKL, oneDNN and ATen held to AVX2 instead of AVX-512, float32
 # moves by 1.3e-8.  bfloat16 keeps 8 bits, so that another order moves roundings of 2^-9 that mostly cancel over 766 tokens: 4.2e-5 in that
 # comparison, in which our own attention kernel stayed the AVX-512 one; a CPU without it is allowed some twenty times as much.
-TOLERANCE = {"float32": 1e-6, "bfloat16": 1e-3}
+# Where computed numbers are rounded onto a coarse grid (calibration, activations, the cache), a last bit can move a whole step: the same
+# comparison moves gptq by 4.0e-4, awq by 1.0e-4 and 4-bit activations by 1.5e-5, and five times the largest is allowed.
+TOLERANCE = {"float32": 1e-6, "bfloat16": 1e-3, "rounded on the way": 2e-3}
+ROUNDED_ON_THE_WAY = ('"awq"', '"gptq"', '"smoothquant"', '"input"', '"kv"')
+
+
+def tolerance_of(row):
+    axes = json.dumps({key: value for key, value in row["axes"].items() if key in ("quant", "kv")})
+    return TOLERANCE["rounded on the way" if any(word in axes for word in ROUNDED_ON_THE_WAY) else row["dtype"]]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +53,7 @@ def difference(received, expected):
     lines += [f"{cell}: new: {received[cell]['axes']}" for cell in received.keys() - expected.keys()]
     for cell in expected.keys() & received.keys():
         old, new = expected[cell], received[cell]
-        if old["axes"] != new["axes"] or old["dtype"] != new["dtype"] or not close(new["metrics"], old["metrics"], TOLERANCE[old["dtype"]]):
+        if old["axes"] != new["axes"] or old["dtype"] != new["dtype"] or not close(new["metrics"], old["metrics"], tolerance_of(old)):
             lines.append(f"{cell} {old['axes']}: NLL {old['metrics']['nll']['value']!r} -> {new['metrics']['nll']['value']!r}")
     return sorted(lines)
 
@@ -74,7 +82,7 @@ def test_every_scheme_and_several_quantizers_are_covered(received, run):
 
 @pytest.mark.parametrize(("field", "change"), [("value", 3e-6), ("count", 1), ("stderr", 1e-3)])
 def test_a_small_change_of_a_number_is_noticed(received, field, change):
-    cell = next(cell for cell, row in received.items() if row["dtype"] == "float32")
+    cell = next(cell for cell, row in received.items() if tolerance_of(row) == TOLERANCE["float32"])
     changed = json.loads(json.dumps(received))
     metric = changed[cell]["metrics"]["nll"]
     metric[field] = metric[field] + 1 if field == "count" else metric[field] * (1 + change)

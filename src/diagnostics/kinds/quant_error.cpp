@@ -29,7 +29,7 @@ struct Comparison {
   /// would count as an error of the quantizer.
   void add(const at::Tensor& x_TI) {
     if (untouched()) return;
-    const auto wide = wide_dtype(x_TI);
+    const auto wide = ops::wide_dtype(x_TI);
     const auto widened = [&](const at::Tensor& x) { return x.defined() ? x.to(wide) : x; };
     const at::Tensor seen_TI = full.input(x_TI), evaluated_TI = evaluated.input(x_TI);
     const at::Tensor weight_OI = widened(full.weight_OI), rounded_OI = widened(evaluated.weight_OI);

@@ -3,18 +3,16 @@
 // scale per input channel is searched that makes the channels with large activations round more finely, then per group
 // of weights the maximum that they are clipped to.  One thing is ours: the scale search runs over the first
 // `search_samples` samples, since it needs 20 forwards of each sublayer; all samples count for the channel means.
-#include <array>
 #include <limits>
 
 #include "base/error.h"
+#include "quant/awq_search.h"
 #include "quant/calibrated.h"
 #include "quant/fold.h"
 
 namespace qroar {
 namespace {
 
-constexpr int kGrid = 20;             ///< trial exponents 0, 1/20 .. 19/20
-constexpr int kShrinks = 10;          ///< trial maxima 1, 0.95 .. 0.55 of a group's own
 constexpr int64_t kClipTokens = 512;  ///< tokens that clipping errors are averaged over, a stride apart
 
 struct AwqKeys {
@@ -27,15 +25,6 @@ at::Tensor candidate_weight(const Linear& linear, const at::Tensor& scale_I, con
   if (!taken) return linear.weight_OI;
   const at::Tensor rounded_OI = rtn.fake_quantize(scale_columns(linear.weight_OI, scale_I));
   return scale_columns(rounded_OI, scale_I.reciprocal());
-}
-
-/// llm-awq's scale for one exponent, or AutoAWQ's where weight_I is defined.
-at::Tensor trial_scale(const at::Tensor& input_I, const at::Tensor& weight_I, double ratio) {
-  at::Tensor scale = input_I.pow(ratio);
-  if (weight_I.defined()) scale = scale / (weight_I.pow(1 - ratio) + 1e-4);
-  scale = scale.clamp_min(1e-4);
-  scale = scale / (scale.max() * scale.min()).sqrt();
-  return weight_I.defined() ? at::where(scale.isfinite(), scale, at::ones_like(scale)) : scale;
 }
 
 class AwqCalibrator : public LayerCalibrator {
@@ -54,7 +43,7 @@ class AwqCalibrator : public LayerCalibrator {
     const auto found = readers_.find(std::string(site));
     if (found == readers_.end()) return;
     Reader& reader = found->second;
-    const at::Tensor sum_I = x_RI.abs().sum(0, /*keepdim=*/false, wide_dtype());
+    const at::Tensor sum_I = x_RI.abs().sum(0, /*keepdim=*/false, ops::wide_dtype(x_RI));
     reader.sum_I = reader.sum_I.defined() ? reader.sum_I + sum_I : sum_I;
     if (sample_ < keys_.search_samples) reader.samples[sample_].push_back(x_RI);
     const int64_t first = (stride_ - reader.position % stride_) % stride_;
@@ -77,8 +66,9 @@ class AwqCalibrator : public LayerCalibrator {
         const bool meets = member == &DecoderLayer::q_proj || member == &DecoderLayer::k_proj;
         if (keys_.apply_clip && !meets && context_.takes(linear.site)) {
           const auto scale = found_.find("scale." + group.name);
-          found_["clip." + name_in_layer(linear.site)] =
-              search_clip(linear, group, scale == found_.end() ? at::Tensor() : scale->second);
+          at::Tensor x_NI = at::cat(reader(group).strided).to(reader(group).sum_I.scalar_type());
+          if (scale != found_.end()) x_NI = x_NI / scale->second;
+          found_["clip." + name_in_layer(linear.site)] = awq_clip_limits(linear.weight_OI, x_NI, rtn_);
         }
       }
     }
@@ -99,9 +89,6 @@ class AwqCalibrator : public LayerCalibrator {
 
   const DecoderLayer& layer() const { return context_.layer; }
   int64_t tokens() const { return context_.samples * context_.length; }
-  at::ScalarType wide_dtype() const {
-    return layer().q_proj.weight_OI.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  }
   const Reader& reader(const ScaleGroup& group) const { return readers_.at((layer().*group.linears.front()).site); }
   bool takes_any(const ScaleGroup& group) const {
     return std::ranges::any_of(group.linears, [&](auto member) { return context_.takes((layer().*member).site); });
@@ -116,15 +103,6 @@ class AwqCalibrator : public LayerCalibrator {
                                    : at::linear(x_TI, linear.weight_OI);
   }
 
-  /// AutoAWQ's mean over the rows of |w| / max |w| of its group.
-  at::Tensor weight_means(const ScaleGroup& group) const {
-    std::vector<at::Tensor> weights;
-    for (const auto member : group.linears) weights.push_back((layer().*member).weight_OI.to(wide_dtype()));
-    const at::Tensor w_OI = at::cat(weights).abs();
-    const at::Tensor w_OGS = w_OI.view({w_OI.size(0), -1, rtn_.group() > 0 ? rtn_.group() : w_OI.size(1)});
-    return (w_OGS / (w_OGS.amax(-1, /*keepdim=*/true) + 1e-6)).view(w_OI.sizes()).mean(0);
-  }
-
   at::Tensor search_scale(const ScaleGroup& group) const {
     std::vector<at::Tensor> inputs, outputs;
     for (const auto& [index, blocks] : reader(group).samples) {
@@ -132,11 +110,16 @@ class AwqCalibrator : public LayerCalibrator {
       outputs.push_back(inspected(layer(), group, inputs.back()));
     }
     const at::Tensor input_I = reader(group).sum_I / static_cast<double>(tokens());
-    const at::Tensor weight_I = keys_.duo_scaling ? weight_means(group) : at::Tensor();
+    at::Tensor weight_I;
+    if (keys_.duo_scaling) {
+      std::vector<at::Tensor> weights;
+      for (const auto member : group.linears) weights.push_back((layer().*member).weight_OI);
+      weight_I = awq_weight_means(at::cat(weights), rtn_.group());
+    }
     double best_loss = std::numeric_limits<double>::infinity();
     at::Tensor best_I;
-    for (int step = 0; step < kGrid; ++step) {
-      const at::Tensor scale_I = trial_scale(input_I, weight_I, static_cast<double>(step) / kGrid);
+    for (int step = 0; step < kAwqGrid; ++step) {
+      const at::Tensor scale_I = awq_scale(input_I, weight_I, static_cast<double>(step) / kAwqGrid);
       DecoderLayer candidate = layer();
       for (const auto member : group.linears) {
         Linear& linear = candidate.*member;
@@ -144,7 +127,7 @@ class AwqCalibrator : public LayerCalibrator {
       }
       double loss = 0;
       for (std::size_t i = 0; i < inputs.size(); ++i) {
-        const at::Tensor error = inspected(candidate, group, inputs[i]).to(wide_dtype()) - outputs[i];
+        const at::Tensor error = inspected(candidate, group, inputs[i]).to(ops::wide_dtype(outputs[i])) - outputs[i];
         loss += error.square().sum(at::kDouble).item<double>();
       }
       if (loss < best_loss) {
@@ -157,31 +140,6 @@ class AwqCalibrator : public LayerCalibrator {
            group.name, layer().site);
     }
     return best_I;
-  }
-
-  /// Maxima [O, groups] to clip the scaled weight to.  The mean over tokens of the squared error of a group's partial
-  /// product, (x.(w - w'))^2, is the quadratic form (w - w') X'X (w - w') / tokens.
-  at::Tensor search_clip(const Linear& linear, const ScaleGroup& group, const at::Tensor& scale_I) const {
-    at::Tensor x_NI = at::cat(reader(group).strided).to(wide_dtype());
-    if (scale_I.defined()) x_NI = x_NI / scale_I;
-    const at::Tensor w_OI = linear.weight_OI.to(wide_dtype());
-    const int64_t size = rtn_.group() > 0 ? rtn_.group() : w_OI.size(1), outputs = w_OI.size(0);
-    const at::Tensor x_GNS = x_NI.view({x_NI.size(0), -1, size}).transpose(0, 1);
-    const at::Tensor gram_GSS = at::matmul(x_GNS.transpose(1, 2), x_GNS) / static_cast<double>(x_NI.size(0));
-    const at::Tensor w_OGS = w_OI.view({outputs, -1, size});
-    const at::Tensor largest_OG1 = w_OGS.abs().amax(-1, /*keepdim=*/true);
-    at::Tensor best_OG1 = largest_OG1, best_error = at::full_like(largest_OG1, 1e9);
-    for (int step = 0; step < kShrinks; ++step) {
-      const at::Tensor limit = largest_OG1 * (1 - static_cast<double>(step) / kGrid);
-      const at::Tensor clipped_OI = w_OGS.clamp(-limit, limit).view_as(w_OI).to(linear.weight_OI.scalar_type());
-      const at::Tensor rounded_OGS = rtn_.fake_quantize(clipped_OI).to(wide_dtype()).view_as(w_OGS);
-      const at::Tensor error_GOS = (rounded_OGS - w_OGS).transpose(0, 1);
-      const at::Tensor error =
-          (at::matmul(error_GOS, gram_GSS) * error_GOS).sum(-1).transpose(0, 1).unsqueeze(-1);  // [O, G, 1]
-      best_OG1 = at::where(error < best_error, limit, best_OG1);
-      best_error = at::minimum(error, best_error);
-    }
-    return best_OG1.squeeze(-1);
   }
 
   LayerContext context_;
@@ -212,18 +170,12 @@ class Awq : public CalibratedQuantizer {
       Linear& linear = layer.*member;
       if (!takes(linear.site)) continue;
       const auto clip = found.find("clip." + name_in_layer(linear.site));
-      if (clip != found.end()) linear.weight_OI = clipped(linear.weight_OI, clip->second);
+      if (clip != found.end()) linear.weight_OI = awq_clipped(linear.weight_OI, clip->second);
       linear.weight_OI = rtn_.fake_quantize(linear.weight_OI.contiguous());
     }
   }
 
  private:
-  static at::Tensor clipped(const at::Tensor& weight_OI, const at::Tensor& limit_OG) {
-    const at::Tensor limit_OG1 = limit_OG.unsqueeze(-1);
-    const at::Tensor w_OGS = weight_OI.to(limit_OG.scalar_type()).view({limit_OG.size(0), limit_OG.size(1), -1});
-    return w_OGS.clamp(-limit_OG1, limit_OG1).view_as(weight_OI).to(weight_OI.scalar_type());
-  }
-
   AwqKeys keys_;
 };
 

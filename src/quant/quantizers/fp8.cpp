@@ -20,6 +20,16 @@ class Fp8 : public Quantizer {
     return ops::scaled_float_fake_quant(weight_OI, group_, format_);
   }
 
+  std::function<at::Tensor(const at::Tensor&)> with_range(const at::Tensor& lo, const at::Tensor& hi) const override {
+    if (group_ >= 0) return {};
+    const at::Tensor largest = at::maximum(lo.abs(), hi.abs());
+    const at::Tensor scale =
+        at::where(largest == 0, at::ones_like(largest), largest / at::full_like(largest, format_.largest));
+    return [scale, format = format_](const at::Tensor& x) {
+      return (ops::round_to(x.to(at::kFloat) / scale, format) * scale).to(x.scalar_type());
+    };
+  }
+
   double bits_per_weight(const LinearSite& site) const override {
     return 8 + 32.0 * static_cast<double>(group_count(group_, site)) / static_cast<double>(site.rows * site.columns);
   }

@@ -43,7 +43,7 @@ class MaximumCalibrator : public LayerCalibrator {
       const at::Tensor now_I = (context_.layer.*member).weight_OI.abs().amax(0);
       weight_I = weight_I.defined() ? at::maximum(weight_I, now_I) : now_I;
     }
-    const auto wide = weight_I.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+    const auto wide = ops::wide_dtype(weight_I);
     const at::Tensor weights = weight_I.to(wide).clamp_min(1e-5);
     return (activation_I.to(wide).pow(alpha_) / weights.pow(1 - alpha_)).clamp_min(1e-5);
   }

@@ -1,0 +1,28 @@
+// The arithmetic of AWQ's searches, without the model: trial scales, and limits to clip weights to (rules of llm-awq's
+// auto_scale.py and auto_clip.py, reference/peers.md 2.2 and 2.3).  Float32 (float64 for a float64 model).
+#pragma once
+#include <ATen/ATen.h>
+
+#include "quant/rtn.h"
+
+namespace qroar {
+
+constexpr int kAwqGrid =
+    20;  ///< trial exponents 0, 1/20 .. 19/20; trial limits 1, 19/20 .. 11/20 of the largest weight
+
+/// Scale of input channels for an exponent r, from the channels' mean magnitudes: s = max(x^r, 1e-4), then
+/// s / sqrt(max s * min s).  Where weight_I is defined, AutoAWQ's duo scaling: x^r / (w^(1-r) + 1e-4) instead of x^r,
+/// and 1 where that is not finite.
+at::Tensor awq_scale(const at::Tensor& input_I, const at::Tensor& weight_I, double ratio);
+
+/// AutoAWQ's w: the mean over rows of |w| / (largest |w| of the group + 1e-6).  group 0: one group a row.
+at::Tensor awq_weight_means(const at::Tensor& weight_OI, int64_t group);
+
+/// Limits [O, groups] that the weight, clipped to them and rounded, has the least error with: the mean over the tokens
+/// x_NI of the squared error of each group's part of the product.  Of equal errors the larger limit wins.
+at::Tensor awq_clip_limits(const at::Tensor& weight_OI, const at::Tensor& x_NI, const Rtn& rtn);
+
+/// The weight clipped to such limits.
+at::Tensor awq_clipped(const at::Tensor& weight_OI, const at::Tensor& limit_OG);
+
+}  // namespace qroar

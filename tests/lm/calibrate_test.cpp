@@ -1,0 +1,242 @@
+// The course of a calibration: which texts, which inputs, what is refused, and the cache.
+#include "quant/calibrate.h"
+
+#include <cstdlib>
+#include <set>
+
+#include "base/files.h"
+#include "model/angles.h"
+#include "model/checkpoint.h"
+#include "quant/plan.h"
+#include "support/catch.h"
+#include "support/errors.h"
+#include "support/llama.h"
+#include "support/scratch.h"
+
+namespace qroar {
+namespace {
+
+QuantRules rules(const std::string& yaml) {
+  return QuantRules(Config::parse("quant: " + yaml, "q.yaml").items("quant"));
+}
+
+CalibrationText random_text(int64_t vocabulary, int64_t samples, int64_t length) {
+  at::manual_seed(9);
+  CalibrationText text;
+  for (int64_t i = 0; i < samples; ++i) {
+    const at::Tensor ids = at::randint(vocabulary, {length}, at::kInt);
+    text.samples.emplace_back(ids.const_data_ptr<int>(), ids.const_data_ptr<int>() + length);
+  }
+  return text;
+}
+
+ops::RopeAngles plain_angles(int64_t length, int64_t head_dim, at::ScalarType dtype) {
+  RopeTable table;
+  for (int64_t i = 0; i < head_dim / 2; ++i) table.inv_freq.push_back(std::pow(10000.0, -2.0 * i / head_dim));
+  return rope_angles(table, length, dtype, at::kCPU, false);
+}
+
+/// What each decoder layer adds as error, fed with the full-precision model's hidden states.
+std::vector<double> layer_errors(const Llama& full, const Llama& quantized, const CalibrationText& text,
+                                 const ops::RopeAngles& angles) {
+  std::vector<double> errors(full.layers.size());
+  for (const auto& sample : text.samples) {
+    const at::Tensor tokens = at::tensor(at::ArrayRef<int32_t>(sample), at::kInt).to(at::kLong);
+    at::Tensor x_TD = at::embedding(full.embed_tokens_VD, tokens);
+    for (std::size_t i = 0; i < errors.size(); ++i) {
+      at::Tensor y_TD = x_TD.clone();
+      decoder_layer(full.layers[i], full.config, x_TD, angles);
+      decoder_layer(quantized.layers[i], full.config, y_TD, angles);
+      errors[i] += (y_TD - x_TD).square().sum(at::kDouble).item<double>();
+    }
+  }
+  return errors;
+}
+
+std::vector<Document> documents(std::initializer_list<int64_t> lengths) {
+  std::vector<Document> all;
+  int32_t next = 0;
+  for (const int64_t length : lengths) {
+    Document document{fmt::format("d{}", all.size()), {}};
+    for (int64_t i = 0; i < length; ++i) document.tokens.push_back(next++);
+    all.push_back(document);
+  }
+  return all;
+}
+
+CalibrationSpec spec(int64_t samples, int64_t length, int64_t seed) {
+  const Scratch scratch;
+  scratch.write("t.txt", "text");
+  return CalibrationSpec(Config::parse(fmt::format("{{data: {{path: {}}}, samples: {}, length: {}, seed: {}}}",
+                                                   (scratch.folder() / "t.txt").string(), samples, length, seed),
+                                       "c.yaml"));
+}
+
+}  // namespace
+
+TEST_CASE("samples are blocks of single documents, drawn without repetition and the same for the same seed") {
+  const auto texts = documents({10, 3, 8});
+  const CalibrationText all = draw_samples(texts, spec(4, 4, 0));
+  std::set<int32_t> starts;
+  for (const auto& sample : all.samples) {
+    REQUIRE(sample.size() == 4);
+    CHECK(sample[3] == sample[0] + 3);
+    starts.insert(sample[0]);
+  }
+  CHECK(starts == std::set<int32_t>{0, 4, 13, 17});  // tails of 2 and the short document are left out
+  CHECK(draw_samples(texts, spec(2, 4, 7)).hash == draw_samples(texts, spec(2, 4, 7)).hash);
+  std::set<std::string> hashes;
+  for (int64_t seed = 0; seed < 20; ++seed) hashes.insert(draw_samples(texts, spec(2, 4, seed)).hash);
+  CHECK(hashes.size() > 5);
+}
+
+TEST_CASE("too short a calibration text says how much there is and what to lower") {
+  const std::string text = error_text([] { draw_samples(documents({10, 3, 8}), spec(5, 4, 0)); });
+  CHECK(contains(text, "has 4 blocks of 4 tokens and calibration.samples asks for 5"));
+  CHECK(contains(text, "calibration.length"));
+}
+
+TEST_CASE("awq and gptq leave each layer of tiny-books a smaller output error than rtn, on texts they have not seen") {
+  const Checkpoint checkpoint(std::filesystem::path(QROAR_SOURCE_DIR) / "configs/models/tiny-books");
+  const Llama full = checkpoint.build(at::kFloat, at::kCPU);
+  const ops::RopeAngles angles = plain_angles(128, full.config.head_dim, at::kFloat);
+  const Dataset corpus =
+      load_corpus(std::filesystem::path(QROAR_SOURCE_DIR) / "tests/support/text.jsonl",
+                  std::filesystem::path(QROAR_SOURCE_DIR) / "configs/models/tiny-books", full.config);
+  CalibrationText text = draw_samples(corpus.documents, spec(12, 128, 0)), other;
+  for (int i = 0; i < 4; ++i) {
+    other.samples.push_back(text.samples.back());
+    text.samples.pop_back();
+  }
+  for (const int bits : {3, 4}) {
+    const auto errors_of = [&](const std::string& type) {
+      const std::string zero = type == "gptq" ? "included" : "awq";
+      QuantPlan plan;
+      plan.rules = rules(fmt::format("[{{match: 'layers.*', weight: {{type: {}, bits: {}, group: 64{}}}}}]", type, bits,
+                                     type == "rtn" ? ", zero: awq" : ""));
+      const TensorMap found = type == "rtn" ? TensorMap() : calibrate(plan.rules, full, text, angles);
+      return layer_errors(full, apply(plan, full, found), other, angles);
+    };
+    const auto rtn = errors_of("rtn"), awq = errors_of("awq"), gptq = errors_of("gptq");
+    for (std::size_t i = 0; i < rtn.size(); ++i) {
+      INFO("layer " << i << " at " << bits << " bits: rtn " << rtn[i] << " awq " << awq[i] << " gptq " << gptq[i]);
+      CHECK(awq[i] < rtn[i]);
+      CHECK(gptq[i] < rtn[i]);
+    }
+  }
+}
+
+TEST_CASE("gptq is given the inputs that the quantized layers before make, awq those of the full-precision layers") {
+  const LlamaConfig config = small_llama_config();
+  const Llama model = random_llama(config, at::kFloat, 5);
+  const CalibrationText text = random_text(config.vocab_size, 6, 16);
+  const ops::RopeAngles angles = plain_angles(16, config.head_dim, at::kFloat);
+  const auto second_layer = [&](const std::string& first, const std::string& second) {
+    TensorMap own;
+    for (const auto& [name, tensor] : calibrate(
+             rules("[{match: 'layers.0.*', weight: " + first + "}, {match: 'layers.1.*', weight: " + second + "}]"),
+             model, text, angles)) {
+      if (name.starts_with("layers.1.")) own[name] = tensor;
+    }
+    return own;
+  };
+  const auto same = [](const TensorMap& a, const TensorMap& b) {
+    return std::ranges::all_of(a, [&](const auto& entry) { return at::equal(entry.second, b.at(entry.first)); });
+  };
+  const std::string gptq = "{type: gptq, bits: 3, group: 16}", awq = "{type: awq, bits: 3, group: 16}";
+  CHECK_FALSE(same(second_layer("{type: rtn, bits: 2, group: 16}", gptq), second_layer("{type: none}", gptq)));
+  CHECK(same(second_layer("{type: rtn, bits: 2, group: 16}", awq), second_layer("{type: none}", awq)));
+}
+
+TEST_CASE("activations that are not finite stop a calibration and name layer and sample") {
+  const LlamaConfig config = small_llama_config();
+  Llama model = random_llama(config, at::kFloat, 5);
+  model.layers[1].up_proj.weight_OI[3][4] = std::nan("");
+  for (const char* type : {"awq", "gptq", "smoothquant"}) {
+    const std::string text = error_text([&] {
+      calibrate(rules(fmt::format("[{{match: '*', weight: {{type: {}, group: 16}}}}]", type)), model,
+                random_text(config.vocab_size, 2, 8), plain_angles(8, config.head_dim, at::kFloat));
+    });
+    CHECK(contains(text, "not finite come out of layers.1 for sample 0"));
+  }
+}
+
+TEST_CASE("two rules that would scale the same tensor are refused, two that scale different ones are not") {
+  const LlamaConfig config = small_llama_config();
+  const Llama model = random_llama(config, at::kFloat, 5);
+  const auto run = [&](const std::string& first, const std::string& second) {
+    return calibrate(rules("[{match: '" + first + "', weight: {type: awq, bits: 3, group: 16}}, {match: '" + second +
+                           "', weight: {type: awq, bits: 4, group: 16}}]"),
+                     model, random_text(config.vocab_size, 2, 8), plain_angles(8, config.head_dim, at::kFloat));
+  };
+  CHECK(contains(error_text([&] { run("*.q_proj", "*.k_proj"); }),
+                 "two rules of `quant` calibrate scale.input_layernorm"));
+  CHECK(run("*.self_attn.*", "*.mlp.*").contains("layers.0.scale.post_attention_layernorm"));
+}
+
+TEST_CASE("a rule for lm_head or activations takes no quantizer that is calibrated") {
+  const LlamaConfig config = small_llama_config();
+  CHECK(contains(error_text([&] {
+                   rules("[{match: lm_head, weight: {type: gptq, group: 16}}]").check_against(linear_sites(config));
+                 }),
+                 "lm_head is no part of a decoder layer"));
+  CHECK(contains(error_text([] { rules("[{match: '*', input: {type: awq}}]"); }), "is for weights"));
+}
+
+TEST_CASE("a static input takes the range that calibration saw, and one range only") {
+  const LlamaConfig config = small_llama_config();
+  const Llama model = random_llama(config, at::kFloat, 5);
+  QuantPlan plan;
+  plan.rules = rules("[{match: '*.down_proj', input: {type: rtn, bits: 8, group: -1, symmetric: true, static: true}}]");
+  const CalibrationText text = random_text(config.vocab_size, 3, 8);
+  const TensorMap found = calibrate(plan.rules, model, text, plain_angles(8, config.head_dim, at::kFloat));
+  REQUIRE(found.size() == 2);
+  const at::Tensor range = found.at("layers.1.mlp.down_proj.input_range");
+  const Llama quantized = apply(plan, model, found);
+  // Values beyond the range are clamped to its ends, and the step is the range's whatever else is in the tensor.
+  const at::Tensor largest = range.abs().max(), step = largest / at::full_like(largest, 127);
+  const at::Tensor x = at::stack({largest * 100, step * 3.4, step * 0.4}).view({1, 3});
+  CHECK(at::equal(quantized.layers[1].down_proj.input(x), at::stack({step * 127, step * 3, step * 0}).view({1, 3})));
+  CHECK_FALSE(quantized.layers[1].down_proj.input.couples_tokens);
+  const std::string error =
+      error_text([] { rules("[{match: '*', input: {type: rtn, bits: 8, group: 0, static: true}}]"); });
+  CHECK(contains(error, "q.yaml:1:"));
+  CHECK(contains(error, "group: -1"));
+}
+
+TEST_CASE("a calibration is read from the cache, but never another model's and never a broken file") {
+  const Scratch scratch;
+  ::setenv("QROAR_CACHE", scratch.folder().c_str(), 1);
+  const LlamaConfig config = small_llama_config();
+  const Llama model = random_llama(config, at::kFloat, 5), other = random_llama(config, at::kFloat, 6);
+  const CalibrationText text = random_text(config.vocab_size, 2, 8);
+  const ops::RopeAngles angles = plain_angles(8, config.head_dim, at::kFloat);
+  const QuantRules own = rules("[{match: '*', weight: {type: gptq, bits: 3, group: 16}}]");
+  const auto file_of = [&](const std::string& key) {
+    return scratch.folder() / "calibration" / (hash_bytes(key) + ".safetensors");
+  };
+  const auto equal = [](const TensorMap& a, const TensorMap& b) {
+    return a.size() == b.size() &&
+           std::ranges::all_of(a, [&](const auto& entry) { return at::equal(entry.second, b.at(entry.first)); });
+  };
+  const TensorMap fresh = calibrate_cached("a", own, model, text, angles);
+  REQUIRE(std::filesystem::exists(file_of("a")));
+  // The cache answers: a broken model would not.
+  Llama broken = model;
+  broken.layers[0].q_proj.weight_OI = at::full_like(model.layers[0].q_proj.weight_OI, std::nan(""));
+  CHECK(equal(calibrate_cached("a", own, broken, text, angles), fresh));
+  const TensorMap others = calibrate_cached("b", own, other, text, angles);
+  CHECK_FALSE(equal(others, fresh));
+  std::filesystem::copy_file(file_of("b"), file_of("a"), std::filesystem::copy_options::overwrite_existing);
+  CHECK(equal(calibrate_cached("a", own, model, text, angles), fresh));
+  std::filesystem::resize_file(file_of("a"), 100);
+  CHECK(equal(calibrate_cached("a", own, model, text, angles), fresh));
+  CHECK(equal(read_tensors(file_of("b"), at::kCPU), [&] {
+    TensorMap marked = others;
+    marked["key." + hash_bytes("b")] = at::empty({0});
+    return marked;
+  }()));
+  ::unsetenv("QROAR_CACHE");
+}
+
+}  // namespace qroar
