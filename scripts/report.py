@@ -50,7 +50,7 @@ def label(value, operand="W"):
         elif key == "factor" and entry != "auto":
             words.append(f"×{label(entry)}")
         elif key not in ("type", "factor"):
-            words.append(f"{key}={label(entry)}")
+            words.append(f"{key}={label(entry, {'key': 'K', 'value': 'V', 'query': 'Q'}.get(key, operand))}")
     return " ".join(words)
 
 

@@ -108,7 +108,7 @@ std::vector<WindowRecord> read_windows(const std::filesystem::path& file) {
   return records;
 }
 
-std::string axis_label(const Json& value) {
+std::string axis_label(const Json& value, char bits_of) {
   if (value.is_string()) return value.get<std::string>();
   if (value.is_array()) {
     std::string label;
@@ -116,14 +116,22 @@ std::string axis_label(const Json& value) {
     return label.empty() ? "none" : label;
   }
   if (!value.is_object()) return value.dump();
-  if (value.contains("weight")) return axis_label(value["weight"]);  // a rule of `quant`
+  if (value.contains("weight") || value.contains("input")) {  // a rule of `quant`
+    std::string label;
+    for (const auto& [part, letter] : {std::pair("weight", 'W'), std::pair("input", 'A')}) {
+      const std::string text = value.contains(part) ? axis_label(value[part], letter) : "none";
+      if (text != "none") label += (label.empty() ? "" : ", ") + text;
+    }
+    return label.empty() ? "none" : label;
+  }
   std::string label = value.contains("type") ? value["type"].get<std::string>() : "";
   for (const auto& [key, entry] : value.items()) {
-    const std::string text = axis_label(entry);
+    const char operand = key == "key" ? 'K' : key == "value" ? 'V' : key == "query" ? 'Q' : bits_of;
+    const std::string text = axis_label(entry, operand);
     if (key == "type" || (key == "factor" && text == "auto")) continue;
     label += label.empty() ? "" : " ";
     if (key == "bits")
-      label += "W" + text;
+      label += bits_of + text;
     else if (key == "factor")
       label += "×" + text;
     else if (key == "group")

@@ -53,7 +53,8 @@ struct WindowRecord {
 
 std::vector<WindowRecord> read_windows(const std::filesystem::path& file);
 
-/// "yarn", "linear ×2", "rtn W4 g64", "4096": what tables and plots call the value of an axis.
-std::string axis_label(const Json& value);
+/// "yarn", "linear ×2", "rtn W4 g64", "4096": what tables and plots call the value of an axis; `bits_of` stands before
+/// numbers of bits.
+std::string axis_label(const Json& value, char bits_of = 'W');
 
 }  // namespace qroar

@@ -75,29 +75,34 @@ Table grid_table(const std::vector<Json>& rows) {
 }
 
 /// The difference's cells: nats, and the ratio of perplexities exp(difference) with its error.
-std::vector<std::string> paired_cells(const Results& results, const Json& row, const Json& baseline) {
+std::vector<std::string> paired_cells(const Results& results, const Json& row, const Json* baseline) {
   if (!is_ok(row)) return {"", "", ""};
-  if (row["id"] == baseline["id"]) return {"baseline", "1", ""};
+  if (baseline == nullptr || !is_ok(*baseline)) return {"no baseline", "", ""};
+  if (row["id"] == (*baseline)["id"]) return {"baseline", "1", ""};
   const auto windows_of_row = [&](const Json& r) {
     return read_windows(results.cell(r["id"].get<std::string>()) / "windows.csv");
   };
-  const PairedDifference paired = paired_difference(windows_of_row(row), windows_of_row(baseline));
+  const PairedDifference paired = paired_difference(windows_of_row(row), windows_of_row(*baseline));
   if (paired.windows == 0) return {"other windows", "", ""};
   const double ratio = std::exp(paired.difference);
   return {with_error(paired.difference, paired.standard_error), with_error(ratio, ratio * paired.standard_error),
           std::to_string(paired.windows)};
 }
 
-Table flat_table(const Results& results, const std::vector<Json>& rows, const Json* baseline) {
+/// Of each row the row it is compared with, null where there is none; empty without a baseline.
+using Baselines = std::vector<const Json*>;
+
+Table flat_table(const Results& results, const std::vector<Json>& rows, const Baselines& baselines) {
   const std::vector<std::string> names = axis_names(rows);
   Table table{{"id"}, {}, names.size() + 1};
   table.header.insert(table.header.end(), names.begin(), names.end());
   for (const char* column : {"perplexity", "scored", "seconds", "tokens/s", "TFLOP/s", "peak MB"})
     table.header.emplace_back(column);
-  if (baseline != nullptr) {
+  if (!baselines.empty()) {
     for (const char* column : {"Δnll", "ppl ratio", "paired windows"}) table.header.emplace_back(column);
   }
-  for (const Json& row : rows) {
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const Json& row = rows[i];
     std::vector<std::string> cells{row["id"].get<std::string>()};
     for (const auto& name : names) cells.push_back(axis_cell(row, name));
     cells.push_back(metric_cell(row, "perplexity"));
@@ -106,8 +111,8 @@ Table flat_table(const Results& results, const std::vector<Json>& rows, const Js
     cells.push_back(fmt::format("{:.0f}", number_of(row["tokens_per_second"])));
     cells.push_back(fmt::format("{:.3f}", number_of(row["model_tflops_per_second"])));
     cells.push_back(fmt::format("{:.0f}", number_of(row["peak_bytes"]) / 1e6));
-    if (baseline != nullptr) {
-      for (auto& cell : paired_cells(results, row, *baseline)) cells.push_back(std::move(cell));
+    if (!baselines.empty()) {
+      for (auto& cell : paired_cells(results, row, baselines[i])) cells.push_back(std::move(cell));
     }
     table.rows.push_back(std::move(cells));
   }
@@ -157,6 +162,42 @@ const Json& find_row(const std::vector<Json>& rows, const std::string& id) {
   return *found.front();
 }
 
+/// Of each row the row whose axes are the same but for `axis`, which has that label there.
+Baselines find_by_axis(const std::vector<Json>& rows, const std::string& axis, const std::string& label) {
+  const auto without_axis = [&](const Json& row) {
+    Json axes = row["axes"];
+    axes.erase(axis);
+    return axes;
+  };
+  std::vector<const Json*> candidates;
+  std::vector<std::string> labels;
+  for (const Json& row : rows) {
+    const std::string own = axis_cell(row, axis);
+    if (own == label) candidates.push_back(&row);
+    if (!own.empty() && std::find(labels.begin(), labels.end(), own) == labels.end()) labels.push_back(own);
+  }
+  if (labels.empty()) {
+    fail("--baseline {}={}: no axis '{}'; the axes are {}", axis, label, axis, fmt::join(axis_names(rows), ", "));
+  }
+  if (candidates.empty()) {
+    fail("--baseline {}={}: no row has that value; its values are {}", axis, label, fmt::join(labels, " | "));
+  }
+  Baselines found;
+  for (const Json& row : rows) {
+    const auto match = std::find_if(candidates.begin(), candidates.end(),
+                                    [&](const Json* other) { return without_axis(*other) == without_axis(row); });
+    found.push_back(match == candidates.end() ? nullptr : *match);
+  }
+  return found;
+}
+
+Baselines find_baselines(const std::vector<Json>& rows, const std::string& baseline) {
+  if (baseline.empty()) return {};
+  const auto equals = baseline.find('=');
+  if (equals == std::string::npos) return Baselines(rows.size(), &find_row(rows, baseline));
+  return find_by_axis(rows, baseline.substr(0, equals), baseline.substr(equals + 1));
+}
+
 /// What the numbers are, under the table.
 std::string caption(const std::vector<Json>& rows) {
   const Json& config = rows.front()["config"];
@@ -184,11 +225,11 @@ std::string caption(const std::vector<Json>& rows) {
 
 std::string show(const Results& results, const std::vector<Json>& rows, const ShowOptions& options) {
   if (rows.empty()) fail("{}: no finished cells yet", results.folder().string());
-  const Json* baseline = options.baseline.empty() ? nullptr : &find_row(rows, options.baseline);
+  const Baselines baselines = find_baselines(rows, options.baseline);
   if (options.format == "json") return Json(rows).dump(1) + "\n";
-  if (options.format == "csv" && baseline == nullptr) return csv_table(rows).render("csv");
-  Table table = baseline == nullptr ? grid_table(rows) : Table{};
-  if (table.rows.empty()) table = flat_table(results, rows, baseline);
+  if (options.format == "csv" && baselines.empty()) return csv_table(rows).render("csv");
+  Table table = baselines.empty() ? grid_table(rows) : Table{};
+  if (table.rows.empty()) table = flat_table(results, rows, baselines);
   const std::string text = table.render(options.format);
   return options.format == "csv" ? text : text + "\n" + caption(rows);
 }

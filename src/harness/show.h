@@ -9,7 +9,9 @@ namespace qroar {
 
 struct ShowOptions {
   std::string format = "table";  ///< table, csv, markdown, latex or json
-  std::string baseline;  ///< id (or its beginning) of the row that the others are compared with in pairs; may be empty
+  /// What rows are compared with in pairs; may be empty.  The id (or its beginning) of one row, or AXIS=LABEL
+  /// ("quant=none"): each row's own baseline is then the row that differs from it in that axis alone.
+  std::string baseline;
 };
 
 /// The rows as text.  table, markdown and latex put windows.length into columns when the rows form such a grid; csv and

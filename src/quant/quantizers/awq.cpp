@@ -155,7 +155,7 @@ class Awq : public CalibratedQuantizer {
   explicit Awq(const Config& config)
       : CalibratedQuantizer(config, {.zero = ops::RtnZero::awq}),
         keys_{config.get<bool>("duo_scaling", false), config.get<bool>("apply_clip", true),
-              config.get<int64_t>("search_samples", 8, {1, 1'000'000})} {
+              config.get<int64_t>("search_samples", 16, {1, 1'000'000})} {
     if (rtn_.group() < 0) config.at("group").fail("awq searches within rows; take a size or 0 for one group a row");
   }
 
@@ -181,7 +181,7 @@ class Awq : public CalibratedQuantizer {
 
 const Register<Quantizer, Awq> kAwq{
     "awq", "activation-aware scales and clipping, then rtn with zero: awq (arXiv 2306.00978); needs `calibration`",
-    "{type: awq, bits: 4, group: 64, duo_scaling: false, apply_clip: true, search_samples: 8}"};
+    "{type: awq, bits: 4, group: 64, duo_scaling: false, apply_clip: true, search_samples: 16}"};
 
 }  // namespace
 }  // namespace qroar
