@@ -37,7 +37,7 @@ def label(value, operand="W"):
     if isinstance(value, list):
         return " + ".join(label(item) for item in value) or "none"
     if not isinstance(value, dict):
-        return f"{value:g}" if isinstance(value, float) else str(value)
+        return f"{value:g}" if isinstance(value, float) else json.dumps(value) if isinstance(value, bool) else str(value)
     if "weight" in value or "input" in value:  # a rule of `quant`
         parts = [label(value[part], letter) for part, letter in (("weight", "W"), ("input", "A")) if part in value]
         return ", ".join(part for part in parts if part != "none") or "none"
@@ -45,6 +45,8 @@ def label(value, operand="W"):
     for key, entry in value.items():
         if key == "bits":
             words.append(f"{operand}{entry}")
+        elif key == "path":
+            words.append(Path(entry).stem)
         elif key == "group":
             words.append({0: "per row", -1: "per tensor"}.get(entry, f"g{entry}"))
         elif key == "factor" and entry != "auto":
@@ -90,7 +92,7 @@ class Axis:
 
 
 class Layout:
-    """Which axis runs along x (None: no axis of numbers varies), which makes panels and which are lines."""
+    """Which axis runs along x (None: no axis of numbers varies), which makes panels, which are lines, and which the table has across."""
 
     def __init__(self, rows):
         names = dict.fromkeys(name for row in rows for name in row["axes"])
@@ -100,6 +102,9 @@ class Layout:
         self.x = numeric[0] if numeric else None
         rest = [axis for axis in varying if axis is not self.x]
         self.panel = min(rest, key=lambda axis: len(axis.labels)) if self.x and len(rest) > 1 else None
+        if not self.x:
+            self.panel = next((axis for axis in varying if axis.name == "data"), None)
+        self.across = self.x or self.panel
         self.lines = [axis for axis in rest if axis is not self.panel]
 
     def groups(self, rows, axes):
@@ -147,7 +152,7 @@ def markdown(header, body):
 
 
 def metric_table(rows, layout, metric):
-    across = layout.x
+    across = layout.across
     down = [axis for axis in layout.axes if axis is not across]
     columns = across.labels if across else [metric]
     body = []
@@ -214,17 +219,21 @@ def scale_axes(all_axes, x, values):
 
 
 def plot_points(rows, layout, metric):
-    """No axis of numbers: one line of text and one point with its error per row."""
-    groups = layout.groups(rows, layout.axes)
-    points = [(" · ".join(key), measured(row, metric)) for key, group in groups for row in group]
-    figure, axes = pyplot.subplots(figsize=(6.5, 1.2 + 0.32 * len(points)))
-    for place, (_, pair) in enumerate(points):
-        if pair:
-            axes.errorbar(pair[0], place, xerr=pair[1], color=STYLES[2][0], marker="o", capsize=3, markerfacecolor="white")
-    axes.set_yticks(range(len(points)), [text or "the experiment" for text, _ in points])
-    axes.set_ylim(len(points) - 0.5, -0.5)
-    axes.set_title(" · ".join(axis.title for axis in layout.axes), fontsize=11)
-    axes.set_xlabel(METRIC_NAMES.get(metric, metric))
+    """No axis of numbers: one line of text and one point with its error per row, a panel per text that was evaluated."""
+    panels = layout.groups(rows, [layout.panel] if layout.panel else [])
+    down = [axis for axis in layout.axes if axis is not layout.panel]
+    lines = [" · ".join(filter(None, key)) for key, _ in layout.groups(rows, down)]
+    figure, all_axes = pyplot.subplots(1, len(panels), figsize=(2.5 + 0.075 * max(map(len, lines)) + 2.6 * len(panels), 1.2 + 0.28 * len(lines)),
+                                       sharey=True, squeeze=False)
+    for axes, (title, panel_rows) in zip(all_axes[0], panels):
+        for key, group in layout.groups(panel_rows, down):
+            for pair in filter(None, (measured(row, metric) for row in group)):
+                axes.errorbar(pair[0], lines.index(" · ".join(filter(None, key))), xerr=pair[1], color=STYLES[2][0], marker="o", capsize=3,
+                              markerfacecolor="white")
+        axes.set_title(" · ".join(title), fontsize=11)
+        axes.set_xlabel(METRIC_NAMES.get(metric, metric))
+    all_axes[0][0].set_yticks(range(len(lines)), [text or "the experiment" for text in lines], fontsize=9)
+    all_axes[0][0].set_ylim(len(lines) - 0.5, -0.5)
     return figure
 
 

@@ -130,7 +130,9 @@ std::string axis_label(const Json& value, char bits_of) {
     const std::string text = axis_label(entry, operand);
     if (key == "type" || (key == "factor" && text == "auto")) continue;
     label += label.empty() ? "" : " ";
-    if (key == "bits")
+    if (key == "path")
+      label += std::filesystem::path(text).stem();
+    else if (key == "bits")
       label += bits_of + text;
     else if (key == "factor")
       label += "×" + text;

@@ -44,34 +44,50 @@ std::string axis_cell(const Json& row, const std::string& name) {
   return row["axes"].contains(name) ? axis_label(row["axes"][name]) : "";
 }
 
-/// Rows by all axes but the length, in order of appearance, and by length; empty when two rows fall on one place or
-/// there is one length.
-Table grid_table(const std::vector<Json>& rows) {
-  std::vector<std::string> names = axis_names(rows);
-  std::erase(names, kLength);
-  std::set<int64_t> lengths;
-  std::vector<std::vector<std::string>> keys;
-  std::map<std::pair<std::vector<std::string>, int64_t>, std::string> cells;
+/// The values of an axis that runs across: lengths by size, others as they appear.
+std::vector<std::string> columns_of(const std::vector<Json>& rows, const std::string& axis) {
+  std::vector<Json> values;
   for (const Json& row : rows) {
-    if (!row["axes"].contains(kLength)) return {};
-    const auto length = row["axes"][kLength].get<int64_t>();
-    std::vector<std::string> key;
-    for (const auto& name : names) key.push_back(axis_cell(row, name));
-    if (!cells.emplace(std::pair(key, length), metric_cell(row, "perplexity")).second) return {};
-    if (std::find(keys.begin(), keys.end(), key) == keys.end()) keys.push_back(key);
-    lengths.insert(length);
+    if (!row["axes"].contains(axis)) return {};
+    if (std::find(values.begin(), values.end(), row["axes"][axis]) == values.end()) values.push_back(row["axes"][axis]);
   }
-  if (lengths.size() < 2) return {};
+  if (axis == kLength) std::sort(values.begin(), values.end());
+  std::vector<std::string> labels;
+  for (const Json& value : values) labels.push_back(axis_label(value));
+  return labels;
+}
+
+/// Rows by all axes but the one that runs across, in order of appearance; empty when two rows fall on one place or the
+/// axis has one value.
+Table grid_table(const std::vector<Json>& rows, const std::string& across, const std::vector<std::string>& texts) {
+  const std::vector<std::string> columns = columns_of(rows, across);
+  std::vector<std::string> names = axis_names(rows);
+  std::erase(names, across);
+  std::vector<std::vector<std::string>> keys;
+  std::map<std::pair<std::vector<std::string>, std::string>, std::string> cells;
+  for (std::size_t i = 0; i < rows.size() && columns.size() > 1; ++i) {
+    std::vector<std::string> key;
+    for (const auto& name : names) key.push_back(axis_cell(rows[i], name));
+    if (!cells.emplace(std::pair(key, axis_cell(rows[i], across)), texts[i]).second) return {};
+    if (std::find(keys.begin(), keys.end(), key) == keys.end()) keys.push_back(key);
+  }
+  if (keys.empty()) return {};
   Table table{names, {}, names.size()};
-  for (const int64_t length : lengths) table.header.push_back(std::to_string(length));
+  table.header.insert(table.header.end(), columns.begin(), columns.end());
   for (const auto& key : keys) {
     table.rows.push_back(key);
-    for (const int64_t length : lengths) {
-      const auto cell = cells.find({key, length});
+    for (const auto& column : columns) {
+      const auto cell = cells.find({key, column});
       table.rows.back().push_back(cell == cells.end() ? "" : cell->second);
     }
   }
   return table;
+}
+
+/// With the lengths across, or else the texts.
+Table grid_table(const std::vector<Json>& rows, const std::vector<std::string>& texts) {
+  Table table = grid_table(rows, kLength, texts);
+  return table.rows.empty() ? grid_table(rows, "data", texts) : table;
 }
 
 /// The difference's cells: nats, and the ratio of perplexities exp(difference) with its error.
@@ -162,31 +178,44 @@ const Json& find_row(const std::vector<Json>& rows, const std::string& id) {
   return *found.front();
 }
 
-/// Of each row the row whose axes are the same but for `axis`, which has that label there.
+/// The JSON pointer of "quant[0].weight.bits": /quant/0/weight/bits.
+Json::json_pointer pointer_of(const std::string& axis) {
+  std::string path = "/";
+  for (const char c : axis) {
+    if (c != ']') path += c == '.' || c == '[' ? '/' : c;
+  }
+  return Json::json_pointer(path);
+}
+
+/// Of each row the row whose configuration is the same but for `axis`, which has that label there.  Calibration does
+/// not count: it is not in the configuration of rows that need none.
 Baselines find_by_axis(const std::vector<Json>& rows, const std::string& axis, const std::string& label) {
+  const Json::json_pointer place = pointer_of(axis);
   const auto without_axis = [&](const Json& row) {
-    Json axes = row["axes"];
-    axes.erase(axis);
-    return axes;
+    Json config = row["config"];
+    config.erase("calibration");
+    if (config.contains(place)) config[place] = nullptr;
+    return config;
   };
-  std::vector<const Json*> candidates;
   std::vector<std::string> labels;
+  std::vector<std::pair<Json, const Json*>> candidates;
   for (const Json& row : rows) {
-    const std::string own = axis_cell(row, axis);
-    if (own == label) candidates.push_back(&row);
+    std::string own = axis_cell(row, axis);
+    if (own.empty() && row["config"].contains(place)) own = axis_label(row["config"][place]);
+    if (own == label) candidates.emplace_back(without_axis(row), &row);
     if (!own.empty() && std::find(labels.begin(), labels.end(), own) == labels.end()) labels.push_back(own);
   }
-  if (labels.empty()) {
-    fail("--baseline {}={}: no axis '{}'; the axes are {}", axis, label, axis, fmt::join(axis_names(rows), ", "));
-  }
   if (candidates.empty()) {
-    fail("--baseline {}={}: no row has that value; its values are {}", axis, label, fmt::join(labels, " | "));
+    fail("--baseline {}={}: no row has that value; {}", axis, label,
+         labels.empty() ? fmt::format("no axis '{}'; the axes are {}", axis, fmt::join(axis_names(rows), ", "))
+                        : fmt::format("its values are {}", fmt::join(labels, " | ")));
   }
   Baselines found;
   for (const Json& row : rows) {
+    const Json config = without_axis(row);
     const auto match = std::find_if(candidates.begin(), candidates.end(),
-                                    [&](const Json* other) { return without_axis(*other) == without_axis(row); });
-    found.push_back(match == candidates.end() ? nullptr : *match);
+                                    [&](const auto& candidate) { return candidate.first == config; });
+    found.push_back(match == candidates.end() ? nullptr : match->second);
   }
   return found;
 }
@@ -199,10 +228,10 @@ Baselines find_baselines(const std::vector<Json>& rows, const std::string& basel
 }
 
 /// What the numbers are, under the table.
-std::string caption(const std::vector<Json>& rows) {
+std::string caption(const std::vector<Json>& rows, const std::string& paired) {
   const Json& config = rows.front()["config"];
-  std::string text = fmt::format("perplexity ± standard error ({} taken as independent)",
-                                 config["windows"]["aggregate"].get<std::string>());
+  std::string text = fmt::format("perplexity ± standard error ({} taken as independent){}",
+                                 config["windows"]["aggregate"].get<std::string>(), paired);
   const auto common = [&](const char* block, const char* key) {
     const Json& value = config[block][key];
     return std::all_of(rows.begin(), rows.end(), [&](const Json& row) { return row["config"][block][key] == value; })
@@ -228,10 +257,24 @@ std::string show(const Results& results, const std::vector<Json>& rows, const Sh
   const Baselines baselines = find_baselines(rows, options.baseline);
   if (options.format == "json") return Json(rows).dump(1) + "\n";
   if (options.format == "csv" && baselines.empty()) return csv_table(rows).render("csv");
-  Table table = baselines.empty() ? grid_table(rows) : Table{};
+  const bool own_baselines = options.baseline.find('=') != std::string::npos;
+  Table table;
+  if (baselines.empty() || own_baselines) {
+    std::vector<std::string> texts;
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      texts.push_back(metric_cell(rows[i], "perplexity"));
+      if (own_baselines) texts.back() += " (" + paired_cells(results, rows[i], baselines[i]).front() + ")";
+    }
+    table = grid_table(rows, texts);
+  }
   if (table.rows.empty()) table = flat_table(results, rows, baselines);
   const std::string text = table.render(options.format);
-  return options.format == "csv" ? text : text + "\n" + caption(rows);
+  const std::string paired = own_baselines ? fmt::format(
+                                                 "; in brackets Δnll against {} over the same windows, with its "
+                                                 "paired standard error",
+                                                 options.baseline)
+                                           : "";
+  return options.format == "csv" ? text : text + "\n" + caption(rows, paired);
 }
 
 }  // namespace qroar

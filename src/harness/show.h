@@ -10,7 +10,7 @@ namespace qroar {
 struct ShowOptions {
   std::string format = "table";  ///< table, csv, markdown, latex or json
   /// What rows are compared with in pairs; may be empty.  The id (or its beginning) of one row, or AXIS=LABEL
-  /// ("quant=none"): each row's own baseline is then the row that differs from it in that axis alone.
+  /// ("quant=none"): each row's own baseline is then the row whose configuration differs from it in that alone.
   std::string baseline;
 };
 
