@@ -5,7 +5,7 @@ import shutil
 import pytest
 import yaml
 
-from support.program import REPO, TINY_BOOKS, copy_of_tiny_books
+from support.program import REPO, TEXT, TINY_BOOKS, copy_of_tiny_books
 
 
 def test_check_needs_no_weights(run, experiment, tmp_path):
@@ -46,7 +46,7 @@ def test_every_experiment_passes_check(run, file):
 @pytest.mark.parametrize("file", sorted(path.relative_to(REPO) for path in (REPO / "configs").rglob("*.yaml")), ids=str)
 def test_every_building_block_can_be_included(run, experiment, tmp_path, file):
     block = yaml.safe_load((REPO / file).read_text(encoding="utf-8"))
-    changes = {"include": [str(REPO / file)], "sweep": None} | {key: None for key in block if key in ("model", "data")}
+    changes = {"include": [str(REPO / file)], "sweep": None, "calibration": {"data": {"path": str(TEXT)}}} | {key: None for key in block if key in ("model", "data")}
     for key in ("model", "data"):
         path = block.get(key, {}).get("path")
         if path and not (REPO / file.parent / path).exists() and not (REPO / path).exists():
@@ -79,7 +79,7 @@ def test_list_prints_every_plugin_and_every_example_builds(run, experiment, tmp_
         files.append(experiment({"model.path": str(model), "rope": example, "sweep": None}, f"rope_{name}.yaml"))
     for name, example in kinds["quantizer"].items():
         rule = {"match": "layers.*.mlp.gate_proj", "weight": example}
-        calibration = {"data": {"path": str(REPO / "tests/support/text.jsonl")}}  # for those that need one; the others take no notice
+        calibration = {"data": {"path": str(TEXT)}}  # for those that need one; the others take no notice
         files.append(experiment({"quant": [rule], "calibration": calibration, "sweep": None}, f"quant_{name}.yaml"))
     for kind in ("metric", "diagnostic"):
         files.append(experiment({f"{kind}s": list(kinds[kind].values()), "sweep": None}, f"{kind}s.yaml"))

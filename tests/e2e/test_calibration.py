@@ -1,0 +1,161 @@
+"""Calibrated quantizers in whole runs: what they give tiny-books, what is kept on disk, and the errors of what cannot be."""
+import copy
+import os
+import signal
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from support.program import TEXT, copy_of_tiny_books, lasting, litter, read_csv, read_rows
+
+
+def rule(**weight):
+    return [{"match": "layers.*", "weight": {"group": 64, "bits": 3} | weight}]
+
+
+CALIBRATION = {"data": {"path": str(TEXT)}, "samples": 4, "length": 64}
+
+
+@pytest.fixture
+def calibrated(experiment):
+    """calibrated({dotted key: value}, **weight) -> an experiment of one cell with such a quantizer."""
+
+    def write(changes=None, name="calibrated.yaml", **weight):
+        return experiment({"sweep": None, "quant": rule(**weight), "calibration": copy.deepcopy(CALIBRATION)} | (changes or {}), name)
+
+    return write
+
+
+@pytest.fixture
+def cached(tmp_path):
+    """Options of run() that give the program a cache of its own, and the folder with the calibrations."""
+    return {"env": os.environ | {"QROAR_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}}, tmp_path / "cache/calibration"
+
+
+def test_awq_and_gptq_cost_tiny_books_less_than_rtn(run, experiment, tmp_path):
+    kinds = [rule(type="rtn"), rule(type="awq"), rule(type="gptq"), []]
+    file = experiment({"sweep": [{"quant": kinds}], "windows.length": 512, "calibration": CALIBRATION | {"samples": 8, "length": 128}})
+    process = run("run", file, "--results", tmp_path / "results")
+    assert process.returncode == 0, process.stderr
+    rows = read_rows(tmp_path / "results").values()
+    rtn, awq, gptq, none = (next(row for row in rows if row["axes"]["quant"] == kind)["metrics"]["nll"]["value"] for kind in kinds)
+    assert none < awq < rtn and none < gptq < rtn
+
+
+@pytest.mark.parametrize("kind", ["awq", "gptq", "smoothquant"])
+def test_a_calibration_is_made_once_and_gives_the_same_row_from_the_cache(run, calibrated, cached, tmp_path, kind):
+    options, folder = cached
+    file = calibrated(type=kind)
+    first = run("run", file, "--results", tmp_path / "results", **options)
+    assert first.returncode == 0 and "calibration from" not in first.stderr, first.stderr
+    rows = read_rows(tmp_path / "results")
+    assert len(list(folder.iterdir())) == 1
+    again = run("run", file, "--results", tmp_path / "results", "--rerun", **options)
+    assert f"calibration from {folder}" in again.stderr
+    assert [lasting(row) for row in read_rows(tmp_path / "results").values()] == [lasting(row) for row in rows.values()]
+
+
+def test_what_a_calibration_depends_on_makes_another_one(run, calibrated, cached, tmp_path):
+    options, folder = cached
+    model = copy_of_tiny_books(tmp_path / "model")
+    tensors = load_file(model / "model.safetensors")
+    tensors["model.layers.0.mlp.up_proj.weight"][0, 0] += 1
+    (tmp_path / "other").mkdir()
+    other = copy_of_tiny_books(tmp_path / "other/model")
+    save_file(tensors, other / "model.safetensors")
+    changes = [{"model.path": str(model)}, {"model.path": str(other)}, {"calibration.seed": 1}, {"calibration.length": 32},
+               {"model.dtype": "bfloat16"}, {"calibration.rope": "evaluated", "rope": {"type": "linear", "factor": 4}}]
+    for i, change in enumerate(changes):
+        process = run("run", calibrated(change, f"e{i}.yaml", type="awq"), "--results", tmp_path / "results", **options)
+        assert process.returncode == 0, process.stderr
+        assert len(list(folder.iterdir())) == i + 1
+    # The scheme of the evaluation alone does not.
+    process = run("run", calibrated({"model.path": str(model), "rope": {"type": "linear", "factor": 4}}, type="awq"), "--results",
+                  tmp_path / "results", **options)
+    assert process.returncode == 0 and "calibration from" in process.stderr
+
+
+def test_a_calibration_that_is_killed_leaves_nothing_and_runs_again(start, run, calibrated, cached, tmp_path):
+    options, folder = cached
+    file = calibrated({"calibration.samples": 14, "calibration.length": 128}, type="gptq")
+    with start("run", file, "--results", tmp_path / "results", **options) as process:
+        time.sleep(0.6)
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert not read_rows(tmp_path / "results") and not (folder.exists() and list(folder.iterdir()))
+    again = run("run", file, "--results", tmp_path / "results", **options)
+    assert again.returncode == 0 and len(read_rows(tmp_path / "results")) == 1 and not litter(tmp_path)
+
+
+def test_a_cell_without_calibration_does_not_know_of_it(run, experiment, tmp_path):
+    ids = set()
+    for i, length in enumerate((64, 32)):
+        file = experiment({"sweep": None, "quant": rule(type="rtn"), "calibration": CALIBRATION | {"length": length}}, f"{i}.yaml")
+        run("run", file, "--results", tmp_path / f"r{i}")
+        ids |= set(read_rows(tmp_path / f"r{i}"))
+    assert len(ids) == 1
+
+
+def test_diagnostics_compare_folded_weights(run, calibrated, tmp_path):
+    process = run("run", calibrated({"diagnostics": ["quant_error"]}, type="awq"), "--results", tmp_path / "results")
+    assert process.returncode == 0, process.stderr
+    (table,) = (tmp_path / "results").glob("cells/*/diagnostics/quant_error.csv")
+    whole = [row for row in read_csv(table.read_text(encoding="utf-8")) if not row["band"] and row["site"] != "lm_head"]
+    assert len(whole) == 35 and all(5 < float(row["output_snr_db"]) < 40 for row in whole)
+
+
+# ---- errors
+
+def test_too_short_a_calibration_text_is_refused_before_anything_runs(refused, calibrated):
+    refused(calibrated({"calibration.samples": 1000}, type="awq"), TEXT, "blocks of 64 tokens and calibration.samples asks for 1000", "lower")
+
+
+def test_a_calibrated_quantizer_asks_for_texts(refused, experiment):
+    file = experiment({"sweep": None, "quant": rule(type="gptq")})
+    refused(file, f"{file}:", "quant: a quantizer of these looks at texts; add calibration: {data: {path: ")
+
+
+def test_a_missing_calibration_text_has_a_place(refused, calibrated):
+    file = calibrated({"calibration.data.path": "nowhere.jsonl"}, type="gptq")
+    refused(file, f"{file}:", "calibration.data.path: ", "nowhere.jsonl: no such file")
+
+
+def test_a_misspelled_key_of_calibration_is_named(refused, calibrated):
+    refused(calibrated({"calibration.sed": 3}, type="awq"), "calibration.sed: unknown key; did you mean 'seed'?")
+
+
+def test_a_group_that_does_not_divide_names_layer_and_sizes(refused, calibrated):
+    refused(calibrated(type="awq", group=96), "group 96 does not divide the 256 inputs of layers.0.self_attn.q_proj", "64, 128")
+
+
+@pytest.mark.parametrize("site", ["lm_head", "embed_tokens"])
+def test_what_no_decoder_layer_holds_is_not_calibrated(refused, calibrated, site):
+    quant = [{"match": site, "weight": {"type": "awq", "group": 64}}]
+    refused(calibrated({"quant": quant}), "lm_head is no part of a decoder layer" if site == "lm_head" else "'embed_tokens' matches no layer")
+
+
+def test_a_wide_rule_leaves_the_output_head_alone(run, calibrated, tmp_path):
+    quant = [{"match": "*", "weight": {"type": "rtn", "bits": 3, "group": 64}}]
+    process = run("run", calibrated({"quant": quant, "diagnostics": ["quant_error"]}), "--results", tmp_path / "results")
+    assert process.returncode == 0, process.stderr
+    (table,) = (tmp_path / "results").glob("cells/*/diagnostics/quant_error.csv")
+    (head,) = [row for row in read_csv(table.read_text(encoding="utf-8")) if row["site"] == "lm_head"]
+    assert float(head["max_error"]) == 0
+
+
+@pytest.mark.parametrize("kind", ["awq", "gptq", "smoothquant"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_activations_that_are_not_finite_fail_the_cell_and_name_the_layer(failed, calibrated, tmp_path, kind, value):
+    model = copy_of_tiny_books(tmp_path / "model")
+    tensors = load_file(model / "model.safetensors")
+    tensors["model.layers.2.mlp.down_proj.weight"][5, 7] = torch.tensor(value)
+    save_file(tensors, model / "model.safetensors")
+    failed(calibrated({"model.path": str(model)}, type=kind), "calibration: values that are not finite come out of layers.2 for sample 0")
+
+
+def test_a_hessian_that_is_not_positive_definite_fails_the_cell_and_says_what_to_do(failed, calibrated):
+    # Fewer tokens than inputs, and no damping.
+    changes = {"calibration.samples": 1, "calibration.length": 16}
+    failed(calibrated(changes, type="gptq", percdamp=0), "Hessian of layers.0.self_attn.q_proj is not positive definite", "percdamp")
