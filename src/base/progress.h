@@ -12,6 +12,8 @@ class Progress {
   ~Progress();
   /// `done` more work; `label` says what is running.
   void advance(double done, const std::string& label);
+  /// Leaves time that went into work outside of `total` out of the estimate.
+  void leave_out(std::chrono::steady_clock::duration time) { start_ += time; }
   /// Ends the terminal line, so that other output starts on a fresh one.
   void clear();
 

@@ -202,7 +202,10 @@ class Runner {
   CellOutput evaluate_cell(const Cell& cell, const at::Device& device, Json& row) {
     const Job& job = *cell.job;
     check_memory(cell, device);
-    const Llama& model = models_.model(job, device, cell.calibration.get());
+    const auto before = Clock::now();
+    progress_->clear();
+    const Llama& model = models_.model(job, device, cell.calibration.get());  // which may calibrate
+    progress_->leave_out(Clock::now() - before);
     at::manual_seed(static_cast<uint64_t>(job.seed));
     ops::reset_peak_bytes(device);
     const auto start = Clock::now();

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from support.program import read_csv, read_rows
+from support.program import TEXT, assert_one_line, read_csv, read_rows
 
 
 def test_csv_has_every_number_in_full(finished, run):
@@ -68,3 +68,37 @@ def test_a_baseline_adds_paired_differences(finished, run):
             assert line["paired windows"] == "2"
         else:
             assert line["Δnll"] == "other windows"
+
+
+def test_a_baseline_by_axis_gives_each_row_its_own(finished, run):
+    _, _, results = finished
+    rows = {(row["axes"]["rope"]["type"], row["axes"]["windows.length"]): row["metrics"]["nll"]["value"]
+            for row in read_rows(results).values()}
+    text, caption = run("show", results, "--baseline", "rope=none").stdout.split("\n\n")
+    header, _, none, linear = text.splitlines()
+    assert header.split() == ["rope", "32", "64"] and none.count("(baseline)") == 2
+    for length, (difference, error) in zip((32, 64), re.findall(r"\((-?[\d.]+) ± ([\d.]+)\)", linear), strict=True):
+        assert float(difference) == pytest.approx(rows["linear", length] - rows["none", length], abs=0.5 * float(error))
+    assert "in brackets Δnll against rope=none" in caption
+
+
+def test_rows_that_no_baseline_fits_say_so(run, experiment, tmp_path):
+    sweep = [{"rope": [{"type": "none"}], "windows.length": [32, 64]}, {"rope": [{"type": "linear", "factor": 2}], "windows.length": [48]}]
+    assert run("run", experiment({"sweep": sweep}), "--results", tmp_path / "results").returncode == 0
+    text = run("show", tmp_path / "results", "--baseline", "rope=none").stdout
+    assert text.count("(no baseline)") == 1 and text.count("(baseline)") == 2
+
+
+@pytest.mark.parametrize(("baseline", "parts"), [("rope=yarn", ["no row has that value", "none | linear ×2"]),
+                                                 ("rop=none", ["no axis 'rop'", "rope, windows.length"])])
+def test_a_baseline_that_is_not_there_lists_what_is(finished, run, baseline, parts):
+    _, _, results = finished
+    assert_one_line(run("show", results, "--baseline", baseline), *parts)
+
+
+def test_texts_run_across_where_lengths_do_not(run, experiment, tmp_path):
+    (tmp_path / "other.txt").write_text("Not much of a text, yet it can be scored. " * 20, encoding="utf-8")
+    sweep = [{"data": [{"path": str(TEXT)}, {"path": str(tmp_path / "other.txt")}], "rope": [{"type": "none"}, {"type": "yarn", "factor": 2}]}]
+    assert run("run", experiment({"sweep": sweep}), "--results", tmp_path / "results").returncode == 0
+    header, _, *lines = run("show", tmp_path / "results").stdout.split("\n\n")[0].splitlines()
+    assert header.split() == ["rope", "text", "other"] and len(lines) == 2
