@@ -33,9 +33,11 @@ def plot_quant_error(table, title):
     by_band = {name: {} for name in PROJECTIONS}
     for line in table:
         name, value = line["site"].rpartition(".")[2], float(line["output_snr_db"])
+        if name not in PROJECTIONS:  # lm_head, and decoder layers as a whole
+            continue
         if line["band"]:
             by_band[name].setdefault(int(line["band"]), []).append(value)
-        elif line["layer"]:
+        else:
             by_layer[name][int(line["layer"])] = value
     means = {name: {band: mean_of_finite(values) for band, values in bands.items()} for name, bands in by_band.items()}
     panels = [panel for panel in (("layer", "each layer", by_layer),

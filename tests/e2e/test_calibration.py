@@ -103,7 +103,7 @@ def test_diagnostics_compare_folded_weights(run, calibrated, tmp_path):
     assert process.returncode == 0, process.stderr
     (table,) = (tmp_path / "results").glob("cells/*/diagnostics/quant_error.csv")
     whole = [row for row in read_csv(table.read_text(encoding="utf-8")) if not row["band"] and row["site"] != "lm_head"]
-    assert len(whole) == 35 and all(5 < float(row["output_snr_db"]) < 40 for row in whole)
+    assert len(whole) == 40 and all(5 < float(row["output_snr_db"]) < 40 for row in whole)
 
 
 # ---- errors

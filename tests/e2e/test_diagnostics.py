@@ -1,4 +1,5 @@
 """Diagnostics in the real program: their tables beside the row, that they change no number, and their figures in the report."""
+import math
 import re
 import shutil
 import subprocess
@@ -32,11 +33,14 @@ def diagnosed(run, tmp_path_factory):
     return file, folder / "results"
 
 
-def test_a_cell_has_one_row_per_linear_layer_and_one_per_band_of_q_and_k(diagnosed):
+def test_a_cell_has_one_row_per_linear_layer_one_per_band_of_q_and_k_and_one_per_decoder_layer(diagnosed):
     _, results = diagnosed
     for cell, path in tables(results).items():
         lines = read_csv(path.read_text(encoding="utf-8"))
         assert list(lines[0]) == COLUMNS
+        lines, layers = lines[:-LAYERS], lines[-LAYERS:]
+        assert [line["site"] for line in layers] == [f"layers.{layer}" for layer in range(LAYERS)]
+        assert {math.isfinite(float(line["output_snr_db"])) for line in layers} == {read_rows(results)[cell]["axes"]["quant"] != []}
         whole = [line for line in lines if not line["band"]]
         assert len(whole) == LAYERS * PROJECTIONS + 1 and whole[-1]["site"] == "lm_head" and whole[-1]["layer"] == ""
         bands = [(line["site"].split(".")[-1], int(line["layer"]), int(line["band"])) for line in lines if line["band"]]

@@ -39,15 +39,33 @@ double squared(const at::Tensor& x) { return x.to(at::kDouble).square().sum().it
 
 }  // namespace
 
-TEST_CASE("quant_error has a row per linear layer and one per band of q and k") {
+TEST_CASE("quant_error has a row per linear layer, one per band of q and k, and one per decoder layer") {
   const DiagnosedCell cell("[{match: 'layers.*', " + kFourBits + "}]");
-  CHECK(diagnose(cell, "{type: quant_error, bands: 4}").rows.size() == 15 + 2 * 2 * 4);
+  CHECK(diagnose(cell, "{type: quant_error, bands: 4}").rows.size() == 15 + 2 * 2 * 4 + 2);
   const Table table = table_of(cell);
-  CHECK(table.size() == 15 + 2 * 2 * 6);
+  CHECK(table.size() == 15 + 2 * 2 * 6 + 2);
   CHECK(table.at({"layers.1.mlp.down_proj", ""}).at("layer") == "1");
   CHECK(table.at({"lm_head", ""}).at("layer").empty());
+  CHECK(table.at({"layers.1", ""}).at("layer") == "1");
+  CHECK(table.at({"layers.1", ""}).at("snr_db").empty());
   CHECK(number(table, "layers.0.mlp.up_proj", "bits_per_weight") == Approx(4 + 20.0 / 32));
   CHECK(number(table, "lm_head", "bits_per_weight") == 32);  // no rule: stored in the model's dtype
+}
+
+TEST_CASE("a decoder layer's error is that of what it adds to the full-precision residual stream") {
+  const DiagnosedCell cell("[{match: 'layers.1.*', " + kFourBits + "}]");
+  const Table table = table_of(cell);
+  CHECK(table.at({"layers.0", ""}).at("output_snr_db") == "inf");
+  const at::Tensor tokens_T = cell.input().tokens_T(cell.input().windows.front());
+  const ops::RopeAngles angles = cell.input().angles_of(tokens_T.size(0));
+  const Llama& full = cell.input().full;
+  at::Tensor x_TD = at::embedding(full.embed_tokens_VD, tokens_T);
+  decoder_layer(full.layers[0], full.config, x_TD, angles);
+  at::Tensor y_TD = x_TD.clone(), rounded_TD = x_TD.clone();
+  decoder_layer(full.layers[1], full.config, y_TD, angles);
+  decoder_layer(cell.input().model.layers[1], full.config, rounded_TD, angles);
+  CHECK(number(table, "layers.1", "output_relative_error") ==
+        Approx(squared(rounded_TD - y_TD) / squared(y_TD - x_TD)).epsilon(1e-4));
 }
 
 TEST_CASE("a layer that nothing rounds has no error, whatever is rounded before it") {

@@ -1,5 +1,6 @@
 // What rounding does to each linear layer alone: to its weight, and to its output for the inputs that it gets in the
 // full-precision model (so errors of earlier layers are not in it, input quantization is).  Sums: quant/distortion.h.
+// A decoder layer has a row, too: the error of what it adds to the full-precision residual stream.
 // Columns: layer (empty for lm_head), site, band (empty: all output rows; else, for q_proj and k_proj, the RoPE pairs
 // of rope/bands.h, both rows of a pair, over all heads), snr_db, max_error, clipped and zeroed (fractions) of the
 // weight, bits_per_weight (of the whole layer), output_snr_db, output_relative_error (||y - y'||^2 / ||y||^2). T
@@ -64,11 +65,21 @@ class QuantError : public Diagnostic {
 
   CsvTable run(const DiagnosticInput& input) const override {
     std::vector<Comparison> layers = comparisons(input);
-    feed(input, layers);
+    std::vector<OutputErrors> sublayers;
+    for (const DecoderLayer& layer : input.full.layers) {
+      sublayers.emplace_back(input.full.config.hidden_size, layer.input_norm_D.device());
+    }
+    feed(input, layers, sublayers);
     CsvTable table{{"layer", "site", "band", "snr_db", "max_error", "clipped", "zeroed", "bits_per_weight",
                     "output_snr_db", "output_relative_error"},
                    {}};
     for (const Comparison& layer : layers) add_rows(input, layer, table);
+    for (std::size_t i = 0; i < sublayers.size(); ++i) {
+      const double signal = sublayers[i].signal_O().sum().item<double>(),
+                   error = sublayers[i].error_O().sum().item<double>();
+      table.rows.push_back({std::to_string(i), input.full.layers[i].site, "", "", "", "", "", "",
+                            number(snr_db(signal, error)), number(relative_error(signal, error))});
+    }
     return table;
   }
 
@@ -86,8 +97,10 @@ class QuantError : public Diagnostic {
     return layers;
   }
 
-  /// The first windows through the full-precision model, each linear layer's input on its way.
-  void feed(const DiagnosticInput& input, std::vector<Comparison>& layers) const {
+  static std::string number(double value) { return fmt::format("{:.9g}", value); }
+
+  /// The first windows through the full-precision model, each layer's input on its way.
+  void feed(const DiagnosticInput& input, std::vector<Comparison>& layers, std::vector<OutputErrors>& sublayers) const {
     Llama probed = input.full;
     std::size_t next = 0;
     probed.each_linear([&](Linear& linear) {
@@ -101,7 +114,16 @@ class QuantError : public Diagnostic {
     const auto count = std::min(static_cast<std::size_t>(windows_), input.windows.size());
     for (std::size_t i = 0; i < count; ++i) {
       const at::Tensor tokens_T = input.tokens_T(input.windows[i]);
-      layers.back().add(forward(probed, tokens_T, input.angles_of(tokens_T.size(0))));  // lm_head, without [T, V]
+      const ops::RopeAngles angles = input.angles_of(tokens_T.size(0));
+      at::Tensor x_TD = at::embedding(probed.embed_tokens_VD, tokens_T);
+      for (std::size_t k = 0; k < sublayers.size(); ++k) {
+        const at::Tensor before_TD = x_TD.to(ops::wide_dtype(x_TD), /*non_blocking=*/false, /*copy=*/true);
+        at::Tensor evaluated_TD = x_TD.clone();
+        decoder_layer(input.model.layers[k], probed.config, evaluated_TD, angles);
+        decoder_layer(probed.layers[k], probed.config, x_TD, angles);
+        sublayers[k].add(x_TD - before_TD, evaluated_TD - before_TD);
+      }
+      layers.back().add(ops::rms_norm(x_TD, probed.norm_D, probed.config.rms_norm_eps));  // lm_head, without [T, V]
     }
   }
 
@@ -113,7 +135,6 @@ class QuantError : public Diagnostic {
     const double bits = quantizer != nullptr
                             ? quantizer->bits_per_weight({layer.full.site, weight_OI.size(0), weight_OI.size(1)})
                             : 8.0 * static_cast<double>(weight_OI.element_size());
-    const auto number = [](double value) { return fmt::format("{:.9g}", value); };
     const auto add = [&](const std::string& band, const auto& rows_of) {
       const auto sum = [&](const at::Tensor& x_O) { return rows_of(x_O).sum().template item<double>(); };
       const auto count = static_cast<double>(rows_of(weights.signal_O).numel() * weights.columns);
