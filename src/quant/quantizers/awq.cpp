@@ -31,7 +31,9 @@ class AwqCalibrator : public LayerCalibrator {
  public:
   AwqCalibrator(const LayerContext& context, const Rtn& rtn, const AwqKeys& keys)
       : context_(context), rtn_(rtn), keys_(keys), stride_(std::max<int64_t>(1, tokens() / kClipTokens)) {
-    for (const ScaleGroup& group : scale_groups()) readers_[(layer().*group.linears.front()).site] = {};
+    for (const ScaleGroup& group : scale_groups()) {
+      if (takes_any(group)) readers_[(layer().*group.linears.front()).site] = {};
+    }
   }
 
   void begin_sample(int64_t index) override {
