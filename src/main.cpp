@@ -105,7 +105,8 @@ int run_command(int argc, char** argv) {
   show_verb->add_option("RESULTS_DIR", folder, "results folder")->required();
   show_verb->add_option("--format", show_options.format, "table, csv, markdown, latex or json")
       ->check(CLI::IsMember({"table", "csv", "markdown", "latex", "json"}));
-  show_verb->add_option("--baseline", show_options.baseline, "row to compare with in pairs: an id, or AXIS=LABEL such as quant=none");
+  show_verb->add_option("--baseline", show_options.baseline,
+                        "row to compare with in pairs: an id, or AXIS=LABEL such as quant=none");
 
   app.failure_message(
       [](const CLI::App*, const CLI::Error& error) { return fmt::format("{}; see --help\n", error.what()); });

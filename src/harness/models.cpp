@@ -8,7 +8,7 @@ namespace qroar {
 namespace {
 
 /// Counts up when calibration would find other things in the same inputs.
-constexpr int kCalibrationVersion = 1;
+constexpr int kCalibrationVersion = 2;
 
 }  // namespace
 

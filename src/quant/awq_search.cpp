@@ -6,7 +6,7 @@
 namespace qroar {
 namespace {
 
-constexpr int kTrialLimits = kAwqGrid / 2;
+constexpr int kTrialParts = kAwqGrid / 2;
 
 at::Tensor wide(const at::Tensor& x) { return x.to(ops::wide_dtype(x)); }
 
@@ -26,30 +26,28 @@ at::Tensor awq_weight_means(const at::Tensor& weight_OI, int64_t group) {
   return (w_OGS / (w_OGS.amax(-1, /*keepdim=*/true) + 1e-6)).view(weight_OI.sizes()).mean(0);
 }
 
-// (x.e)^2 averaged over tokens is the quadratic form e X'X e / N, so that tokens count once and not once a limit.
-at::Tensor awq_clip_limits(const at::Tensor& weight_OI, const at::Tensor& x_NI, const Rtn& rtn) {
+// (x.e)^2 averaged over tokens is the quadratic form e X'X e / N, so that tokens count once and not once a part.
+at::Tensor awq_clip_parts(const at::Tensor& weight_OI, const at::Tensor& x_NI, const Rtn& rtn) {
   const at::Tensor w_OI = wide(weight_OI);
   const int64_t size = rtn.group() > 0 ? rtn.group() : w_OI.size(1), outputs = w_OI.size(0);
   const at::Tensor x_GNS = x_NI.view({x_NI.size(0), -1, size}).transpose(0, 1);
   const at::Tensor gram_GSS = at::matmul(x_GNS.transpose(1, 2), x_GNS) / static_cast<double>(x_NI.size(0));
   const at::Tensor w_OGS = w_OI.view({outputs, -1, size});
-  const at::Tensor largest_OG1 = w_OGS.abs().amax(-1, /*keepdim=*/true);
-  at::Tensor best_OG1 = largest_OG1, best_error = at::full_like(largest_OG1, 1e9);
-  for (int step = 0; step < kTrialLimits; ++step) {
-    const at::Tensor limit_OG1 = largest_OG1 * (1 - static_cast<double>(step) / kAwqGrid);
-    const at::Tensor clipped_OI = awq_clipped(weight_OI, limit_OG1.squeeze(-1));
-    const at::Tensor error_GOS = (wide(rtn.fake_quantize(clipped_OI)).view_as(w_OGS) - w_OGS).transpose(0, 1);
-    const at::Tensor error_GO = (at::matmul(error_GOS, gram_GSS) * error_GOS).sum(-1);
-    const at::Tensor error_OG1 = error_GO.transpose(0, 1).unsqueeze(-1);
-    best_OG1 = at::where(error_OG1 < best_error, limit_OG1, best_OG1);
-    best_error = at::minimum(error_OG1, best_error);
+  at::Tensor best_OG = at::ones({outputs, w_OGS.size(1)}, w_OI.options()), best_error = at::full_like(best_OG, 1e9);
+  for (int step = 0; step < kTrialParts; ++step) {
+    const at::Tensor part_OG = at::full_like(best_OG, 1 - static_cast<double>(step) / kAwqGrid);
+    const at::Tensor rounded_OI = wide(rtn.fake_quantize(awq_clipped(weight_OI, part_OG)));
+    const at::Tensor error_GOS = (rounded_OI.view_as(w_OGS) - w_OGS).transpose(0, 1);
+    const at::Tensor error_OG = (at::matmul(error_GOS, gram_GSS) * error_GOS).sum(-1).transpose(0, 1);
+    best_OG = at::where(error_OG < best_error, part_OG, best_OG);
+    best_error = at::minimum(error_OG, best_error);
   }
-  return best_OG1.squeeze(-1);
+  return best_OG;
 }
 
-at::Tensor awq_clipped(const at::Tensor& weight_OI, const at::Tensor& limit_OG) {
-  const at::Tensor limit_OG1 = limit_OG.unsqueeze(-1);
-  const at::Tensor w_OGS = wide(weight_OI).view({limit_OG.size(0), limit_OG.size(1), -1});
+at::Tensor awq_clipped(const at::Tensor& weight_OI, const at::Tensor& part_OG) {
+  const at::Tensor w_OGS = wide(weight_OI).view({part_OG.size(0), part_OG.size(1), -1});
+  const at::Tensor limit_OG1 = w_OGS.abs().amax(-1, /*keepdim=*/true) * part_OG.unsqueeze(-1);
   return w_OGS.clamp(-limit_OG1, limit_OG1).view_as(weight_OI).to(weight_OI.scalar_type());
 }
 

@@ -7,8 +7,7 @@
 
 namespace qroar {
 
-constexpr int kAwqGrid =
-    20;  ///< trial exponents 0, 1/20 .. 19/20; trial limits 1, 19/20 .. 11/20 of the largest weight
+constexpr int kAwqGrid = 20;  ///< trial exponents 0, 1/20 .. 19/20; trial parts 1, 19/20 .. 11/20
 
 /// Scale of input channels for an exponent r, from the channels' mean magnitudes: s = max(x^r, 1e-4), then
 /// s / sqrt(max s * min s).  Where weight_I is defined, AutoAWQ's duo scaling: x^r / (w^(1-r) + 1e-4) instead of x^r,
@@ -18,11 +17,12 @@ at::Tensor awq_scale(const at::Tensor& input_I, const at::Tensor& weight_I, doub
 /// AutoAWQ's w: the mean over rows of |w| / (largest |w| of the group + 1e-6).  group 0: one group a row.
 at::Tensor awq_weight_means(const at::Tensor& weight_OI, int64_t group);
 
-/// Limits [O, groups] that the weight, clipped to them and rounded, has the least error with: the mean over the tokens
-/// x_NI of the squared error of each group's part of the product.  Of equal errors the larger limit wins.
-at::Tensor awq_clip_limits(const at::Tensor& weight_OI, const at::Tensor& x_NI, const Rtn& rtn);
+/// What part of each group's largest magnitude the weight is best clipped to before it is rounded, [O, groups]: that
+/// with the least mean over the tokens x_NI of the squared error of the group's part of the product; of equal ones the
+/// largest.  Parts, not limits, since scales that other layers' searches fold into the rows leave them as they are.
+at::Tensor awq_clip_parts(const at::Tensor& weight_OI, const at::Tensor& x_NI, const Rtn& rtn);
 
-/// The weight clipped to such limits.
-at::Tensor awq_clipped(const at::Tensor& weight_OI, const at::Tensor& limit_OG);
+/// The weight clipped to such parts of its groups' largest magnitudes.
+at::Tensor awq_clipped(const at::Tensor& weight_OI, const at::Tensor& part_OG);
 
 }  // namespace qroar

@@ -53,40 +53,42 @@ TEST_CASE("awq: the weights' means are of magnitudes relative to their group's l
   CHECK(at::allclose(awq_weight_means(weight, 0), doubles({0.125, (0.5 + 1 / 3.0) / 2, 1, 0.75}), 1e-5));
 }
 
-TEST_CASE("awq: a limit is chosen for the inputs' sake, in steps of a twentieth down to 0.55") {
+TEST_CASE(
+    "awq: the part of the largest weight to clip to is chosen for the inputs' sake, in steps of a twentieth down to "
+    "0.55") {
   const Rtn grid = rtn("{bits: 2, group: 4}");
   const at::Tensor weight = at::tensor({0.f, 0.9f, 0.9f, 3.f}).view({1, 4});
   // At 2.7 the step is 0.9, so that the channels with inputs are met exactly; at 3 it is 1.
-  CHECK(near(awq_clip_limits(weight, at::tensor({1.f, 1.f, 1.f, 0.f}).view({1, 4}), grid), {2.7}));
+  CHECK(near(awq_clip_parts(weight, at::tensor({1.f, 1.f, 1.f, 0.f}).view({1, 4}), grid), {0.9}));
   // Only the largest weight has inputs: every smaller limit costs.
-  CHECK(near(awq_clip_limits(weight, at::tensor({0.f, 0.f, 0.f, 1.f}).view({1, 4}), grid), {3}));
+  CHECK(near(awq_clip_parts(weight, at::tensor({0.f, 0.f, 0.f, 1.f}).view({1, 4}), grid), {1}));
   // Of equal errors the first, which is no clipping.
-  CHECK(near(awq_clip_limits(weight, at::zeros({1, 4}), grid), {3}));
+  CHECK(near(awq_clip_parts(weight, at::zeros({1, 4}), grid), {1}));
   // 0.5 is met exactly at half the largest weight, which is not tried: 0.55 is the last.
   const at::Tensor far = at::tensor({0.f, 0.5f, 0.5f, 3.f}).view({1, 4});
-  CHECK(awq_clip_limits(far, at::tensor({1.f, 1.f, 1.f, 0.f}).view({1, 4}), grid).item<double>() >= 0.55 * 3 - 1e-6);
+  CHECK(awq_clip_parts(far, at::tensor({1.f, 1.f, 1.f, 0.f}).view({1, 4}), grid).item<double>() >= 0.55 - 1e-6);
 }
 
-TEST_CASE("awq: the error of a limit is the mean over tokens of the squared partial product") {
+TEST_CASE("awq: the error of a part is the mean over tokens of the squared partial product") {
   at::manual_seed(2);
   const at::Tensor weight = at::randn({6, 32}, at::kDouble), x = at::randn({40, 32}, at::kDouble);
   const Rtn grid = rtn("{bits: 3, group: 16}");
-  const at::Tensor limits = awq_clip_limits(weight, x, grid);
+  const at::Tensor parts = awq_clip_parts(weight, x, grid);
   for (int64_t row = 0; row < 6; ++row) {
     for (int64_t group = 0; group < 2; ++group) {
       const at::Tensor w = weight.slice(0, row, row + 1).slice(1, 16 * group, 16 * group + 16).contiguous();
       const at::Tensor part = x.slice(1, 16 * group, 16 * group + 16);
-      double best = kInf, limit = 0;
+      double best = kInf, part_found = 0;
       for (int step = 0; step < 10; ++step) {
         const double trial = w.abs().max().item<double>() * (1 - step / 20.0);
         const at::Tensor error = at::matmul(part, (grid.fake_quantize(w.clamp(-trial, trial)) - w).t());
         const double loss = error.square().mean().item<double>();
         if (loss < best) {
           best = loss;
-          limit = trial;
+          part_found = 1 - step / 20.0;
         }
       }
-      CHECK(limits[row][group].item<double>() == Approx(limit));
+      CHECK(parts[row][group].item<double>() == Approx(part_found));
     }
   }
 }

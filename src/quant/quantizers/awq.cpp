@@ -1,9 +1,10 @@
 // AWQ, activation-aware weight quantization (Lin et al. arXiv 2306.00978; rules of llm-awq's auto_scale.py and
 // auto_clip.py, `duo_scaling` of AutoAWQ; reference/peers.md 2.2-2.4).  Per group of layers that read one tensor, a
 // scale per input channel is searched that makes the channels with large activations round more finely, then per group
-// of weights the maximum that they are clipped to.  One thing is ours: the scale search runs over the first
-// `search_samples` samples, since it needs 20 forwards of each sublayer; all samples count for the channel means.
+// of weights the part of their maximum that they are clipped to.  One thing is ours: the scale search runs over the
+// first `search_samples` samples, since it needs 20 forwards of each sublayer; all samples count for the channel means.
 #include <limits>
+#include <numeric>
 
 #include "base/error.h"
 #include "quant/awq_search.h"
@@ -27,10 +28,18 @@ at::Tensor candidate_weight(const Linear& linear, const at::Tensor& scale_I, con
   return scale_columns(rounded_OI, scale_I.reciprocal());
 }
 
+/// llm-awq's tokens / 512, and further until it has no factor in common with the samples' length: a stride of 128 would
+/// take every fourth token from the beginning of a sample, where models keep their attention sinks.
+int64_t clip_stride(int64_t tokens, int64_t length) {
+  int64_t stride = std::max<int64_t>(1, tokens / kClipTokens);
+  while (std::gcd(stride, length) > 1) ++stride;
+  return stride;
+}
+
 class AwqCalibrator : public LayerCalibrator {
  public:
   AwqCalibrator(const LayerContext& context, const Rtn& rtn, const AwqKeys& keys)
-      : context_(context), rtn_(rtn), keys_(keys), stride_(std::max<int64_t>(1, tokens() / kClipTokens)) {
+      : context_(context), rtn_(rtn), keys_(keys), stride_(clip_stride(tokens(), context.length)) {
     for (const ScaleGroup& group : scale_groups()) {
       if (takes_any(group)) readers_[(layer().*group.linears.front()).site] = {};
     }
@@ -70,7 +79,7 @@ class AwqCalibrator : public LayerCalibrator {
           const auto scale = found_.find("scale." + group.name);
           at::Tensor x_NI = at::cat(reader(group).strided).to(reader(group).sum_I.scalar_type());
           if (scale != found_.end()) x_NI = x_NI / scale->second;
-          found_["clip." + name_in_layer(linear.site)] = awq_clip_limits(linear.weight_OI, x_NI, rtn_);
+          found_["clip." + name_in_layer(linear.site)] = awq_clip_parts(linear.weight_OI, x_NI, rtn_);
         }
       }
     }
