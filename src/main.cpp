@@ -17,7 +17,9 @@
 #include "harness/runner.h"
 #include "harness/show.h"
 #include "quant/quantizer.h"
+#include "rescale/rescaling.h"
 #include "rope/scheme.h"
+#include "search/strategy.h"
 
 namespace qroar {
 namespace {
@@ -32,12 +34,15 @@ void list_kind(const std::string& kind) {
 }
 
 void list(const std::string& kind) {
-  const std::vector<std::string> kinds{RopeScheme::kKind, Quantizer::kKind, Metric::kKind, Diagnostic::kKind};
+  const std::vector<std::string> kinds{RopeScheme::kKind, Quantizer::kKind, Rescaling::kKind,
+                                       Strategy::kKind,   Metric::kKind,    Diagnostic::kKind};
   if (!kind.empty() && std::find(kinds.begin(), kinds.end(), kind) == kinds.end()) {
     fail("list: unknown kind '{}'; known: {}", kind, fmt::join(kinds, ", "));
   }
   list_kind<RopeScheme>(kind);
   list_kind<Quantizer>(kind);
+  list_kind<Rescaling>(kind);
+  list_kind<Strategy>(kind);
   list_kind<Metric>(kind);
   list_kind<Diagnostic>(kind);
 }
@@ -99,7 +104,7 @@ int run_command(int argc, char** argv) {
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
 
   auto* list_verb = app.add_subcommand("list", "list plugins with examples");
-  list_verb->add_option("KIND", kind, "rope scheme, quantizer, metric or diagnostic");
+  list_verb->add_option("KIND", kind, "rope scheme, quantizer, rescaling, search strategy, metric or diagnostic");
 
   auto* show_verb = app.add_subcommand("show", "print the results of a folder");
   show_verb->add_option("RESULTS_DIR", folder, "results folder")->required();

@@ -5,7 +5,9 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "config/registry.h"
+#include "harness/controls.h"
 #include "ops/device.h"
+#include "search/spec.h"
 
 namespace qroar {
 namespace {
@@ -46,8 +48,11 @@ std::map<std::string, std::unique_ptr<Diagnostic>> parse_diagnostics(const Confi
   return diagnostics;
 }
 
-/// Blocks of the contract whose only kind so far is none.
-void require_none(const Config& root) { root.section("rescale").get_choice<int>("type", 0, {{"none", 0}}); }
+std::shared_ptr<const Rescaling> parse_rescaling(const Config& root, const LlamaConfig& llama) {
+  std::shared_ptr<Rescaling> rescaling = Registry<Rescaling>::instance().build(root.at("rescale", "{type: none}"));
+  rescaling->bind(llama);
+  return rescaling;
+}
 
 /// Gives an Error that knows no place the place of the value it is about.
 template <class Check>
@@ -77,46 +82,47 @@ Job::Job(const SweepPoint& point) {
   rope = Registry<RopeScheme>::instance().build(rope_config);
   geometry = {llama.head_dim, llama.rope_theta, llama.trained_length, windows.length, llama.rope_scaling};
   check_at(rope_config, [&] { rope->table(geometry, windows.length); });
-  quant = QuantPlan(root, llama);
-  if (root.has("calibration")) calibration.emplace(root.at("calibration"));
-  if (!quant.rules.need_texts()) {
-    calibration.reset();
-  } else if (!calibration) {
-    root.at("quant").fail("a quantizer of these looks at texts; add calibration: {data: {path: TEXTS.jsonl}}");
-  }
+  rescaling = parse_rescaling(root, llama);
+  quantization = Quantization(root, llama);
+  const BandSearch* search = rescaling->search();
+  if (search != nullptr && search->spec.quantization) searched.emplace(*search->spec.quantization, llama);
   metrics = parse_metrics(root);
   diagnostics = parse_diagnostics(root, llama);
-  require_none(root);
   seed = root.get<int64_t>("seed", 0);
   check_all_read(root);
 
   resolved = root.resolved();
-  if (!calibration) resolved.erase("calibration");
+  quantization.resolve(resolved);
+  if (searched) searched->resolve(resolved["rescale"]["search"]["quantization"]);
   id = hash_bytes(resolved.dump()).substr(0, 16);
-  for (const char* block : {"model", "rotation", "quant", "kv"}) quant_key += resolved[block].dump();
-  if (calibration) {
-    quant_key += resolved["calibration"].dump() + Json(calibration_table().inv_freq).dump();
-  }
+  order_key = resolved["model"].dump() + search_quantization().key.dump() + resolved["rescale"].dump() +
+              quantization.key.dump();
 }
 
-RopeTable Job::calibration_table() const {
-  if (calibration->evaluated_rope) return rope->table(geometry, calibration->length);
+RopeTable Job::trained_table(int64_t length) const {
   const char* trained = llama.rope_scaling.empty() ? "{type: none}" : "{type: model}";
-  return Registry<RopeScheme>::instance()
-      .build(Config::parse(trained, "calibration.rope"))
-      ->table(geometry, calibration->length);
+  return Registry<RopeScheme>::instance().build(Config::parse(trained, "calibration.rope"))->table(geometry, length);
 }
 
 std::vector<Job> parse_experiment(const std::filesystem::path& file, const std::vector<std::string>& overrides) {
   std::vector<Job> jobs;
   std::set<std::string> ids;
+  std::vector<std::pair<std::size_t, NamedPoint>> controls;  // after which job, what
   for (const SweepPoint& point : expand(Config::load(file, overrides))) {
     Job job(point);
     if (!ids.insert(job.id).second) {
       fail("{}: two points of the sweep are the same job ({}); an axis there changes nothing", point.origin,
            job.axes.dump());
     }
+    if (job.rescaling->search() != nullptr) {
+      for (NamedPoint& control : controls_of(point)) controls.emplace_back(jobs.size(), std::move(control));
+    }
     jobs.push_back(std::move(job));
+  }
+  for (const auto& [searched, control] : controls) {
+    Job job(control.point);
+    jobs[searched].controls[control.name] = job.id;
+    if (ids.insert(job.id).second) jobs.push_back(std::move(job));
   }
   return jobs;
 }

@@ -12,8 +12,8 @@
 #include "diagnostics/diagnostic.h"
 #include "eval/metric.h"
 #include "model/checkpoint.h"
-#include "quant/calibration.h"
-#include "quant/plan.h"
+#include "quant/quantization.h"
+#include "rescale/rescaling.h"
 #include "rope/scheme.h"
 
 namespace qroar {
@@ -28,22 +28,31 @@ struct Job {
   WindowRule windows;
   std::shared_ptr<const RopeScheme> rope;
   RopeGeometry geometry;
-  QuantPlan quant;
-  std::optional<CalibrationSpec> calibration;  ///< set where a quantizer asks for it
-  std::string quant_key;                       ///< equal for jobs that are evaluated with the same weights
+  std::shared_ptr<const Rescaling> rescaling;
+  Quantization quantization;             ///< what is evaluated
+  std::optional<Quantization> searched;  ///< what scales are searched on, where that is something else
+  std::string order_key;                 ///< neighbours in this order share weights, calibrations or searches
   std::vector<std::unique_ptr<Metric>> metrics;
   std::map<std::string, std::unique_ptr<Diagnostic>> diagnostics;  ///< by type
   int64_t seed = 0;
+  std::map<std::string, std::string> controls;  ///< of a search: the ids of its controls, by name (harness/controls.h)
 
   /// Reads every key, builds every plugin, reads config.json, checks rules against the model's layers and the data
   /// file's presence. Throws an Error with its place.
   explicit Job(const SweepPoint& point);
 
-  /// What calibration samples are rotated by: the scheme's table, or that of the model as it was trained.
-  RopeTable calibration_table() const;
+  const Quantization& search_quantization() const { return searched ? *searched : quantization; }
+
+  /// The scheme's table for a sequence of `length` tokens, rescaled; `full`: the model before anything is done to it.
+  RopeTable table(int64_t length, const Llama& full) const {
+    return rescaling->table(rope->table(geometry, length), geometry, full);
+  }
+  /// The table of the model as it was trained.
+  RopeTable trained_table(int64_t length) const;
 };
 
-/// All jobs of an experiment file in the order of its sweep.
+/// All jobs of an experiment file in the order of its sweep, each search followed by those of its controls that the
+/// sweep does not hold itself.
 std::vector<Job> parse_experiment(const std::filesystem::path& file, const std::vector<std::string>& overrides);
 
 }  // namespace qroar

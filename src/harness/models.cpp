@@ -12,12 +12,17 @@ constexpr int kCalibrationVersion = 2;
 
 }  // namespace
 
+void Models::forget_quantized() {
+  quantized_key_.clear();
+  quantized_ = rescaled_ = {};
+  found_.clear();
+}
+
 const Checkpoint& Models::checkpoint(const Job& job) {
   if (checkpoint_ == nullptr || path_ != job.model.path) {
     full_key_.clear();
-    quant_key_.clear();
-    quantized_ = full_ = {};
-    found_.clear();
+    forget_quantized();
+    full_ = {};
     checkpoint_ = std::make_unique<Checkpoint>(job.model.path);
     path_ = job.model.path;
     hash_ = checkpoint_->hash();
@@ -30,43 +35,65 @@ const std::string& Models::hash(const Job& job) {
   return hash_;
 }
 
-TensorMap Models::calibrated(const Job& job, const Llama& prepared, const CalibrationText& text) const {
-  const at::Device device = prepared.embed_tokens_VD.device();
-  const RopeTable table = job.calibration_table();
-  const Json key{{"version", kCalibrationVersion},
-                 {"model", hash_},
-                 {"dtype", at::toString(job.model.dtype)},
-                 {"device", device.is_cpu() ? "cpu" : "cuda"},
-                 {"rotation", job.resolved["rotation"]},
-                 {"quant", job.resolved["quant"]},
-                 {"text", text.hash},
-                 {"inv_freq", table.inv_freq},
-                 {"attention_factor", table.attention_factor},
-                 {"bfloat16_rope", job.model.bfloat16_rope}};
-  return calibrate_cached(
-      key.dump(), job.quant.rules, prepared, text,
-      rope_angles(table, job.calibration->length, job.model.dtype, device, job.model.bfloat16_rope));
+const Llama& Models::original(const Job& job, const at::Device& device) {
+  const Checkpoint& source = checkpoint(job);
+  const std::string key = fmt::format("{} {}", at::toString(job.model.dtype), device.str());
+  if (key != full_key_) {
+    full_key_.clear();
+    forget_quantized();  // free the old weights before the new ones are made
+    full_ = {};
+    full_ = source.build(job.model.dtype, device);
+    full_key_ = key;
+  }
+  return full_;
 }
 
-const Llama& Models::model(const Job& job, const at::Device& device, const CalibrationText* text) {
-  const Checkpoint& source = checkpoint(job);
-  const std::string full_key = fmt::format("{} {}", at::toString(job.model.dtype), device.str());
-  if (full_key != full_key_) {
-    full_key_.clear();
-    quant_key_.clear();
-    found_.clear();
-    quantized_ = full_ = {};  // free the old weights before the new ones are made
-    full_ = source.build(job.model.dtype, device);
-    full_key_ = full_key;
+RopeTable Models::calibration_table(const Recipe& recipe) const {
+  const CalibrationSpec& spec = *recipe.quantization.calibration;
+  return spec.evaluated_rope ? recipe.job.table(spec.length, full_) : recipe.job.trained_table(spec.length);
+}
+
+std::string Models::key_of(const Recipe& recipe) const {
+  Json key{recipe.quantization.key, recipe.rescaling.weights_key()};
+  if (recipe.text != nullptr) {
+    const RopeTable table = calibration_table(recipe);
+    key.push_back(Json{recipe.text->hash, table.inv_freq, table.attention_factor, recipe.job.model.bfloat16_rope});
   }
-  if (job.quant_key != quant_key_) {
-    quant_key_.clear();
-    quantized_ = {};
-    found_.clear();
-    const Llama prepared = prepare(job.quant, full_);
-    if (text != nullptr) found_ = calibrated(job, prepared, *text);
-    quantized_ = apply(job.quant, prepared, found_);
-    quant_key_ = job.quant_key;
+  return key.dump();
+}
+
+TensorMap Models::calibrated(const Recipe& recipe, const Llama& prepared) const {
+  const Job& job = recipe.job;
+  const at::Device device = prepared.embed_tokens_VD.device();
+  const RopeTable table = calibration_table(recipe);
+  Json key{{"version", kCalibrationVersion},
+           {"model", hash_},
+           {"dtype", at::toString(job.model.dtype)},
+           {"device", device.is_cpu() ? "cpu" : "cuda"},
+           {"rotation", recipe.quantization.key["rotation"]},
+           {"quant", recipe.quantization.key["quant"]},
+           {"text", recipe.text->hash},
+           {"inv_freq", table.inv_freq},
+           {"attention_factor", table.attention_factor},
+           {"bfloat16_rope", job.model.bfloat16_rope}};
+  const Json scales = recipe.rescaling.weights_key();
+  if (!scales.is_null()) key["rescale"] = scales;
+  const int64_t length = recipe.quantization.calibration->length;
+  return calibrate_cached(key.dump(), recipe.quantization.plan.rules, prepared, *recipe.text,
+                          rope_angles(table, length, job.model.dtype, device, job.model.bfloat16_rope));
+}
+
+const Llama& Models::model(const Recipe& recipe, const at::Device& device) {
+  const Llama& full = original(recipe.job, device);
+  const std::string key = key_of(recipe);
+  if (key != quantized_key_) {
+    forget_quantized();
+    rescaled_ = full;
+    recipe.rescaling.apply(rescaled_);
+    const Llama prepared = prepare(recipe.quantization.plan, rescaled_);
+    if (recipe.text != nullptr) found_ = calibrated(recipe, prepared);
+    quantized_ = apply(recipe.quantization.plan, prepared, found_);
+    quantized_key_ = key;
   }
   return quantized_;
 }

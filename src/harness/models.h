@@ -8,27 +8,42 @@
 
 namespace qroar {
 
+/// How a model is made of a job's checkpoint.
+struct Recipe {
+  const Job& job;
+  const Rescaling& rescaling;  ///< comes first
+  const Quantization& quantization;
+  const CalibrationText* text;  ///< what its quantizers look at; null where they do not
+};
+
 class Models {
  public:
   /// Hash of the job's checkpoint.
   const std::string& hash(const Job& job);
 
-  /// The job's model, quantized as it says; `text` is what its quantizers look at, null where they do not.
-  /// Full-precision weights are shared with the last job where checkpoint, dtype and device are the same; all of it
-  /// where the quantization is the same, too.
-  const Llama& model(const Job& job, const at::Device& device, const CalibrationText* text);
+  /// The checkpoint's model with nothing done to it.
+  const Llama& original(const Job& job, const at::Device& device);
 
-  /// What DiagnosticInput::full asks for; the last call of model() must have been for this job.  Built at every call.
-  Llama full(const Job& job) const { return folded(prepare(job.quant, full_), found_); }
+  /// The model that a recipe makes.  Full-precision weights are shared with the last one where checkpoint, dtype and
+  /// device are the same; all of it where rescaling and quantization are the same, too.
+  const Llama& model(const Recipe& recipe, const at::Device& device);
+
+  /// What DiagnosticInput::full asks for, of the last model().  Built at every call.
+  Llama full(const Quantization& quantization) const { return folded(prepare(quantization.plan, rescaled_), found_); }
+  /// What calibration found for the last model().
+  const TensorMap& found() const { return found_; }
 
  private:
-  TensorMap calibrated(const Job& job, const Llama& prepared, const CalibrationText& text) const;
+  RopeTable calibration_table(const Recipe& recipe) const;
+  TensorMap calibrated(const Recipe& recipe, const Llama& prepared) const;
+  std::string key_of(const Recipe& recipe) const;
+  void forget_quantized();
   const Checkpoint& checkpoint(const Job& job);
 
   std::filesystem::path path_;
   std::unique_ptr<Checkpoint> checkpoint_;
-  std::string hash_, full_key_, quant_key_;
-  Llama full_, quantized_;
+  std::string hash_, full_key_, quantized_key_;
+  Llama full_, rescaled_, quantized_;
   TensorMap found_;  ///< by the calibration of quantized_
 };
 

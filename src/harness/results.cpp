@@ -57,6 +57,13 @@ void Results::write(const Job& job, const Json& row, const CellOutput& output,
     }
     write_file_atomically(windows, csv);
   }
+  for (const char* file : {"search.csv", "scales.json"}) {
+    if (!output.search) std::filesystem::remove(cell(job.id) / file);
+  }
+  if (output.search) {
+    write_file_atomically(cell(job.id) / "search.csv", output.search->history.text());
+    write_file_atomically(cell(job.id) / "scales.json", output.search->scales.dump(1) + "\n");
+  }
   write_diagnostics(cell(job.id) / "diagnostics", output.diagnostics);
   write_file_atomically(cell(job.id) / "resolved.yaml", to_yaml(job.resolved));
   write_file_atomically(cell(job.id) / "row.json", row.dump(1) + "\n");
@@ -108,6 +115,28 @@ std::vector<WindowRecord> read_windows(const std::filesystem::path& file) {
   return records;
 }
 
+namespace {
+
+/// "shared ×6 searched (cma_es)": the block `rescale` without what says little in a table.
+std::string bands_label(const Json& block) {
+  std::string label = block.value("variant", "shared");
+  if (block.contains("bands")) label += " ×" + block["bands"].dump();
+  if (block.contains("edges")) label += " edges " + block["edges"].dump();
+  if (block.value("per_layer", false)) label += " per layer";
+  for (const char* key : {"scales", "file"}) {
+    if (block.contains(key)) label += " " + axis_label(block[key]);
+  }
+  if (!block.contains("search")) return label;
+  label += " searched";
+  const Json& search = block["search"];
+  if (search.contains("strategy")) label += " (" + axis_label(search["strategy"]) + ")";
+  if (search.contains("grid") && search["grid"].contains("points"))
+    label += " points=" + search["grid"]["points"].dump();
+  return label;
+}
+
+}  // namespace
+
 std::string axis_label(const Json& value, char bits_of) {
   if (value.is_string()) return value.get<std::string>();
   if (value.is_array()) {
@@ -125,6 +154,7 @@ std::string axis_label(const Json& value, char bits_of) {
     return label.empty() ? "none" : label;
   }
   std::string label = value.contains("type") ? value["type"].get<std::string>() : "";
+  if (label == "bands") return bands_label(value);
   for (const auto& [key, entry] : value.items()) {
     const char operand = key == "key" ? 'K' : key == "value" ? 'V' : key == "query" ? 'Q' : bits_of;
     const std::string text = axis_label(entry, operand);

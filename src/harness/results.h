@@ -1,6 +1,6 @@
-// The results folder: DIR/cells/<id>/{row.json, windows.csv, resolved.yaml, log.txt, diagnostics/<type>.csv} and the
-// derived DIR/rows.jsonl.
-// row.json comes last and atomically, so a cell without it never happened, whenever the process died.
+// The results folder: DIR/cells/<id>/{row.json, windows.csv, search.csv, scales.json, resolved.yaml, log.txt,
+// diagnostics/<type>.csv} and the derived DIR/rows.jsonl. row.json comes last and atomically, so a cell without it
+// never happened, whenever the process died.
 #pragma once
 #include <filesystem>
 #include <map>
@@ -14,9 +14,17 @@
 
 namespace qroar {
 
+/// What a search leaves: search.csv, scales.json (which `rescale: {type: bands, file: ...}` reads) and the row's
+/// `search`.
+struct SearchOutput {
+  CsvTable history;
+  Json scales, summary;
+};
+
 /// What a finished cell leaves beside its row; empty for a failed one.
 struct CellOutput {
   std::vector<WindowLoss> losses;
+  std::optional<SearchOutput> search;
   std::map<std::string, CsvTable> diagnostics;  ///< by type
 };
 

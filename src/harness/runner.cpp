@@ -8,8 +8,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <deque>
 #include <map>
 #include <optional>
+#include <set>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -21,6 +23,7 @@
 #include "harness/show.h"
 #include "model/angles.h"
 #include "ops/device.h"
+#include "search/search.h"
 
 namespace qroar {
 namespace {
@@ -47,6 +50,8 @@ struct Cell {
   std::shared_ptr<const Dataset> data;
   std::vector<Window> windows;
   std::shared_ptr<const CalibrationText> calibration;  ///< null where no quantizer asks for it
+  std::shared_ptr<const Dataset> dev;                  ///< what scales are searched on; null without a search
+  std::shared_ptr<const CalibrationText> dev_calibration;
 
   double flops() const {
     double sum = 0;
@@ -59,6 +64,28 @@ struct Cell {
     return tokens;
   }
 };
+
+/// Tokens by whose equality two documents count as one, wherever either was cut.
+constexpr std::size_t kDocumentHead = 512;
+
+/// An Error when a document is both searched on and evaluated.
+void check_disjoint(const Job& job, const Dataset& dev, const Dataset& evaluated) {
+  const auto head = [](const Document& document) {
+    const std::size_t tokens = std::min(document.tokens.size(), kDocumentHead);
+    return std::string(reinterpret_cast<const char*>(document.tokens.data()), tokens * sizeof(document.tokens[0]));
+  };
+  std::map<std::string, std::string> ids;
+  for (const Document& document : evaluated.documents) ids.emplace(head(document), document.id);
+  for (const Document& document : dev.documents) {
+    const auto found = ids.find(head(document));
+    if (found == ids.end()) continue;
+    fail(
+        "{}: document '{}' of rescale.search.data is evaluated, too (as '{}'); scales must be searched on other "
+        "documents, set skip or "
+        "documents in either block",
+        job.rescaling->search()->spec.data.path.string(), document.id, found->second);
+  }
+}
 
 /// Loads each data set once and cuts it into windows, so that whatever is wrong with data shows before the first cell
 /// runs.
@@ -79,12 +106,17 @@ std::vector<Cell> plan(std::vector<Job>& jobs) {
     const auto data = load(job.data, job.resolved["data"]);
     std::vector<int64_t> lengths;
     for (const Document& document : data->documents) lengths.push_back(static_cast<int64_t>(document.tokens.size()));
-    std::shared_ptr<const CalibrationText> calibration;
-    if (job.calibration) {
-      const auto texts = load(job.calibration->data, job.resolved["calibration"]["data"]);
-      calibration = std::make_shared<const CalibrationText>(draw_samples(texts->documents, *job.calibration));
+    const auto draw = [&](const Quantization& quantization) {
+      if (!quantization.calibration) return std::shared_ptr<const CalibrationText>();
+      const auto texts = load(quantization.calibration->data, quantization.key["calibration"]["data"]);
+      return std::make_shared<const CalibrationText>(draw_samples(texts->documents, *quantization.calibration));
+    };
+    cells.push_back({&job, data, windows_of(lengths, job.windows), draw(job.quantization), nullptr, nullptr});
+    if (const BandSearch* search = job.rescaling->search()) {
+      cells.back().dev = load(search->spec.data, job.resolved["rescale"]["search"]["data"]);
+      cells.back().dev_calibration = draw(job.search_quantization());
+      check_disjoint(job, *cells.back().dev, *data);
     }
-    cells.push_back({&job, data, windows_of(lengths, job.windows), calibration});
     if (cells.back().windows.empty()) fail("{}: no document has a token to score", job.data.path.string());
   }
   return cells;
@@ -103,17 +135,24 @@ void check_memory(const Cell& cell, const at::Device& device) {
   }
 }
 
-/// Angles of the last length asked for: windows of one cell mostly share theirs.
-AnglesOf cached_angles(const Job& job, const at::Device& device) {
-  auto last = std::make_shared<std::pair<int64_t, ops::RopeAngles>>();
-  return [&job, device, last](int64_t length) {
-    if (last->first != length) {
-      const RopeTable table = job.rope->table(job.geometry, length);
-      *last = {length, rope_angles(table, length, job.model.dtype, device, job.model.bfloat16_rope)};
-    }
-    return last->second;
+/// Angles of the last lengths asked for: windows of one cell mostly share theirs, and a search goes to and fro between
+/// its lengths.
+AnglesOf cached_angles(const Job& job, const Llama& original) {
+  constexpr std::size_t kKept = 4;
+  auto last = std::make_shared<std::deque<std::pair<int64_t, ops::RopeAngles>>>();
+  const at::Device device = original.embed_tokens_VD.device();
+  return [&job, original, device, last](int64_t length) {
+    const auto known = std::ranges::find(*last, length, &std::pair<int64_t, ops::RopeAngles>::first);
+    if (known != last->end()) return known->second;
+    if (last->size() == kKept) last->pop_front();
+    const RopeTable table = job.table(length, original);
+    last->emplace_back(length, rope_angles(table, length, job.model.dtype, device, job.model.bfloat16_rope));
+    return last->back().second;
   };
 }
+
+/// Counts up when a search would score otherwise.
+constexpr int kSearchVersion = 1;
 
 class Runner {
  public:
@@ -196,6 +235,10 @@ class Runner {
                 {"data", cell.data->hash},
                 {"rope", hash_bytes(Json(table.inv_freq).dump())}};
     if (cell.calibration != nullptr) inputs["calibration"] = cell.calibration->hash;
+    if (cell.dev != nullptr) inputs["dev"] = cell.dev->hash;
+    if (cell.dev_calibration != nullptr) inputs["dev_calibration"] = cell.dev_calibration->hash;
+    const Json scales = cell.job->rescaling->weights_key();
+    if (!scales.is_null()) inputs["scales"] = hash_bytes(scales.dump());
     return inputs;
   }
 
@@ -204,13 +247,18 @@ class Runner {
     check_memory(cell, device);
     const auto before = Clock::now();
     progress_->clear();
-    const Llama& model = models_.model(job, device, cell.calibration.get());  // which may calibrate
+    const Llama original = models_.original(job, device);
+    const AnglesOf angles_of = cached_angles(job, original);
+    CellOutput output;
+    job.rescaling->check_checkpoint(models_.hash(job));
+    const auto rescaling =
+        job.rescaling->search() == nullptr ? job.rescaling : searched(cell, original, angles_of, output);
+    const Recipe recipe{job, *rescaling, job.quantization, cell.calibration.get()};
+    const Llama& model = models_.model(recipe, device);  // which may calibrate
     progress_->leave_out(Clock::now() - before);
     at::manual_seed(static_cast<uint64_t>(job.seed));
     ops::reset_peak_bytes(device);
     const auto start = Clock::now();
-    const AnglesOf angles_of = cached_angles(job, device);
-    CellOutput output;
     output.losses = evaluate(
         model, angles_of, cell.data->documents, cell.windows, job.windows.bos, job.metrics,
         [&](const Window& window) { advance(forward_flops(job.llama, tokens_seen(window, job.windows.bos)), job); });
@@ -218,6 +266,8 @@ class Runner {
     const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
     const int64_t peak_bytes = ops::peak_bytes(device);
     if (!job.diagnostics.empty()) output.diagnostics = diagnose(cell, model, angles_of);
+    if (output.search) row["search"] = output.search->summary;
+    if (!job.controls.empty()) row["controls"] = job.controls;
     double tokens = 0;
     for (const Window& window : cell.windows) tokens += static_cast<double>(tokens_seen(window, job.windows.bos));
     row["seconds"] = seconds;
@@ -232,12 +282,41 @@ class Runner {
     return output;
   }
 
+  /// Finds the scales of a cell whose rescaling is searched.
+  std::shared_ptr<const Rescaling> searched(const Cell& cell, const Llama& original, const AnglesOf& angles_of,
+                                            CellOutput& output) {
+    const Job& job = *cell.job;
+    const BandSearch& what = *job.rescaling->search();
+    const Quantization& quantization = job.search_quantization();
+    const auto none = Registry<Rescaling>::instance().build(Config::parse("{type: none}", "search"));
+    const Llama quantized =
+        models_.model({job, *none, quantization, cell.dev_calibration.get()}, original.embed_tokens_VD.device());
+    const SearchInput input{original,  quantized,           quantization.plan, models_.found(),
+                            angles_of, cell.dev->documents, job.windows.bos};
+    Json key{kSearchVersion,
+             models_.hash(job),
+             at::toString(job.model.dtype),
+             original.embed_tokens_VD.device().type() == at::kCPU ? "cpu" : "cuda",
+             job.model.bfloat16_rope,
+             quantization.key,
+             cell.dev->hash,
+             job.resolved["rescale"]["search"]["data"],
+             job.windows.bos};
+    if (cell.dev_calibration != nullptr) key.push_back(cell.dev_calibration->hash);
+    for (const int64_t length : what.spec.lengths) key.push_back(job.table(length, original).inv_freq);
+    SearchResult result = search(what, input, {}, key.dump());
+    auto rescaling = rescaling_by(result.scales);
+    output.search = {std::move(result.history), to_json(result.scales, models_.hash(job)), std::move(result.summary)};
+    return rescaling;
+  }
+
   /// Their time and memory are not the evaluation's: neither is in the row.
   std::map<std::string, CsvTable> diagnose(const Cell& cell, const Llama& model, const AnglesOf& angles_of) {
     const Job& job = *cell.job;
-    const Llama full = models_.full(job);
-    const DiagnosticInput input{full,      model,     job.quant,   cell.data->documents, cell.windows, job.windows.bos,
-                                angles_of, *job.rope, job.geometry};
+    const Llama full = models_.full(job.quantization);
+    const DiagnosticInput input{
+        full,      model,     job.quantization.plan, cell.data->documents, cell.windows, job.windows.bos,
+        angles_of, *job.rope, job.geometry};
     std::map<std::string, CsvTable> tables;
     for (const auto& [type, diagnostic] : job.diagnostics) {
       const auto start = Clock::now();
@@ -282,7 +361,7 @@ bool run_experiment(const RunOptions& options) {
     return true;
   }
   const auto order = [](const Cell& cell) {
-    return std::tuple(cell.job->model.path, cell.job->model.dtype, cell.job->model.device, cell.job->quant_key);
+    return std::tuple(cell.job->model.path, cell.job->model.dtype, cell.job->model.device, cell.job->order_key);
   };
   std::stable_sort(mine.begin(), mine.end(), [&](const Cell& a, const Cell& b) { return order(a) < order(b); });
 

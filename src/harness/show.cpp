@@ -274,7 +274,8 @@ std::string show(const Results& results, const std::vector<Json>& rows, const Sh
                                                  "paired standard error",
                                                  options.baseline)
                                            : "";
-  return options.format == "csv" ? text : text + "\n" + caption(rows, paired);
+  if (options.format == "csv") return text;
+  return text + "\n" + caption(rows, paired) + show_controls(results, rows, options.format);
 }
 
 }  // namespace qroar

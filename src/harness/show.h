@@ -29,4 +29,8 @@ struct PairedDifference {
 };
 PairedDifference paired_difference(const std::vector<WindowRecord>& a, const std::vector<WindowRecord>& b);
 
+/// Of every search its gain beside its controls: differences of mean NLL with 95 % intervals (Student's t over paired
+/// windows).  Empty where no row was searched; a control that has not run, or failed, is named.
+std::string show_controls(const Results& results, const std::vector<Json>& rows, const std::string& format);
+
 }  // namespace qroar

@@ -1,0 +1,25 @@
+// The controls that every search is printed with (method.md section 4): the papers leave out that scales help the
+// full-precision model, too.  They are ordinary cells of the same sweep.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "config/sweep.h"
+
+namespace qroar {
+
+/// Names of controls, in the order of method.md.
+inline constexpr const char *kFullPrecision = "full precision", *kFullPrecisionScaled = "full precision, same scales",
+                            *kUnscaled = "unscaled", *kRandomScales = "random scales";
+
+struct NamedPoint {
+  std::string name;
+  SweepPoint point;
+};
+
+/// The controls of a point whose scales are searched: full precision without and with the scales that are found under
+/// the point's quantization, the point with scales of 1, and with random scales of the same norm.  None for a point
+/// that is such a control itself.
+std::vector<NamedPoint> controls_of(const SweepPoint& searched);
+
+}  // namespace qroar

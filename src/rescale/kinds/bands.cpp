@@ -1,0 +1,163 @@
+// Q-ROAR's band rescaling (arXiv 2509.14391, 2510.00028; our reconstruction, method.md section 4): one scale per band
+// of RoPE pairs, given inline, in a file that a search wrote, or found by a search.
+#include "rope/bands.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "rescale/band_scales.h"
+#include "search/spec.h"
+
+namespace qroar {
+namespace {
+
+/// One layer's numbers: a list, or {q: list, k: list}.
+std::vector<double> read_row(const Config& row, BandVariant variant) {
+  if (variant != BandVariant::independent) return row.as<std::vector<double>>();
+  auto g = row.get<std::vector<double>>("q");
+  const auto k = row.get<std::vector<double>>("k");
+  g.insert(g.end(), k.begin(), k.end());
+  return g;
+}
+
+void check_scales(const Config& place, const std::vector<double>& row, int64_t expected) {
+  if (std::ssize(row) != expected) {
+    place.fail(fmt::format("{} scales, and these bands take {} a layer", row.size(), expected));
+  }
+  for (const double g : row) {
+    const bool usable = g > 0 && std::isfinite(g);
+    if (!usable) place.fail(fmt::format("a scale must be positive and finite, found {}", g));
+  }
+}
+
+class Bands : public Rescaling {
+ public:
+  explicit Bands(const Config& config) : config_(config) {
+    const bool inline_scales = config.has("scales"), file = config.has("file"), searched = config.has("search");
+    if (inline_scales + file + searched != 1) {
+      config.fail("give one of scales: [g, ...], file: SCALES.json and search: {...}");
+    }
+    if (file) {
+      read_file_scales(config.at("file"));
+      return;
+    }
+    scales_.layout.variant = config.get_choice<BandVariant>("variant", BandVariant::shared, band_variants());
+    per_layer_ = config.get<bool>("per_layer", false);
+    if (config.has("edges")) {
+      scales_.layout.edges = config.get<std::vector<int64_t>>("edges");
+      check_edges(config.at("edges"));
+    } else {
+      bands_ = config.get<int64_t>("bands", 6, {1, 1'000'000});
+    }
+    if (inline_scales) read_inline_scales(config.at("scales"));
+    if (searched) {
+      const bool randomize = config.get_choice<bool>("control", false, {{"none", false}, {"random", true}});
+      search_ = std::make_unique<BandSearch>(SearchSpec(config.at("search")), scales_.layout, randomize);
+      if (search_->spec.strategy->asks_for_proxy() && scales_.layout.variant == BandVariant::symmetric) {
+        config.at("search").fail(
+            "symmetric scales leave every attention logit as it is, so that this strategy's proxy sees no "
+            "difference; take the strategy coordinate or gradient");
+      }
+    }
+  }
+
+  void bind(const LlamaConfig& llama) override {
+    const int64_t pairs = llama.head_dim / 2;
+    BandLayout& layout = scales_.layout;
+    if (bands_ > pairs) {
+      config_.fail(fmt::format("{} bands need as many RoPE pairs and head_dim {} has {}; take `bands: {}` or fewer",
+                               bands_, llama.head_dim, pairs, pairs));
+    }
+    if (bands_ > 0) layout.edges = band_edges(pairs, bands_);
+    if (layout.edges.back() != pairs) {
+      config_.fail(fmt::format("the bands' edges end at pair {} and head_dim {} has {} pairs; end them there",
+                               layout.edges.back(), llama.head_dim, pairs));
+    }
+    if (per_layer_) layout.layers = llama.num_hidden_layers;
+    if (search_ != nullptr) {
+      search_->layout = layout;
+      return;
+    }
+    if (layout.layers != 1 && layout.layers != llama.num_hidden_layers) {
+      config_.fail(fmt::format("scales for {} layers, and the model has {}", layout.layers, llama.num_hidden_layers));
+    }
+    if (std::ssize(rows_) != layout.layers) {
+      config_.fail(fmt::format("{} rows of scales for {} layers; give one row a layer, or per_layer: false and one row",
+                               rows_.size(), layout.layers));
+    }
+    scales_.g.clear();
+    for (const auto& row : rows_) {
+      check_scales(config_, row, layout.row());
+      scales_.g.insert(scales_.g.end(), row.begin(), row.end());
+    }
+  }
+
+  void check_checkpoint(const std::string& hash) const override {
+    if (model_.empty() || model_ == hash) return;
+    config_.at("file").fail(
+        fmt::format("these scales were found for the model with hash {} and this one's is {}; search again, or "
+                    "write them inline as scales: [...]",
+                    model_, hash));
+  }
+
+  void apply(Llama& model) const override { scale_bands(scales_, model); }
+  Json weights_key() const override { return to_json(scales_, model_); }
+  const BandSearch* search() const override { return search_.get(); }
+
+ private:
+  void check_edges(const Config& place) const {
+    const std::vector<int64_t>& edges = scales_.layout.edges;
+    if (edges.size() < 2 || edges.front() != 0)
+      place.fail("expected the first pair of every band and the end, [0, ..., d/2]");
+    const auto empty = std::ranges::adjacent_find(edges, std::greater_equal<>());
+    if (empty != edges.end()) {
+      place.fail(fmt::format("the band between {} and {} is empty; edges must rise", *empty, *(empty + 1)));
+    }
+  }
+
+  void read_inline_scales(const Config& place) {
+    const bool independent = scales_.layout.variant == BandVariant::independent;
+    if (per_layer_) {
+      for (const Config& row : place.items()) rows_.push_back(read_row(row, scales_.layout.variant));
+    } else {
+      if (independent && place.kind() != Config::Kind::map) place.fail("expected {q: [g, ...], k: [g, ...]}");
+      rows_.push_back(read_row(place, scales_.layout.variant));
+    }
+  }
+
+  void read_file_scales(const Config& place) {
+    const std::filesystem::path path = place.as_path();
+    if (!std::filesystem::exists(path)) place.fail(path.string() + ": no such file");
+    const Json json = Json::parse(read_file(path), nullptr, /*allow_exceptions=*/false);
+    try {
+      model_ = json.at("model").get<std::string>();
+      scales_.layout.edges = json.at("edges").get<std::vector<int64_t>>();
+      rows_ = json.at("scales").get<std::vector<std::vector<double>>>();
+      const auto name = json.at("variant").get<std::string>();
+      const auto variant = std::ranges::find(band_variants(), name, &std::pair<std::string, BandVariant>::first);
+      if (variant == band_variants().end()) place.fail(fmt::format("{}: unknown variant '{}'", path.string(), name));
+      scales_.layout.variant = variant->second;
+    } catch (const Json::exception& error) {
+      place.fail(fmt::format("{}: not a file of scales that a search wrote: {}", path.string(), error.what()));
+    }
+    scales_.layout.layers = std::ssize(rows_);
+    check_edges(place);
+  }
+
+  Config config_;
+  std::string model_;  ///< hash of the checkpoint that a file's scales were found for
+  bool per_layer_ = false;
+  int64_t bands_ = 0;  ///< 0: edges are given
+  std::vector<std::vector<double>> rows_;
+  BandScales scales_;  ///< complete after bind()
+  std::unique_ptr<BandSearch> search_;
+};
+
+const Register<Rescaling, Bands> kBands{
+    "bands", "Q-ROAR: a scale of queries and keys per band of RoPE pairs, given or searched (method.md section 4)",
+    "{type: bands, variant: shared, bands: 3, scales: [1, 1.05, 0.95]}"};
+
+}  // namespace
+}  // namespace qroar

@@ -1,0 +1,51 @@
+// Outlier-aware interpolation per pair (method.md section 4; a reconstruction): pairs whose rows of W_Q and W_K are
+// large get a large factor.  O_j = ||W[j, :]||_2 of every row j of W_Q and W_K in every head and layer; S_k the
+// `reduce` (max or mean) of O_j over the rows of pair k; s_k = S_k / sum_i softmax(beta S)_i S_i, then all s_k times
+// one number that makes their mean `factor`.  Position m of pair k becomes m / s_k, on top of the scheme's own
+// frequencies.
+#include "rescale/rescaling.h"
+
+namespace qroar {
+namespace {
+
+class Pairs : public Rescaling {
+ public:
+  explicit Pairs(const Config& config)
+      : factor_(config),
+        beta_(config.get<double>("beta", 1, {0, 1e6})),
+        mean_(config.get_choice<bool>("reduce", false, {{"max", false}, {"mean", true}})) {}
+
+  void bind(const LlamaConfig&) override {}
+
+  RopeTable table(const RopeTable& scheme, const RopeGeometry& geometry, const Llama& full) const override {
+    const int64_t pairs = full.config.head_dim / 2;
+    std::vector<at::Tensor> norms_NP;
+    for (const DecoderLayer& layer : full.layers) {
+      for (const Linear* linear : {&layer.q_proj, &layer.k_proj}) {
+        norms_NP.push_back(linear->weight_OI.to(at::kDouble).square().sum(1).sqrt().view({-1, pairs}).to(at::kCPU));
+      }
+    }
+    const at::Tensor norms = at::cat(norms_NP);
+    const at::Tensor size_P = mean_ ? norms.mean(0) : norms.amax(0);
+    const at::Tensor relative_P = size_P / (at::softmax(beta_ * size_P, 0) * size_P).sum();
+    const at::Tensor factor_P = (relative_P * (factor_.of(geometry) / relative_P.mean())).contiguous();
+    RopeTable table = scheme;
+    for (int64_t k = 0; k < pairs; ++k) {
+      table.inv_freq[static_cast<std::size_t>(k)] /= factor_P.const_data_ptr<double>()[k];
+    }
+    return table;
+  }
+
+ private:
+  Factor factor_;
+  double beta_;
+  bool mean_;
+};
+
+const Register<Rescaling, Pairs> kPairs{
+    "pairs",
+    "outlier-aware interpolation: a factor per pair by the norms of its rows in W_Q and W_K (method.md section 4)",
+    "{type: pairs, factor: 2, beta: 1, reduce: max}"};
+
+}  // namespace
+}  // namespace qroar

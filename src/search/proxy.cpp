@@ -1,0 +1,96 @@
+// T tokens, H query heads, K key heads, d head_dim, P pairs, R sampled queries of a block, B bands.
+#include "search/proxy.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace qroar {
+namespace {
+
+constexpr int64_t kQueries = 128;  ///< sampled in every window, evenly spread
+constexpr int64_t kBlockRows = 16;
+
+/// Queries and keys of one layer, after RoPE.
+class QueryKey : public Observer {
+ public:
+  explicit QueryKey(const ops::RopeAngles& angles) : angles_(angles) {}
+  void on(std::string_view site, const at::Tensor& value) override {
+    const bool query = site.ends_with(".q_proj");
+    if (!query && !site.ends_with(".k_proj")) return;
+    at::Tensor& turned = query ? query_THd : key_TKd;
+    turned = value.clone();
+    ops::rope_(turned, angles_);
+  }
+  at::Tensor query_THd, key_TKd;
+
+ private:
+  const ops::RopeAngles& angles_;
+};
+
+/// Logits [K, H/K, R, keys] of the queries rows_R from some pairs, in float32.
+at::Tensor part_of_logits(const QueryKey& of, const at::Tensor& rows_R, int64_t keys, int64_t first, int64_t last) {
+  const int64_t K = of.key_TKd.size(1), pairs = of.key_TKd.size(2) / 2, count = last - first;
+  const auto chosen = [&](const at::Tensor& x) {
+    return at::cat({x.narrow(-1, first, count), x.narrow(-1, pairs + first, count)}, -1).to(at::kFloat);
+  };
+  const at::Tensor q = chosen(of.query_THd.index_select(0, rows_R)).view({rows_R.size(0), K, -1, 2 * count});
+  const at::Tensor k = chosen(of.key_TKd.narrow(0, 0, keys)).permute({1, 2, 0}).unsqueeze(1);
+  return at::matmul(q.permute({1, 2, 0, 3}), k);
+}
+
+/// The Gram matrix of the bands' logits and the full ones', over one block of queries.
+at::Tensor gram(const QueryKey& quantized, const QueryKey& full, const at::Tensor& rows_R,
+                const std::vector<int64_t>& edges) {
+  const int64_t keys = rows_R[-1].item<int64_t>() + 1;
+  const at::Tensor seen_RS = at::arange(keys, rows_R.options()).unsqueeze(0) <= rows_R.unsqueeze(1);
+  const at::Tensor seen = seen_RS.to(at::kFloat), count = seen.sum(-1, /*keepdim=*/true);
+  std::vector<at::Tensor> parts;
+  const auto add = [&](const at::Tensor& logits) {
+    const at::Tensor causal = logits * seen;
+    parts.push_back(((causal - causal.sum(-1, /*keepdim=*/true) / count) * seen).reshape({-1}));
+  };
+  for (std::size_t b = 0; b + 1 < edges.size(); ++b)
+    add(part_of_logits(quantized, rows_R, keys, edges[b], edges[b + 1]));
+  add(part_of_logits(full, rows_R, keys, 0, edges.back()));
+  const at::Tensor stacked = at::stack(parts);
+  return at::matmul(stacked, stacked.t()).to(at::kDouble).to(at::kCPU);
+}
+
+}  // namespace
+
+LogitDistortion::LogitDistortion(const SearchInput& input, const std::vector<Window>& windows,
+                                 const std::vector<int64_t>& edges)
+    : edges_(edges) {
+  const auto size = static_cast<int64_t>(edges.size());
+  forms_.assign(input.full.layers.size(), at::zeros({size, size}, at::kDouble));
+  for (const Window& window : windows) {
+    const Document& document = input.documents[static_cast<std::size_t>(window.document)];
+    const at::Tensor tokens_T = window_tokens(document, window, input.bos, input.full);
+    const ops::RopeAngles angles = input.angles_of(tokens_T.size(0));
+    const int64_t T = tokens_T.size(0);
+    const at::Tensor rows =
+        at::linspace(0, T - 1, std::min(T, kQueries), tokens_T.options().dtype(at::kDouble)).to(at::kLong);
+    at::Tensor full_TD = at::embedding(input.full.embed_tokens_VD, tokens_T),
+               quantized_TD = at::embedding(input.quantized.embed_tokens_VD, tokens_T);
+    for (std::size_t i = 0; i < forms_.size(); ++i) {
+      QueryKey full(angles), quantized(angles);
+      decoder_layer(input.full.layers[i], input.full.config, full_TD, angles, &full);
+      decoder_layer(input.quantized.layers[i], input.full.config, quantized_TD, angles, &quantized);
+      for (const at::Tensor& rows_R : rows.split(kBlockRows)) forms_[i] += gram(quantized, full, rows_R, edges);
+    }
+  }
+}
+
+double LogitDistortion::operator()(const BandScales& scales) const {
+  const at::Tensor product_LP = scales.query_LP() * scales.key_LP();
+  const at::Tensor product_LB = product_LP.index_select(1, at::tensor(edges_, at::kLong).slice(0, 0, -1));
+  double sum = 0;
+  for (std::size_t i = 0; i < forms_.size(); ++i) {
+    const auto own = scales.layout.layers == 1 ? 0 : static_cast<int64_t>(i);
+    const at::Tensor a = at::cat({product_LB[own], at::full({1}, -1, at::kDouble)});
+    sum += (at::dot(a, at::mv(forms_[i], a)) / forms_[i][-1][-1]).item<double>();
+  }
+  return sum / static_cast<double>(forms_.size());
+}
+
+}  // namespace qroar

@@ -1,0 +1,29 @@
+// A model with candidate scales, without quantizing anew where that is the same (method.md, Fact 1).
+#pragma once
+#include "data/dataset.h"
+#include "eval/evaluate.h"
+#include "quant/plan.h"
+#include "rescale/band_scales.h"
+
+namespace qroar {
+
+/// What a search runs on.
+struct SearchInput {
+  const Llama& full;       ///< nothing done to it
+  const Llama& quantized;  ///< as `plan` and `found` make it of `full`, with scales of 1
+  const QuantPlan& plan;
+  const TensorMap& found;  ///< by calibration with scales of 1, which candidates keep
+  const AnglesOf& angles_of;
+  const std::vector<Document>& documents;
+  bool bos;
+};
+
+/// Do the scales commute with the quantizers of q_proj and k_proj in every layer?  Then scaling their outputs, or the
+/// rows of their quantized weights, equals quantizing scaled weights.
+bool commutes_with_scales(const QuantPlan& plan, const Llama& model);
+
+/// The quantized model of scaled weights: by scaling quantized rows where that is equal up to rounding in the weights'
+/// dtype, else by quantizing again.
+Llama scaled_model(const SearchInput& input, const BandScales& scales);
+
+}  // namespace qroar

@@ -1,0 +1,19 @@
+// From the diagnostics of the bands to the space that is searched (method.md section 4; our reconstruction of "a small
+// grid search guided by the diagnostics").
+#pragma once
+#include "search/spec.h"
+
+namespace qroar {
+
+/// What the diagnostics say of every dimension of a layout: its band's mean interpolation pressure, and the tail
+/// inflation TIR_W at p = 0.99 of what it scales.  Empty: nothing is known.
+struct BandGuide {
+  std::vector<double> pressure, inflation;
+};
+
+/// Per dimension the grid's values.  With a guide: a band with pressure IP keeps the part 1 - narrow * IP / max IP of
+/// the grid's points on either side of 1, at least one; where inflation exceeds 1 + tolerance, none above 1; order by
+/// inflation * pressure, largest first.  Without one: the whole grid, from the lowest frequencies on.
+SearchSpace search_space(const SearchSpec& spec, const BandLayout& layout, const BandGuide& guide);
+
+}  // namespace qroar

@@ -1,0 +1,64 @@
+#include "search/spec.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+
+namespace qroar {
+
+SearchGrid::SearchGrid(const Config& config)
+    : low(config.get<double>("low", 0.8, {1e-3, 1})),
+      high(config.get<double>("high", 1.25, {1, 1e3})),
+      points(config.get<int64_t>("points", 7, {3, 1001})) {
+  if (points % 2 == 0)
+    config.at("points").fail(fmt::format("{} leaves no point for a scale of 1; take an odd number", points));
+}
+
+std::vector<double> SearchGrid::values() const {
+  std::vector<double> values;
+  const int64_t half = points / 2;
+  for (int64_t k = -half; k <= half; ++k) {
+    values.push_back(static_cast<double>(std::abs(k)) / static_cast<double>(half) * std::log(k < 0 ? low : high));
+  }
+  return values;
+}
+
+std::vector<double> SearchSpace::clamped(std::vector<double> point) const {
+  for (std::size_t i = 0; i < point.size(); ++i) point[i] = std::clamp(point[i], values[i].front(), values[i].back());
+  return point;
+}
+
+SearchSpec::SearchSpec(const Config& config)
+    : data(config.at("data")),
+      lengths(config.get<std::vector<int64_t>>("lengths")),
+      short_length(config.get<int64_t>("short_length", 512, {2, int64_t{1} << 31})),
+      guard(config.get<double>("guard", 0.005, {0, 1e6})),
+      grid(config.section("grid")),
+      guided(config.get<bool>("guided", true)),
+      budget(config.get<double>("budget", 0, {0, 1e9})),
+      seed(config.get<int64_t>("seed", 0)) {
+  try {
+    check_present(data.path);
+  } catch (const Error& error) {
+    config.at("data").at("path").fail(error.what());
+  }
+  if (lengths.empty() || std::ranges::min(lengths) < 2)
+    config.at("lengths").fail("expected lengths of 2 tokens or more");
+  weights = config.get<std::vector<double>>("weights", std::vector<double>(lengths.size(), 1));
+  if (weights.size() != lengths.size() || !(std::ranges::min(weights) > 0)) {
+    config.at("weights").fail(fmt::format("expected {} positive weights, one a length", lengths.size()));
+  }
+  if (guided) {
+    narrow = config.get<double>("narrow", 0.5, {0, 1});
+    tolerance = config.get<double>("tolerance", 0.05, {0, 1e6});
+  }
+  const Config plugin = config.at("strategy", "{type: coordinate}");
+  strategy = Registry<Strategy>::instance().build(plugin);
+  if (budget == 0 && !strategy->ends_by_itself()) {
+    plugin.fail("this strategy runs until its budget is spent; give search.budget: N (forwards over the dev windows)");
+  }
+  if (config.has("quantization")) quantization = config.at("quantization");
+}
+
+}  // namespace qroar

@@ -1,0 +1,43 @@
+// Coordinate sweeps over the grid, most promising dimension first: all of a dimension's values in the others' best
+// place, `sweeps` times; ends early when a sweep changes nothing.
+#include "search/strategy.h"
+
+namespace qroar {
+namespace {
+
+class Coordinate : public Strategy {
+ public:
+  explicit Coordinate(const Config& config) : sweeps_(config.get<int64_t>("sweeps", 2, {1, 1000})) {}
+
+  void run(Objective& objective, const SearchSpace& space, std::mt19937_64&) const override {
+    std::vector<double> best(space.size(), 0);
+    double best_score = objective.score(best);
+    for (int64_t sweep = 0; sweep < sweeps_; ++sweep) {
+      bool moved = false;
+      for (const std::size_t dimension : space.order) {
+        std::vector<double> point = best;
+        for (const double value : space.values[dimension]) {
+          point[dimension] = value;
+          const double score = objective.score(point);
+          if (score < best_score) {
+            best_score = score;
+            best = point;
+            moved = true;
+          }
+        }
+      }
+      if (!moved || objective.exhausted()) return;
+    }
+  }
+  bool ends_by_itself() const override { return true; }
+
+ private:
+  int64_t sweeps_;
+};
+
+const Register<Strategy, Coordinate> kCoordinate{
+    "coordinate", "sweeps over the grid, one dimension at a time, ordered by the diagnostics",
+    "{type: coordinate, sweeps: 2}"};
+
+}  // namespace
+}  // namespace qroar

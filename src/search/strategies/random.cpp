@@ -1,0 +1,25 @@
+// Points drawn evenly from the grid until the budget is spent.
+#include "search/strategy.h"
+
+namespace qroar {
+namespace {
+
+class Random : public Strategy {
+ public:
+  explicit Random(const Config&) {}
+
+  void run(Objective& objective, const SearchSpace& space, std::mt19937_64& random) const override {
+    while (!objective.exhausted()) {
+      std::vector<double> point;
+      for (const auto& values : space.values) point.push_back(values[random() % values.size()]);
+      objective.score(point);
+    }
+  }
+  bool ends_by_itself() const override { return false; }
+};
+
+const Register<Strategy, Random> kRandom{"random", "points drawn from the grid until the budget is spent",
+                                         "{type: random}"};
+
+}  // namespace
+}  // namespace qroar
