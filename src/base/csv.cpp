@@ -28,6 +28,8 @@ std::vector<std::string> csv_fields(const std::string& line) {
   return fields;
 }
 
+std::string csv_number(double value) { return fmt::format("{:.9g}", value); }
+
 std::string CsvTable::text() const {
   std::string text;
   const auto append = [&](const std::vector<std::string>& fields) {

@@ -8,6 +8,9 @@ namespace qroar {
 std::string csv_field(const std::string& text);
 std::vector<std::string> csv_fields(const std::string& line);
 
+/// A number as text: nine digits, or inf.
+std::string csv_number(double value);
+
 /// A table under one header line.
 struct CsvTable {
   std::vector<std::string> columns;

@@ -29,6 +29,11 @@ struct DiagnosticInput {
   at::Tensor tokens_T(const Window& window) const {
     return window_tokens(documents[static_cast<std::size_t>(window.document)], window, bos, model);
   }
+
+  /// The first `count` windows, or all where there are fewer.
+  std::vector<Window> first_windows(int64_t count) const {
+    return {windows.begin(), windows.begin() + std::min(count, static_cast<int64_t>(windows.size()))};
+  }
 };
 
 class Diagnostic {
@@ -36,8 +41,8 @@ class Diagnostic {
   static constexpr const char* kKind = "diagnostic";
   virtual ~Diagnostic() = default;
 
-  /// Throws an Error with the place of the option that does not suit the model.
-  virtual void check_model(const LlamaConfig& config) const = 0;
+  /// Throws an Error with the place of the option that does not suit the model or the windows.
+  virtual void check_cell(const LlamaConfig& config, const WindowRule& windows) const = 0;
 
   /// Runs forwards of its own.  Memory: that of a forward and blocks of rows; never [T, T], never [T, V].
   virtual CsvTable run(const DiagnosticInput& input) const = 0;

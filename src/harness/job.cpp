@@ -34,12 +34,13 @@ std::vector<std::unique_ptr<Metric>> parse_metrics(const Config& root) {
   return metrics;
 }
 
-std::map<std::string, std::unique_ptr<Diagnostic>> parse_diagnostics(const Config& root, const LlamaConfig& llama) {
+std::map<std::string, std::unique_ptr<Diagnostic>> parse_diagnostics(const Config& root, const LlamaConfig& llama,
+                                                                     const WindowRule& windows) {
   std::map<std::string, std::unique_ptr<Diagnostic>> diagnostics;
   for (const Config& item : root.items("diagnostics")) {
     const Config config = as_plugin(item);
     auto diagnostic = parse_plugin<Diagnostic>(config);
-    diagnostic->check_model(llama);
+    diagnostic->check_cell(llama, windows);
     const auto type = config.get<std::string>("type");
     if (!diagnostics.emplace(type, std::move(diagnostic)).second) {
       item.fail(fmt::format("'{}' is listed twice and has one table; remove one", type));
@@ -87,7 +88,7 @@ Job::Job(const SweepPoint& point) {
   const BandSearch* search = rescaling->search();
   if (search != nullptr && search->spec.quantization) searched.emplace(*search->spec.quantization, llama);
   metrics = parse_metrics(root);
-  diagnostics = parse_diagnostics(root, llama);
+  diagnostics = parse_diagnostics(root, llama, windows);
   seed = root.get<int64_t>("seed", 0);
   check_all_read(root);
 

@@ -303,8 +303,12 @@ class Runner {
              job.resolved["rescale"]["search"]["data"],
              job.windows.bos};
     if (cell.dev_calibration != nullptr) key.push_back(cell.dev_calibration->hash);
-    for (const int64_t length : what.spec.lengths) key.push_back(job.table(length, original).inv_freq);
-    SearchResult result = search(what, input, {}, key.dump());
+    for (const int64_t length : what.spec.lengths) {
+      const RopeTable table = job.table(length, original);
+      key.push_back(Json{length, table.inv_freq, table.attention_factor});
+    }
+    const BandGuide guide = what.spec.guided ? guide_of(what, input, *job.rope, job.geometry) : BandGuide();
+    SearchResult result = search(what, input, guide, key.dump());
     auto rescaling = rescaling_by(result.scales);
     output.search = {std::move(result.history), to_json(result.scales, models_.hash(job)), std::move(result.summary)};
     return rescaling;

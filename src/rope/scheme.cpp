@@ -48,9 +48,10 @@ Factor::Factor(const Config& config, double fallback)
     : value_(config.has("factor") ? read_factor(config.at("factor")) : config.get<double>("factor", fallback)) {}
 
 double Factor::of(const RopeGeometry& geometry) const {
-  if (value_) return *value_;
+  if (value_) return geometry.stretch * *value_;
   check(geometry.trained_length > 0 && geometry.target_length > 0, "`factor: auto` needs both lengths");
-  return std::max(1.0, static_cast<double>(geometry.target_length) / static_cast<double>(geometry.trained_length));
+  return std::max(1.0, geometry.stretch * static_cast<double>(geometry.target_length) /
+                           static_cast<double>(geometry.trained_length));
 }
 
 }  // namespace qroar

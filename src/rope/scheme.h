@@ -20,6 +20,9 @@ struct RopeGeometry {
   int64_t target_length = 0;  ///< windows.length of the job: what `factor: auto` looks at
   std::string
       model_scaling;  ///< config.json's rope_scaling (or rope_parameters) as JSON text, empty when the model has none
+  /// Multiplies s: every factor, given or auto (which stays at least 1), and the length that dynamic schemes see.  Only
+  /// derivatives in ln s set it.
+  double stretch = 1;
 };
 
 /// Position m turns pair i by m * inv_freq[i] radians; cos and sin are both multiplied by attention_factor (so q.k by
@@ -50,7 +53,7 @@ class Factor {
   explicit Factor(const Config& config);
   /// Reads config.factor, `fallback` when absent.
   Factor(const Config& config, double fallback);
-  double of(const RopeGeometry& geometry) const;
+  double of(const RopeGeometry& geometry) const;  ///< times geometry.stretch
 
  private:
   std::optional<double> value_;  ///< empty: auto

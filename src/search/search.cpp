@@ -285,7 +285,10 @@ BandScales random_of_same_norm(const BandScales& scales, uint64_t seed) {
 
 SearchResult search(const BandSearch& search, const SearchInput& input, const BandGuide& guide,
                     const std::string& key) {
-  Journal journal(cache_folder() / "search" / hash_bytes(key) / "journal.jsonl");
+  const SearchSpec& spec = search.spec;
+  const Json own{key,          search.layout.variant, search.layout.edges, search.layout.layers,
+                 spec.lengths, spec.short_length,     spec.guard};
+  Journal journal(cache_folder() / "search" / hash_bytes(own.dump()) / "journal.jsonl");
   DevObjective objective(search, input, journal);
   std::mt19937_64 random(static_cast<uint64_t>(search.spec.seed));
   const SearchSpace space = search_space(search.spec, search.layout, guide);

@@ -72,7 +72,7 @@ def test_list_prints_every_plugin_and_every_example_builds(run, experiment, tmp_
         "rope scheme": {"none", "linear", "ntk", "dynamic_ntk", "ntk_by_parts", "yarn", "dynamic_yarn", "longrope", "llama3", "model"},
         "quantizer": {"none", "rtn", "nf4", "fp4", "af4", "fp8", "mxfp4", "mxfp6", "mxfp8", "nvfp4", "hqq", "awq", "gptq", "smoothquant"},
         "metric": {"perplexity"},
-        "diagnostic": {"quant_error"}}
+        "diagnostic": {"interpolation_pressure", "logit_noise", "outlier_counts", "phase", "quant_error", "tail_inflation", "tail_ratios"}}
     model = copy_of_tiny_books(tmp_path / "model", head_dim=8)  # what longrope's example is written for
     files = []
     for name, example in kinds["rope scheme"].items():

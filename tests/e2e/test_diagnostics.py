@@ -131,6 +131,9 @@ def test_a_failed_cell_has_no_tables(run, experiment, tmp_path):
     ([{"type": "quant_error", "window": 2}], ["diagnostics[0].window: unknown key", "did you mean 'windows'"]),
     ([{"type": "quant_error", "windows": 0}], ["diagnostics[0].windows"]),
     ([{"type": "quant_error", "bands": 33}], ["diagnostics[0]: 33 bands need as many RoPE pairs and head_dim 64 has 32"]),
+    (["tail_inflation"], ["diagnostics[0]: short windows of 512 tokens are no shorter than the cell's of 32; take `short: 16` or less"]),
+    ([{"type": "logit_noise", "queries": -1}], ["diagnostics[0].queries"]),
+    (["phase", {"type": "outlier_counts", "bands": 33}], ["diagnostics[1]: 33 bands need as many RoPE pairs and head_dim 64 has 32"]),
     (["quant_error", {"type": "quant_error", "windows": 2}], ["diagnostics[1]: 'quant_error' is listed twice"]),
     ("quant_error", ["diagnostics: expected a list"])])
 def test_a_bad_diagnostic_is_refused_with_its_place_before_anything_runs(run, experiment, refused, diagnostics, parts):
@@ -168,3 +171,45 @@ def test_the_report_says_how_many_cells_it_left_out(diagnosed, tmp_path):
     assert "The first 12 of 14 cells" in text
     section = text.split("## Quantization error of single layers")[1].split("\n## ")[0]
     assert len(re.findall(r"nothing is off|!\[", section)) == 12
+
+
+OF_ALL_CELLS = ["interpolation_pressure", "phase", "tail_ratios", "outlier_counts", "logit_noise"]
+
+
+@pytest.fixture(scope="module")
+def looked_at(run, tmp_path_factory):
+    """Results of every diagnostic on four cells, plain or linear and exact or in 4 bits."""
+    folder = tmp_path_factory.mktemp("looked_at")
+    changes = {"diagnostics": [*OF_ALL_CELLS, {"type": "tail_inflation", "short": 16}],
+               "sweep": [{"rope": [{"type": "none"}, {"type": "linear", "factor": 2}], "quant": [[], FOUR_BITS]}]}
+    file = folder / "looked_at.yaml"
+    file.write_text(yaml.safe_dump(experiment_of(changes), sort_keys=False), encoding="utf-8")
+    process = run("run", file, "--results", folder / "results")
+    assert process.returncode == 0, process.stderr
+    return folder / "results"
+
+
+def table_of(results, kind, rope, quant):
+    cell, = (cell for cell, row in read_rows(results).items() if row["axes"]["rope"]["type"] == rope and (row["axes"]["quant"] != []) == quant)
+    return read_csv((results / "cells" / cell / f"diagnostics/{kind}.csv").read_text(encoding="utf-8"))
+
+
+def test_every_diagnostic_has_its_table_for_a_real_model(looked_at):
+    pairs = [line for line in table_of(looked_at, "interpolation_pressure", "linear", False) if line["pair"]]
+    assert len(pairs) == 32 and float(pairs[0]["pressure_rad"]) == pytest.approx(64 / 2, rel=1e-6)
+    assert len(table_of(looked_at, "interpolation_pressure", "none", False)) == 32 + 2 * BANDS
+    assert [float(line["wavelength_tokens"]) for line in table_of(looked_at, "phase", "linear", True)] == pytest.approx(
+        [2 * float(line["wavelength_tokens"]) for line in table_of(looked_at, "phase", "none", False)])
+    assert len(table_of(looked_at, "tail_inflation", "none", True)) == LAYERS * 2 * BANDS * 2
+    for kind in ("tail_ratios", "outlier_counts"):
+        assert len(table_of(looked_at, kind, "none", True)) == LAYERS * 2 * 2 * BANDS
+    noise = {quant: [float(line["noise"]) for line in table_of(looked_at, "logit_noise", "linear", quant)] for quant in (False, True)}
+    assert set(noise[False]) == {0.0} and min(noise[True]) > 0 and len(noise[True]) == (LAYERS + 1) * (7 + 16)
+
+
+def test_the_report_draws_all_cells_of_a_diagnostic_in_one_figure_but_tail_inflation(looked_at, tmp_path):
+    text = report(looked_at, tmp_path)
+    for kind in OF_ALL_CELLS:
+        assert text.count(f"({kind}.png)") == 1 and (tmp_path / f"{kind}.svg").exists()
+    for cell in read_rows(looked_at):
+        assert f"(tail_inflation_{cell}.png)" in text and (tmp_path / f"tail_inflation_{cell}.png").exists()

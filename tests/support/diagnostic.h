@@ -52,7 +52,9 @@ inline CsvTable diagnose(const DiagnosedCell& cell, const std::string& yaml) {
   const Config config = Config::parse(yaml, "test.yaml");
   const auto diagnostic = Registry<Diagnostic>::instance().build(config);
   check_all_read(config);
-  diagnostic->check_model(cell.full.config);
+  WindowRule windows;
+  windows.length = cell.geometry.target_length;
+  diagnostic->check_cell(cell.full.config, windows);
   return diagnostic->run(cell.input());
 }
 

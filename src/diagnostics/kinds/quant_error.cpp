@@ -6,8 +6,8 @@
 // weight, bits_per_weight (of the whole layer), output_snr_db, output_relative_error (||y - y'||^2 / ||y||^2). T
 // tokens, R rows of a block, I inputs and O outputs of a layer, P pairs.
 #include "diagnostics/diagnostic.h"
+#include "diagnostics/options.h"
 #include "quant/distortion.h"
-#include "rope/bands.h"
 
 namespace qroar {
 namespace {
@@ -52,16 +52,9 @@ std::vector<Linear> linears_of(Llama model) {
 class QuantError : public Diagnostic {
  public:
   explicit QuantError(const Config& config)
-      : config_(config),
-        windows_(config.get<int64_t>("windows", 1, {1, 1'000'000})),
-        bands_(config.get<int64_t>("bands", 6, {1, 1'000'000})) {}
+      : windows_(config.get<int64_t>("windows", 1, {1, 1'000'000})), bands_(config) {}
 
-  void check_model(const LlamaConfig& llama) const override {
-    if (bands_ > llama.head_dim / 2) {
-      config_.fail(fmt::format("{} bands need as many RoPE pairs and head_dim {} has {}; take `bands: {}` or fewer",
-                               bands_, llama.head_dim, llama.head_dim / 2, llama.head_dim / 2));
-    }
-  }
+  void check_cell(const LlamaConfig& llama, const WindowRule&) const override { bands_.check_model(llama); }
 
   CsvTable run(const DiagnosticInput& input) const override {
     std::vector<Comparison> layers = comparisons(input);
@@ -78,7 +71,7 @@ class QuantError : public Diagnostic {
       const double signal = sublayers[i].signal_O().sum().item<double>(),
                    error = sublayers[i].error_O().sum().item<double>();
       table.rows.push_back({std::to_string(i), input.full.layers[i].site, "", "", "", "", "", "",
-                            number(snr_db(signal, error)), number(relative_error(signal, error))});
+                            csv_number(snr_db(signal, error)), csv_number(relative_error(signal, error))});
     }
     return table;
   }
@@ -97,8 +90,6 @@ class QuantError : public Diagnostic {
     return layers;
   }
 
-  static std::string number(double value) { return fmt::format("{:.9g}", value); }
-
   /// The first windows through the full-precision model, each layer's input on its way.
   void feed(const DiagnosticInput& input, std::vector<Comparison>& layers, std::vector<OutputErrors>& sublayers) const {
     Llama probed = input.full;
@@ -111,9 +102,8 @@ class QuantError : public Diagnostic {
                       },
                       layer.full.input.couples_tokens || layer.evaluated.input.couples_tokens};
     });
-    const auto count = std::min(static_cast<std::size_t>(windows_), input.windows.size());
-    for (std::size_t i = 0; i < count; ++i) {
-      const at::Tensor tokens_T = input.tokens_T(input.windows[i]);
+    for (const Window& window : input.first_windows(windows_)) {
+      const at::Tensor tokens_T = input.tokens_T(window);
       const ops::RopeAngles angles = input.angles_of(tokens_T.size(0));
       at::Tensor x_TD = at::embedding(probed.embed_tokens_VD, tokens_T);
       for (std::size_t k = 0; k < sublayers.size(); ++k) {
@@ -139,16 +129,16 @@ class QuantError : public Diagnostic {
       const auto sum = [&](const at::Tensor& x_O) { return rows_of(x_O).sum().template item<double>(); };
       const auto count = static_cast<double>(rows_of(weights.signal_O).numel() * weights.columns);
       table.rows.push_back({layer_number(layer.full.site), layer.full.site, band,
-                            number(snr_db(sum(weights.signal_O), sum(weights.error_O))),
-                            number(rows_of(weights.max_error_O).max().template item<double>()),
-                            number(sum(weights.clipped_O) / count), number(sum(weights.zeroed_O) / count), number(bits),
-                            number(snr_db(sum(signal_O), sum(error_O))),
-                            number(relative_error(sum(signal_O), sum(error_O)))});
+                            csv_number(snr_db(sum(weights.signal_O), sum(weights.error_O))),
+                            csv_number(rows_of(weights.max_error_O).max().template item<double>()),
+                            csv_number(sum(weights.clipped_O) / count), csv_number(sum(weights.zeroed_O) / count),
+                            csv_number(bits), csv_number(snr_db(sum(signal_O), sum(error_O))),
+                            csv_number(relative_error(sum(signal_O), sum(error_O)))});
     };
     add("", [](const at::Tensor& x_O) { return x_O; });
     if (!layer.has_bands()) return;
     const int64_t pairs = input.full.config.head_dim / 2;
-    const std::vector<int64_t> edges = band_edges(pairs, bands_);
+    const std::vector<int64_t> edges = bands_.edges(pairs);
     for (std::size_t band = 0; band + 1 < edges.size(); ++band) {
       add(std::to_string(band), [&](const at::Tensor& x_O) {
         return x_O.view({-1, pairs}).slice(1, edges[band], edges[band + 1]);  // a head's rows: i, then i + d/2
@@ -161,8 +151,8 @@ class QuantError : public Diagnostic {
     return site.starts_with(prefix) ? site.substr(prefix.size(), site.find('.', prefix.size()) - prefix.size()) : "";
   }
 
-  Config config_;
-  int64_t windows_, bands_;
+  int64_t windows_;
+  BandsOption bands_;
 };
 
 const Register<Diagnostic, QuantError> kQuantError{

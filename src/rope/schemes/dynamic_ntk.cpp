@@ -16,8 +16,11 @@ class DynamicNtk : public RopeScheme {
 
   RopeTable table(const RopeGeometry& geometry, int64_t length) const override {
     check(geometry.trained_length > 0, "dynamic NTK needs the trained length");
-    const double s = std::max(1.0, static_cast<double>(length) / static_cast<double>(geometry.trained_length));
-    const double stretch = 1 + factor_.of(geometry) * (s - 1);
+    const double s =
+        std::max(1.0, geometry.stretch * static_cast<double>(length) / static_cast<double>(geometry.trained_length));
+    RopeGeometry unstretched = geometry;  // the factor is no s here, but a constant of the formula
+    unstretched.stretch = 1;
+    const double stretch = 1 + factor_.of(unstretched) * (s - 1);
     return {base_frequencies(geometry.head_dim, ntk_base(geometry.head_dim, geometry.theta, stretch))};
   }
 

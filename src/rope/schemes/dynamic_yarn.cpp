@@ -13,7 +13,8 @@ class DynamicYarn : public RopeScheme {
   explicit DynamicYarn(const Config& config) : factor_(config, 1), ramp_(config), attention_(config) {}
 
   RopeTable table(const RopeGeometry& geometry, int64_t length) const override {
-    const double stretch = static_cast<double>(length) / static_cast<double>(geometry.trained_length);
+    const double stretch =
+        geometry.stretch * static_cast<double>(length) / static_cast<double>(geometry.trained_length);
     const double s = std::max(factor_.of(geometry), stretch);
     return {ramp_.frequencies(geometry, s), attention_.of(s)};
   }

@@ -1,0 +1,20 @@
+// How hard interpolation presses on each RoPE pair, in closed form (method.md section 3, our definition).
+#pragma once
+#include "rope/scheme.h"
+
+namespace qroar {
+
+/// IP_i(D) = |d phi_i(D; s) / d ln s| with phi_i = omega'_i(s) D, radians, [d/2]: by central difference over
+/// s e^(+-h), h = 1e-4, through RopeGeometry::stretch; relative error about h^2.  Linear: omega_i D / s.
+/// At a clamp (`auto` at target = L0, dynamic NTK at length = L0), where a smaller s changes nothing, it is the
+/// one-sided derivative towards larger s, relative error about h.  0 where the table does not depend on s: none,
+/// LongRoPE's lists, a model without a factor, `auto` and dynamic NTK below L0.  A given factor is differentiated at 1
+/// as well. `length` is what dynamic schemes see.
+std::vector<double> interpolation_pressure(const RopeScheme& scheme, const RopeGeometry& geometry, int64_t length,
+                                           double distance);
+
+/// |omega_i - omega'_i| D: by how many radians the scheme turns pair i less than plain RoPE does, [d/2].
+std::vector<double> phase_displacement(const RopeScheme& scheme, const RopeGeometry& geometry, int64_t length,
+                                       double distance);
+
+}  // namespace qroar
