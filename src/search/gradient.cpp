@@ -34,7 +34,7 @@ class QueriesAndKeys : public Observer {
 at::Tensor by_log_scale(const at::Tensor& x_THd) {
   const auto dtype = ops::wide_dtype(x_THd);
   const at::Tensor products_THd = x_THd.detach().to(dtype) * x_THd.grad().to(dtype);
-  return products_THd.sum({0, 1}, /*keepdim=*/false, at::kDouble).view({2, -1}).sum(0).cpu();
+  return products_THd.sum(at::IntArrayRef{0, 1}, /*keepdim=*/false, at::kDouble).view({2, -1}).sum(0).cpu();
 }
 
 /// The inputs [T, D] of all layers, and the last one's output.

@@ -1,0 +1,156 @@
+"""Searches for band scales in whole runs: their controls, their cache, kills in the middle, and what is refused."""
+import copy
+import json
+import os
+import time
+
+import pytest
+
+from support.program import TEXT, assert_one_line, lasting, litter, read_csv, read_rows
+
+THREE_BITS = [{"match": "layers.*", "weight": {"type": "rtn", "bits": 3, "group": 64}}]
+SEARCH = {"data": {"path": str(TEXT), "documents": 1}, "lengths": [256], "short_length": 64, "guard": 1, "grid": {"points": 3}}
+BANDS = {"type": "bands", "bands": 3, "search": SEARCH}
+BASE = {"data": {"path": str(TEXT), "skip": 1}, "windows": {"length": 256, "truncate": True, "bos": False},
+        "rope": {"type": "yarn", "factor": 2}, "quant": THREE_BITS, "sweep": None}
+CONTROLS = ["full precision", "full precision, same scales", "unscaled", "random scales"]
+
+
+@pytest.fixture
+def searching(experiment):
+    """searching({dotted key: value}) -> an experiment with one searched cell."""
+    return lambda changes=None, name="search.yaml": experiment(BASE | {"rescale": copy.deepcopy(BANDS)} | (changes or {}), name)
+
+
+@pytest.fixture
+def own_cache(tmp_path):
+    return {"env": os.environ | {"QROAR_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}}
+
+
+def searched_row(results):
+    return next(row for row in read_rows(results).values() if "controls" in row)
+
+
+def test_a_search_runs_with_its_controls_and_prints_them_beside_it(run, searching, tmp_path, own_cache):
+    process = run("run", searching(), "--results", tmp_path / "results", **own_cache)
+    assert process.returncode == 0, process.stderr
+    rows = read_rows(tmp_path / "results")
+    assert len(rows) == 5 and all(row["status"] == "ok" for row in rows.values())
+    row = searched_row(tmp_path / "results")
+    assert list(row["controls"]) == sorted(CONTROLS) or set(row["controls"]) == set(CONTROLS)
+    control = {name: rows[row["controls"][name]] for name in CONTROLS}
+    assert control["unscaled"]["config"]["rescale"] == {"type": "none"} and control["unscaled"]["config"]["quant"] == row["config"]["quant"]
+    assert control["full precision"]["config"]["quant"] == control["full precision, same scales"]["config"]["quant"] == []
+    nll = {name: other["metrics"]["nll"]["value"] for name, other in control.items()} | {"found": row["metrics"]["nll"]["value"]}
+    assert len(set(nll.values())) == 5, nll
+    # The control with the same scales in full precision has the very scales that were found under the quantization.
+    scales = {name: json.loads((tmp_path / "results/cells" / other["id"] / "scales.json").read_text())["scales"]
+              for name, other in control.items() if "search" in other}
+    found = json.loads((tmp_path / "results/cells" / row["id"] / "scales.json").read_text())["scales"]
+    assert scales["full precision, same scales"] == found != scales["random scales"]
+    assert row["search"]["dev_gain"] >= 0 and row["search"]["g"] == found[0]
+    assert "searched scales and their controls" in process.stdout
+    assert f"{nll['found'] - nll['unscaled']:+.4f}" in process.stdout
+    assert f"{nll['full precision, same scales'] - nll['full precision']:+.4f}" in process.stdout
+    history = read_csv((tmp_path / "results/cells" / row["id"] / "search.csv").read_text())
+    assert history[0]["verdict"] == "identity" and len(history) == row["search"]["candidates"]
+    assert not litter(tmp_path)
+
+
+def test_a_control_that_did_not_run_is_named(run, searching, tmp_path, own_cache):
+    file, results = searching(), tmp_path / "results"
+    assert run("run", file, "--results", results, **own_cache).returncode == 0
+    row = searched_row(results)
+    (results / "cells" / row["controls"]["unscaled"] / "row.json").unlink()
+    assert "not run" in run("show", results).stdout
+
+
+def test_controls_that_the_sweep_holds_itself_run_once(run, searching, tmp_path, own_cache):
+    sweep = [{"quant": [[], THREE_BITS], "rescale": [{"type": "none"}, BANDS]}]
+    file = searching({"quant": None, "rescale": None, "sweep": sweep})
+    checked = run("check", file)
+    assert checked.stdout.endswith(": 7 jobs\n"), checked.stdout  # 4 of the sweep, 1 and 2 controls more, since [] is full precision
+    assert run("run", file, "--results", tmp_path / "results", **own_cache).returncode == 0
+
+
+def test_scales_from_a_search_s_file_give_the_same_row(run, searching, tmp_path, own_cache):
+    results = tmp_path / "results"
+    assert run("run", searching(), "--results", results, **own_cache).returncode == 0
+    row = searched_row(results)
+    file = searching({"rescale": {"type": "bands", "file": str(results / "cells" / row["id"] / "scales.json")}}, "file.yaml")
+    assert run("run", file, "--results", tmp_path / "file", **own_cache).returncode == 0
+    (again,) = read_rows(tmp_path / "file").values()
+    assert again["metrics"] == row["metrics"]
+    other = json.loads((results / "cells" / row["id"] / "scales.json").read_text()) | {"model": "0" * 32}
+    (tmp_path / "other.json").write_text(json.dumps(other))
+    file = searching({"rescale": {"type": "bands", "file": str(tmp_path / "other.json")}}, "other.yaml")
+    process = run("run", file, "--results", tmp_path / "other", **own_cache)
+    assert process.returncode == 1 and "found for the model with hash 0000" in process.stderr
+
+
+def test_a_killed_search_goes_on_and_ends_with_the_same_bits(run, start, searching, tmp_path, own_cache):
+    file = searching({"rescale.bands": 4, "rescale.search.grid.points": 7})
+    undisturbed = {"env": own_cache["env"] | {"QROAR_CACHE": str(tmp_path / "other")}}
+    assert run("run", file, "--results", tmp_path / "undisturbed", **undisturbed).returncode == 0
+    kept = 0
+    for lines in (2, 9):
+        process = start("run", file, "--results", tmp_path / "results", **own_cache)
+        while process.poll() is None and sum(path.read_text().count("\n") for path in (tmp_path / "cache").glob("search/*/journal.jsonl")) < lines:
+            time.sleep(0.002)
+        process.kill()
+        process.communicate()
+        kept += process.returncode == -9
+    assert kept >= 1
+    process = run("run", file, "--results", tmp_path / "results", **own_cache)
+    assert process.returncode == 0, process.stderr
+    expected, found = (read_rows(tmp_path / name) for name in ("undisturbed", "results"))
+    assert {key: lasting(row) for key, row in found.items()} == {key: lasting(row) for key, row in expected.items()}
+    row = searched_row(tmp_path / "results")
+    assert (tmp_path / "results/cells" / row["id"] / "search.csv").read_bytes() == (
+        tmp_path / "undisturbed/cells" / row["id"] / "search.csv").read_bytes()
+
+
+@pytest.mark.parametrize("strategy", ["coordinate", {"type": "gradient", "steps": 2}, {"type": "layerwise", "probes": 4}])
+def test_strategies_run_from_a_file(run, searching, tmp_path, own_cache, strategy):
+    process = run("run", searching({"rescale.search.strategy": strategy}), "--results", tmp_path / "results", **own_cache)
+    assert process.returncode == 0, process.stderr
+    summary = searched_row(tmp_path / "results")["search"]
+    assert summary["dev_gain"] >= 0
+    assert ("proxy_rank_correlation" in summary) == (strategy != "coordinate" and strategy["type"] == "layerwise")
+
+
+def test_an_experiment_s_order_changes_no_search(run, searching, tmp_path, own_cache):
+    file = searching()
+    assert run("run", file, "--results", tmp_path / "a", **own_cache).returncode == 0
+    row = searched_row(tmp_path / "a")
+    alone = {"env": own_cache["env"] | {"QROAR_CACHE": str(tmp_path / "other")}}
+    assert run("run", file, "--results", tmp_path / "b", "--only", row["id"], **alone).returncode == 0
+    assert lasting(searched_row(tmp_path / "b")) == lasting(row)
+
+
+@pytest.mark.parametrize(("changes", "parts"), [
+    ({"rescale.search.data.skip": 1, "rescale.search.data.documents": 1}, ["is evaluated, too", "'bridge'"]),
+    ({"rescale.search.lengths": [4096]}, ["windows of 4096 are scored", "min_tokens: 4096"]),
+    ({"rescale.search.strategy": {"type": "random"}}, ["strategy", "give search.budget"]),
+    ({"rescale.variant": "symmetric", "rescale.search.strategy": {"type": "layerwise"}}, ["symmetric scales leave every attention logit"]),
+    ({"rescale.search.grid.points": 4}, ["points", "odd"]),
+    ({"rescale.bands": 33}, ["33 bands need as many RoPE pairs and head_dim 64 has 32"]),
+    ({"rescale.search.strategy": {"type": "cma"}}, ["cma_es"]),
+    ({"rescale.search.lenghts": [1]}, ["did you mean"]),
+])
+def test_bad_searches_are_refused_in_one_line(run, searching, tmp_path, own_cache, changes, parts):
+    process = run("run", searching(changes), "--results", tmp_path / "results", **own_cache)
+    if process.stdout == "" and process.stderr.count("\n") == 1:
+        assert_one_line(process, *parts)
+    else:  # found once the cell runs
+        assert process.returncode == 1
+        error = next(row["error"] for row in read_rows(tmp_path / "results").values() if row["status"] == "failed")
+        assert all(part in error for part in parts), error
+
+
+def test_symmetric_scales_change_nothing_in_full_precision(run, searching, tmp_path, own_cache):
+    rescale = {"type": "bands", "variant": "symmetric", "bands": 2, "scales": [1.25, 0.8]}
+    file = searching({"sweep": [{"rescale": [{"type": "none"}, rescale]}], "rescale": None, "quant": []})
+    assert run("run", file, "--results", tmp_path / "results", **own_cache).returncode == 0
+    first, second = (row["metrics"]["nll"]["value"] for row in read_rows(tmp_path / "results").values())
+    assert abs(first - second) < 1e-5  # float32

@@ -1,0 +1,345 @@
+// Strategies on a function that is known, and whole searches on a small random model.
+#include "search/search.h"
+
+#include <cstdlib>
+#include <set>
+
+#include "base/files.h"
+#include "model/angles.h"
+#include "rope/bands.h"
+#include "search/journal.h"
+#include "search/proxy.h"
+#include "support/catch.h"
+#include "support/diagnostic.h"
+#include "support/errors.h"
+#include "support/scratch.h"
+
+namespace qroar {
+namespace {
+
+/// A bowl with its bottom off the grid; proxies rank as scores do.
+class Bowl : public Objective {
+ public:
+  explicit Bowl(std::vector<double> bottom) : bottom_(std::move(bottom)) {}
+  double score(const std::vector<double>& point) override {
+    if (exhausted()) return std::numeric_limits<double>::infinity();
+    history.push_back(point);
+    return proxy(point);
+  }
+  std::vector<double> gradient(const std::vector<double>& point) override {
+    std::vector<double> slope;
+    for (std::size_t i = 0; i < point.size(); ++i) slope.push_back(2 * (point[i] - bottom_[i]));
+    return slope;
+  }
+  double proxy(const std::vector<double>& point) override {
+    double sum = 3;
+    for (std::size_t i = 0; i < point.size(); ++i) sum += (point[i] - bottom_[i]) * (point[i] - bottom_[i]);
+    return sum;
+  }
+  bool exhausted() const override { return history.size() >= 150; }
+
+  std::vector<std::vector<double>> history;
+
+ private:
+  std::vector<double> bottom_;
+};
+
+SearchSpace grid_space(std::size_t dimensions, int64_t points) {
+  SearchGrid grid;
+  grid.points = points;
+  SearchSpace space;
+  for (std::size_t i = 0; i < dimensions; ++i) {
+    space.values.push_back(grid.values());
+    space.order.push_back(dimensions - 1 - i);
+  }
+  space.values[0].pop_back();  // windows differ
+  return space;
+}
+
+std::unique_ptr<Strategy> strategy(const std::string& yaml) {
+  return Registry<Strategy>::instance().build(Config::parse(yaml, "t.yaml"));
+}
+
+TEST_CASE("every strategy improves on the identity inside of the windows, and equal seeds give equal histories") {
+  const std::vector<double> bottom{-0.1, 0.07, 0.15};
+  std::size_t found = 0;
+  for (const auto& [name, entry] : Registry<Strategy>::instance().entries()) {
+    INFO(name);
+    ++found;
+    const SearchSpace space = grid_space(3, 5);
+    std::vector<std::vector<std::vector<double>>> histories;
+    for (int run = 0; run < 2; ++run) {
+      Bowl bowl(bottom);
+      std::mt19937_64 random(7);
+      strategy(entry.example)->run(bowl, space, random);
+      histories.push_back(bowl.history);
+    }
+    CHECK(histories[0] == histories[1]);
+    Bowl bowl(bottom);
+    double best = 1e9;
+    for (const auto& point : histories[0]) {
+      best = std::min(best, bowl.proxy(point));
+      CHECK(space.clamped(point) == point);
+    }
+    CHECK(best < bowl.proxy({0, 0, 0}));
+  }
+  CHECK(found == 6);
+}
+
+TEST_CASE("coordinate sweeps and the grid find a separable function's best point on the grid") {
+  const SearchSpace space = grid_space(3, 5);
+  for (const char* yaml : {"{type: coordinate, sweeps: 1}", "{type: grid}"}) {
+    Bowl bowl({-0.1, 0.07, 0.15});
+    std::mt19937_64 random(1);
+    strategy(yaml)->run(bowl, space, random);
+    double best = 1e9;
+    std::vector<double> at;
+    for (const auto& point : bowl.history) {
+      if (bowl.proxy(point) < best) {
+        best = bowl.proxy(point);
+        at = point;
+      }
+    }
+    const double step = std::log(1.25) / 2;
+    CHECK(at[0] == Approx(-step));
+    CHECK(at[1] == Approx(step));
+    CHECK(at[2] == Approx(step));
+  }
+  Bowl bowl({0, 0, 0, 0, 0, 0});
+  std::mt19937_64 random(1);
+  CHECK(
+      contains(error_text([&] { strategy("{type: grid}")->run(bowl, grid_space(6, 7), random); }), "take fewer bands"));
+}
+
+TEST_CASE("gradient and cma_es come nearer to the bottom than the grid can") {
+  for (const char* yaml : {"{type: gradient, steps: 20}", "{type: cma_es}"}) {
+    Bowl bowl({-0.1, 0.07, 0.15});
+    std::mt19937_64 random(1);
+    strategy(yaml)->run(bowl, grid_space(3, 5), random);
+    double best = 1e9;
+    for (const auto& point : bowl.history) best = std::min(best, bowl.proxy(point));
+    CHECK(best < 3 + 1e-3);
+  }
+}
+
+TEST_CASE("a grid has its 1 in the middle and even steps of the logarithm on either side") {
+  SearchGrid grid;
+  grid.low = 0.5;
+  grid.high = 1.21;
+  grid.points = 5;
+  const auto values = grid.values();
+  CHECK(values[0] == Approx(std::log(0.5)));
+  CHECK(values[1] == Approx(std::log(0.5) / 2));
+  CHECK(values[2] == 0);
+  CHECK(values[3] == Approx(std::log(1.1)));
+  CHECK(contains(error_text([] { SearchGrid(Config::parse("{points: 4}", "t.yaml")); }), "take an odd number"));
+}
+
+SearchSpec spec_of(const std::string& more, const Scratch& scratch) {
+  const auto text = scratch.write("dev.jsonl", "{}");
+  const Config config =
+      Config::parse("{data: {path: " + text.string() + "}, lengths: [36], short_length: 12" + more + "}", "s.yaml");
+  SearchSpec spec(config);
+  check_all_read(config);
+  return spec;
+}
+
+TEST_CASE("pressure narrows a band's window, inflation caps it at 1, and their product orders the bands") {
+  const Scratch scratch;
+  const SearchSpec spec = spec_of(", narrow: 0.5, tolerance: 0.05", scratch);
+  const BandLayout layout{BandVariant::shared, {0, 2, 5, 8}, 1};
+  const SearchSpace space = search_space(spec, layout, {{2, 8, 4}, {1.0, 1.04, 1.5}});
+  const auto steps = [&](std::size_t i) {
+    const auto& values = space.values[i];
+    return std::pair(std::ranges::count_if(values, [](double x) { return x < 0; }),
+                     std::ranges::count_if(values, [](double x) { return x > 0; }));
+  };
+  CHECK(steps(0) == std::pair<std::ptrdiff_t, std::ptrdiff_t>(3, 3));  // keeps 0.875 of 3
+  CHECK(steps(1) == std::pair<std::ptrdiff_t, std::ptrdiff_t>(2, 2));  // half of 3, rounded
+  CHECK(steps(2) == std::pair<std::ptrdiff_t, std::ptrdiff_t>(2, 0));
+  CHECK(space.order == std::vector<std::size_t>{1, 2, 0});
+  CHECK(search_space(spec, layout, {}).order == std::vector<std::size_t>{2, 1, 0});
+}
+
+/// A search on DiagnosedCell's model and documents; each has a cache of its own.
+struct Searched {
+  explicit Searched(const std::string& more, BandVariant variant = BandVariant::shared, int64_t layers = 1,
+                    at::ScalarType dtype = at::kFloat)
+      : cell("[{match: 'layers.*', weight: {type: rtn, bits: 2, group: 16}}]", dtype),
+        what{spec_of(more, scratch), {variant, band_edges(8, 3), layers}, false},
+        input{cell.full, cell.model, cell.quant, nothing_found, cell.angles_of, cell.documents, false} {
+    setenv("QROAR_CACHE", scratch.folder().c_str(), 1);
+  }
+  ~Searched() { unsetenv("QROAR_CACHE"); }
+
+  SearchResult run() const { return search(what, input, {}, "key"); }
+  std::filesystem::path journal() const {
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(scratch.folder() / "search")) {
+      if (entry.path().filename() == "journal.jsonl") return entry.path();
+    }
+    return {};
+  }
+
+  Scratch scratch;
+  TensorMap nothing_found;
+  DiagnosedCell cell;
+  BandSearch what;
+  SearchInput input;
+};
+
+TEST_CASE("a search never ends worse than it began, and its history says what became of every candidate") {
+  for (const char* strategy : {"coordinate", "gradient", "layerwise"}) {
+    const Searched searched(fmt::format(", guard: 1, strategy: {{type: {}}}", strategy));
+    const SearchResult result = searched.run();
+    CHECK(result.summary["dev_gain"].get<double>() >= 0);
+    CHECK(result.history.rows.front()[1] == "identity");
+    std::size_t best = 0;
+    for (std::size_t i = 1; i < result.history.rows.size(); ++i) {
+      if (result.history.rows[i][1] == "best so far") best = i;
+    }
+    INFO(strategy);
+    CHECK(std::stod(result.history.rows[best][2]) == result.summary["dev_nll"].get<double>());
+    CHECK(result.summary["candidates"] == result.history.rows.size());
+  }
+}
+
+TEST_CASE("a search that was cut off in the middle goes on and ends with the same bits") {
+  const Searched searched(", guard: 1");
+  const SearchResult whole = searched.run();
+  const std::string text = read_file(searched.journal());
+  // Cut within a line, as a kill would.
+  std::ofstream(searched.journal(), std::ios::trunc) << text.substr(0, text.size() / 2);
+  const SearchResult again = searched.run();
+  CHECK(again.history.text() == whole.history.text());
+  CHECK(again.scales.g == whole.scales.g);
+  CHECK(again.summary == whole.summary);
+  CHECK(read_file(searched.journal()) == text);
+}
+
+TEST_CASE("a finished search reads its journal and scores nothing again") {
+  const Searched searched(", guard: 1");
+  searched.run();
+  const std::string before = read_file(searched.journal());
+  searched.run();
+  CHECK(read_file(searched.journal()) == before);
+}
+
+TEST_CASE("the budget ends a search") {
+  const Searched searched(", guard: 1, budget: 6, strategy: {type: random}");
+  const SearchResult result = searched.run();
+  CHECK(result.summary["cost"].get<double>() >= 6);
+  CHECK(result.summary["cost"].get<double>() < 8);
+  CHECK(contains(error_text([] { Searched(", strategy: {type: random}"); }), "give search.budget"));
+}
+
+TEST_CASE("a guard that lets nothing pass is an error, and a refused candidate costs no long window") {
+  const Searched strict(", guard: 0, grid: {low: 0.2, high: 5, points: 3}, strategy: {type: coordinate, sweeps: 1}");
+  const std::string text = error_text([&] {
+    const SearchResult result = strict.run();
+    for (const auto& row : result.history.rows) {
+      if (row[1] == "refused") CHECK(row[6].empty());
+    }
+  });
+  if (text != "(no error)") CHECK(contains(text, "the guard refused all"));
+  Searched impossible(", guard: 0");
+  impossible.what.spec.guard = -10;
+  CHECK(contains(error_text([&] { impossible.run(); }), "the guard refused all 1"));
+}
+
+TEST_CASE("dev documents shorter than a window are refused") {
+  Searched searched("");
+  searched.what.spec.lengths = {64};
+  CHECK(
+      contains(error_text([&] { searched.run(); }), "has 40 tokens and windows of 64 are scored; set min_tokens: 64"));
+}
+
+TEST_CASE("the gradient by a layout's numbers is that of the score") {
+  for (const auto variant : {BandVariant::shared, BandVariant::independent, BandVariant::symmetric}) {
+    for (const int64_t layers : {1, 2}) {
+      // One step of the strategy: the gradient is in the journal.
+      const Searched searched(", guard: 100, guided: false, strategy: {type: gradient, steps: 1}", variant, layers,
+                              at::kDouble);
+      searched.run();
+      const auto size = static_cast<std::size_t>(searched.what.layout.size());
+      const std::vector<double> origin(size, 0);
+      const Journal journal(searched.journal());
+      const auto found = journal.find("gradient", origin);
+      REQUIRE(found);
+      const auto gradient = (*found)["gradient"].get<std::vector<double>>();
+      REQUIRE(gradient.size() == size);
+      WindowRule rule;
+      rule.length = rule.stride = 36;
+      rule.truncate = true;
+      rule.bos = false;
+      const auto nll = [&](const std::vector<double>& point) {
+        std::vector<double> g;
+        for (const double x : point) g.push_back(std::exp(x));
+        const Llama model = scaled_model(searched.input, {searched.what.layout, g});
+        Moments sum;
+        for (const auto& loss : evaluate(model, searched.cell.angles_of, searched.cell.documents,
+                                         windows_of({40, 40}, rule), false, {}, [](const Window&) {})) {
+          sum += loss.nll;
+        }
+        return sum.mean();
+      };
+      for (std::size_t i = 0; i < size; ++i) {
+        constexpr double kStep = 1e-4;
+        std::vector<double> above = origin, below = origin;
+        above[i] = kStep;
+        below[i] = -kStep;
+        INFO("variant " << static_cast<int>(variant) << " layers " << layers << " dimension " << i);
+        CHECK(gradient[i] == Approx((nll(above) - nll(below)) / (2 * kStep)).epsilon(1e-5).margin(1e-8));
+      }
+    }
+  }
+}
+
+TEST_CASE("random scales are as far from 1 as those they stand for") {
+  const BandScales found{{BandVariant::shared, {0, 4, 8}, 1}, {1.2, 0.9}};
+  const BandScales drawn = random_of_same_norm(found, 3), other = random_of_same_norm(found, 4);
+  const auto norm = [](const BandScales& scales) {
+    return at::tensor(scales.g, at::kDouble).log().norm().item<double>();
+  };
+  CHECK(norm(drawn) == Approx(norm(found)));
+  CHECK(drawn.g == random_of_same_norm(found, 3).g);
+  CHECK(drawn.g != other.g);
+}
+
+TEST_CASE("the proxy is the distortion of the attention logits, computed whole") {
+  const Searched searched("", BandVariant::independent, 1, at::kDouble);
+  const std::vector<Window> windows{{0, 0, 20, 19}};
+  const LogitDistortion distortion(searched.input, windows, searched.what.layout.edges);
+  const BandScales scales{searched.what.layout, {0.9, 1.1, 1.2, 1, 0.8, 1.05}};
+  const at::Tensor tokens_T = window_tokens(searched.cell.documents[0], windows[0], false, searched.cell.full);
+  const ops::RopeAngles angles = searched.cell.angles_of(20);
+  struct Seen : Observer {
+    void on(std::string_view site, const at::Tensor& value) override {
+      if (site.ends_with("q_proj")) q.push_back(value.clone());
+      if (site.ends_with("k_proj")) k.push_back(value.clone());
+    }
+    std::vector<at::Tensor> q, k;
+  } full, quantized;
+  forward(searched.cell.full, tokens_T, angles, &full);
+  forward(searched.cell.model, tokens_T, angles, &quantized);
+  double expected = 0;
+  for (std::size_t i = 0; i < 2; ++i) {
+    const auto logits_of = [&](at::Tensor q, at::Tensor k, const at::Tensor& gq_P, const at::Tensor& gk_P) {
+      q = q * at::cat({gq_P, gq_P});
+      k = k * at::cat({gk_P, gk_P});
+      ops::rope_(q, angles);
+      ops::rope_(k, angles);
+      at::Tensor l = at::matmul(q.permute({1, 0, 2}), k.repeat_interleave(2, 1).permute({1, 2, 0}));
+      const at::Tensor seen = at::ones({20, 20}, at::kDouble).tril();
+      l = l * seen;
+      return (l - l.sum(-1, true) / seen.sum(-1, true)) * seen;
+    };
+    const at::Tensor one = at::ones({8}, at::kDouble);
+    const at::Tensor l = logits_of(full.q[i], full.k[i], one, one);
+    const at::Tensor m = logits_of(quantized.q[i], quantized.k[i], scales.query_LP()[0], scales.key_LP()[0]);
+    expected += ((m - l).square().sum() / l.square().sum()).item<double>() / 2;
+  }
+  CHECK(distortion(scales) == Approx(expected).epsilon(1e-4));  // its logits are float32
+}
+
+}  // namespace
+}  // namespace qroar
