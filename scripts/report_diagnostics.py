@@ -137,7 +137,8 @@ def plot_tail_inflation(table, title):
     for axes_row, (column, name) in zip(all_axes, (("tir_w", "TIR_W"), ("tir_a", "TIR_A"))):
         for axes, site in zip(axes_row, ("q_proj", "k_proj")):
             lines = [line for line in table if line["site"] == site and float(line["p"]) == 0.999]
-            grid = [[math.nan] * (1 + max(int(line["band"]) for line in lines)) for _ in range(1 + max(int(line["layer"]) for line in lines))]
+            layers, bands = (1 + max(int(line[name]) for line in lines) for name in ("layer", "band"))
+            grid = [[math.nan] * bands for _ in range(layers)]
             for line in lines:
                 ratio = float(line[column])
                 grid[int(line["layer"])][int(line["band"])] = math.log2(ratio) if 0 < ratio < math.inf else math.nan
@@ -242,8 +243,8 @@ def sections(cells, out):
         if kind in OF_ALL_CELLS:
             text.append(figure_or(plot(tables), out, kind, heading, "all cells", "Nothing to draw: 0 everywhere.\n"))
         else:
-            text += [figure_or(plot(table, title), out, f"{kind}_{cell}", title, f"{title}, cell `{cell}`", f"{title} (`{cell}`): nothing is off.\n")
-                     for cell, title, table in tables]
+            text += [figure_or(plot(table, title), out, f"{kind}_{cell}", title, f"{title}, cell `{cell}`",
+                               f"{title} (`{cell}`): nothing is off.\n") for cell, title, table in tables]
     return text
 
 
