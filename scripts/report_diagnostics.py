@@ -69,26 +69,27 @@ def unlike(cells):
             for title, table, alike in groups.values()]
 
 
-def plot_lines(cells, rows_of_panels, log_y=False):
+def plot_lines(cells, rows_of_panels, positive=False):
     """A line per cell in every panel (heading, x title, y title, function from a table to {x: y}); panels of a row share their y axis.
-    Values of 0 on a logarithmic axis make gaps."""
-    cells = [(title, [[points(table) for *_, points in row] for row in rows_of_panels]) for title, table in unlike(cells)]
-    cells = [(title, lines) for title, lines in cells
-             if not log_y or any(y > 0 for row in lines for points in row for y in points.values())]
+    `positive`: values of 0 make gaps, and the axis is logarithmic where the others span more than a factor of 10."""
+    styles = [(color, marker, dash) for dash in ("-", "--", ":") for color, marker in STYLES]
+    cells = [(title, [[points(table) for *_, points in row] for row in rows_of_panels], style)
+             for (title, table), style in zip(unlike(cells), styles)]
+    cells = [(title, lines, style) for title, lines, style in cells
+             if not positive or any(y > 0 for row in lines for points in row for y in points.values())]
     if not cells:
         return None
     columns = len(rows_of_panels[0])
-    labels = [textwrap.fill(title, 45 * columns) for title, _ in cells]
+    labels = [textwrap.fill(title, 45 * columns) for title, *_ in cells]
     legend_lines = sum(label.count("\n") + 1 for label in labels)
     figure, all_axes = pyplot.subplots(len(rows_of_panels), columns, sharey="row", squeeze=False,
                                        figsize=(4.1 * columns, 3.1 * len(rows_of_panels) + 0.24 * legend_lines))
     handles = []
-    for place, (_, lines) in enumerate(cells):
-        (color, marker), dash = STYLES[place % len(STYLES)], ["-", "--", ":"][place // len(STYLES) % 3]
+    for _, lines, (color, marker, dash) in cells:
         for axes_row, line_row in zip(all_axes, lines):
             for axes, points in zip(axes_row, line_row):
                 x = sorted(points)
-                y = [points[at] if points[at] > 0 or not log_y else math.nan for at in x]
+                y = [points[at] if points[at] > 0 or not positive else math.nan for at in x]
                 handle, = axes.plot(x, y, color=color, marker=marker, linestyle=dash, markerfacecolor="white", markersize=4, linewidth=1.3)
         handles.append(handle)
     for axes_row, row in zip(all_axes, rows_of_panels):
@@ -96,9 +97,12 @@ def plot_lines(cells, rows_of_panels, log_y=False):
         for axes, (heading, x_title, _, _) in zip(axes_row, row):
             axes.set_title(heading, fontsize=11)
             axes.set_xlabel(x_title)
-            axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
-            if log_y:
-                axes.set_yscale("log")
+            axes.xaxis.set_major_locator(ticker.MaxNLocator(6, integer=True))
+    if positive:
+        for place, axes_row in enumerate(all_axes):
+            values = [y for _, lines, _ in cells for points in lines[place] for y in points.values() if 0 < y < math.inf]
+            if max(values) > 10 * min(values):
+                axes_row[0].set_yscale("log")
     figure.legend(handles, labels, loc="outside lower center", frameon=False, fontsize=10)
     return figure
 
@@ -107,12 +111,12 @@ def plot_pressure(cells):
     def pairs(column):
         return lambda table: {int(line["pair"]): float(line[column]) for line in table if line["pair"]}
     return plot_lines(cells, [[("pressure |dφ / d ln s|", "RoPE pair", "radians", pairs("pressure_rad")),
-                               ("displacement |ω - ω'| D", "RoPE pair", "radians", pairs("displacement_rad"))]], log_y=True)
+                               ("displacement |ω - ω'| D", "RoPE pair", "radians", pairs("displacement_rad"))]], positive=True)
 
 
 def plot_phase(cells):
     figure = plot_lines(cells, [[("", "RoPE pair", "wavelength (tokens)",
-                                  lambda table: {int(line["pair"]): float(line["wavelength_tokens"]) for line in table})]], log_y=True)
+                                  lambda table: {int(line["pair"]): float(line["wavelength_tokens"]) for line in table})]], positive=True)
     lengths = {}
     for _, _, table in cells:
         for column, name in (("wraps_trained", "trained length"), ("wraps_target", "window")):
@@ -133,7 +137,8 @@ def plot_tail_inflation(table, title):
     for axes_row, (column, name) in zip(all_axes, (("tir_w", "TIR_W"), ("tir_a", "TIR_A"))):
         for axes, site in zip(axes_row, ("q_proj", "k_proj")):
             lines = [line for line in table if line["site"] == site and float(line["p"]) == 0.999]
-            grid = [[math.nan] * (1 + max(int(line["band"]) for line in lines)) for _ in range(1 + max(int(line["layer"]) for line in lines))]
+            layers, bands = (1 + max(int(line[name]) for line in lines) for name in ("layer", "band"))
+            grid = [[math.nan] * bands for _ in range(layers)]
             for line in lines:
                 ratio = float(line[column])
                 grid[int(line["layer"])][int(line["band"])] = math.log2(ratio) if 0 < ratio < math.inf else math.nan
@@ -161,9 +166,9 @@ def of_site(column, site, rope, combine):
     return points
 
 
-def plot_of_sites(cells, column, y_title, combine, log_y=False):
+def plot_of_sites(cells, column, y_title, combine):
     return plot_lines(cells, [[(f"{site}, {rope} RoPE", "RoPE band (0: highest frequencies)", y_title, of_site(column, site, rope, combine))
-                               for rope in ("before", "after")] for site in ("q_proj", "k_proj")], log_y)
+                               for rope in ("before", "after")] for site in ("q_proj", "k_proj")])
 
 
 def plot_tail_ratios(cells):
@@ -189,7 +194,7 @@ def plot_logit_noise(cells):
     relative = lambda line: noise(line) / float(line["magnitude"])  # noqa: E731
     places = (("distance", "distance of query and key (tokens)"), ("position", "position of the query"))
     figure = plot_lines(cells, [[(f"by {by}", x_title, y_title, points(by, value)) for by, x_title in places]
-                                for y_title, value in (("mean |Δ logit|", noise), ("relative to mean |logit|", relative))], log_y=True)
+                                for y_title, value in (("mean |Δ logit|", noise), ("relative to mean |logit|", relative))], positive=True)
     if figure is not None:
         bins = range(1 + max(int(line["begin"]).bit_length() for *_, table in cells for line in table if line["by"] == "distance"))
         for axes in figure.axes[::2]:
@@ -238,8 +243,8 @@ def sections(cells, out):
         if kind in OF_ALL_CELLS:
             text.append(figure_or(plot(tables), out, kind, heading, "all cells", "Nothing to draw: 0 everywhere.\n"))
         else:
-            text += [figure_or(plot(table, title), out, f"{kind}_{cell}", title, f"{title}, cell `{cell}`", f"{title} (`{cell}`): nothing is off.\n")
-                     for cell, title, table in tables]
+            text += [figure_or(plot(table, title), out, f"{kind}_{cell}", title, f"{title}, cell `{cell}`",
+                               f"{title} (`{cell}`): nothing is off.\n") for cell, title, table in tables]
     return text
 
 

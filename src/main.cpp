@@ -29,7 +29,7 @@ void list_kind(const std::string& kind) {
   if (!kind.empty() && kind != Interface::kKind) return;
   fmt::print("{}\n", Interface::kKind);
   for (const auto& [name, entry] : Registry<Interface>::instance().entries()) {
-    fmt::print("  {:<14}{}\n  {:<14}{}\n", name, entry.summary, "", entry.example);
+    fmt::print("  {:<24}{}\n  {:<24}{}\n", name, entry.summary, "", entry.example);
   }
 }
 

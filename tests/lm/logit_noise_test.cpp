@@ -123,7 +123,7 @@ TEST_CASE("logit_noise does not change with the rows of a block, and its options
   CHECK(std::stod(first_row(all, {{"layer", "1"}, {"begin", "39"}}).at("noise")) ==
         Approx(std::stod(last.at("noise"))).epsilon(1e-8));
   CHECK(contains(error_text([&] { diagnose(cell, "{type: logit_noise, queries: -1}"); }), "queries"));
-  CHECK(contains(error_text([&] { diagnose(cell, "{type: logit_noise, query: 1}"); }), "did you mean 'queries'"));
+  CHECK(contains(error_text([&] { diagnose(cell, "{type: logit_noise, querys: 1}"); }), "did you mean 'queries'"));
 }
 
 }  // namespace qroar

@@ -61,6 +61,7 @@ TEST_CASE("a histogram counts what is above the end of a value's bin, and takes 
   CHECK(histogram.count_above(1.0) == 3);  // 1.005 shares the bin [1, 1 + 1/128) with 1
   CHECK(histogram.fraction_above(0) == 5.0 / 8);
   CHECK(histogram.quantile(0.3) == 0);
+  CHECK(histogram.quantile(0.4) == 1 + 1.0 / 256);  // the fourth of eight: 3.2 rounds up
   CHECK(histogram.quantile(0.5) == 1 + 1.0 / 256);
   CHECK(MagnitudeHistogram().count() == 0);
   CHECK_THROWS_AS(MagnitudeHistogram().quantile(0.5), InternalError);

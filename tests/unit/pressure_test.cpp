@@ -1,6 +1,7 @@
 // Interpolation pressure and displacement against the schemes' own formulas.
 #include "rope/pressure.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "support/catch.h"

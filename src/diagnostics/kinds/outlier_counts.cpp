@@ -3,6 +3,8 @@
 // window: the first for mean and deviation, in float64, the second to count.  Of n values none lies beyond sqrt(n - 1)
 // deviations: fewer than 38 tokens have no outliers.
 // Columns: layer, site (q_proj or k_proj), rope (before or after it), band, count, outliers, fraction.
+#include <cmath>
+
 #include "diagnostics/diagnostic.h"
 #include "diagnostics/heads.h"
 #include "diagnostics/options.h"
