@@ -1,7 +1,7 @@
 #include "harness/runner.h"
 
 #include <c10/core/DeviceGuard.h>
-#include <c10/core/InferenceMode.h>
+#include <c10/core/GradMode.h>
 #include <c10/util/Exception.h>
 #include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/spdlog.h>
@@ -263,7 +263,7 @@ class Runner {
 }  // namespace
 
 bool run_experiment(const RunOptions& options) {
-  const c10::InferenceMode inference;
+  const c10::NoGradGuard no_grad;  // InferenceMode's tensors could not be differentiated by a search
   std::vector<Job> jobs = parse_experiment(options.file, options.overrides);
   const std::string experiment = options.file.stem();
   const Results results(options.results.empty() ? std::filesystem::path("results") / experiment : options.results);

@@ -12,6 +12,15 @@ void observe(Observer* observer, const std::string& layer, const char* part, con
   if (observer != nullptr) observer->on(layer + part, value);
 }
 
+/// x + y in place of x, which autograd may still need.
+void add(at::Tensor& x_TD, const at::Tensor& y_TD) {
+  if (ops::is_differentiated(y_TD)) {
+    x_TD = x_TD + y_TD;
+  } else {
+    x_TD.add_(y_TD);
+  }
+}
+
 at::Tensor apply(const Linear& linear, const at::Tensor& x_TI, Observer* observer) {
   const at::Tensor seen_TI = linear.input(x_TI);
   if (observer != nullptr) observer->on_input(linear.site, seen_TI);
@@ -65,10 +74,10 @@ void decoder_layer(const DecoderLayer& layer, const LlamaConfig& config, at::Ten
   const at::Tensor mixed_TD =
       self_attention(layer, config, ops::rms_norm(x_TD, layer.input_norm_D, config.rms_norm_eps), angles, observer);
   observe(observer, layer.site, ".self_attn", mixed_TD);
-  x_TD.add_(mixed_TD);
+  add(x_TD, mixed_TD);
   const at::Tensor mlp_TD = mlp(layer, ops::rms_norm(x_TD, layer.post_attention_norm_D, config.rms_norm_eps), observer);
   observe(observer, layer.site, ".mlp", mlp_TD);
-  x_TD.add_(mlp_TD);
+  add(x_TD, mlp_TD);
   observe(observer, layer.site, "", x_TD);
 }
 

@@ -15,16 +15,23 @@
 namespace qroar {
 
 /// What is done to activations on their way, such as fake quantization or a rotation; shape and dtype are kept.
+/// Autograd goes through a differentiable one; of others it sees the identity, the straight-through estimator (Bengio
+/// et al. arXiv 1308.3432), since rounding has the derivative 0 almost everywhere.
 struct Transform {
   std::function<at::Tensor(const at::Tensor&)> function;  ///< empty: nothing is done
   bool couples_tokens = false;                            ///< one token's result depends on others'
+  bool differentiable = false;                            ///< autograd can follow the function
 
-  at::Tensor operator()(const at::Tensor& x) const { return function ? function(x) : x; }
+  at::Tensor operator()(const at::Tensor& x) const {
+    if (!function) return x;
+    if (differentiable || !ops::is_differentiated(x)) return function(x);
+    return function(x.detach()) + (x - x.detach());
+  }
 
   /// This one, and `next` on its result.
   Transform then(const Transform& next) const {
     return {[first = *this, next](const at::Tensor& x) { return next(first(x)); },
-            couples_tokens || next.couples_tokens};
+            couples_tokens || next.couples_tokens, /*differentiable=*/true};
   }
 };
 
@@ -82,7 +89,7 @@ at::Tensor self_attention(const DecoderLayer& layer, const LlamaConfig& config, 
 /// The MLP sublayer of normed hidden states [T, D].
 at::Tensor mlp(const DecoderLayer& layer, const at::Tensor& x_TD, Observer* observer = nullptr);
 
-/// A decoder layer on the residual stream [T, D], in place.
+/// A decoder layer on the residual stream [T, D], in place (where autograd follows it, x becomes a new tensor).
 void decoder_layer(const DecoderLayer& layer, const LlamaConfig& config, at::Tensor& x_TD,
                    const ops::RopeAngles& angles, Observer* observer = nullptr);
 

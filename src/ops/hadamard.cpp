@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "ops/ops.h"
 
 namespace qroar::ops {
 namespace {
@@ -139,6 +140,7 @@ Hadamard::Hadamard(int64_t n, at::ScalarType dtype, const at::Device& device) : 
 
 at::Tensor Hadamard::operator()(const at::Tensor& x) const {
   check(x.size(-1) == n_, "a Hadamard transform of another order");
+  if (is_differentiated(x)) return differentiable(x);
   const at::Tensor x_RN = x.reshape({-1, n_}), out_RN = at::empty(x_RN.sizes(), x.options());
   const int64_t rows = std::max<int64_t>(kBlockElements / n_, 1);
   for (int64_t begin = 0; begin < x_RN.size(0); begin += rows) {
@@ -146,6 +148,15 @@ at::Tensor Hadamard::operator()(const at::Tensor& x) const {
     transform_rows(x_RN.slice(0, begin, end), out_RN.slice(0, begin, end));
   }
   return out_RN.view(x.sizes());
+}
+
+/// S = S_(n/B) (x) S_B, the first of which is Sylvester's.
+at::Tensor Hadamard::differentiable(const at::Tensor& x) const {
+  const int64_t B = signs_BB_.size(0);
+  const at::Tensor outer_signs = reference::hadamard_signs(n_ / B).to(signs_BB_.options());
+  const at::Tensor inner = at::matmul(x.to(signs_BB_.scalar_type()).reshape({-1, n_ / B, B}), signs_BB_.t());
+  const at::Tensor sums = at::matmul(outer_signs, inner);
+  return (sums * (1 / std::sqrt(static_cast<double>(n_)))).to(x.scalar_type()).view(x.sizes());
 }
 
 void Hadamard::transform_rows(const at::Tensor& x_RN, const at::Tensor& out_RN) const {

@@ -20,6 +20,7 @@ int64_t hadamard_order(int64_t n);
 /// product with signs of a small order, its sums in the order of the device's matrix product; times 1 / sqrt(n) rounded
 /// to float32; one cast to x's dtype.  Integers whose sums of magnitudes stay below 2^24 are exact up to that factor.
 /// Needs memory for blocks of rows only, beside the result.
+/// Where autograd follows x: two products with signs in the same precision, their sums in another order.
 class Hadamard {
  public:
   /// For tensors [..., n] of the dtype on the device.
@@ -28,6 +29,7 @@ class Hadamard {
   at::Tensor operator()(const at::Tensor& x) const;
 
  private:
+  at::Tensor differentiable(const at::Tensor& x) const;
   void transform_rows(const at::Tensor& x_RN, const at::Tensor& out_RN) const;
 
   int64_t n_;

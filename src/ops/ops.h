@@ -5,10 +5,19 @@
 // depend on threads.
 #pragma once
 #include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
 
+#include <algorithm>
 #include <cstdint>
 
 namespace qroar::ops {
+
+/// Whether autograd has to follow what is computed from these.  Every op then takes its twin in plain ATen, which
+/// autograd can follow.
+inline bool is_differentiated(at::TensorList tensors) {
+  return c10::GradMode::is_enabled() &&
+         std::any_of(tensors.begin(), tensors.end(), [](const at::Tensor& x) { return x.requires_grad(); });
+}
 
 /// The dtype that sums and scales are taken in: float64 for float64 tensors, else float32.
 inline at::ScalarType wide_dtype(const at::Tensor& x) {
@@ -24,6 +33,7 @@ struct RopeAngles {
 at::Tensor rms_norm(const at::Tensor& x_TD, const at::Tensor& weight_D, double eps);
 
 /// Rotates channels (i, i + d/2) of every head by the angle of pair i, in place: float32 products and sums, one cast.
+/// Where autograd follows x, x becomes a new tensor and what it was stays: its gradient may be asked for.
 void rope_(at::Tensor& x_THd, const RopeAngles& angles);
 
 /// softmax(q k^T / sqrt(d) + causal mask) v per head; query head h reads key/value head h / (H / K).  Scores and

@@ -64,7 +64,8 @@ void fold_writer(const Residual& residual, bool online, Linear& linear) {
   if (online) {
     const int64_t inputs = weight_DI.size(1);
     weight_DI = ops::Hadamard(inputs, at::kDouble, weight_DI.device())(weight_DI);
-    linear.input = {ops::Hadamard(inputs, dtype, weight_DI.device()), /*couples_tokens=*/false};
+    linear.input = {ops::Hadamard(inputs, dtype, weight_DI.device()), /*couples_tokens=*/false,
+                    /*differentiable=*/true};
   }
   linear.weight_OI =
       residual(weight_DI.t()).t().to(dtype, /*non_blocking=*/false, /*copy=*/false, at::MemoryFormat::Contiguous);
@@ -117,7 +118,7 @@ void rotate(const Rotation& rotation, Llama& model) {
     layer.post_attention_norm_D = at::ones_like(layer.post_attention_norm_D);
     if (rotation.qk) {
       const ops::Hadamard hadamard(model.config.head_dim, embed_VD.scalar_type(), embed_VD.device());
-      layer.heads.rotate = {hadamard, /*couples_tokens=*/false};
+      layer.heads.rotate = {hadamard, /*couples_tokens=*/false, /*differentiable=*/true};
     }
   }
 }

@@ -1,0 +1,98 @@
+// L layers, T tokens, D hidden size, H heads, d head_dim, P = d/2 pairs, V vocabulary, R rows of a block.
+#include "search/gradient.h"
+
+#include <c10/core/GradMode.h>
+
+#include <utility>
+
+#include "base/error.h"
+
+namespace qroar {
+namespace {
+
+/// Rows of logits alive at a time, the blocks of evaluate().
+constexpr int64_t kLogitRows = 256;
+
+/// Holds on to one layer's queries and keys before RoPE, and has autograd keep their gradients.
+class QueriesAndKeys : public Observer {
+ public:
+  void on(std::string_view site, const at::Tensor& value) override {
+    if (site.ends_with(".q_proj")) keep(value, q_THd);
+    if (site.ends_with(".k_proj")) keep(value, k_TKd);
+  }
+
+  at::Tensor q_THd, k_TKd;
+
+ private:
+  static void keep(const at::Tensor& value, at::Tensor& member) {
+    value.retain_grad();
+    member = value;
+  }
+};
+
+/// By the logarithm of each pair's scale, [P].
+at::Tensor by_log_scale(const at::Tensor& x_THd) {
+  const auto dtype = ops::wide_dtype(x_THd);
+  const at::Tensor products_THd = x_THd.detach().to(dtype) * x_THd.grad().to(dtype);
+  return products_THd.sum(at::IntArrayRef{0, 1}, /*keepdim=*/false, at::kDouble).view({2, -1}).sum(0).cpu();
+}
+
+/// The inputs [T, D] of all layers, and the last one's output.
+std::vector<at::Tensor> residual_stream(const Llama& model, const at::Tensor& tokens_T, const ops::RopeAngles& angles) {
+  const c10::NoGradGuard no_grad;
+  at::Tensor x_TD = at::embedding(model.embed_tokens_VD, tokens_T);
+  std::vector<at::Tensor> stream{x_TD.clone()};
+  for (const DecoderLayer& layer : model.layers) {
+    decoder_layer(layer, model.config, x_TD, angles);
+    stream.push_back(x_TD.clone());
+  }
+  return stream;
+}
+
+/// The scored tokens' NLL, summed, and its gradient [T, D] by the last layer's output.
+std::pair<double, at::Tensor> head_gradient(const Llama& model, const at::Tensor& x_TD, const at::Tensor& tokens_T,
+                                            int64_t scored) {
+  double sum = 0;
+  at::Tensor grad_TD = at::zeros_like(x_TD);
+  const int64_t last = tokens_T.size(0) - 1;
+  for (int64_t begin = last - scored; begin < last; begin += kLogitRows) {
+    const int64_t end = std::min(begin + kLogitRows, last);
+    const at::Tensor x_RD = x_TD.slice(0, begin, end).detach().requires_grad_();
+    const at::Tensor hidden_RD = ops::rms_norm(x_RD, model.norm_D, model.config.rms_norm_eps);
+    const at::Tensor nll = ops::token_nll(logits(model, hidden_RD), tokens_T.slice(0, begin + 1, end + 1)).sum();
+    nll.backward();
+    sum += nll.item<double>();
+    grad_TD.slice(0, begin, end).copy_(x_RD.grad());
+  }
+  return {sum, grad_TD};
+}
+
+}  // namespace
+
+ScaleGradient scale_gradient(const Llama& model, const at::Tensor& tokens_T, const ops::RopeAngles& all_angles,
+                             int64_t scored) {
+  const int64_t T = tokens_T.size(0), L = model.config.num_hidden_layers, P = model.config.head_dim / 2;
+  check(0 < scored && scored < T, "scale_gradient scores a token or more, and not the first");
+  const ops::RopeAngles angles{all_angles.cos_TP.slice(0, 0, T), all_angles.sin_TP.slice(0, 0, T)};
+  std::vector<at::Tensor> stream = residual_stream(model, tokens_T, angles);
+
+  const c10::AutoGradMode grad_mode(true);
+  // The sum is differentiated, not the mean: its gradients of order 1 are in float16's range whatever T is.
+  auto [nll_sum, grad_TD] = head_gradient(model, stream.back(), tokens_T, scored);
+  ScaleGradient result{nll_sum / static_cast<double>(scored), at::empty({L, P}, at::kDouble),
+                       at::empty({L, P}, at::kDouble)};
+  for (int64_t n = L - 1; n >= 0; --n) {
+    stream.pop_back();
+    const at::Tensor input_TD = stream.back().requires_grad_();
+    at::Tensor x_TD = input_TD;
+    QueriesAndKeys seen;
+    decoder_layer(model.layers[static_cast<std::size_t>(n)], model.config, x_TD, angles, &seen);
+    x_TD.backward(grad_TD);
+    result.query_LP[n].copy_(by_log_scale(seen.q_THd) / scored);
+    result.key_LP[n].copy_(by_log_scale(seen.k_TKd) / scored);
+    grad_TD = input_TD.grad();
+  }
+  return result;
+}
+
+}  // namespace qroar
