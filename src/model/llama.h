@@ -16,7 +16,7 @@ namespace qroar {
 
 /// What is done to activations on their way, such as fake quantization or a rotation; shape and dtype are kept.
 /// Autograd goes through a differentiable one; of others it sees the identity, the straight-through estimator (Bengio
-/// et al. arXiv 1308.3432, section 4), since rounding has the derivative 0 almost everywhere.
+/// et al. arXiv 1308.3432), since rounding has the derivative 0 almost everywhere.
 struct Transform {
   std::function<at::Tensor(const at::Tensor&)> function;  ///< empty: nothing is done
   bool couples_tokens = false;                            ///< one token's result depends on others'
