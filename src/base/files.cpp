@@ -78,6 +78,25 @@ std::filesystem::path temporary_beside(const std::filesystem::path& path) {
   return path.parent_path() / fmt::format(".{}.{:08x}{:08x}.tmp", path.filename().string(), random(), random());
 }
 
+std::filesystem::path folder_of(const std::filesystem::path& path) {
+  return path.has_parent_path() ? path.parent_path() : ".";
+}
+
+/// rename() itself replaces a folder only when that is empty.
+void replace_folder(const std::filesystem::path& from, const std::filesystem::path& to) {
+  if (::rename(from.c_str(), to.c_str()) == 0) return;
+  if (errno != ENOTEMPTY && errno != EEXIST) fail_errno(to, "replace");
+  const std::filesystem::path old = temporary_beside(to);
+  if (::rename(to.c_str(), old.c_str()) != 0) fail_errno(to, "move aside");
+  if (::rename(from.c_str(), to.c_str()) != 0) {
+    const int reason = errno;
+    ::rename(old.c_str(), to.c_str());
+    errno = reason;
+    fail_errno(to, "replace");
+  }
+  std::filesystem::remove_all(old);
+}
+
 /// Makes the rename itself survive a crash.
 void sync_folder(const std::filesystem::path& folder) {
   const Descriptor directory(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC, "open");
@@ -101,17 +120,38 @@ std::string read_file(const std::filesystem::path& path) {
 }
 
 void write_file_atomically(const std::filesystem::path& path, std::string_view bytes) {
+  write_file_atomically(path, [&](const PutBytes& put) { put(bytes); });
+}
+
+void write_file_atomically(const std::filesystem::path& path, const std::function<void(const PutBytes&)>& produce) {
   const std::filesystem::path temporary = temporary_beside(path);
   Descriptor file(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, "create");
   try {
-    write_all(file.get(), bytes, path);
+    produce([&](std::string_view bytes) { write_all(file.get(), bytes, path); });
     if (::fsync(file.get()) != 0 || !file.close()) fail_errno(path, "write");
     if (::rename(temporary.c_str(), path.c_str()) != 0) fail_errno(path, "replace");
-  } catch (const Error&) {
+  } catch (...) {
     ::unlink(temporary.c_str());
     throw;
   }
-  sync_folder(path.has_parent_path() ? path.parent_path() : ".");
+  sync_folder(folder_of(path));
+}
+
+void write_folder_atomically(const std::filesystem::path& folder,
+                             const std::function<void(const std::filesystem::path&)>& fill) {
+  std::filesystem::create_directories(folder_of(folder));
+  const std::filesystem::path temporary = temporary_beside(folder);
+  if (::mkdir(temporary.c_str(), 0777) != 0) fail_errno(temporary, "create");
+  try {
+    fill(temporary);
+    sync_folder(temporary);
+    replace_folder(temporary, folder);
+  } catch (...) {
+    std::error_code leftover;
+    std::filesystem::remove_all(temporary, leftover);
+    throw;
+  }
+  sync_folder(folder_of(folder));
 }
 
 std::string hash_bytes(std::string_view bytes) { return to_hex(XXH3_128bits(bytes.data(), bytes.size())); }

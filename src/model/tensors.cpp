@@ -42,7 +42,7 @@ at::Tensor tensor_of(const TensorView& view, const std::string& place) {
 }
 
 void write_tensors(const std::filesystem::path& path, const TensorMap& tensors) {
-  Json header = Json::object();
+  Json header = {{"__metadata__", {{"format", "pt"}}}};  // transformers 4 refuses files that do not say so
   std::size_t end = 0;
   for (const auto& [name, tensor] : tensors) {
     const std::size_t begin = end;
@@ -53,14 +53,14 @@ void write_tensors(const std::filesystem::path& path, const TensorMap& tensors) 
   std::string text = header.dump();
   text.resize((text.size() + 7) / 8 * 8, ' ');  // keeps every tensor aligned
   const uint64_t length = text.size();
-  std::string bytes(reinterpret_cast<const char*>(&length), sizeof length);
-  bytes.reserve(bytes.size() + text.size() + end);
-  bytes += text;
-  for (const auto& [name, tensor] : tensors) {
-    const at::Tensor here = tensor.to(at::kCPU).contiguous();
-    bytes.append(static_cast<const char*>(here.const_data_ptr()), here.nbytes());
-  }
-  write_file_atomically(path, bytes);
+  write_file_atomically(path, [&](const PutBytes& put) {
+    put({reinterpret_cast<const char*>(&length), sizeof length});
+    put(text);
+    for (const auto& [name, tensor] : tensors) {
+      const at::Tensor here = tensor.to(at::kCPU).contiguous();
+      put({static_cast<const char*>(here.const_data_ptr()), here.nbytes()});
+    }
+  });
 }
 
 TensorMap read_tensors(const std::filesystem::path& path, const at::Device& device) {

@@ -16,7 +16,7 @@ using TensorMap = std::map<std::string, at::Tensor>;
 /// floating point number.
 at::Tensor tensor_of(const TensorView& view, const std::string& place);
 
-/// Writes a safetensors file atomically; tensors may lie on any device.
+/// Writes a safetensors file atomically, one tensor after the other; they may lie on any device.
 void write_tensors(const std::filesystem::path& path, const TensorMap& tensors);
 
 /// Reads what write_tensors() wrote, onto a device.

@@ -1,15 +1,14 @@
 #include "base/files.h"
 
-#include <sys/resource.h>
 #include <sys/stat.h>
 
-#include <csignal>
 #include <cstdlib>
 #include <optional>
 
 #include "support/catch.h"
 #include "support/errors.h"
 #include "support/scratch.h"
+#include "support/size_limit.h"
 
 using namespace qroar;
 
@@ -30,26 +29,6 @@ class Variable {
   void put(const char* value) { value == nullptr ? unsetenv(name_) : setenv(name_, value, 1); }
   const char* name_;
   std::optional<std::string> old_;
-};
-
-/// Files cannot grow beyond `bytes`: a full disk that also stops root.
-class SizeLimit {
- public:
-  explicit SizeLimit(rlim_t bytes) : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
-    getrlimit(RLIMIT_FSIZE, &old_);
-    const rlimit limit{bytes, old_.rlim_max};
-    setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  ~SizeLimit() {
-    setrlimit(RLIMIT_FSIZE, &old_);
-    std::signal(SIGXFSZ, handler_);
-  }
-  SizeLimit(const SizeLimit&) = delete;
-  SizeLimit& operator=(const SizeLimit&) = delete;
-
- private:
-  void (*handler_)(int);
-  rlimit old_{};
 };
 
 std::size_t count_entries(const std::filesystem::path& folder) {
@@ -133,6 +112,75 @@ TEST_CASE("a failed write names the reason, keeps the old file and leaves no tem
     CHECK_THAT(error_text([&] { write_file_atomically(folder + "/none/row.json", "x"); }),
                Catch::Matchers::EndsWith(".tmp: cannot create: No such file or directory"));
   }
+}
+
+TEST_CASE("write_file_atomically takes contents in parts, and what their maker throws leaves the old file") {
+  const Scratch scratch;
+  const auto path = scratch.write("row.json", "old");
+  CHECK_THROWS_AS(write_file_atomically(path,
+                                        [](const PutBytes& put) {
+                                          put("new");
+                                          throw std::runtime_error("no more");
+                                        }),
+                  std::runtime_error);
+  CHECK(read_file(path) == "old");
+  CHECK(count_entries(scratch.folder()) == 1);
+  write_file_atomically(path, [](const PutBytes& put) {
+    put("two ");
+    put("parts");
+  });
+  CHECK(read_file(path) == "two parts");
+}
+
+TEST_CASE("write_folder_atomically makes a folder and those above it, and replaces an empty and a full one") {
+  const Scratch scratch;
+  const auto folder = scratch.folder() / "a/b";
+  const auto write = [&](const char* name) {
+    write_folder_atomically(folder, [&](const auto& filling) {
+      CHECK(filling.parent_path() == folder.parent_path());
+      write_file_atomically(filling / name, name);
+    });
+  };
+  write("one");
+  CHECK(read_file(folder / "one") == "one");
+  write("two");
+  CHECK(read_file(folder / "two") == "two");
+  CHECK(count_entries(folder) == 1);
+  std::filesystem::remove(folder / "two");
+  write("three");
+  CHECK(count_entries(folder) == 1);
+  CHECK(count_entries(folder.parent_path()) == 1);
+}
+
+TEST_CASE("a folder that cannot be written stays as it was, with nothing beside it") {
+  const Scratch scratch;
+  const auto folder = scratch.folder() / "out";
+  const auto fill = [](const auto& filling) {
+    write_file_atomically(filling / "small", "new");
+    write_file_atomically(filling / "large", std::string(100'000, 'x'));
+  };
+  SECTION("the disk is full") {
+    scratch.write("out/small", "old");
+    const SizeLimit limit(4096);
+    CHECK_THAT(error_text([&] { write_folder_atomically(folder, fill); }),
+               Catch::Matchers::StartsWith(scratch.folder().string() + "/.out.") &&
+                   Catch::Matchers::EndsWith(".tmp/large: cannot write: File too large"));
+    CHECK(read_file(folder / "small") == "old");
+    CHECK(count_entries(folder) == 1);
+  }
+  SECTION("the target is a file") {
+    scratch.write("out", "old");
+    CHECK(error_text([&] { write_folder_atomically(folder, fill); }) ==
+          folder.string() + ": cannot replace: Not a directory");
+    CHECK(read_file(folder) == "old");
+  }
+  CHECK(count_entries(scratch.folder()) == 1);
+}
+
+TEST_CASE("a folder that nobody may write into is an error") {
+  // /proc stops root, too.
+  CHECK_THAT(error_text([] { write_folder_atomically("/proc/out", [](const auto&) {}); }),
+             Catch::Matchers::StartsWith("/proc/.out.") && Catch::Matchers::Contains(".tmp: cannot create: "));
 }
 
 TEST_CASE("hashes are those of xxh128sum") {
