@@ -36,7 +36,10 @@ SweepPoint in_full_precision(SweepPoint point) {
 
 }  // namespace
 
-std::vector<NamedPoint> controls_of(const SweepPoint& searched) {
+std::vector<NamedPoint> controls_of(const SweepPoint& point) {
+  SweepPoint searched = point;
+  searched.config = point.config.without("export");
+  std::erase_if(searched.axes, [](const auto& axis) { return axis.first.starts_with("export"); });
   const Config rescale = searched.config.at("rescale");
   if (rescale.at("search").has("quantization") || rescale.has("control")) return {};
   Config quantization = Config::parse("{}", rescale.where());

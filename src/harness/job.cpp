@@ -55,6 +55,23 @@ std::shared_ptr<const Rescaling> parse_rescaling(const Config& root, const Llama
   return rescaling;
 }
 
+/// Throws an Error at the block's place for what a folder of Hugging Face's cannot say.
+std::optional<ExportSpec> parse_export(const Config& root, const Job& job) {
+  if (!root.has("export")) return std::nullopt;
+  const Config block = root.at("export");
+  ExportSpec spec{block.get<std::string>("folder"),
+                  block.get_choice<bool>("weights", false, {{"quantized", false}, {"full_precision", true}})};
+  const RopeTable one = job.rope->table(job.geometry, 1), all = job.rope->table(job.geometry, job.windows.length);
+  if (one.inv_freq != all.inv_freq || one.attention_factor != all.attention_factor) {
+    block.fail(
+        "the scheme has other frequencies at other lengths, and an exported model one table; name a scheme with a "
+        "factor");
+  }
+  if (job.model.bfloat16_rope)
+    block.fail("an exported model computes its angles in float32; leave out model.rope_dtype");
+  return spec;
+}
+
 /// Gives an Error that knows no place the place of the value it is about.
 template <class Check>
 void check_at(const Config& place, const Check& check_value) {
@@ -90,9 +107,11 @@ Job::Job(const SweepPoint& point) {
   metrics = parse_metrics(root);
   diagnostics = parse_diagnostics(root, llama, windows);
   seed = root.get<int64_t>("seed", 0);
+  exported = parse_export(root, *this);
   check_all_read(root);
 
   resolved = root.resolved();
+  resolved.erase("export");
   quantization.resolve(resolved);
   if (searched) searched->resolve(resolved["rescale"]["search"]["quantization"]);
   id = hash_bytes(resolved.dump()).substr(0, 16);
@@ -107,13 +126,16 @@ RopeTable Job::trained_table(int64_t length) const {
 
 std::vector<Job> parse_experiment(const std::filesystem::path& file, const std::vector<std::string>& overrides) {
   std::vector<Job> jobs;
-  std::set<std::string> ids;
+  std::set<std::string> ids, folders;
   std::vector<std::pair<std::size_t, NamedPoint>> controls;  // after which job, what
   for (const SweepPoint& point : expand(Config::load(file, overrides))) {
     Job job(point);
     if (!ids.insert(job.id).second) {
       fail("{}: two points of the sweep are the same job ({}); an axis there changes nothing", point.origin,
            job.axes.dump());
+    }
+    if (job.exported && !folders.insert(std::filesystem::absolute(job.exported->folder).lexically_normal()).second) {
+      point.config.at("export").fail("two cells export into this folder; sweep export.folder, too");
     }
     if (job.rescaling->search() != nullptr) {
       for (NamedPoint& control : controls_of(point)) controls.emplace_back(jobs.size(), std::move(control));

@@ -18,6 +18,12 @@
 
 namespace qroar {
 
+/// The YAML block `export`: {folder: DIR, weights: quantized}.
+struct ExportSpec {
+  std::filesystem::path folder;  ///< see model/export.h
+  bool full_precision = false;   ///< weights: full_precision leaves out all that `quant` says
+};
+
 struct Job {
   std::string id;  ///< 16 hexadecimal digits: the hash of `resolved`
   Json axes;       ///< value of each sweep axis, as written
@@ -35,6 +41,7 @@ struct Job {
   std::vector<std::unique_ptr<Metric>> metrics;
   std::map<std::string, std::unique_ptr<Diagnostic>> diagnostics;  ///< by type
   int64_t seed = 0;
+  std::optional<ExportSpec> exported;           ///< not in the id: what a cell leaves elsewhere changes no number
   std::map<std::string, std::string> controls;  ///< of a search: the ids of its controls, by name (harness/controls.h)
 
   /// Reads every key, builds every plugin, reads config.json, checks rules against the model's layers and the data

@@ -22,6 +22,7 @@
 #include "harness/results.h"
 #include "harness/show.h"
 #include "model/angles.h"
+#include "model/export.h"
 #include "ops/device.h"
 #include "search/search.h"
 
@@ -177,10 +178,22 @@ class Runner {
     const auto row = results_.row(cell.job->id);
     if (!row || (*row)["status"] != "ok") return false;
     const Json& inputs = (*row)["environment"]["inputs"];
-    if (inputs == inputs_of(cell)) return true;
+    if (inputs == inputs_of(cell)) return !cell.job->exported || is_exported(*cell.job);
     spdlog::warn("cell {}: its model, data or RoPE factors changed since its row was written; running it again",
                  cell.job->id);
     return false;
+  }
+
+  /// Does the job's folder hold what this cell exports?
+  static bool is_exported(const Job& job) {
+    const std::filesystem::path marker = job.exported->folder / kExportMarker;
+    if (!std::filesystem::exists(marker)) return false;
+    const Json json = Json::parse(read_file(marker), nullptr, /*allow_exceptions=*/false);
+    const auto made_by = json.is_object() ? json.value("provenance", Json::object()) : Json::object();
+    return made_by.value("cell", "") == job.id && made_by.value("weights", "") == weights_of(job);
+  }
+  static const char* weights_of(const Job& job) {
+    return job.exported->full_precision ? "full_precision" : "quantized";
   }
 
   /// Runs one cell and writes its row; false when it failed.
@@ -266,6 +279,7 @@ class Runner {
     const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
     const int64_t peak_bytes = ops::peak_bytes(device);
     if (!job.diagnostics.empty()) output.diagnostics = diagnose(cell, model, angles_of);
+    if (job.exported) export_cell(job, original, *rescaling, model);
     if (output.search) row["search"] = output.search->summary;
     if (!job.controls.empty()) row["controls"] = job.controls;
     double tokens = 0;
@@ -312,6 +326,19 @@ class Runner {
     auto rescaling = rescaling_by(result.scales);
     output.search = {std::move(result.history), to_json(result.scales, models_.hash(job)), std::move(result.summary)};
     return rescaling;
+  }
+
+  void export_cell(const Job& job, const Llama& original, const Rescaling& rescaling, const Llama& evaluated) {
+    Llama model = evaluated;
+    if (job.exported->full_precision) {
+      model = original;
+      rescaling.apply(model);
+    }
+    export_model(model, job.table(job.windows.length, original), job.llama.trained_length, job.windows.length,
+                 job.model.path, job.exported->folder,
+                 {{"cell", job.id}, {"weights", weights_of(job)}, {"config", job.resolved}});
+    progress_->clear();
+    spdlog::info("cell {} exported to {}", job.id, job.exported->folder.string());
   }
 
   /// Their time and memory are not the evaluation's: neither is in the row.

@@ -12,8 +12,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kMarker = "qroar_export.json";
-
 /// What transformers' tokenizers and generate() read beside the model.
 constexpr const char* kCopied[] = {
     "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
@@ -48,8 +46,8 @@ void refuse_transforms(const Llama& model) {
 
 /// What an earlier export says that it wrote; nothing without a marker that can be read.
 std::set<std::string> files_of_export(const fs::path& folder) {
-  if (!fs::exists(folder / kMarker)) return {};
-  const Json marker = Json::parse(read_file(folder / kMarker), nullptr, false);
+  if (!fs::exists(folder / kExportMarker)) return {};
+  const Json marker = Json::parse(read_file(folder / kExportMarker), nullptr, false);
   if (!marker.is_object() || !marker.contains("files") || !marker["files"].is_array()) return {};
   std::set<std::string> names;
   for (const Json& name : marker["files"]) {
@@ -157,7 +155,7 @@ void export_model(const Llama& model, const RopeTable& table, int64_t trained_le
   const Json config = config_json(model, table, trained_length, length, source);
   const TensorMap tensors = named_tensors(model);
   write_folder_atomically(target, [&](const fs::path& filling) {
-    Json files = Json::array({"config.json", "model.safetensors", kMarker});
+    Json files = Json::array({"config.json", "model.safetensors", kExportMarker});
     write_file_atomically(filling / "config.json", config.dump(1) + "\n");
     for (const char* name : kCopied) {
       if (!fs::exists(source / name)) continue;
@@ -170,7 +168,7 @@ void export_model(const Llama& model, const RopeTable& table, int64_t trained_le
                       {"length", length},
                       {"provenance", provenance},
                       {"files", files}};
-    write_file_atomically(filling / kMarker, marker.dump(1) + "\n");
+    write_file_atomically(filling / kExportMarker, marker.dump(1) + "\n");
   });
 }
 

@@ -8,6 +8,9 @@
 
 namespace qroar {
 
+/// The file that tells an exported folder from the user's own.
+inline constexpr const char* kExportMarker = "qroar_export.json";
+
 /// Writes a folder that Hugging Face transformers loads as LlamaForCausalLM and that computes what
 /// `model` computes:
 ///   model.safetensors   the weights in their dtype; lm_head is left out where it still is the embeddings' tensor

@@ -21,8 +21,9 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-/// What a gradient costs in forwards: one to keep the layers' inputs, one to do each layer again, two to go back.
-constexpr double kGradientCost = 4;
+/// What a gradient costs in forwards: 6 to 10 were measured in bfloat16, whose forward has an attention kernel that
+/// autograd has not, and 3.6 in float32 (experiments/LOG.md).
+constexpr double kGradientCost = 8;
 
 /// Windows of the proxy: its Gram matrices change little with more.
 constexpr std::size_t kProxyWindows = 2;
