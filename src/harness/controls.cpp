@@ -24,7 +24,7 @@ SweepPoint with(const SweepPoint& point, const std::string& path, const Config& 
 }
 
 SweepPoint with(const SweepPoint& point, const std::string& path, const std::string& yaml) {
-  return with(point, path, Config::parse(yaml, "control"));
+  return with(point, path, Config::parse("value: " + yaml, "control").at("value"));
 }
 
 SweepPoint in_full_precision(SweepPoint point) {

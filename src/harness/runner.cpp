@@ -9,15 +9,13 @@
 #include <algorithm>
 #include <chrono>
 #include <deque>
-#include <map>
 #include <optional>
-#include <set>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "base/progress.h"
+#include "harness/cell.h"
 #include "harness/environment.h"
-#include "harness/job.h"
 #include "harness/models.h"
 #include "harness/results.h"
 #include "harness/show.h"
@@ -44,97 +42,6 @@ class CellLog {
  private:
   spdlog::sink_ptr sink_;
 };
-
-/// A job with its documents and windows.
-struct Cell {
-  Job* job;
-  std::shared_ptr<const Dataset> data;
-  std::vector<Window> windows;
-  std::shared_ptr<const CalibrationText> calibration;  ///< null where no quantizer asks for it
-  std::shared_ptr<const Dataset> dev;                  ///< what scales are searched on; null without a search
-  std::shared_ptr<const CalibrationText> dev_calibration;
-
-  double flops() const {
-    double sum = 0;
-    for (const Window& window : windows) sum += forward_flops(job->llama, tokens_seen(window, job->windows.bos));
-    return sum;
-  }
-  int64_t longest() const {
-    int64_t tokens = 0;
-    for (const Window& window : windows) tokens = std::max(tokens, tokens_seen(window, job->windows.bos));
-    return tokens;
-  }
-};
-
-/// Tokens by whose equality two documents count as one, wherever either was cut.
-constexpr std::size_t kDocumentHead = 512;
-
-/// An Error when a document is both searched on and evaluated.
-void check_disjoint(const Job& job, const Dataset& dev, const Dataset& evaluated) {
-  const auto head = [](const Document& document) {
-    const std::size_t tokens = std::min(document.tokens.size(), kDocumentHead);
-    return std::string(reinterpret_cast<const char*>(document.tokens.data()), tokens * sizeof(document.tokens[0]));
-  };
-  std::map<std::string, std::string> ids;
-  for (const Document& document : evaluated.documents) ids.emplace(head(document), document.id);
-  for (const Document& document : dev.documents) {
-    const auto found = ids.find(head(document));
-    if (found == ids.end()) continue;
-    fail(
-        "{}: document '{}' of rescale.search.data is evaluated, too (as '{}'); scales must be searched on other "
-        "documents, set skip or "
-        "documents in either block",
-        job.rescaling->search()->spec.data.path.string(), document.id, found->second);
-  }
-}
-
-/// Loads each data set once and cuts it into windows, so that whatever is wrong with data shows before the first cell
-/// runs.
-std::vector<Cell> plan(std::vector<Job>& jobs) {
-  std::map<std::pair<std::string, std::string>, Dataset> corpora;  // by file and model
-  std::map<std::string, std::shared_ptr<const Dataset>> loaded;
-  std::vector<Cell> cells;
-  for (Job& job : jobs) {
-    const auto load = [&](const DataSpec& spec, const Json& resolved) {
-      auto& data = loaded[resolved.dump() + job.model.path.string()];
-      if (data == nullptr) {
-        const auto [corpus, fresh] = corpora.try_emplace({spec.path.string(), job.model.path.string()});
-        if (fresh) corpus->second = load_corpus(spec.path, job.model.path, job.llama);
-        data = std::make_shared<const Dataset>(choose_documents(corpus->second, spec));
-      }
-      return data;
-    };
-    const auto data = load(job.data, job.resolved["data"]);
-    std::vector<int64_t> lengths;
-    for (const Document& document : data->documents) lengths.push_back(static_cast<int64_t>(document.tokens.size()));
-    const auto draw = [&](const Quantization& quantization) {
-      if (!quantization.calibration) return std::shared_ptr<const CalibrationText>();
-      const auto texts = load(quantization.calibration->data, quantization.key["calibration"]["data"]);
-      return std::make_shared<const CalibrationText>(draw_samples(texts->documents, *quantization.calibration));
-    };
-    cells.push_back({&job, data, windows_of(lengths, job.windows), draw(job.quantization), nullptr, nullptr});
-    if (const BandSearch* search = job.rescaling->search()) {
-      cells.back().dev = load(search->spec.data, job.resolved["rescale"]["search"]["data"]);
-      cells.back().dev_calibration = draw(job.search_quantization());
-      check_disjoint(job, *cells.back().dev, *data);
-    }
-    if (cells.back().windows.empty()) fail("{}: no document has a token to score", job.data.path.string());
-  }
-  return cells;
-}
-
-void check_memory(const Cell& cell, const at::Device& device) {
-  const int64_t tokens = cell.longest();
-  const int64_t needed =
-      forward_bytes(cell.job->llama, tokens, static_cast<int64_t>(c10::elementSize(cell.job->model.dtype)));
-  const int64_t available = ops::available_bytes(device);
-  if (needed > available) {
-    fail(
-        "a window of {} tokens needs about {:.1f} GiB beside the weights and {} has {:.1f} GiB free; take a smaller "
-        "windows.length or another device",
-        tokens, static_cast<double>(needed) / 0x1p30, device.str(), static_cast<double>(available) / 0x1p30);
-  }
-}
 
 /// Angles of the last lengths asked for: windows of one cell mostly share theirs, and a search goes to and fro between
 /// its lengths.

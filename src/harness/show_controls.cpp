@@ -58,7 +58,7 @@ std::string show_controls(const Results& results, const std::vector<Json>& rows,
     cells.push_back(interval(results, control(kFullPrecisionScaled), control(kFullPrecision)));
     cells.push_back(interval(results, control(kRandomScales), control(kUnscaled)));
     const bool searched = row.contains("search");
-    cells.push_back(searched ? fmt::format("{:+.4f}", -row["search"]["dev_gain"].get<double>()) : "");
+    cells.push_back(searched ? fmt::format("{:+.4f}", 0 - row["search"]["dev_gain"].get<double>()) : "");
     cells.push_back(searched ? scales_of(row) : "");
     table.rows.push_back(std::move(cells));
   }

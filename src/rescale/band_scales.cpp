@@ -1,6 +1,10 @@
 // L layers, P pairs, O rows of a projection.
 #include "rescale/band_scales.h"
 
+#include <algorithm>
+
+#include "base/error.h"
+
 namespace qroar {
 namespace {
 
@@ -68,6 +72,7 @@ void scale_bands(const BandScales& scales, Llama& model) {
 
 Json to_json(const BandScales& scales, const std::string& model) {
   const BandLayout& layout = scales.layout;
+  check(std::ssize(scales.g) == layout.size(), "a scale for every band");
   Json rows = Json::array();
   for (int64_t layer = 0; layer < layout.layers; ++layer) {
     const auto begin = scales.g.begin() + layer * layout.row();

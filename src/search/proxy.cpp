@@ -62,7 +62,7 @@ LogitDistortion::LogitDistortion(const SearchInput& input, const std::vector<Win
                                  const std::vector<int64_t>& edges)
     : edges_(edges) {
   const auto size = static_cast<int64_t>(edges.size());
-  forms_.assign(input.full.layers.size(), at::zeros({size, size}, at::kDouble));
+  for (std::size_t i = 0; i < input.full.layers.size(); ++i) forms_.push_back(at::zeros({size, size}, at::kDouble));
   for (const Window& window : windows) {
     const Document& document = input.documents[static_cast<std::size_t>(window.document)];
     const at::Tensor tokens_T = window_tokens(document, window, input.bos, input.full);

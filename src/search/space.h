@@ -7,8 +7,8 @@
 namespace qroar {
 
 /// What the diagnostics say of every dimension of a layout: its band's mean interpolation pressure at the longest
-/// window, and the tail inflation TIR_W at p = 0.99 of what it scales, that of queries or keys whichever is larger, as a
-/// mean over the layers that it scales.  Empty: nothing is known.
+/// window, and the tail inflation TIR_W at p = 0.99 of what it scales, that of queries or keys whichever is larger, as
+/// a mean over the layers that it scales.  Empty: nothing is known.
 struct BandGuide {
   std::vector<double> pressure, inflation;
 };

@@ -37,6 +37,16 @@ std::shared_ptr<Rescaling> rescaling(const std::string& yaml, const LlamaConfig&
   return made;
 }
 
+BandScales scales_of(BandVariant variant, const std::vector<int64_t>& edges, int64_t layers,
+                     const std::vector<double>& g) {
+  BandScales scales;
+  scales.layout.variant = variant;
+  scales.layout.edges = edges;
+  scales.layout.layers = layers;
+  scales.g = g;
+  return scales;
+}
+
 std::string refused(const std::string& yaml) {
   return error_text([&] { rescaling(yaml); });
 }
@@ -165,7 +175,7 @@ TEST_CASE(
     "anew") {
   const LlamaConfig config = config_of({2, true});
   const Llama full = random_llama(config, at::kDouble, 6);
-  const BandScales scales{{BandVariant::independent, band_edges(8, 2), 1}, {0.9, 1.17, 1.05, 0.8}};
+  const BandScales scales = scales_of(BandVariant::independent, band_edges(8, 2), 1, {0.9, 1.17, 1.05, 0.8});
   const std::vector<Document> none;
   const AnglesOf angles_of;
   const std::vector<std::pair<std::string, bool>> cases{{"{type: rtn, bits: 3, group: 16}", true},
@@ -251,7 +261,7 @@ TEST_CASE("bad bands are refused with what would do") {
 
 TEST_CASE("scales come back from their file, for the model that they were found for only") {
   const Scratch scratch;
-  const BandScales scales{{BandVariant::independent, {0, 3, 8}, 2}, {0.9, 1.1, 1.0 / 3, 1, 1, 1, 1.25, 0.8}};
+  const BandScales scales = scales_of(BandVariant::independent, {0, 3, 8}, 2, {0.9, 1.1, 1.0 / 3, 1, 1, 1, 1.25, 0.8});
   const auto file = scratch.write("scales.json", to_json(scales, "abc").dump());
   const auto read = rescaling("{type: bands, file: " + file.string() + "}");
   const Llama full = random_llama(small_llama_config(), at::kDouble, 7);

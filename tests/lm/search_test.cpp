@@ -295,7 +295,9 @@ TEST_CASE("the gradient by a layout's numbers is that of the score") {
 }
 
 TEST_CASE("random scales are as far from 1 as those they stand for") {
-  const BandScales found{{BandVariant::shared, {0, 4, 8}, 1}, {1.2, 0.9}};
+  BandScales found;
+  found.layout.edges = {0, 4, 8};
+  found.g = {1.2, 0.9};
   const BandScales drawn = random_of_same_norm(found, 3), other = random_of_same_norm(found, 4);
   const auto norm = [](const BandScales& scales) {
     return at::tensor(scales.g, at::kDouble).log().norm().item<double>();

@@ -103,7 +103,7 @@ class Bands : public Rescaling {
   }
 
   void apply(Llama& model) const override { scale_bands(scales_, model); }
-  Json weights_key() const override { return to_json(scales_, model_); }
+  Json weights_key() const override { return search_ != nullptr ? Json() : to_json(scales_, model_); }
   const BandSearch* search() const override { return search_.get(); }
 
  private:

@@ -1,0 +1,32 @@
+// Jobs with their texts: what the runner runs.
+#pragma once
+#include <memory>
+#include <vector>
+
+#include "harness/job.h"
+
+namespace qroar {
+
+/// A job with its documents and windows.
+struct Cell {
+  Job* job;
+  std::shared_ptr<const Dataset> data;
+  std::vector<Window> windows;
+  std::shared_ptr<const CalibrationText> calibration;  ///< null where no quantizer asks for it
+  std::shared_ptr<const Dataset> dev;                  ///< what scales are searched on; null without a search
+  std::shared_ptr<const CalibrationText> dev_calibration;
+
+  /// Floating point operations of its evaluation.
+  double flops() const;
+  /// Tokens that the model sees in the longest window.
+  int64_t longest() const;
+};
+
+/// Loads each data set once and cuts it into windows, so that whatever is wrong with data shows before the first cell
+/// runs.
+std::vector<Cell> plan(std::vector<Job>& jobs);
+
+/// Throws an Error when the longest window's forward needs more memory than the device has free.
+void check_memory(const Cell& cell, const at::Device& device);
+
+}  // namespace qroar

@@ -1,0 +1,245 @@
+// L layers, P pairs, B bands.
+#include "search/dev_objective.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "base/error.h"
+#include "search/gradient.h"
+
+namespace qroar {
+namespace {
+
+/// What a gradient costs in forwards: 6 to 10 were measured in bfloat16, whose forward has an attention kernel that
+/// autograd has not, and 3.6 in float32 (experiments/LOG.md).
+constexpr double kGradientCost = 8;
+
+/// Windows of the proxy: its Gram matrices change little with more.
+constexpr std::size_t kProxyWindows = 2;
+
+/// One window a document, of `length` tokens; an Error for a document that is shorter.
+std::vector<Window> dev_windows(const SearchSpec& spec, const SearchInput& input, int64_t length) {
+  std::vector<int64_t> lengths;
+  for (const Document& document : input.documents) {
+    lengths.push_back(std::ssize(document.tokens));
+    if (lengths.back() + (input.bos ? 1 : 0) < length) {
+      fail("rescale.search.data: document '{}' has {} tokens and windows of {} are scored; set min_tokens: {} there",
+           document.id, lengths.back(), length, std::ranges::max(spec.lengths));
+    }
+  }
+  WindowRule rule;
+  rule.length = rule.stride = length;
+  rule.truncate = true;
+  rule.bos = input.bos;
+  return windows_of(lengths, rule);
+}
+
+/// d NLL / d ln g of a layout's numbers from those of every layer's pairs.
+std::vector<double> by_dimension(const ScaleGradient& slope, const BandLayout& layout) {
+  const auto by_band = [&](const at::Tensor& slope_LP) {
+    std::vector<at::Tensor> bands;
+    for (std::size_t b = 0; b + 1 < layout.edges.size(); ++b) {
+      bands.push_back(slope_LP.slice(1, layout.edges[b], layout.edges[b + 1]).sum(1));
+    }
+    const at::Tensor slope_LB = at::stack(bands, 1);
+    return layout.layers == 1 ? slope_LB.sum(0, /*keepdim=*/true) : slope_LB;
+  };
+  const at::Tensor query_LB = by_band(slope.query_LP), key_LB = by_band(slope.key_LP);
+  const at::Tensor rows = (layout.variant == BandVariant::shared      ? query_LB + key_LB
+                           : layout.variant == BandVariant::symmetric ? query_LB - key_LB
+                                                                      : at::cat({query_LB, key_LB}, 1))
+                              .contiguous();
+  return {rows.const_data_ptr<double>(), rows.const_data_ptr<double>() + rows.numel()};
+}
+
+std::string number(double x) { return fmt::format("{:.17g}", x); }
+
+}  // namespace
+
+DevObjective::DevObjective(const BandSearch& search, const SearchInput& input, Journal& journal)
+    : spec_(search.spec), layout_(search.layout), input_(input), journal_(journal) {
+  short_windows_ = dev_windows(spec_, input, std::min(spec_.short_length, std::ranges::min(spec_.lengths)));
+  for (const int64_t length : spec_.lengths) windows_.push_back(dev_windows(spec_, input, length));
+  candidate(std::vector<double>(static_cast<std::size_t>(layout_.size()), 0));
+  candidates_.front().verdict = "identity";
+}
+
+BandScales DevObjective::scales(const std::vector<double>& point) const {
+  BandScales scales{layout_, {}};
+  for (const double x : point) scales.g.push_back(std::exp(x));
+  return scales;
+}
+
+double DevObjective::mean_nll(const Llama& model, const std::vector<Window>& windows) const {
+  Moments sum;
+  for (const WindowLoss& loss :
+       evaluate(model, input_.angles_of, input_.documents, windows, input_.bos, {}, [](const Window&) {})) {
+    sum += loss.nll;
+  }
+  return sum.mean();
+}
+
+bool DevObjective::refuses(double short_nll) const {
+  return !candidates_.empty() && std::expm1(short_nll - candidates_.front().short_nll) > spec_.guard;
+}
+
+/// Forward operations over windows in parts of those over all windows that are scored.
+double DevObjective::cost_of(const std::vector<Window>& windows) const {
+  const auto flops = [&](const std::vector<Window>& of) {
+    double sum = 0;
+    for (const Window& window : of) sum += forward_flops(input_.full.config, tokens_seen(window, input_.bos));
+    return sum;
+  };
+  double all = 0;
+  for (const auto& of : windows_) all += flops(of);
+  return flops(windows) / all;
+}
+
+Candidate DevObjective::scored(const std::vector<double>& point) {
+  Candidate found;
+  found.point = point;
+  if (const auto known = journal_.find("score", point)) {
+    found.short_nll = (*known)["short_nll"];
+    found.nll = (*known)["nll"].get<std::vector<double>>();
+    return found;
+  }
+  const Llama model = scaled_model(input_, scales(point));
+  found.short_nll = mean_nll(model, short_windows_);
+  if (!refuses(found.short_nll)) {
+    for (const auto& windows : windows_) found.nll.push_back(mean_nll(model, windows));
+  }
+  journal_.add("score", point, {{"short_nll", found.short_nll}, {"nll", found.nll}});
+  return found;
+}
+
+const Candidate& DevObjective::candidate(const std::vector<double>& point) {
+  const auto seen = std::ranges::find(candidates_, point, &Candidate::point);
+  if (seen != candidates_.end()) return *seen;
+  if (exhausted()) return beyond_budget_;
+  Candidate found = scored(point);
+  cost_ += cost_of(short_windows_) + (found.nll.empty() ? 0 : 1);
+  found.cost = cost_;
+  found.verdict = found.nll.empty() ? "refused" : "worse";
+  if (!found.nll.empty()) {
+    found.score = std::inner_product(found.nll.begin(), found.nll.end(), spec_.weights.begin(), 0.0) /
+                  std::accumulate(spec_.weights.begin(), spec_.weights.end(), 0.0);
+  }
+  if (!candidates_.empty() && found.score < best().score) {
+    found.verdict = "best so far";
+    best_ = candidates_.size();
+  }
+  candidates_.push_back(std::move(found));
+  tell();
+  return candidates_.back();
+}
+
+std::vector<double> DevObjective::gradient(const std::vector<double>& point) {
+  cost_ += kGradientCost;
+  ++gradients_;
+  if (const auto known = journal_.find("gradient", point)) return (*known)["gradient"];
+  const Llama model = scaled_model(input_, scales(point));
+  std::vector<double> total(point.size(), 0);
+  const double weights = std::accumulate(spec_.weights.begin(), spec_.weights.end(), 0.0);
+  for (std::size_t i = 0; i < windows_.size(); ++i) {
+    double tokens = 0;
+    for (const Window& window : windows_[i]) tokens += static_cast<double>(window.scored);
+    for (const Window& window : windows_[i]) {
+      const Document& document = input_.documents[static_cast<std::size_t>(window.document)];
+      const at::Tensor tokens_T = window_tokens(document, window, input_.bos, model);
+      const ScaleGradient slope = scale_gradient(model, tokens_T, input_.angles_of(tokens_T.size(0)), window.scored);
+      const double weight = spec_.weights[i] / weights * static_cast<double>(window.scored) / tokens;
+      const std::vector<double> own = by_dimension(slope, layout_);
+      for (std::size_t k = 0; k < total.size(); ++k) total[k] += weight * own[k];
+    }
+  }
+  journal_.add("gradient", point, {{"gradient", total}});
+  return total;
+}
+
+double DevObjective::proxy(const std::vector<double>& point) {
+  if (!distortion_) {
+    std::vector<Window> windows = windows_.back();
+    windows.resize(std::min(windows.size(), kProxyWindows));
+    distortion_.emplace(input_, windows, layout_.edges);
+    cost_ += 2 * cost_of(windows);  // both models
+  }
+  return (*distortion_)(scales(point));
+}
+
+CsvTable DevObjective::history() {
+  CsvTable table{{"candidate", "verdict", "score", "short_nll", "proxy", "cost"}, {}};
+  for (const int64_t length : spec_.lengths) table.columns.push_back(fmt::format("nll_{}", length));
+  table.columns.emplace_back("g");
+  for (std::size_t i = 0; i < candidates_.size(); ++i) {
+    const Candidate& candidate = candidates_[i];
+    std::vector<std::string> row{std::to_string(i),
+                                 candidate.verdict,
+                                 number(candidate.score),
+                                 number(candidate.short_nll),
+                                 distortion_ ? number(proxy(candidate.point)) : "",
+                                 number(candidate.cost)};
+    for (std::size_t k = 0; k < spec_.lengths.size(); ++k) {
+      row.push_back(candidate.nll.empty() ? "" : number(candidate.nll[k]));
+    }
+    std::string g;
+    for (const double x : scales(candidate.point).g) g += (g.empty() ? "" : " ") + number(x);
+    row.push_back(g);
+    table.rows.push_back(std::move(row));
+  }
+  return table;
+}
+
+std::ptrdiff_t DevObjective::refused() const { return std::ranges::count(candidates_, "refused", &Candidate::verdict); }
+
+Json DevObjective::summary() {
+  const double identity = candidates_.front().score;
+  Json summary{{"candidates", candidates_.size()},
+               {"refused", refused()},
+               {"gradients", gradients_},
+               {"cost", cost_},
+               {"identity_nll", identity},
+               {"dev_nll", best().score},
+               {"dev_gain", identity - best().score}};
+  if (distortion_) summary["proxy_rank_correlation"] = proxy_rank_correlation();
+  return summary;
+}
+
+void DevObjective::check_guard() const {
+  const auto others = std::ssize(candidates_) - 1;
+  if (others == 0 || refused() < others) return;
+  fail(
+      "rescale.search: the guard refused all {} candidates, each raising the perplexity at {} tokens by more than {} "
+      "%; raise search.guard, or narrow search.grid",
+      others, tokens_seen(short_windows_.front(), input_.bos), 100 * spec_.guard);
+}
+
+/// Spearman's, over the candidates that the guard let pass; null for fewer than three.
+Json DevObjective::proxy_rank_correlation() {
+  std::vector<double> proxies, scores;
+  for (const Candidate& candidate : candidates_) {
+    if (candidate.nll.empty()) continue;
+    proxies.push_back(proxy(candidate.point));
+    scores.push_back(candidate.score);
+  }
+  if (scores.size() < 3) return nullptr;
+  const auto centred_ranks = [](const std::vector<double>& x) {
+    const at::Tensor ranks = at::tensor(x, at::kDouble).argsort().argsort().to(at::kDouble);
+    return ranks - ranks.mean();
+  };
+  const at::Tensor a = centred_ranks(proxies), b = centred_ranks(scores);
+  return (at::dot(a, b) / (a.norm() * b.norm())).item<double>();
+}
+
+void DevObjective::tell() {
+  const auto now = std::chrono::steady_clock::now();
+  if (now - told_ < std::chrono::seconds(10)) return;
+  told_ = now;
+  const std::string of = spec_.budget > 0 ? fmt::format(" of {:g}", spec_.budget) : "";
+  spdlog::info("search: {} candidates, {:.1f}{} forwards; best dev NLL {:.5f}, with scales of 1 {:.5f}",
+               candidates_.size(), cost_, of, best().score, candidates_.front().score);
+}
+
+}  // namespace qroar

@@ -1,0 +1,69 @@
+// The true objective of a search: weighted mean NLL over one window of each dev document, with the guard at short
+// length.  It remembers every candidate and keeps a journal of them.
+#pragma once
+#include <chrono>
+#include <deque>
+
+#include "base/csv.h"
+#include "search/journal.h"
+#include "search/proxy.h"
+#include "search/spec.h"
+
+namespace qroar {
+
+struct Candidate {
+  std::vector<double> point;  ///< ln g
+  std::vector<double> nll;    ///< mean per length; empty when refused
+  double short_nll = 0;
+  double score = std::numeric_limits<double>::infinity();
+  double cost = 0;  ///< of the search, in forwards over all dev windows, once this one was scored
+  std::string verdict;
+};
+
+class DevObjective : public Objective {
+ public:
+  /// Scores the identity.  An Error for a dev document that is shorter than a window.
+  DevObjective(const BandSearch& search, const SearchInput& input, Journal& journal);
+
+  double score(const std::vector<double>& point) override { return candidate(point).score; }
+  std::vector<double> gradient(const std::vector<double>& point) override;
+  double proxy(const std::vector<double>& point) override;
+  bool exhausted() const override { return spec_.budget > 0 && cost_ >= spec_.budget; }
+
+  BandScales scales(const std::vector<double>& point) const;
+  const Candidate& best() const { return candidates_[best_]; }
+
+  /// A row per candidate, in order.
+  CsvTable history();
+  /// What the cell's row says of the search.
+  Json summary();
+  /// Throws an Error when the guard let nothing but the identity pass.
+  void check_guard() const;
+
+ private:
+  const Candidate& candidate(const std::vector<double>& point);
+  /// Its losses, from the journal or from forwards.
+  Candidate scored(const std::vector<double>& point);
+  double mean_nll(const Llama& model, const std::vector<Window>& windows) const;
+  bool refuses(double short_nll) const;
+  double cost_of(const std::vector<Window>& windows) const;
+  std::ptrdiff_t refused() const;
+  Json proxy_rank_correlation();
+  void tell();
+
+  const SearchSpec& spec_;
+  const BandLayout& layout_;
+  const SearchInput& input_;
+  Journal& journal_;
+  std::vector<Window> short_windows_;
+  std::vector<std::vector<Window>> windows_;  ///< by length
+  std::deque<Candidate> candidates_;          ///< the first is the identity
+  const Candidate beyond_budget_;
+  std::size_t best_ = 0;
+  double cost_ = 0;
+  int64_t gradients_ = 0;
+  std::optional<LogitDistortion> distortion_;
+  std::chrono::steady_clock::time_point told_ = std::chrono::steady_clock::now();
+};
+
+}  // namespace qroar
