@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <system_error>
 
 #include "base/error.h"
 #include "diagnostics/diagnostic.h"
@@ -150,6 +151,9 @@ int main(int argc, char** argv) {
     return 1;
   } catch (const std::filesystem::filesystem_error& error) {
     fmt::print(stderr, "{}: {}\n", error.path1().string(), error.code().message());
+    return 1;
+  } catch (const std::system_error& error) {  // what fmt::print throws
+    fmt::print(stderr, "cannot write to stdout: {}\n", error.code().message());
     return 1;
   } catch (const std::exception& error) {
     fmt::print(stderr, "internal error: {}\n", error.what());

@@ -46,13 +46,17 @@ std::vector<NamedPoint> controls_of(const SweepPoint& point) {
   for (const char* block : {"rotation", "quant", "kv", "calibration"}) {
     if (searched.config.has(block)) quantization = quantization.with(block, searched.config.at(block));
   }
-  const SweepPoint unscaled = with(searched, "rescale", "{type: none}");
+  const SweepPoint unscaled = with(searched, "rescale", "{type: none}"),
+                   random = with(searched, "rescale.control", "random");
+  if (in_full_precision(searched).config.json() == searched.config.json()) {
+    return {{kUnscaled, unscaled}, {kRandomScales, random}};
+  }
   SweepPoint transferred = with(searched, "rescale.search.quantization", quantization);
   transferred.axes.back().second.erase("calibration");  // says little in a table
   return {{kFullPrecision, in_full_precision(unscaled)},
           {kFullPrecisionScaled, in_full_precision(transferred)},
           {kUnscaled, unscaled},
-          {kRandomScales, with(searched, "rescale.control", "random")}};
+          {kRandomScales, random}};
 }
 
 }  // namespace qroar

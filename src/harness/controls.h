@@ -18,8 +18,8 @@ struct NamedPoint {
 };
 
 /// The controls of a point whose scales are searched: full precision without and with the scales that are found under
-/// the point's quantization, the point with scales of 1, and with random scales of the same norm.  None for a point
-/// that is such a control itself.
+/// the point's quantization, the point with scales of 1, and with random scales of the same norm.  For a point in
+/// full precision the last two; none for a point that is such a control itself.
 /// No control exports a model.
 std::vector<NamedPoint> controls_of(const SweepPoint& point);
 

@@ -51,12 +51,15 @@ std::string show_controls(const Results& results, const std::vector<Json>& rows,
   }
   for (const Json& row : rows) {
     if (!row.contains("controls")) continue;
-    const auto control = [&](const char* name) { return row_of(rows, row["controls"][name]); };
+    const auto difference = [&](const Json* of, const char* from) {
+      return row["controls"].contains(from) ? interval(results, of, row_of(rows, row["controls"][from])) : "";
+    };
+    const auto control = [&](const char* name) { return row_of(rows, row["controls"].value(name, "")); };
     std::vector<std::string> cells;
     for (const auto& axis : axes) cells.push_back(row["axes"].contains(axis) ? axis_label(row["axes"][axis]) : "");
-    cells.push_back(interval(results, &row, control(kUnscaled)));
-    cells.push_back(interval(results, control(kFullPrecisionScaled), control(kFullPrecision)));
-    cells.push_back(interval(results, control(kRandomScales), control(kUnscaled)));
+    cells.push_back(difference(&row, kUnscaled));
+    cells.push_back(difference(control(kFullPrecisionScaled), kFullPrecision));
+    cells.push_back(difference(control(kRandomScales), kUnscaled));
     const bool searched = row.contains("search");
     cells.push_back(searched ? fmt::format("{:+.4f}", 0 - row["search"]["dev_gain"].get<double>()) : "");
     cells.push_back(searched ? scales_of(row) : "");

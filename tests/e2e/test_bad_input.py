@@ -27,7 +27,8 @@ windows: {{length: 64, truncate: true}}
     ("rope: {type: yran, factor: 4}\n", ":5:14: rope.type: ", ["unknown 'yran'", "did you mean 'yarn'", SCHEMES]),
     ("rope: {type: yarn, factor: [4]}\n", ":5:28: rope.factor: ", ["expected auto or a number"]),
     ("seed: many\n", ":5:7: seed: ", ["expected an integer, found 'many'"]),
-    ("rescale: {type: bands}\n", ":5:17: rescale.type: ", ["unknown 'bands'", "known: none"]),
+    ("rescale: {type: bands}\n", ":5:10: rescale: ", ["give one of scales", "file", "search"]),
+    ("rescale: {type: band}\n", ":5:17: rescale.type: ", ["did you mean 'bands'"]),
     ("diagnostics: [quant_errors]\n", ":5:15: ", ["did you mean 'quant_error'"]),
     ("metrics: [perplexiti]\n", ":5:11: ", ["did you mean 'perplexity'"]),
     ("quant: [{match: 'layer.*', weight: {type: rtn}}]\n", ":5:17: quant[0].match: ", ["matches no layer", "layers.0.self_attn.q_proj"]),
@@ -80,7 +81,7 @@ def test_only_with_an_unknown_id_is_named(refused, experiment):
 
 @pytest.mark.parametrize(("arguments", "part"), [
     (["show", ".", "--format", "html"], "html"), (["run"], "FILE"), (["fly"], "subcommand"), ([], "subcommand"),
-    (["run", "a.yaml", "--dry"], "--dry"), (["list", "planets"], "unknown kind 'planets'; known: rope scheme, quantizer, metric"),
+    (["run", "a.yaml", "--dry"], "--dry"), (["list", "planets"], "unknown kind 'planets'; known: rope scheme, quantizer, rescaling, search strategy, metric"),
 ])
 def test_a_wrong_command_line_is_one_line(run, arguments, part):
     assert_one_line(run(*arguments), part)

@@ -71,6 +71,8 @@ def test_list_prints_every_plugin_and_every_example_builds(run, experiment, tmp_
     assert {kind: set(names) for kind, names in kinds.items()} == {
         "rope scheme": {"none", "linear", "ntk", "dynamic_ntk", "ntk_by_parts", "yarn", "dynamic_yarn", "longrope", "llama3", "model"},
         "quantizer": {"none", "rtn", "nf4", "fp4", "af4", "fp8", "mxfp4", "mxfp6", "mxfp8", "nvfp4", "hqq", "awq", "gptq", "smoothquant"},
+        "rescaling": {"none", "bands", "pairs", "clip_low"},
+        "search strategy": {"coordinate", "grid", "random", "cma_es", "gradient", "layerwise"},
         "metric": {"perplexity"},
         "diagnostic": {"interpolation_pressure", "logit_noise", "outlier_counts", "phase", "quant_error", "tail_inflation", "tail_ratios"}}
     model = copy_of_tiny_books(tmp_path / "model", head_dim=8)  # what longrope's example is written for
@@ -83,9 +85,16 @@ def test_list_prints_every_plugin_and_every_example_builds(run, experiment, tmp_
         files.append(experiment({"quant": [rule], "calibration": calibration, "sweep": None}, f"quant_{name}.yaml"))
     for kind in ("metric", "diagnostic"):
         files.append(experiment({f"{kind}s": list(kinds[kind].values()), "sweep": None}, f"{kind}s.yaml"))
-    process = run("check", *files)
+    for name, example in kinds["rescaling"].items():
+        files.append(experiment({"rescale": example, "sweep": None}, f"rescale_{name}.yaml"))
+    searches = []
+    for name, example in kinds["search strategy"].items():
+        search = {"data": {"path": str(TEXT)}, "lengths": [64], "budget": 9, "strategy": example}
+        searches.append(experiment({"rescale": {"type": "bands", "search": search}, "sweep": None}, f"search_{name}.yaml"))
+    process = run("check", *files, *searches)
     assert process.returncode == 0, process.stderr
-    assert process.stdout.count(": 1 jobs") == len(files) == 26
+    assert process.stdout.count(": 1 jobs") == len(files) == 30
+    assert process.stdout.count(": 3 jobs") == len(searches) == 6  # each with its controls
 
 
 def test_list_takes_one_kind(run):
