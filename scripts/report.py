@@ -19,6 +19,7 @@ sys.path.append(HERE)  # as the last: in the first place tokenize.py hides the s
 from matplotlib import pyplot, ticker  # noqa: E402
 
 import report_diagnostics  # noqa: E402
+import report_search  # noqa: E402
 from report_style import STYLES, write_plot  # noqa: E402
 
 LENGTH = "windows.length"
@@ -41,6 +42,8 @@ def label(value, operand="W"):
     if "weight" in value or "input" in value:  # a rule of `quant`
         parts = [label(value[part], letter) for part, letter in (("weight", "W"), ("input", "A")) if part in value]
         return ", ".join(part for part in parts if part != "none") or "none"
+    if value.get("type") == "bands":
+        return bands_label(value)
     words = [str(value["type"])] if "type" in value else []
     for key, entry in value.items():
         if key == "bits":
@@ -53,6 +56,20 @@ def label(value, operand="W"):
             words.append(f"×{label(entry)}")
         elif key not in ("type", "factor"):
             words.append(f"{key}={label(entry, {'key': 'K', 'value': 'V', 'query': 'Q'}.get(key, operand))}")
+    return " ".join(words)
+
+
+def bands_label(block):
+    """"shared ×6 searched (cma_es)": the block `rescale` without what says little in a table."""
+    words = [block.get("variant", "shared")]
+    words += [f"×{block['bands']}"] if "bands" in block else [f"edges {block['edges']}"] if "edges" in block else []
+    words += ["per layer"] if block.get("per_layer") else []
+    words += [label(block[key]) for key in ("scales", "file") if key in block]
+    if "search" in block:
+        words.append("searched")
+        words += [f"({label(block['search']['strategy'])})"] if "strategy" in block["search"] else []
+        points = block["search"].get("grid", {}).get("points")
+        words += [f"points={points}"] if points else []
     return " ".join(words)
 
 
@@ -284,6 +301,8 @@ def write_report(rows, results, out):
         text += [f"## {metric}\n", metric_table(rows, layout, metric), f"![{metric}]({metric}.png)\n",
                  f"*{METRIC_NAMES.get(metric, metric)}; bars: standard error over tokens taken as independent. "
                  f"Also as [SVG]({metric}.svg).*\n"]
+    text += report_search.section(finished, lambda row: " · ".join(filter(None, (axis.of(row) for axis in layout.axes if len(axis.labels) > 1))),
+                                  results, out)
     cells = [(row["id"], " · ".join(filter(None, key)) or "the experiment", results / "cells" / row["id"] / "diagnostics")
              for key, group in layout.groups(finished, layout.axes) for row in group]
     text += report_diagnostics.sections(cells, out)

@@ -16,13 +16,13 @@
 #include "base/progress.h"
 #include "harness/cell.h"
 #include "harness/environment.h"
+#include "harness/exports.h"
+#include "harness/find_scales.h"
 #include "harness/models.h"
 #include "harness/results.h"
 #include "harness/show.h"
 #include "model/angles.h"
-#include "model/export.h"
 #include "ops/device.h"
-#include "search/search.h"
 
 namespace qroar {
 namespace {
@@ -59,9 +59,6 @@ AnglesOf cached_angles(const Job& job, const Llama& original) {
   };
 }
 
-/// Counts up when a search would score otherwise.
-constexpr int kSearchVersion = 1;
-
 class Runner {
  public:
   Runner(Results results, std::string experiment) : results_(std::move(results)), experiment_(std::move(experiment)) {}
@@ -89,18 +86,6 @@ class Runner {
     spdlog::warn("cell {}: its model, data or RoPE factors changed since its row was written; running it again",
                  cell.job->id);
     return false;
-  }
-
-  /// Does the job's folder hold what this cell exports?
-  static bool is_exported(const Job& job) {
-    const std::filesystem::path marker = job.exported->folder / kExportMarker;
-    if (!std::filesystem::exists(marker)) return false;
-    const Json json = Json::parse(read_file(marker), nullptr, /*allow_exceptions=*/false);
-    const auto made_by = json.is_object() ? json.value("provenance", Json::object()) : Json::object();
-    return made_by.value("cell", "") == job.id && made_by.value("weights", "") == weights_of(job);
-  }
-  static const char* weights_of(const Job& job) {
-    return job.exported->full_precision ? "full_precision" : "quantized";
   }
 
   /// Runs one cell and writes its row; false when it failed.
@@ -172,7 +157,7 @@ class Runner {
     CellOutput output;
     job.rescaling->check_checkpoint(models_.hash(job));
     const auto rescaling =
-        job.rescaling->search() == nullptr ? job.rescaling : searched(cell, original, angles_of, output);
+        job.rescaling->search() == nullptr ? job.rescaling : find_scales(cell, models_, original, angles_of, output);
     const Recipe recipe{job, *rescaling, job.quantization, cell.calibration.get()};
     const Llama& model = models_.model(recipe, device);  // which may calibrate
     progress_->leave_out(Clock::now() - before);
@@ -201,51 +186,6 @@ class Runner {
       }
     }
     return output;
-  }
-
-  /// Finds the scales of a cell whose rescaling is searched.
-  std::shared_ptr<const Rescaling> searched(const Cell& cell, const Llama& original, const AnglesOf& angles_of,
-                                            CellOutput& output) {
-    const Job& job = *cell.job;
-    const BandSearch& what = *job.rescaling->search();
-    const Quantization& quantization = job.search_quantization();
-    const auto none = Registry<Rescaling>::instance().build(Config::parse("{type: none}", "search"));
-    const Llama quantized =
-        models_.model({job, *none, quantization, cell.dev_calibration.get()}, original.embed_tokens_VD.device());
-    const SearchInput input{original,  quantized,           quantization.plan, models_.found(),
-                            angles_of, cell.dev->documents, job.windows.bos};
-    Json key{kSearchVersion,
-             models_.hash(job),
-             at::toString(job.model.dtype),
-             original.embed_tokens_VD.device().type() == at::kCPU ? "cpu" : "cuda",
-             job.model.bfloat16_rope,
-             quantization.key,
-             cell.dev->hash,
-             job.resolved["rescale"]["search"]["data"],
-             job.windows.bos};
-    if (cell.dev_calibration != nullptr) key.push_back(cell.dev_calibration->hash);
-    for (const int64_t length : what.spec.lengths) {
-      const RopeTable table = job.table(length, original);
-      key.push_back(Json{length, table.inv_freq, table.attention_factor});
-    }
-    const BandGuide guide = what.spec.guided ? guide_of(what, input, *job.rope, job.geometry) : BandGuide();
-    SearchResult result = search(what, input, guide, key.dump());
-    auto rescaling = rescaling_by(result.scales);
-    output.search = {std::move(result.history), to_json(result.scales, models_.hash(job)), std::move(result.summary)};
-    return rescaling;
-  }
-
-  void export_cell(const Job& job, const Llama& original, const Rescaling& rescaling, const Llama& evaluated) {
-    Llama model = evaluated;
-    if (job.exported->full_precision) {
-      model = original;
-      rescaling.apply(model);
-    }
-    export_model(model, job.table(job.windows.length, original), job.llama.trained_length, job.windows.length,
-                 job.model.path, job.exported->folder,
-                 {{"cell", job.id}, {"weights", weights_of(job)}, {"config", job.resolved}});
-    progress_->clear();
-    spdlog::info("cell {} exported to {}", job.id, job.exported->folder.string());
   }
 
   /// Their time and memory are not the evaluation's: neither is in the row.

@@ -1,0 +1,79 @@
+"""The section of scripts/report.py on searched scales: each search's gain beside its controls, as `qroar show` prints it."""
+import csv
+import math
+
+from matplotlib import pyplot
+from report_style import STYLES, write_plot
+
+COMPARISONS = [("quantized, found g", None, "unscaled"), ("full precision, same g", "full precision, same scales", "full precision"),
+               ("quantized, random g", "random scales", "unscaled")]
+Z = 1.959963985  # of the normal distribution's 95 % interval
+
+
+def t_975(degrees):
+    """Student's 0.975 quantile by Fisher's expansion about the normal one (src/base/statistics.h)."""
+    if degrees == 1:
+        return 12.7062
+    z, v = Z, degrees
+    return (z + (z**3 + z) / (4 * v) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)
+            + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * v**3)
+            + (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / (92160 * v**4))
+
+
+def windows_of(folder, cell):
+    with open(folder / "cells" / cell / "windows.csv", encoding="utf-8", newline="") as file:
+        return [(line["document"], line["start"], int(line["tokens"]), float(line["nll_sum"])) for line in csv.DictReader(file)]
+
+
+def paired(folder, a, b):
+    """(difference of mean NLL, half of its 95 % interval) over windows that both scored, by the ratio estimator; None for others."""
+    rows = list(zip(windows_of(folder, a), windows_of(folder, b)))
+    if not rows or any(x[:3] != y[:3] for x, y in rows):
+        return None
+    tokens = sum(x[2] for x, _ in rows)
+    mean = sum(x[3] - y[3] for x, y in rows) / tokens
+    squares = sum((x[3] - y[3] - x[2] * mean) ** 2 for x, y in rows)
+    count = len(rows)
+    return mean, t_975(count - 1) * math.sqrt(squares * count / (count - 1)) / tokens if count > 1 else math.nan
+
+
+def differences(folder, row, finished):
+    """{comparison: (difference, half interval)} of one search, where both cells are there."""
+    found = {}
+    for name, of, against in COMPARISONS:
+        first = row["id"] if of is None else row["controls"].get(of)
+        second = row["controls"].get(against)
+        if first in finished and second in finished and (pair := paired(folder, first, second)):
+            found[name] = pair
+    return found
+
+
+def figure_of(searches):
+    """searches: [(label, differences)] in reading order."""
+    longest = max(len(label) for label, _ in searches)
+    figure, axes = pyplot.subplots(figsize=(3.6 + 0.07 * longest, 1.4 + 0.42 * len(searches)))
+    for place, (name, _, _) in enumerate(COMPARISONS):
+        points = [(row, *found[name]) for row, (_, found) in enumerate(searches) if name in found]
+        if points:
+            y, x, reach = zip(*points)
+            axes.errorbar(x, [row + 0.22 * (place - 1) for row in y], xerr=reach, color=STYLES[place][0], marker=STYLES[place][1],
+                          markerfacecolor="white", markersize=5, linestyle="none", capsize=2.5, label=name)
+    axes.axvline(0, color="0.5", linewidth=0.8, zorder=0)
+    axes.set_yticks(range(len(searches)), [label for label, _ in searches], fontsize=9)
+    axes.set_ylim(len(searches) - 0.5, -0.5)
+    axes.set_xlabel("mean NLL less that with scales of 1 (nats per token)")
+    figure.legend(loc="outside upper center", ncols=len(COMPARISONS), frameon=False, fontsize=9)
+    return figure
+
+
+def section(rows, label_of, folder, out):
+    """Markdown lines, and searched.png and .svg in `out`; empty where nothing was searched."""
+    finished = {row["id"] for row in rows}
+    searches = [(label_of(row), differences(folder, row, finished)) for row in rows if "controls" in row]
+    if not searches:
+        return []
+    write_plot(figure_of(searches), out, "searched")
+    return ["## Searched scales and their controls\n", "![searched scales](searched.png)\n",
+            "*Paired differences over the same windows with 95 % intervals (Student's t over windows): what the scales that a search found "
+            "do to the quantized model, what the same scales do to the full-precision one, and what random scales as far from 1 do. Left of "
+            "0 is better. Also as [SVG](searched.svg); the numbers: `qroar show`.*\n"]

@@ -1,0 +1,51 @@
+#include "harness/find_scales.h"
+
+#include "search/search.h"
+
+namespace qroar {
+namespace {
+
+/// Counts up when a search would score otherwise.
+constexpr int kSearchVersion = 1;
+
+/// All that scores depend on beside the search's own block.
+Json search_key(const Cell& cell, const Llama& original, const std::string& model) {
+  const Job& job = *cell.job;
+  const at::Tensor& weights = original.embed_tokens_VD;
+  Json key{kSearchVersion,
+           model,
+           at::toString(job.model.dtype),
+           weights.is_cpu() ? "cpu" : "cuda",
+           job.model.bfloat16_rope,
+           job.search_quantization().key,
+           cell.dev->hash,
+           job.resolved["rescale"]["search"]["data"],
+           job.windows.bos};
+  if (cell.dev_calibration != nullptr) key.push_back(cell.dev_calibration->hash);
+  for (const int64_t length : job.rescaling->search()->spec.lengths) {
+    const RopeTable table = job.table(length, original);
+    key.push_back(Json{length, table.inv_freq, table.attention_factor});
+  }
+  return key;
+}
+
+}  // namespace
+
+std::shared_ptr<const Rescaling> find_scales(const Cell& cell, Models& models, const Llama& original,
+                                             const AnglesOf& angles_of, CellOutput& output) {
+  const Job& job = *cell.job;
+  const BandSearch& what = *job.rescaling->search();
+  const Quantization& quantization = job.search_quantization();
+  const auto none = Registry<Rescaling>::instance().build(Config::parse("{type: none}", "search"));
+  const Llama quantized =
+      models.model({job, *none, quantization, cell.dev_calibration.get()}, original.embed_tokens_VD.device());
+  const TensorMap found = models.found();
+  const SearchInput input{original,  quantized,           quantization.plan, found,
+                          angles_of, cell.dev->documents, job.windows.bos};
+  const BandGuide guide = what.spec.guided ? guide_of(what, input, *job.rope, job.geometry) : BandGuide();
+  SearchResult result = search(what, input, guide, search_key(cell, original, models.hash(job)).dump());
+  output.search = {std::move(result.history), to_json(result.scales, models.hash(job)), std::move(result.summary)};
+  return rescaling_by(result.scales);
+}
+
+}  // namespace qroar

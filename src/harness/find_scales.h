@@ -1,0 +1,14 @@
+// From a cell whose scales are searched to the scales.
+#pragma once
+#include "harness/cell.h"
+#include "harness/models.h"
+#include "harness/results.h"
+
+namespace qroar {
+
+/// Searches on the cell's dev documents, or takes what the search's journal knows, and leaves its history in `output`.
+/// `angles_of`: of the cell's scheme.
+std::shared_ptr<const Rescaling> find_scales(const Cell& cell, Models& models, const Llama& original,
+                                             const AnglesOf& angles_of, CellOutput& output);
+
+}  // namespace qroar
