@@ -27,7 +27,8 @@ class Rescaling {
   /// Replaces weights of a view of the full-precision model.
   virtual void apply(Llama& /*model*/) const {}
 
-  /// What apply() depends on; null where it does nothing, or a search has yet to find it.  Weights and calibrations are cached under it.
+  /// What apply() depends on; null where it does nothing, or a search has yet to find it.  Weights and calibrations are
+  /// cached under it.
   virtual Json weights_key() const { return nullptr; }
 
   /// The search that finds its scales, null where they are given; apply() then is the found scales' own business.
