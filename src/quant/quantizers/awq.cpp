@@ -114,12 +114,18 @@ class AwqCalibrator : public LayerCalibrator {
                                    : at::linear(x_TI, linear.weight_OI);
   }
 
+  /// One tensor a sample for attention; else all samples in one, whose products are larger.
+  std::vector<at::Tensor> searched_inputs(const ScaleGroup& group) const {
+    std::vector<at::Tensor> samples;
+    for (const auto& [index, blocks] : reader(group).samples) samples.push_back(at::cat(blocks));
+    if (group.name == "input_layernorm") return samples;
+    return {at::cat(samples)};
+  }
+
   at::Tensor search_scale(const ScaleGroup& group) const {
-    std::vector<at::Tensor> inputs, outputs;
-    for (const auto& [index, blocks] : reader(group).samples) {
-      inputs.push_back(at::cat(blocks));
-      outputs.push_back(inspected(layer(), group, inputs.back()));
-    }
+    const std::vector<at::Tensor> inputs = searched_inputs(group);
+    std::vector<at::Tensor> outputs;
+    for (const at::Tensor& x_TI : inputs) outputs.push_back(inspected(layer(), group, x_TI));
     const at::Tensor input_I = reader(group).sum_I / static_cast<double>(tokens());
     at::Tensor weight_I;
     if (keys_.duo_scaling) {
