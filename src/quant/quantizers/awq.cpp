@@ -114,18 +114,12 @@ class AwqCalibrator : public LayerCalibrator {
                                    : at::linear(x_TI, linear.weight_OI);
   }
 
-  /// One tensor a sample for attention; else all samples in one, whose products are larger.
-  std::vector<at::Tensor> searched_inputs(const ScaleGroup& group) const {
-    std::vector<at::Tensor> samples;
-    for (const auto& [index, blocks] : reader(group).samples) samples.push_back(at::cat(blocks));
-    if (group.name == "input_layernorm") return samples;
-    return {at::cat(samples)};
-  }
-
   at::Tensor search_scale(const ScaleGroup& group) const {
-    const std::vector<at::Tensor> inputs = searched_inputs(group);
-    std::vector<at::Tensor> outputs;
-    for (const at::Tensor& x_TI : inputs) outputs.push_back(inspected(layer(), group, x_TI));
+    std::vector<at::Tensor> inputs, outputs;
+    for (const auto& [index, blocks] : reader(group).samples) {
+      inputs.push_back(at::cat(blocks));
+      outputs.push_back(inspected(layer(), group, inputs.back()));
+    }
     const at::Tensor input_I = reader(group).sum_I / static_cast<double>(tokens());
     at::Tensor weight_I;
     if (keys_.duo_scaling) {
@@ -172,7 +166,7 @@ class Awq : public CalibratedQuantizer {
   explicit Awq(const Config& config)
       : CalibratedQuantizer(config, {.zero = ops::RtnZero::awq}),
         keys_{config.get<bool>("duo_scaling", false), config.get<bool>("apply_clip", true),
-              config.get<int64_t>("search_samples", 16, {1, 1'000'000})} {
+              config.get<int64_t>("search_samples", 8, {1, 1'000'000})} {
     if (rtn_.group() < 0) config.at("group").fail("awq searches within rows; take a size or 0 for one group a row");
   }
 
@@ -198,7 +192,7 @@ class Awq : public CalibratedQuantizer {
 
 const Register<Quantizer, Awq> kAwq{
     "awq", "activation-aware scales and clipping, then rtn with zero: awq (arXiv 2306.00978); needs `calibration`",
-    "{type: awq, bits: 4, group: 64, duo_scaling: false, apply_clip: true, search_samples: 16}"};
+    "{type: awq, bits: 4, group: 64, duo_scaling: false, apply_clip: true, search_samples: 8}"};
 
 }  // namespace
 }  // namespace qroar
