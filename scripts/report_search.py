@@ -51,7 +51,7 @@ def differences(folder, row, finished):
 def figure_of(searches):
     """searches: [(label, differences)] in reading order."""
     longest = max(len(label) for label, _ in searches)
-    figure, axes = pyplot.subplots(figsize=(3.6 + 0.07 * longest, 1.4 + 0.42 * len(searches)))
+    figure, axes = pyplot.subplots(figsize=(4.6 + 0.075 * longest, 1.4 + 0.42 * len(searches)))
     for place, (name, _, _) in enumerate(COMPARISONS):
         points = [(row, *found[name]) for row, (_, found) in enumerate(searches) if name in found]
         if points:
@@ -61,7 +61,7 @@ def figure_of(searches):
     axes.axvline(0, color="0.5", linewidth=0.8, zorder=0)
     axes.set_yticks(range(len(searches)), [label for label, _ in searches], fontsize=9)
     axes.set_ylim(len(searches) - 0.5, -0.5)
-    axes.set_xlabel("mean NLL less that with scales of 1 (nats per token)")
+    axes.set_xlabel("Δ mean NLL against scales of 1 (nats per token)", fontsize=10)
     figure.legend(loc="outside upper center", ncols=len(COMPARISONS), frameon=False, fontsize=9)
     return figure
 

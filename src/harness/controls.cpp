@@ -36,6 +36,16 @@ SweepPoint in_full_precision(SweepPoint point) {
 
 }  // namespace
 
+std::vector<std::pair<std::string, Json>> axes_beside_controls(const SweepPoint& searched) {
+  std::vector<std::pair<std::string, Json>> axes;
+  for (const char* block : {"rotation", "quant", "kv", "rescale"}) {
+    const bool known =
+        std::ranges::any_of(searched.axes, [&](const auto& axis) { return axis.first.starts_with(block); });
+    if (!known && searched.config.has(block)) axes.emplace_back(block, searched.config.at(block).json());
+  }
+  return axes;
+}
+
 std::vector<NamedPoint> controls_of(const SweepPoint& point) {
   SweepPoint searched = point;
   searched.config = point.config.without("export");

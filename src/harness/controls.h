@@ -23,4 +23,8 @@ struct NamedPoint {
 /// No control exports a model.
 std::vector<NamedPoint> controls_of(const SweepPoint& point);
 
+/// The blocks that controls change and that are no axis of the point, with its own values: what tells it from them in a
+/// table.
+std::vector<std::pair<std::string, Json>> axes_beside_controls(const SweepPoint& searched);
+
 }  // namespace qroar

@@ -139,6 +139,7 @@ std::vector<Job> parse_experiment(const std::filesystem::path& file, const std::
       point.config.at("export").fail("two cells export into this folder; sweep export.folder, too");
     }
     if (job.rescaling->search() != nullptr) {
+      for (const auto& [axis, value] : axes_beside_controls(point)) job.axes[axis] = value;
       for (NamedPoint& control : controls_of(point)) controls.emplace_back(jobs.size(), std::move(control));
     }
     jobs.push_back(std::move(job));

@@ -26,8 +26,9 @@ struct ExportSpec {
 
 struct Job {
   std::string id;  ///< 16 hexadecimal digits: the hash of `resolved`
-  Json axes;       ///< value of each sweep axis, as written
-  Json resolved;   ///< every key that was read and every default that was taken
+  Json axes =
+      Json::object();  ///< value of each sweep axis, as written; of a search also the blocks its controls change
+  Json resolved;       ///< every key that was read and every default that was taken
   ModelSpec model;
   LlamaConfig llama;
   DataSpec data;

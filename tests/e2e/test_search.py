@@ -2,11 +2,13 @@
 import copy
 import json
 import os
+import subprocess
+import sys
 import time
 
 import pytest
 
-from support.program import TEXT, assert_one_line, lasting, litter, read_csv, read_rows
+from support.program import REPO, TEXT, assert_one_line, lasting, litter, read_csv, read_rows
 
 THREE_BITS = [{"match": "layers.*", "weight": {"type": "rtn", "bits": 3, "group": 64}}]
 SEARCH = {"data": {"path": str(TEXT), "documents": 1}, "lengths": [256], "short_length": 64, "guard": 1, "grid": {"points": 3}}
@@ -60,6 +62,25 @@ def test_a_search_runs_with_its_controls_and_prints_them_beside_it(run, searchin
     history = read_csv((tmp_path / "results/cells" / row["id"] / "search.csv").read_text())
     assert history[0]["verdict"] == "identity" and len(history) == row["search"]["candidates"]
     assert not litter(tmp_path)
+
+
+def test_the_report_draws_what_show_prints(run, searching, tmp_path, own_cache):
+    results = tmp_path / "results"
+    process = run("run", searching({"windows": {"length": 128, "bos": False}}), "--results", results, **own_cache)
+    assert process.returncode == 0, process.stderr
+    written = subprocess.run([sys.executable, REPO / "scripts/report.py", results], capture_output=True, text=True)
+    assert written.returncode == 0, written.stderr
+    assert "searched.png" in (results / "report.md").read_text() and (results / "searched.svg").stat().st_size > 1000
+    rows = read_rows(results)
+    script = ("import json, sys, pathlib; sys.path.append(sys.argv[1]); import report_search\n"
+              "rows = json.loads(sys.stdin.read())\n"
+              "found = next(report_search.differences(pathlib.Path(sys.argv[2]), row, set(rows)) for row in rows.values() if 'controls' in row)\n"
+              "print(json.dumps(found))")
+    drawn = json.loads(subprocess.run([sys.executable, "-c", script, REPO / "scripts", results], input=json.dumps(rows), capture_output=True,
+                                      text=True, check=True).stdout)
+    assert len(drawn) == 3
+    for difference, reach in drawn.values():
+        assert f"{difference:+.4f} [{difference - reach:+.4f}, {difference + reach:+.4f}]" in process.stdout
 
 
 def test_a_control_that_did_not_run_is_named(run, searching, tmp_path, own_cache):
