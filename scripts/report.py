@@ -249,6 +249,12 @@ def plot_points(rows, layout, metric):
                               markerfacecolor="white")
         axes.set_title(" · ".join(title), fontsize=11)
         axes.set_xlabel(METRIC_NAMES.get(metric, metric))
+        values = [measured(row, metric)[0] for row in panel_rows if measured(row, metric)]
+        if values and min(values) > 0 and max(values) > 4 * min(values):
+            axes.set_xscale("log")
+            axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1,) if max(values) > 50 * min(values) else (1, 2, 5)))
+            axes.xaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+            axes.xaxis.set_minor_formatter(ticker.NullFormatter())
     all_axes[0][0].set_yticks(range(len(lines)), [text or "the experiment" for text in lines], fontsize=9)
     all_axes[0][0].set_ylim(len(lines) - 0.5, -0.5)
     return figure
