@@ -50,6 +50,7 @@ std::vector<NamedPoint> controls_of(const SweepPoint& point) {
   SweepPoint searched = point;
   searched.config = point.config.without("export");
   std::erase_if(searched.axes, [](const auto& axis) { return axis.first.starts_with("export"); });
+  for (auto& axis : axes_beside_controls(point)) searched.axes.push_back(std::move(axis));
   const Config rescale = searched.config.at("rescale");
   if (rescale.at("search").has("quantization") || rescale.has("control")) return {};
   Config quantization = Config::parse("{}", rescale.where());
