@@ -10,10 +10,6 @@
 namespace qroar {
 namespace {
 
-/// Rows of logits alive at a time: large enough for a fast matrix product, small enough that [R, V] stays tens of
-/// megabytes.
-constexpr int64_t kLogitRows = 256;
-
 /// Remembers the first site, in forward order, that holds a value which is not finite.
 class FirstNonFinite : public Observer {
  public:

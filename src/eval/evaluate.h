@@ -12,6 +12,10 @@
 
 namespace qroar {
 
+/// Rows of logits alive at a time: large enough for a fast matrix product, small enough that [R, V] stays tens of
+/// megabytes.
+inline constexpr int64_t kLogitRows = 256;
+
 /// What is left of one window: enough to compare two rows in pairs.
 struct WindowLoss {
   Window window;

@@ -42,7 +42,9 @@ std::shared_ptr<const Rescaling> find_scales(const Cell& cell, Models& models, c
   const TensorMap found = models.found();
   const SearchInput input{original,  quantized,           quantization.plan, found,
                           angles_of, cell.dev->documents, job.windows.bos};
-  const BandGuide guide = what.spec.guided ? guide_of(what, input, *job.rope, job.geometry) : BandGuide();
+  const auto guide = [&](Journal& journal) {
+    return what.spec.guided ? guide_of(what, input, *job.rope, job.geometry, journal) : BandGuide();
+  };
   SearchResult result = search(what, input, guide, search_key(cell, original, models.hash(job)).dump());
   output.search = {std::move(result.history), to_json(result.scales, models.hash(job)), std::move(result.summary)};
   return rescaling_by(result.scales);

@@ -6,12 +6,10 @@
 #include <utility>
 
 #include "base/error.h"
+#include "eval/evaluate.h"
 
 namespace qroar {
 namespace {
-
-/// Rows of logits alive at a time, the blocks of evaluate().
-constexpr int64_t kLogitRows = 256;
 
 /// Holds on to one layer's queries and keys before RoPE, and has autograd keep their gradients.
 class QueriesAndKeys : public Observer {

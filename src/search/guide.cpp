@@ -21,12 +21,15 @@ std::vector<double> by_band(const std::vector<double>& by_pair, const std::vecto
   return means;
 }
 
-}  // namespace
+/// Place of a band's number in a layout.
+std::size_t dimension_of(const BandLayout& layout, int64_t layer, bool is_key, int64_t band) {
+  const bool apart = layout.variant == BandVariant::independent && is_key;
+  return static_cast<std::size_t>((layout.layers == 1 ? 0 : layer) * layout.row() + (apart ? layout.bands() : 0) +
+                                  band);
+}
 
-BandGuide guide_of(const BandSearch& search, const SearchInput& input, const RopeScheme& scheme,
-                   const RopeGeometry& geometry) {
+std::vector<double> measured_inflation(const BandSearch& search, const SearchInput& input) {
   const BandLayout& layout = search.layout;
-  const int64_t longest = std::ranges::max(search.spec.lengths);
   const auto tokens_of = [&](int64_t length) {
     std::vector<at::Tensor> tokens;
     for (std::size_t i = 0; i < std::min(kDocuments, input.documents.size()); ++i) {
@@ -38,25 +41,36 @@ BandGuide guide_of(const BandSearch& search, const SearchInput& input, const Rop
     return tokens;
   };
   const auto tails = tail_inflation(input.quantized, input.angles_of, tokens_of(search.spec.short_length),
-                                    tokens_of(longest), layout.edges, {kQuantile});
-  const bool independent = layout.variant == BandVariant::independent;
+                                    tokens_of(std::ranges::max(search.spec.lengths)), layout.edges, {kQuantile});
   const auto layers = static_cast<double>(input.full.layers.size());
-  const auto at = [&](int64_t layer, bool is_key, int64_t band) {
-    return static_cast<std::size_t>(layer * layout.row() + (independent && is_key ? layout.bands() : 0) + band);
-  };
-  BandGuide guide;
-  guide.pressure.resize(static_cast<std::size_t>(layout.size()));
-  guide.inflation.assign(guide.pressure.size(), 0);
+  std::vector<double> queries(static_cast<std::size_t>(layout.size()), 0), keys = queries, larger;
+  for (const TailInflation& tail : tails) {
+    const double share = layout.layers == 1 ? tail.weight_ratio / layers : tail.weight_ratio;
+    const std::size_t at = dimension_of(layout, static_cast<int64_t>(tail.layer), tail.is_key, tail.band);
+    (tail.is_key ? keys : queries)[at] += share;
+  }
+  for (std::size_t i = 0; i < queries.size(); ++i) larger.push_back(std::max(queries[i], keys[i]));
+  return larger;
+}
+
+}  // namespace
+
+BandGuide guide_of(const BandSearch& search, const SearchInput& input, const RopeScheme& scheme,
+                   const RopeGeometry& geometry, Journal& journal) {
+  const BandLayout& layout = search.layout;
+  const int64_t longest = std::ranges::max(search.spec.lengths);
   const std::vector<double> pressure =
       by_band(interpolation_pressure(scheme, geometry, longest, static_cast<double>(longest)), layout.edges);
-  std::vector<double> queries(guide.pressure.size(), 0), keys(guide.pressure.size(), 0);
-  for (const TailInflation& tail : tails) {
-    const int64_t layer = layout.layers == 1 ? 0 : static_cast<int64_t>(tail.layer);
-    const double share = layout.layers == 1 ? tail.weight_ratio / layers : tail.weight_ratio;
-    (tail.is_key ? keys : queries)[at(layer, tail.is_key, tail.band)] += share;
-    guide.pressure[at(layer, tail.is_key, tail.band)] = pressure[static_cast<std::size_t>(tail.band)];
+  BandGuide guide;
+  for (int64_t i = 0; i < layout.size(); ++i) {
+    guide.pressure.push_back(pressure[static_cast<std::size_t>(i % layout.bands())]);
   }
-  for (std::size_t i = 0; i < guide.inflation.size(); ++i) guide.inflation[i] = std::max(queries[i], keys[i]);
+  if (const auto known = journal.find("inflation", {})) {
+    guide.inflation = (*known)["inflation"].get<std::vector<double>>();
+  } else {
+    guide.inflation = measured_inflation(search, input);
+    journal.add("inflation", {}, {{"inflation", guide.inflation}});
+  }
   return guide;
 }
 

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "diagnostics/heads.h"
+
 namespace qroar {
 namespace {
 
@@ -11,28 +13,20 @@ constexpr int64_t kQueries = 128;  ///< sampled in every window, evenly spread
 constexpr int64_t kBlockRows = 16;
 
 /// Queries and keys of one layer, after RoPE.
-class QueryKey : public Observer {
- public:
-  explicit QueryKey(const ops::RopeAngles& angles) : angles_(angles) {}
-  void on(std::string_view site, const at::Tensor& value) override {
-    const bool query = site.ends_with(".q_proj");
-    if (!query && !site.ends_with(".k_proj")) return;
-    at::Tensor& turned = query ? query_THd : key_TKd;
-    turned = value.clone();
-    ops::rope_(turned, angles_);
-  }
+struct QueryKey {
   at::Tensor query_THd, key_TKd;
 
- private:
-  const ops::RopeAngles& angles_;
+  HeadsObserver::Visit visit() {
+    return [this](const HeadsPlace& place, const at::Tensor& x_THd) {
+      if (place.after_rope) (place.is_key ? key_TKd : query_THd) = x_THd;
+    };
+  }
 };
 
 /// Logits [K, H/K, R, keys] of the queries rows_R from some pairs, in float32.
 at::Tensor part_of_logits(const QueryKey& of, const at::Tensor& rows_R, int64_t keys, int64_t first, int64_t last) {
-  const int64_t K = of.key_TKd.size(1), pairs = of.key_TKd.size(2) / 2, count = last - first;
-  const auto chosen = [&](const at::Tensor& x) {
-    return at::cat({x.narrow(-1, first, count), x.narrow(-1, pairs + first, count)}, -1).to(at::kFloat);
-  };
+  const int64_t K = of.key_TKd.size(1), count = last - first;
+  const auto chosen = [&](const at::Tensor& x) { return band_of(x, first, last).flatten(-2).to(at::kFloat); };
   const at::Tensor q = chosen(of.query_THd.index_select(0, rows_R)).view({rows_R.size(0), K, -1, 2 * count});
   const at::Tensor k = chosen(of.key_TKd.narrow(0, 0, keys)).permute({1, 2, 0}).unsqueeze(1);
   return at::matmul(q.permute({1, 2, 0, 3}), k);
@@ -72,10 +66,11 @@ LogitDistortion::LogitDistortion(const SearchInput& input, const std::vector<Win
         at::linspace(0, T - 1, std::min(T, kQueries), tokens_T.options().dtype(at::kDouble)).to(at::kLong);
     at::Tensor full_TD = at::embedding(input.full.embed_tokens_VD, tokens_T),
                quantized_TD = at::embedding(input.quantized.embed_tokens_VD, tokens_T);
+    QueryKey full, quantized;
+    HeadsObserver see_full(input.full, angles, full.visit()), see_quantized(input.full, angles, quantized.visit());
     for (std::size_t i = 0; i < forms_.size(); ++i) {
-      QueryKey full(angles), quantized(angles);
-      decoder_layer(input.full.layers[i], input.full.config, full_TD, angles, &full);
-      decoder_layer(input.quantized.layers[i], input.full.config, quantized_TD, angles, &quantized);
+      decoder_layer(input.full.layers[i], input.full.config, full_TD, angles, &see_full);
+      decoder_layer(input.quantized.layers[i], input.full.config, quantized_TD, angles, &see_quantized);
       for (const at::Tensor& rows_R : rows.split(kBlockRows)) forms_[i] += gram(quantized, full, rows_R, edges);
     }
   }

@@ -15,12 +15,13 @@ BandScales random_of_same_norm(const BandScales& scales, uint64_t seed) {
   return {scales.layout, {drawn.const_data_ptr<double>(), drawn.const_data_ptr<double>() + drawn.numel()}};
 }
 
-SearchResult search(const BandSearch& search, const SearchInput& input, const BandGuide& guide,
-                    const std::string& key) {
+SearchResult search(const BandSearch& search, const SearchInput& input,
+                    const std::function<BandGuide(Journal&)>& find_guide, const std::string& key) {
   const SearchSpec& spec = search.spec;
   const BandLayout& layout = search.layout;
   const Json own{key, layout.variant, layout.edges, layout.layers, spec.lengths, spec.short_length, spec.guard};
   Journal journal(cache_folder() / "search" / hash_bytes(own.dump()) / "journal.jsonl");
+  const BandGuide guide = find_guide(journal);
   DevObjective objective(search, input, journal);
   std::mt19937_64 random(static_cast<uint64_t>(spec.seed));
   spec.strategy->run(objective, search_space(spec, layout, guide), random);

@@ -18,7 +18,8 @@ struct SearchResult {
 /// cache_folder()/search/<hash of key>, so that a search that was killed goes on where it stopped, a finished one costs
 /// nothing, and both end with the same bits.  `key`: all that scores depend on beside the search's own block.  Errors:
 /// a dev document shorter than a window; a score that is not finite; a guard that refuses every candidate.
-SearchResult search(const BandSearch& search, const SearchInput& input, const BandGuide& guide, const std::string& key);
+SearchResult search(const BandSearch& search, const SearchInput& input, const std::function<BandGuide(Journal&)>& guide,
+                    const std::string& key);
 
 /// Scales along a random direction, as far from 1 as `scales` are: the norm of ln g is the same.
 BandScales random_of_same_norm(const BandScales& scales, uint64_t seed);

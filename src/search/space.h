@@ -1,6 +1,7 @@
 // From the diagnostics of the bands to the space that is searched (method.md section 4; our reconstruction of "a small
 // grid search guided by the diagnostics").
 #pragma once
+#include "search/journal.h"
 #include "search/scoring.h"
 #include "search/spec.h"
 
@@ -13,9 +14,9 @@ struct BandGuide {
   std::vector<double> pressure, inflation;
 };
 
-/// Two forwards of the first dev documents, at search.short_length and at the longest window.
+/// Two forwards of the first dev documents, at search.short_length and at the longest window, which the journal keeps.
 BandGuide guide_of(const BandSearch& search, const SearchInput& input, const RopeScheme& scheme,
-                   const RopeGeometry& geometry);
+                   const RopeGeometry& geometry, Journal& journal);
 
 /// Per dimension the grid's values.  With a guide: a band with pressure IP keeps the part 1 - narrow * IP / max IP of
 /// the grid's points on either side of 1, at least one; where inflation exceeds 1 + tolerance, none above 1; order by

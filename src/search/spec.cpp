@@ -29,6 +29,29 @@ std::vector<double> SearchSpace::clamped(std::vector<double> point) const {
   return point;
 }
 
+std::vector<double> SearchSpace::drawn(std::mt19937_64& random) const {
+  std::vector<double> point;
+  for (const auto& window : values) point.push_back(window[random() % window.size()]);
+  return point;
+}
+
+bool coordinate_sweep(const SearchSpace& space, const std::function<double(const std::vector<double>&)>& score,
+                      ScoredPoint& best) {
+  bool moved = false;
+  for (const std::size_t dimension : space.order) {
+    std::vector<double> point = best.point;
+    for (const double value : space.values[dimension]) {
+      point[dimension] = value;
+      const double found = score(point);
+      if (found < best.score) {
+        best = {point, found};
+        moved = true;
+      }
+    }
+  }
+  return moved;
+}
+
 SearchSpec::SearchSpec(const Config& config)
     : data(config.at("data")),
       lengths(config.get<std::vector<int64_t>>("lengths")),

@@ -1,5 +1,6 @@
 // The interface of a search strategy: it decides which scales are tried next, never what counts as better.
 #pragma once
+#include <functional>
 #include <random>
 #include <vector>
 
@@ -24,9 +25,22 @@ struct SearchSpace {
   std::vector<std::size_t> order;           ///< dimensions, the most promising first
 
   std::size_t size() const { return values.size(); }
+  /// A point of the grid, every value of a window as likely as another.
+  std::vector<double> drawn(std::mt19937_64& random) const;
   /// The point moved into the windows.
   std::vector<double> clamped(std::vector<double> point) const;
 };
+
+/// A point and what it scores.
+struct ScoredPoint {
+  std::vector<double> point;
+  double score = 0;
+};
+
+/// One sweep of coordinate descent from `best`: all of a dimension's values in the others' best place, in the space's
+/// order.  Did it find something better?
+bool coordinate_sweep(const SearchSpace& space, const std::function<double(const std::vector<double>&)>& score,
+                      ScoredPoint& best);
 
 /// What strategies see of the objective.  Whatever they ask for is logged, kept on disk and not computed twice.
 class Objective {

@@ -172,7 +172,10 @@ struct Searched {
   }
   ~Searched() { unsetenv("QROAR_CACHE"); }
 
-  SearchResult run() const { return search(what, input, {}, "key"); }
+  SearchResult run() const {
+    return search(
+        what, input, [](Journal&) { return BandGuide(); }, "key");
+  }
   std::filesystem::path journal() const {
     for (const auto& entry : std::filesystem::recursive_directory_iterator(scratch.folder() / "search")) {
       if (entry.path().filename() == "journal.jsonl") return entry.path();

@@ -10,23 +10,11 @@ class Coordinate : public Strategy {
   explicit Coordinate(const Config& config) : sweeps_(config.get<int64_t>("sweeps", 2, {1, 1000})) {}
 
   void run(Objective& objective, const SearchSpace& space, std::mt19937_64&) const override {
-    std::vector<double> best(space.size(), 0);
-    double best_score = objective.score(best);
+    const auto score = [&](const std::vector<double>& point) { return objective.score(point); };
+    ScoredPoint best{std::vector<double>(space.size(), 0), 0};
+    best.score = score(best.point);
     for (int64_t sweep = 0; sweep < sweeps_; ++sweep) {
-      bool moved = false;
-      for (const std::size_t dimension : space.order) {
-        std::vector<double> point = best;
-        for (const double value : space.values[dimension]) {
-          point[dimension] = value;
-          const double score = objective.score(point);
-          if (score < best_score) {
-            best_score = score;
-            best = point;
-            moved = true;
-          }
-        }
-      }
-      if (!moved || objective.exhausted()) return;
+      if (!coordinate_sweep(space, score, best) || objective.exhausted()) return;
     }
   }
   bool ends_by_itself() const override { return true; }

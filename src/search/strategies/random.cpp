@@ -10,9 +10,7 @@ class Random : public Strategy {
 
   void run(Objective& objective, const SearchSpace& space, std::mt19937_64& random) const override {
     while (!objective.exhausted()) {
-      std::vector<double> point;
-      for (const auto& values : space.values) point.push_back(values[random() % values.size()]);
-      objective.score(point);
+      objective.score(space.drawn(random));
     }
   }
   bool ends_by_itself() const override { return false; }
