@@ -187,6 +187,16 @@ void check_present(const fs::path& file) {
   fail("{}: no such file; a relative path counts from the working directory or from the file that names it", path);
 }
 
+DataSpec present_data(const Config& config) {
+  DataSpec spec(config);
+  try {
+    check_present(spec.path);
+  } catch (const Error& error) {
+    config.at("path").fail(error.what());
+  }
+  return spec;
+}
+
 Dataset load_corpus(const fs::path& path, const fs::path& model_folder, const LlamaConfig& model) {
   check_present(path);
   Dataset corpus;

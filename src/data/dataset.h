@@ -24,6 +24,9 @@ struct DataSpec {
 /// Throws an Error when the file is not there or is compressed.
 void check_present(const std::filesystem::path& file);
 
+/// The block `data`, whose file is there: else check_present()'s Error at the path's place.
+DataSpec present_data(const Config& config);
+
 struct Dataset {
   std::vector<Document> documents;
   std::string hash;  ///< of the data file's bytes

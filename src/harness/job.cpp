@@ -92,8 +92,7 @@ Job::Job(const SweepPoint& point) {
   if (root.at("model").has("device"))
     check_at(root.at("model").at("device"), [&] { ops::check_device_name(model.device); });
   llama = LlamaConfig::load(model.path);
-  data = DataSpec(root.at("data"));
-  check_at(root.at("data").at("path"), [&] { check_present(data.path); });
+  data = present_data(root.at("data"));
   windows = WindowRule(root.at("windows"));
   if (windows.length > int64_t{1} << 31) root.at("windows").at("length").fail("no more than 2147483648 tokens");
 

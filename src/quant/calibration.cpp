@@ -9,17 +9,11 @@
 namespace qroar {
 
 CalibrationSpec::CalibrationSpec(const Config& config)
-    : data(config.at("data")),
+    : data(present_data(config.at("data"))),
       samples(config.get<int64_t>("samples", 128, {1, 1'000'000})),
       length(config.get<int64_t>("length", 512, {2, int64_t{1} << 20})),
       seed(config.get<int64_t>("seed", 0)),
-      evaluated_rope(config.get_choice<bool>("rope", false, {{"trained", false}, {"evaluated", true}})) {
-  try {
-    check_present(data.path);
-  } catch (const Error& error) {
-    config.at("data").at("path").fail(error.what());
-  }
-}
+      evaluated_rope(config.get_choice<bool>("rope", false, {{"trained", false}, {"evaluated", true}})) {}
 
 CalibrationText draw_samples(const std::vector<Document>& documents, const CalibrationSpec& spec) {
   std::vector<std::span<const int32_t>> blocks;

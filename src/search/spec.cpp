@@ -53,7 +53,7 @@ bool coordinate_sweep(const SearchSpace& space, const std::function<double(const
 }
 
 SearchSpec::SearchSpec(const Config& config)
-    : data(config.at("data")),
+    : data(present_data(config.at("data"))),
       lengths(config.get<std::vector<int64_t>>("lengths")),
       short_length(config.get<int64_t>("short_length", 512, {2, int64_t{1} << 31})),
       guard(config.get<double>("guard", 0.005, {0, 1e6})),
@@ -61,11 +61,6 @@ SearchSpec::SearchSpec(const Config& config)
       guided(config.get<bool>("guided", true)),
       budget(config.get<double>("budget", 0, {0, 1e9})),
       seed(config.get<int64_t>("seed", 0)) {
-  try {
-    check_present(data.path);
-  } catch (const Error& error) {
-    config.at("data").at("path").fail(error.what());
-  }
   if (lengths.empty() || std::ranges::min(lengths) < 2)
     config.at("lengths").fail("expected lengths of 2 tokens or more");
   weights = config.get<std::vector<double>>("weights", std::vector<double>(lengths.size(), 1));
