@@ -5,8 +5,9 @@ import math
 from matplotlib import pyplot
 from report_style import STYLES, write_plot
 
-COMPARISONS = [("quantized, found g", None, "unscaled"), ("full precision, same g", "full precision, same scales", "full precision"),
-               ("quantized, random g", "random scales", "unscaled")]
+FOUND, SAME = ("found", "unscaled"), ("full precision, same scales", "full precision")
+COMPARISONS = {"quantized, found g": [FOUND], "full precision, same g": [SAME], "the first less the second": [FOUND, SAME],
+               "quantized, random g": [("random scales", "unscaled")]}
 Z = 1.959963985  # of the normal distribution's 95 % interval
 
 
@@ -25,25 +26,26 @@ def windows_of(folder, cell):
         return [(line["document"], line["start"], int(line["tokens"]), float(line["nll_sum"])) for line in csv.DictReader(file)]
 
 
-def paired(folder, a, b):
-    """(difference of mean NLL, half of its 95 % interval) over windows that both scored, by the ratio estimator; None for others."""
-    rows = list(zip(windows_of(folder, a), windows_of(folder, b)))
-    if not rows or any(x[:3] != y[:3] for x, y in rows):
+def paired(folder, pairs):
+    """(difference of mean NLL in a pair of cells, less that in a second one, half of its 95 % interval) by the ratio estimator over windows
+    that all have scored; None for others."""
+    cells = [windows_of(folder, cell) for pair in pairs for cell in pair]
+    windows = list(zip(*cells))
+    if not windows or any(cell[:3] != window[0][:3] for window in windows for cell in window):
         return None
-    tokens = sum(x[2] for x, _ in rows)
-    mean = sum(x[3] - y[3] for x, y in rows) / tokens
-    squares = sum((x[3] - y[3] - x[2] * mean) ** 2 for x, y in rows)
-    count = len(rows)
-    return mean, t_975(count - 1) * math.sqrt(squares * count / (count - 1)) / tokens if count > 1 else math.nan
+    differences = [sum(sign * cell[3] for sign, cell in zip((1, -1, -1, 1), window)) for window in windows]
+    lengths, count = [window[0][2] for window in windows], len(windows)
+    mean = sum(differences) / sum(lengths)
+    squares = sum((difference - length * mean) ** 2 for difference, length in zip(differences, lengths))
+    return mean, t_975(count - 1) * math.sqrt(squares * count / (count - 1)) / sum(lengths) if count > 1 else math.nan
 
 
 def differences(folder, row, finished):
-    """{comparison: (difference, half interval)} of one search, where both cells are there."""
-    found = {}
-    for name, of, against in COMPARISONS:
-        first = row["id"] if of is None else row["controls"].get(of)
-        second = row["controls"].get(against)
-        if first in finished and second in finished and (pair := paired(folder, first, second)):
+    """{comparison: (difference, half interval)} of one search, where its cells are there."""
+    cells, found = {"found": row["id"]} | row["controls"], {}
+    for name, pairs in COMPARISONS.items():
+        ids = [[cells.get(cell) for cell in pair] for pair in pairs]
+        if all(cell in finished for pair in ids for cell in pair) and (pair := paired(folder, ids)):
             found[name] = pair
     return found
 
@@ -51,12 +53,12 @@ def differences(folder, row, finished):
 def figure_of(searches):
     """searches: [(label, differences)] in reading order."""
     longest = max(len(label) for label, _ in searches)
-    figure, axes = pyplot.subplots(figsize=(4.6 + 0.075 * longest, 1.4 + 0.42 * len(searches)))
-    for place, (name, _, _) in enumerate(COMPARISONS):
+    figure, axes = pyplot.subplots(figsize=(4.6 + 0.075 * longest, 1.4 + 0.5 * len(searches)))
+    for place, name in enumerate(COMPARISONS):
         points = [(row, *found[name]) for row, (_, found) in enumerate(searches) if name in found]
         if points:
             y, x, reach = zip(*points)
-            axes.errorbar(x, [row + 0.22 * (place - 1) for row in y], xerr=reach, color=STYLES[place][0], marker=STYLES[place][1],
+            axes.errorbar(x, [row + 0.18 * (place - 1.5) for row in y], xerr=reach, color=STYLES[place][0], marker=STYLES[place][1],
                           markerfacecolor="white", markersize=5, linestyle="none", capsize=2.5, label=name)
     axes.axvline(0, color="0.5", linewidth=0.8, zorder=0)
     axes.set_yticks(range(len(searches)), [label for label, _ in searches], fontsize=9)
@@ -75,5 +77,6 @@ def section(rows, label_of, folder, out):
     write_plot(figure_of(searches), out, "searched")
     return ["## Searched scales and their controls\n", "![searched scales](searched.png)\n",
             "*Paired differences over the same windows with 95 % intervals (Student's t over windows): what the scales that a search found "
-            "do to the quantized model, what the same scales do to the full-precision one, and what random scales as far from 1 do. Left of "
-            "0 is better. Also as [SVG](searched.svg); the numbers: `qroar show`.*\n"]
+            "do to the quantized model, what the same scales do to the full-precision one (an attention temperature does this much), what is "
+            "left of the gain beyond that, and what random scales as far from 1 do. Left of 0 is better. Also as [SVG](searched.svg); the "
+            "numbers: `qroar show`.*\n"]

@@ -65,6 +65,8 @@ class Config {
   /// This scalar as a path: a relative one counts from the working directory when something is there, else from
   /// folder().
   std::filesystem::path as_path() const;
+  /// As as_path(); an Error when nothing is there.
+  std::filesystem::path as_file() const;
   /// A required key.
   template <class T>
   T get(std::string_view key) const {

@@ -87,6 +87,12 @@ std::filesystem::path Config::as_path() const {
   return std::filesystem::exists(path, ignored) ? path : folder() / path;
 }
 
+std::filesystem::path Config::as_file() const {
+  std::filesystem::path path = as_path();
+  if (std::error_code unreadable; !std::filesystem::exists(path, unreadable)) fail(path.string() + ": no such file");
+  return path;
+}
+
 std::size_t Config::choice_index(std::string_view key, const std::string& fallback,
                                  const std::vector<std::string>& names) const {
   std::string word = fallback;

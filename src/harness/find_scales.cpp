@@ -37,11 +37,11 @@ std::shared_ptr<const Rescaling> find_scales(const Cell& cell, Models& models, c
   const BandSearch& what = *job.rescaling->search();
   const Quantization& quantization = job.search_quantization();
   const auto none = Registry<Rescaling>::instance().build(Config::parse("{type: none}", "search"));
-  const Llama quantized =
-      models.model({job, *none, quantization, cell.dev_calibration.get()}, original.embed_tokens_VD.device());
-  const TensorMap found = models.found();
-  const SearchInput input{original,  quantized,           quantization.plan, found,
-                          angles_of, cell.dev->documents, job.windows.bos};
+  const std::function<Quantized()> quantized = [&]() -> Quantized {
+    const at::Device device = original.embed_tokens_VD.device();
+    return {models.model({job, *none, quantization, cell.dev_calibration.get()}, device), models.found()};
+  };
+  const SearchInput input{original, quantization.plan, quantized, angles_of, cell.dev->documents, job.windows.bos};
   const auto guide = [&](Journal& journal) {
     return what.spec.guided ? guide_of(what, input, *job.rope, job.geometry, journal) : BandGuide();
   };

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/error.h"
 #include "harness/controls.h"
 #include "harness/show.h"
 #include "harness/table.h"
@@ -14,14 +15,36 @@ const Json* row_of(const std::vector<Json>& rows, const std::string& id) {
   return found == rows.end() ? nullptr : &*found;
 }
 
-/// "-0.0123 [-0.0150, -0.0096]": mean NLL of `a` less that of `b`.
-std::string interval(const Results& results, const Json* a, const Json* b) {
-  if (a == nullptr || b == nullptr) return "not run";
-  if ((*a)["status"] != "ok" || (*b)["status"] != "ok") return "failed";
-  const auto windows_of = [&](const Json& row) {
-    return read_windows(results.cell(row["id"].get<std::string>()) / "windows.csv");
-  };
-  const PairedDifference paired = paired_difference(windows_of(*a), windows_of(*b));
+/// A row and the one that it is compared with; null for one that has not run.
+struct Pair {
+  const Json *row, *baseline;
+
+  std::string lacks() const {
+    if (row == nullptr || baseline == nullptr) return "not run";
+    return (*row)["status"] == "ok" && (*baseline)["status"] == "ok" ? "" : "failed";
+  }
+  /// Window by window.
+  std::vector<WindowRecord> difference(const Results& results) const {
+    const auto windows_of = [&](const Json& of) {
+      return read_windows(results.cell(of["id"].get<std::string>()) / "windows.csv");
+    };
+    std::vector<WindowRecord> difference = windows_of(*row);
+    const std::vector<WindowRecord> subtrahend = windows_of(*baseline);
+    check(paired_difference(difference, subtrahend).windows > 0, "a control has its search's windows");
+    for (std::size_t i = 0; i < subtrahend.size(); ++i) difference[i].nll.sum -= subtrahend[i].nll.sum;
+    return difference;
+  }
+};
+
+/// "-0.0123 [-0.0150, -0.0096]": difference of mean NLL in a pair, less that in the `other` one.
+std::string interval(const Results& results, const Pair& pair, const Pair* other = nullptr) {
+  for (const Pair* of : {&pair, other}) {
+    if (const std::string lack = of == nullptr ? "" : of->lacks(); !lack.empty()) return lack;
+  }
+  const std::vector<WindowRecord> difference = pair.difference(results);
+  std::vector<WindowRecord> zero = difference;
+  for (WindowRecord& window : zero) window.nll.sum = 0;
+  const PairedDifference paired = paired_difference(difference, other == nullptr ? zero : other->difference(results));
   const double reach = paired.standard_error * student_t_975(paired.windows - 1);
   if (!std::isfinite(reach)) return fmt::format("{:+.4f}", paired.difference);
   return fmt::format("{:+.4f} [{:+.4f}, {:+.4f}]", paired.difference, paired.difference - reach,
@@ -46,20 +69,22 @@ std::string show_controls(const Results& results, const std::vector<Json>& rows,
     }
   }
   Table table{axes, {}, axes.size()};
-  for (const char* column : {"quantized, found g", "full precision, same g", "quantized, random g", "on dev", "g"}) {
+  for (const char* column : {"quantized, found g", "full precision, same g", "the first less the second",
+                             "quantized, random g", "on dev", "g"}) {
     table.header.emplace_back(column);
   }
   for (const Json& row : rows) {
     if (!row.contains("controls")) continue;
-    const auto difference = [&](const Json* of, const char* from) {
-      return row["controls"].contains(from) ? interval(results, of, row_of(rows, row["controls"][from])) : "";
-    };
     const auto control = [&](const char* name) { return row_of(rows, row["controls"].value(name, "")); };
+    const Pair found{&row, control(kUnscaled)}, random{control(kRandomScales), control(kUnscaled)},
+        full{control(kFullPrecisionScaled), control(kFullPrecision)};
+    const bool quantized = row["controls"].contains(kFullPrecision);
     std::vector<std::string> cells;
     for (const auto& axis : axes) cells.push_back(row["axes"].contains(axis) ? axis_label(row["axes"][axis]) : "");
-    cells.push_back(difference(&row, kUnscaled));
-    cells.push_back(difference(control(kFullPrecisionScaled), kFullPrecision));
-    cells.push_back(difference(control(kRandomScales), kUnscaled));
+    cells.push_back(interval(results, found));
+    cells.push_back(quantized ? interval(results, full) : "");
+    cells.push_back(quantized ? interval(results, found, &full) : "");
+    cells.push_back(interval(results, random));
     const bool searched = row.contains("search");
     cells.push_back(searched ? fmt::format("{:+.4f}", 0 - row["search"]["dev_gain"].get<double>()) : "");
     cells.push_back(searched ? scales_of(row) : "");

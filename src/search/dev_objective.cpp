@@ -163,7 +163,7 @@ double DevObjective::proxy(const std::vector<double>& point) {
   if (!distortion_) {
     std::vector<Window> windows = windows_.back();
     windows.resize(std::min(windows.size(), kProxyWindows));
-    distortion_.emplace(input_, windows, layout_.edges);
+    distortion_.emplace(input_, windows, layout_.edges, journal_);
     cost_ += 2 * cost_of(windows);  // both models
   }
   return (*distortion_)(scales(point));

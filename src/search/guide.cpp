@@ -36,11 +36,11 @@ std::vector<double> measured_inflation(const BandSearch& search, const SearchInp
       const Document& document = input.documents[i];
       const int64_t end = std::min<int64_t>(length, std::ssize(document.tokens));
       const Window window{static_cast<int64_t>(i), 0, end - (input.bos ? 1 : 0), 0};
-      tokens.push_back(window_tokens(document, window, input.bos, input.quantized));
+      tokens.push_back(window_tokens(document, window, input.bos, input.full));
     }
     return tokens;
   };
-  const auto tails = tail_inflation(input.quantized, input.angles_of, tokens_of(search.spec.short_length),
+  const auto tails = tail_inflation(input.quantized().model, input.angles_of, tokens_of(search.spec.short_length),
                                     tokens_of(std::ranges::max(search.spec.lengths)), layout.edges, {kQuantile});
   const auto layers = static_cast<double>(input.full.layers.size());
   std::vector<double> queries(static_cast<std::size_t>(layout.size()), 0), keys = queries, larger;

@@ -53,10 +53,26 @@ at::Tensor gram(const QueryKey& quantized, const QueryKey& full, const at::Tenso
 }  // namespace
 
 LogitDistortion::LogitDistortion(const SearchInput& input, const std::vector<Window>& windows,
-                                 const std::vector<int64_t>& edges)
+                                 const std::vector<int64_t>& edges, Journal& journal)
     : edges_(edges) {
   const auto size = static_cast<int64_t>(edges.size());
+  if (const auto known = journal.find("distortion", {})) {
+    for (const auto& form : (*known)["forms"].get<std::vector<std::vector<double>>>()) {
+      forms_.push_back(at::tensor(form, at::kDouble).view({size, size}));
+    }
+    return;
+  }
   for (std::size_t i = 0; i < input.full.layers.size(); ++i) forms_.push_back(at::zeros({size, size}, at::kDouble));
+  measure(input, windows);
+  std::vector<std::vector<double>> rows;
+  for (const at::Tensor& form : forms_) {
+    rows.emplace_back(form.const_data_ptr<double>(), form.const_data_ptr<double>() + form.numel());
+  }
+  journal.add("distortion", {}, {{"forms", rows}});
+}
+
+void LogitDistortion::measure(const SearchInput& input, const std::vector<Window>& windows) {
+  const Llama& rounded = input.quantized().model;
   for (const Window& window : windows) {
     const Document& document = input.documents[static_cast<std::size_t>(window.document)];
     const at::Tensor tokens_T = window_tokens(document, window, input.bos, input.full);
@@ -65,13 +81,13 @@ LogitDistortion::LogitDistortion(const SearchInput& input, const std::vector<Win
     const at::Tensor rows =
         at::linspace(0, T - 1, std::min(T, kQueries), tokens_T.options().dtype(at::kDouble)).to(at::kLong);
     at::Tensor full_TD = at::embedding(input.full.embed_tokens_VD, tokens_T),
-               quantized_TD = at::embedding(input.quantized.embed_tokens_VD, tokens_T);
+               quantized_TD = at::embedding(rounded.embed_tokens_VD, tokens_T);
     QueryKey full, quantized;
     HeadsObserver see_full(input.full, angles, full.visit()), see_quantized(input.full, angles, quantized.visit());
     for (std::size_t i = 0; i < forms_.size(); ++i) {
       decoder_layer(input.full.layers[i], input.full.config, full_TD, angles, &see_full);
-      decoder_layer(input.quantized.layers[i], input.full.config, quantized_TD, angles, &see_quantized);
-      for (const at::Tensor& rows_R : rows.split(kBlockRows)) forms_[i] += gram(quantized, full, rows_R, edges);
+      decoder_layer(rounded.layers[i], input.full.config, quantized_TD, angles, &see_quantized);
+      for (const at::Tensor& rows_R : rows.split(kBlockRows)) forms_[i] += gram(quantized, full, rows_R, edges_);
     }
   }
 }

@@ -1,6 +1,7 @@
 // The cheap objective of the layerwise strategy: how far the attention logits of the quantized model, with scales, are
 // from those of the full-precision model.  Ours; not in the papers.
 #pragma once
+#include "search/journal.h"
 #include "search/scoring.h"
 
 namespace qroar {
@@ -11,12 +12,15 @@ namespace qroar {
 /// not see.  Rounding that follows the projections (queries, the cache) is not in it.
 class LogitDistortion {
  public:
-  /// One forward of both models over the windows, layer by layer; [B+1, B+1] a layer is kept.
-  LogitDistortion(const SearchInput& input, const std::vector<Window>& windows, const std::vector<int64_t>& edges);
+  /// One forward of both models over the windows, layer by layer; [B+1, B+1] a layer is kept, also in the journal.
+  LogitDistortion(const SearchInput& input, const std::vector<Window>& windows, const std::vector<int64_t>& edges,
+                  Journal& journal);
   /// Mean over the layers.
   double operator()(const BandScales& scales) const;
 
  private:
+  void measure(const SearchInput& input, const std::vector<Window>& windows);
+
   std::vector<int64_t> edges_;
   std::vector<at::Tensor> forms_;  ///< per layer the Gram matrix of (l_1 .. l_B, l), float64 on the CPU
 };

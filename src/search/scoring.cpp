@@ -15,9 +15,10 @@ bool commutes_with_scales(const QuantPlan& plan, const Llama& model) {
 
 Llama scaled_model(const SearchInput& input, const BandScales& scales) {
   const bool commutes = commutes_with_scales(input.plan, input.full);
-  Llama model = commutes ? input.quantized : input.full;
+  const auto [quantized, found] = input.quantized();
+  Llama model = commutes ? quantized : input.full;
   scale_bands(scales, model);
-  return commutes ? model : apply(input.plan, prepare(input.plan, model), input.found);
+  return commutes ? model : apply(input.plan, prepare(input.plan, model), found);
 }
 
 }  // namespace qroar

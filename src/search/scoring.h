@@ -7,12 +7,17 @@
 
 namespace qroar {
 
+struct Quantized {
+  const Llama& model;
+  const TensorMap& found;  ///< by calibration with scales of 1, which candidates keep
+};
+
 /// What a search runs on.
 struct SearchInput {
-  const Llama& full;       ///< nothing done to it
-  const Llama& quantized;  ///< as `plan` and `found` make it of `full`, with scales of 1
+  const Llama& full;  ///< nothing done to it
   const QuantPlan& plan;
-  const TensorMap& found;  ///< by calibration with scales of 1, which candidates keep
+  /// As `plan` makes it of `full`, with scales of 1.  Not asked for by a search whose journal knows everything.
+  const std::function<Quantized()>& quantized;
   const AnglesOf& angles_of;
   const std::vector<Document>& documents;
   bool bos;

@@ -58,7 +58,8 @@ def test_a_search_runs_with_its_controls_and_prints_them_beside_it(run, searchin
     assert row["search"]["dev_gain"] >= 0 and row["search"]["g"] == found[0]
     assert "searched scales and their controls" in process.stdout
     assert f"{nll['found'] - nll['unscaled']:+.4f}" in process.stdout
-    assert f"{nll['full precision, same scales'] - nll['full precision']:+.4f}" in process.stdout
+    of_both = nll["full precision, same scales"] - nll["full precision"]
+    assert f"{of_both:+.4f}" in process.stdout and f"{nll['found'] - nll['unscaled'] - of_both:+.4f}" in process.stdout
     history = read_csv((tmp_path / "results/cells" / row["id"] / "search.csv").read_text())
     assert history[0]["verdict"] == "identity" and len(history) == row["search"]["candidates"]
     assert not litter(tmp_path)
@@ -78,7 +79,7 @@ def test_the_report_draws_what_show_prints(run, searching, tmp_path, own_cache):
               "print(json.dumps(found))")
     drawn = json.loads(subprocess.run([sys.executable, "-c", script, REPO / "scripts", results], input=json.dumps(rows), capture_output=True,
                                       text=True, check=True).stdout)
-    assert len(drawn) == 3
+    assert len(drawn) == 4
     for difference, reach in drawn.values():
         assert f"{difference:+.4f} [{difference - reach:+.4f}, {difference + reach:+.4f}]" in process.stdout
 

@@ -178,6 +178,7 @@ TEST_CASE(
   const BandScales scales = scales_of(BandVariant::independent, band_edges(8, 2), 1, {0.9, 1.17, 1.05, 0.8});
   const std::vector<Document> none;
   const AnglesOf angles_of;
+  const TensorMap nothing_found;
   const std::vector<std::pair<std::string, bool>> cases{{"{type: rtn, bits: 3, group: 16}", true},
                                                         {"{type: rtn, bits: 4, group: 0, symmetric: true}", true},
                                                         {"{type: nf4, block: 64}", true},
@@ -191,7 +192,8 @@ TEST_CASE(
     Llama scaled = full;
     scale_bands(scales, scaled);
     const Llama anew = apply(plan, scaled, {}), quantized = apply(plan, full, {});
-    const SearchInput input{full, quantized, plan, {}, angles_of, none, false};
+    const std::function<Quantized()> quantized_with_one = [&]() -> Quantized { return {quantized, nothing_found}; };
+    const SearchInput input{full, plan, quantized_with_one, angles_of, none, false};
     CHECK(commutes_with_scales(plan, full) == commutes);
     const Llama model = scaled_model(input, scales);
     for (std::size_t i = 0; i < 2; ++i) {

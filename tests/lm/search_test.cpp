@@ -167,7 +167,11 @@ struct Searched {
                     at::ScalarType dtype = at::kFloat)
       : cell("[{match: 'layers.*', weight: {type: rtn, bits: 2, group: 16}}]", dtype),
         what{spec_of(more, scratch), {variant, band_edges(8, 3), layers}, false},
-        input{cell.full, cell.model, cell.quant, nothing_found, cell.angles_of, cell.documents, false} {
+        quantized([this]() -> Quantized {
+          ++asked;
+          return {cell.model, nothing_found};
+        }),
+        input{cell.full, cell.quant, quantized, cell.angles_of, cell.documents, false} {
     setenv("QROAR_CACHE", scratch.folder().c_str(), 1);
   }
   ~Searched() { unsetenv("QROAR_CACHE"); }
@@ -187,6 +191,8 @@ struct Searched {
   TensorMap nothing_found;
   DiagnosedCell cell;
   BandSearch what;
+  int64_t asked = 0;  ///< how often for the quantized model
+  std::function<Quantized()> quantized;
   SearchInput input;
 };
 
@@ -219,12 +225,18 @@ TEST_CASE("a search that was cut off in the middle goes on and ends with the sam
   CHECK(read_file(searched.journal()) == text);
 }
 
-TEST_CASE("a finished search reads its journal and scores nothing again") {
-  const Searched searched(", guard: 1");
-  searched.run();
-  const std::string before = read_file(searched.journal());
-  searched.run();
-  CHECK(read_file(searched.journal()) == before);
+TEST_CASE("a finished search reads its journal, scores nothing again and asks for no quantized model") {
+  for (const char* strategy : {"coordinate", "gradient", "layerwise"}) {
+    const Searched searched(fmt::format(", guard: 1, strategy: {{type: {}}}", strategy));
+    const SearchResult whole = searched.run();
+    const std::string before = read_file(searched.journal());
+    const int64_t asked = searched.asked;
+    const SearchResult again = searched.run();
+    CHECK(read_file(searched.journal()) == before);
+    CHECK(again.history.text() == whole.history.text());
+    CHECK(asked > 0);
+    CHECK(searched.asked == asked);
+  }
 }
 
 TEST_CASE("the budget ends a search") {
@@ -313,7 +325,8 @@ TEST_CASE("random scales are as far from 1 as those they stand for") {
 TEST_CASE("the proxy is the distortion of the attention logits, computed whole") {
   const Searched searched("", BandVariant::independent, 1, at::kDouble);
   const std::vector<Window> windows{{0, 0, 20, 19}};
-  const LogitDistortion distortion(searched.input, windows, searched.what.layout.edges);
+  Journal journal(searched.scratch.folder() / "proxy.jsonl");
+  const LogitDistortion distortion(searched.input, windows, searched.what.layout.edges, journal);
   const BandScales scales{searched.what.layout, {0.9, 1.1, 1.2, 1, 0.8, 1.05}};
   const at::Tensor tokens_T = window_tokens(searched.cell.documents[0], windows[0], false, searched.cell.full);
   const ops::RopeAngles angles = searched.cell.angles_of(20);

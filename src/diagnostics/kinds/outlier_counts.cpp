@@ -7,7 +7,7 @@
 
 #include "diagnostics/diagnostic.h"
 #include "diagnostics/heads.h"
-#include "diagnostics/options.h"
+#include "rope/bands.h"
 
 namespace qroar {
 namespace {
@@ -57,7 +57,7 @@ class OutlierCounts : public Diagnostic {
   explicit OutlierCounts(const Config& config)
       : windows_(config.get<int64_t>("windows", 2, {1, 1'000'000})), bands_(config) {}
 
-  void check_cell(const LlamaConfig& llama, const WindowRule&) const override { bands_.check_model(llama); }
+  void check_cell(const LlamaConfig& llama, const WindowRule&) const override { bands_.edges(llama.head_dim / 2); }
 
   CsvTable run(const DiagnosticInput& input) const override {
     std::map<HeadsPlace, Channels> places;

@@ -6,7 +6,7 @@
 // weight, bits_per_weight (of the whole layer), output_snr_db, output_relative_error (||y - y'||^2 / ||y||^2). T
 // tokens, R rows of a block, I inputs and O outputs of a layer, P pairs.
 #include "diagnostics/diagnostic.h"
-#include "diagnostics/options.h"
+#include "rope/bands.h"
 #include "quant/distortion.h"
 
 namespace qroar {
@@ -54,7 +54,7 @@ class QuantError : public Diagnostic {
   explicit QuantError(const Config& config)
       : windows_(config.get<int64_t>("windows", 1, {1, 1'000'000})), bands_(config) {}
 
-  void check_cell(const LlamaConfig& llama, const WindowRule&) const override { bands_.check_model(llama); }
+  void check_cell(const LlamaConfig& llama, const WindowRule&) const override { bands_.edges(llama.head_dim / 2); }
 
   CsvTable run(const DiagnosticInput& input) const override {
     std::vector<Comparison> layers = comparisons(input);

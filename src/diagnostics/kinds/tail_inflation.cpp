@@ -6,7 +6,7 @@
 #include <set>
 
 #include "diagnostics/diagnostic.h"
-#include "diagnostics/options.h"
+#include "rope/bands.h"
 #include "diagnostics/tails.h"
 
 namespace qroar {
@@ -22,7 +22,7 @@ class TailInflationKind : public Diagnostic {
         bands_(config) {}
 
   void check_cell(const LlamaConfig& llama, const WindowRule& windows) const override {
-    bands_.check_model(llama);
+    bands_.edges(llama.head_dim / 2);
     if (short_ >= windows.length) {
       config_.fail(
           fmt::format("short windows of {} tokens are no shorter than the cell's of {}; take `short: {}` or less",

@@ -2,7 +2,7 @@
 // definition, method.md section 3), in the evaluated model, per layer and RoPE band.
 // Columns: layer, site (q_proj or k_proj), rope (before or after it), band, count, q50, q99, q999, ratio_99, ratio_999.
 #include "diagnostics/diagnostic.h"
-#include "diagnostics/options.h"
+#include "rope/bands.h"
 #include "diagnostics/tails.h"
 
 namespace qroar {
@@ -13,7 +13,7 @@ class TailRatios : public Diagnostic {
   explicit TailRatios(const Config& config)
       : windows_(config.get<int64_t>("windows", 2, {1, 1'000'000})), bands_(config) {}
 
-  void check_cell(const LlamaConfig& llama, const WindowRule&) const override { bands_.check_model(llama); }
+  void check_cell(const LlamaConfig& llama, const WindowRule&) const override { bands_.edges(llama.head_dim / 2); }
 
   CsvTable run(const DiagnosticInput& input) const override {
     std::vector<at::Tensor> windows_T;

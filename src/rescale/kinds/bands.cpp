@@ -49,7 +49,7 @@ class Bands : public Rescaling {
       scales_.layout.edges = config.get<std::vector<int64_t>>("edges");
       check_edges(config.at("edges"));
     } else {
-      bands_ = config.get<int64_t>("bands", 6, {1, 1'000'000});
+      bands_.emplace(config);
     }
     if (inline_scales) read_inline_scales(config.at("scales"));
     if (searched) {
@@ -66,11 +66,7 @@ class Bands : public Rescaling {
   void bind(const LlamaConfig& llama) override {
     const int64_t pairs = llama.head_dim / 2;
     BandLayout& layout = scales_.layout;
-    if (bands_ > pairs) {
-      config_.fail(fmt::format("{} bands need as many RoPE pairs and head_dim {} has {}; take `bands: {}` or fewer",
-                               bands_, llama.head_dim, pairs, pairs));
-    }
-    if (bands_ > 0) layout.edges = band_edges(pairs, bands_);
+    if (bands_) layout.edges = bands_->edges(pairs);
     if (layout.edges.back() != pairs) {
       config_.fail(fmt::format("the bands' edges end at pair {} and head_dim {} has {} pairs; end them there",
                                layout.edges.back(), llama.head_dim, pairs));
@@ -128,8 +124,7 @@ class Bands : public Rescaling {
   }
 
   void read_file_scales(const Config& place) {
-    const std::filesystem::path path = place.as_path();
-    if (!std::filesystem::exists(path)) place.fail(path.string() + ": no such file");
+    const std::filesystem::path path = place.as_file();
     const Json json = Json::parse(read_file(path), nullptr, /*allow_exceptions=*/false);
     try {
       model_ = json.at("model").get<std::string>();
@@ -149,7 +144,7 @@ class Bands : public Rescaling {
   Config config_;
   std::string model_;  ///< hash of the checkpoint that a file's scales were found for
   bool per_layer_ = false;
-  int64_t bands_ = 0;  ///< 0: edges are given
+  std::optional<BandsOption> bands_;  ///< none: edges are given
   std::vector<std::vector<double>> rows_;
   BandScales scales_;  ///< complete after bind()
   std::unique_ptr<BandSearch> search_;

@@ -57,9 +57,7 @@ Divisors read_divisors(const Config& config) {
   if (config.has("factors")) {
     if (config.has("long_factor")) config.fail("give either the file 'factors' or the list 'long_factor', not both");
     const Config place = config.at("factors");
-    const std::filesystem::path path = place.as_path();
-    if (std::error_code unreadable; !std::filesystem::exists(path, unreadable))
-      place.fail(path.string() + ": no such file");
+    const std::filesystem::path path = place.as_file();
     divisors = path.extension() == ".json" ? parse_json(read_file(path), place) : parse_text(read_file(path), place);
   } else {
     divisors.for_long = config.get<std::vector<double>>("long_factor");

@@ -1,6 +1,8 @@
 // The proxy first: coordinate descent on the distortion of the attention logits, which costs a few small products a
-// point, then the true objective only for what it leads to and for `probes` random points of the grid, whose two scores
-// say how well the proxy ranks (their rank correlation is in the search's summary).
+// point, then the true objective only for what it leads to and for `probes` random steps along one dimension from the
+// best point so far.  The two scores of all these say how well the proxy ranks (their rank correlation is in the
+// search's summary); points drawn from the whole grid would say nothing, since the guard refuses nearly all of them
+// where dimensions are many.
 #include "search/strategy.h"
 
 namespace qroar {
@@ -15,14 +17,21 @@ class Layerwise : public Strategy {
 
   void run(Objective& objective, const SearchSpace& space, std::mt19937_64& random) const override {
     const auto proxy = [&](const std::vector<double>& point) { return objective.proxy(point); };
-    ScoredPoint best{std::vector<double>(space.size(), 0), 0};
-    best.score = proxy(best.point);
+    const std::vector<double> identity(space.size(), 0);
+    ScoredPoint descended{identity, proxy(identity)}, found{identity, objective.score(identity)};
+    const auto try_out = [&](const std::vector<double>& point) {
+      if (const double score = objective.score(point); score < found.score) found = {point, score};
+    };
     for (int sweep = 0; sweep < kSweeps; ++sweep) {
-      coordinate_sweep(space, proxy, best);
-      objective.score(best.point);
+      coordinate_sweep(space, proxy, descended);
+      try_out(descended.point);
     }
     for (int64_t probe = 0; probe < probes_ && !objective.exhausted(); ++probe) {
-      objective.score(space.drawn(random));
+      std::vector<double> point = found.point;
+      const std::size_t dimension = random() % space.size();
+      const std::vector<double>& values = space.values[dimension];
+      point[dimension] = values[random() % values.size()];
+      try_out(point);
     }
   }
   bool ends_by_itself() const override { return true; }
