@@ -6,8 +6,8 @@
 // weight, bits_per_weight (of the whole layer), output_snr_db, output_relative_error (||y - y'||^2 / ||y||^2). T
 // tokens, R rows of a block, I inputs and O outputs of a layer, P pairs.
 #include "diagnostics/diagnostic.h"
-#include "rope/bands.h"
 #include "quant/distortion.h"
+#include "rope/bands.h"
 
 namespace qroar {
 namespace {

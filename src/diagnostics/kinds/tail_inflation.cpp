@@ -6,8 +6,8 @@
 #include <set>
 
 #include "diagnostics/diagnostic.h"
-#include "rope/bands.h"
 #include "diagnostics/tails.h"
+#include "rope/bands.h"
 
 namespace qroar {
 namespace {

@@ -2,8 +2,8 @@
 // definition, method.md section 3), in the evaluated model, per layer and RoPE band.
 // Columns: layer, site (q_proj or k_proj), rope (before or after it), band, count, q50, q99, q999, ratio_99, ratio_999.
 #include "diagnostics/diagnostic.h"
-#include "rope/bands.h"
 #include "diagnostics/tails.h"
+#include "rope/bands.h"
 
 namespace qroar {
 namespace {
