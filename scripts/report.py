@@ -9,6 +9,7 @@ cell's diagnostics into DIR (default: RESULTS_DIR) and prints the report's path.
 import argparse
 import json
 import math
+import re
 import sys
 import textwrap
 from pathlib import Path
@@ -20,7 +21,7 @@ from matplotlib import pyplot, ticker  # noqa: E402
 
 import report_diagnostics  # noqa: E402
 import report_search  # noqa: E402
-from report_style import STYLES, write_plot  # noqa: E402
+from report_style import STYLES, markdown, write_plot  # noqa: E402
 
 LENGTH = "windows.length"
 TYPE_ORDER = ["none", "linear", "ntk", "dynamic_ntk", "ntk_by_parts", "yarn", "dynamic_yarn", "longrope", "llama3", "model",
@@ -99,10 +100,11 @@ class Axis:
     def rank(value):
         """none first, numbers by size, plugins in TYPE_ORDER and by falling bits."""
         if isinstance(value, (int, float)):
-            return (1, value, 0, "")
+            return (1, value, 0, [])
         kind = find(value, "type") or ("none" if value in ([], None) else str(value))
         place = TYPE_ORDER.index(kind) if kind in TYPE_ORDER else len(TYPE_ORDER)
-        return (0 if kind == "none" else 2, place, -(find(value, "bits") or 0), label(value))
+        words = [int(word) if word.isdecimal() else word for word in re.split(r"(\d+)", label(value))]
+        return (0 if kind == "none" else 2, place, -(find(value, "bits") or 0), words)
 
     def of(self, row):
         return self.label_of[json.dumps(row["axes"][self.name])] if self.name in row["axes"] else ""
@@ -160,12 +162,6 @@ def with_error(pair):
         return f"{value:.5g}"
     digits = min(max(1 - math.floor(math.log10(error)), 2), 12)
     return f"{value:.{digits}f} ± {error:.{digits}f}"
-
-
-def markdown(header, body):
-    escape = lambda cell: str(cell).replace("|", "\\|").replace("\n", " ")  # noqa: E731
-    lines = [header, ["---"] * len(header), *body]
-    return "".join("| " + " | ".join(map(escape, line)) + " |\n" for line in lines)
 
 
 def metric_table(rows, layout, metric):
@@ -307,8 +303,10 @@ def write_report(rows, results, out):
         text += [f"## {metric}\n", metric_table(rows, layout, metric), f"![{metric}]({metric}.png)\n",
                  f"*{METRIC_NAMES.get(metric, metric)}; bars: standard error over tokens taken as independent. "
                  f"Also as [SVG]({metric}.svg).*\n"]
-    text += report_search.section(finished, lambda row: " · ".join(filter(None, (axis.of(row) for axis in layout.axes if len(axis.labels) > 1))),
-                                  results, out)
+    windows = [axis for axis in layout.axes if axis.name == LENGTH and len(axis.labels) > 1]
+    beside = [axis for axis in layout.axes if axis not in windows and len(axis.labels) > 1]
+    text += report_search.section([(" · ".join(filter(None, key[len(windows):])), "".join(f"{axis.of(row)} tokens" for axis in windows), row)
+                                   for key, group in layout.groups(finished, windows + beside) for row in group], results, out)
     cells = [(row["id"], " · ".join(filter(None, key)) or "the experiment", results / "cells" / row["id"] / "diagnostics")
              for key, group in layout.groups(finished, layout.axes) for row in group]
     text += report_diagnostics.sections(cells, out)

@@ -2,8 +2,8 @@
 import csv
 import math
 
-from matplotlib import pyplot
-from report_style import STYLES, write_plot
+from matplotlib import pyplot, ticker
+from report_style import STYLES, markdown, write_plot
 
 FOUND, SAME = ("found", "unscaled"), ("full precision, same scales", "full precision")
 COMPARISONS = {"quantized, found g": [FOUND], "full precision, same g": [SAME], "the first less the second": [FOUND, SAME],
@@ -50,33 +50,48 @@ def differences(folder, row, finished):
     return found
 
 
-def figure_of(searches):
-    """searches: [(label, differences)] in reading order."""
-    longest = max(len(label) for label, _ in searches)
-    figure, axes = pyplot.subplots(figsize=(4.6 + 0.075 * longest, 1.4 + 0.5 * len(searches)))
-    for place, name in enumerate(COMPARISONS):
-        points = [(row, *found[name]) for row, (_, found) in enumerate(searches) if name in found]
-        if points:
-            y, x, reach = zip(*points)
-            axes.errorbar(x, [row + 0.18 * (place - 1.5) for row in y], xerr=reach, color=STYLES[place][0], marker=STYLES[place][1],
-                          markerfacecolor="white", markersize=5, linestyle="none", capsize=2.5, label=name)
-    axes.axvline(0, color="0.5", linewidth=0.8, zorder=0)
-    axes.set_yticks(range(len(searches)), [label for label, _ in searches], fontsize=9)
-    axes.set_ylim(len(searches) - 0.5, -0.5)
-    axes.set_xlabel("Δ mean NLL against scales of 1 (nats per token)", fontsize=10)
-    figure.legend(loc="outside upper center", ncols=len(COMPARISONS), frameon=False, fontsize=9)
+def figure_of(lines, panels, searches):
+    """searches: {(line, panel): differences}."""
+    longest = max(len(line) for line in lines)
+    figure, all_axes = pyplot.subplots(1, len(panels), figsize=(0.9 + 0.075 * longest + 3.7 * len(panels), 1.6 + 0.5 * len(lines)), sharey=True,
+                                       squeeze=False)
+    for axes, panel in zip(all_axes[0], panels):
+        for place, name in enumerate(COMPARISONS):
+            points = [(row, *found[name]) for row, line in enumerate(lines) if name in (found := searches.get((line, panel), {}))]
+            if points:
+                y, x, reach = zip(*points)
+                axes.errorbar(x, [row + 0.18 * (place - 1.5) for row in y], xerr=reach, color=STYLES[place][0], marker=STYLES[place][1],
+                              markerfacecolor="white", markersize=5, linestyle="none", capsize=2.5)
+        axes.axvline(0, color="0.5", linewidth=0.8, zorder=0)
+        axes.set_title(panel, fontsize=10)
+        axes.tick_params(labelsize=9)
+        axes.xaxis.set_major_locator(ticker.MaxNLocator(5, steps=(1, 2, 5, 10)))
+    all_axes[0][0].set_yticks(range(len(lines)), [line or "the experiment" for line in lines])
+    all_axes[0][0].set_ylim(len(lines) - 0.5, -0.5)
+    figure.supxlabel("Δ mean NLL against scales of 1 (nats per token)", fontsize=10)
+    marks = [pyplot.Line2D([], [], color=color, marker=marker, markerfacecolor="white", linestyle="none", label=name)
+             for name, (color, marker, *_) in zip(COMPARISONS, STYLES)]
+    figure.legend(handles=marks, loc="outside upper center", ncols=len(COMPARISONS) if len(panels) > 1 or longest > 20 else 2, frameon=False,
+                  fontsize=9)
     return figure
 
 
-def section(rows, label_of, folder, out):
-    """Markdown lines, and searched.png and .svg in `out`; empty where nothing was searched."""
-    finished = {row["id"] for row in rows}
-    searches = [(label_of(row), differences(folder, row, finished)) for row in rows if "controls" in row]
+def section(groups, folder, out):
+    """Markdown lines, and searched.png and .svg in `out`; empty where nothing was searched.  `groups`: (labels of the row beside the window
+    length, the window length's or "", row) in reading order."""
+    finished = {row["id"] for _, _, row in groups}
+    searches = {(line, panel): differences(folder, row, finished) for line, panel, row in groups if "controls" in row}
     if not searches:
         return []
-    write_plot(figure_of(searches), out, "searched")
-    return ["## Searched scales and their controls\n", "![searched scales](searched.png)\n",
-            "*Paired differences over the same windows with 95 % intervals (Student's t over windows): what the scales that a search found "
-            "do to the quantized model, what the same scales do to the full-precision one (an attention temperature does this much), what is "
-            "left of the gain beyond that, and what random scales as far from 1 do. Left of 0 is better. Also as [SVG](searched.svg); the "
-            "numbers: `qroar show`.*\n"]
+    lines, panels = (list(dict.fromkeys(key[place] for key in searches)) for place in (0, 1))
+    write_plot(figure_of(lines, panels, searches), out, "searched")
+    show = lambda pair: f"{pair[0]:+.4f} [{pair[0] - pair[1]:+.4f}, {pair[0] + pair[1]:+.4f}]" if pair else ""  # noqa: E731
+    table = [[line, panel, *(show(found.get(name)) for name in COMPARISONS)] for (line, panel), found in searches.items()]
+    header = ["searched", "", *COMPARISONS]
+    if panels == [""]:
+        table, header = [line[:1] + line[2:] for line in table], header[:1] + header[2:]
+    return ["## Searched scales and their controls\n", markdown(header, table), "![searched scales](searched.png)\n",
+            "*Paired differences in mean NLL (nats per token) over the same windows with 95 % intervals (Student's t over windows): what the "
+            "scales that a search found do to the quantized model, what the same scales do to the full-precision one (an attention temperature "
+            "does this much), what is left of the gain beyond that, and what random scales as far from 1 do. Below 0 is better. Also as "
+            "[SVG](searched.svg); with the scales: `qroar show`.*\n"]

@@ -1,4 +1,4 @@
-"""How the plots of scripts/report.py look and are written."""
+"""How the plots and tables of scripts/report.py look and are written."""
 import matplotlib
 
 matplotlib.use("Agg")
@@ -16,3 +16,9 @@ def write_plot(figure, out, name):
     for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
         figure.savefig(out / f"{name}.{kind}", metadata=metadata)
     pyplot.close(figure)
+
+
+def markdown(header, body):
+    escape = lambda cell: str(cell).replace("|", "\\|").replace("\n", " ")  # noqa: E731
+    lines = [header, ["---"] * len(header), *body]
+    return "".join("| " + " | ".join(map(escape, line)) + " |\n" for line in lines)

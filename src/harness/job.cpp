@@ -115,8 +115,10 @@ Job::Job(const SweepPoint& point) {
   quantization.resolve(resolved);
   if (searched) searched->resolve(resolved["rescale"]["search"]["quantization"]);
   id = hash_bytes(resolved.dump()).substr(0, 16);
-  order_key = resolved["model"].dump() + search_quantization().key.dump() + resolved["rescale"].dump() +
-              quantization.key.dump();
+  for (const char* key : {"path", "dtype", "device"}) shared.push_back(resolved["model"][key].dump());
+  for (const Json& key : {resolved["model"], search_quantization().key, resolved["rescale"], quantization.key}) {
+    shared.push_back(key.dump());
+  }
 }
 
 RopeTable Job::trained_table(int64_t length) const {

@@ -38,7 +38,8 @@ struct Job {
   std::shared_ptr<const Rescaling> rescaling;
   Quantization quantization;             ///< what is evaluated
   std::optional<Quantization> searched;  ///< what scales are searched on, where that is something else
-  std::string order_key;                 ///< neighbours in this order share weights, calibrations or searches
+  /// Cells that agree in the first of these share weights, in more of them calibrations or searches.
+  std::vector<std::string> shared;
   std::vector<std::unique_ptr<Metric>> metrics;
   std::map<std::string, std::unique_ptr<Diagnostic>> diagnostics;  ///< by type
   int64_t seed = 0;

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <chrono>
 #include <deque>
+#include <map>
 #include <optional>
 
 #include "base/error.h"
@@ -57,6 +58,21 @@ AnglesOf cached_angles(const Job& job, const Llama& original) {
     last->emplace_back(length, rope_angles(table, length, job.model.dtype, device, job.model.bfloat16_rope));
     return last->back().second;
   };
+}
+
+/// In the experiment's order, but that cells which share something become neighbours.
+std::vector<Cell> with_sharing_neighbours(std::vector<Cell> cells) {
+  std::map<std::pair<std::size_t, std::string>, std::size_t> first;  // where a value of Job::shared occurs first
+  const auto place = [&](const Cell& cell) {
+    std::vector<std::size_t> places;
+    for (std::size_t i = 0; i < cell.job->shared.size(); ++i) {
+      places.push_back(first.try_emplace({i, cell.job->shared[i]}, first.size()).first->second);
+    }
+    return places;
+  };
+  for (const Cell& cell : cells) place(cell);
+  std::ranges::stable_sort(cells, {}, place);
+  return cells;
 }
 
 class Runner {
@@ -238,12 +254,7 @@ bool run_experiment(const RunOptions& options) {
     spdlog::info("shard {}/{} of {} cells is empty", options.shard, options.shards, cells.size());
     return true;
   }
-  const auto order = [](const Cell& cell) {
-    return std::tuple(cell.job->model.path, cell.job->model.dtype, cell.job->model.device, cell.job->order_key);
-  };
-  std::stable_sort(mine.begin(), mine.end(), [&](const Cell& a, const Cell& b) { return order(a) < order(b); });
-
-  const bool all_ok = Runner(results, experiment).run_all(std::move(mine), options.rerun);
+  const bool all_ok = Runner(results, experiment).run_all(with_sharing_neighbours(std::move(mine)), options.rerun);
   results.derive_rows_file();
 
   std::vector<Json> rows;
