@@ -94,7 +94,9 @@ class Axis:
         self.labels = list(self.label_of.values())
         self.title = AXIS_NAMES.get(name, name)
         numeric = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values.values())
-        self.numbers = {self.label_of[text]: value for text, value in ordered} if numeric else None
+        self.blocks = any(isinstance(value, (dict, list)) for value in values.values())
+        everywhere = all(name in row["axes"] for row in rows)  # controls of a search lack axes below `rescale`
+        self.numbers = {self.label_of[text]: value for text, value in ordered} if numeric and everywhere else None
 
     @staticmethod
     def rank(value):
@@ -105,6 +107,10 @@ class Axis:
         place = TYPE_ORDER.index(kind) if kind in TYPE_ORDER else len(TYPE_ORDER)
         words = [int(word) if word.isdecimal() else word for word in re.split(r"(\d+)", label(value))]
         return (0 if kind == "none" else 2, place, -(find(value, "bits") or 0), words)
+
+    def said(self, text):
+        """A label as it stands apart from the axis' title: a scalar gets its key ("points=5")."""
+        return text if self.blocks or not text else f"{self.name.rsplit('.', 1)[-1]}={text}"
 
     def of(self, row):
         return self.label_of[json.dumps(row["axes"][self.name])] if self.name in row["axes"] else ""
@@ -133,6 +139,11 @@ class Layout:
             groups.setdefault(tuple(axis.of(row) for axis in axes), []).append(row)
         place = lambda key: [axis.labels.index(text) if text else -1 for axis, text in zip(axes, key)]  # noqa: E731
         return sorted(groups.items(), key=lambda item: place(item[0]))
+
+
+def joined(axes, labels):
+    """"rtn W3 g64 · points=5": labels of several axes in one."""
+    return " · ".join(axis.said(text) for axis, text in zip(axes, labels) if text)
 
 
 def read_rows(folder):
@@ -196,7 +207,7 @@ def plot_against_x(rows, layout, metric):
             points = sorted((layout.x.numbers[layout.x.of(row)], *measured(row, metric)) for row in group if measured(row, metric))
             x, y, error = zip(*points) if points else ((), (), ())
             turn, place = divmod(lines.index(key), len(STYLES))
-            handles[" · ".join(key)] = axes.errorbar(
+            handles[joined(layout.lines, key)] = axes.errorbar(
                 x, y, error, color=STYLES[place][0], marker=STYLES[place][1], linestyle=["-", "--", ":"][turn % 3],
                 linewidth=1.5, markersize=6, markerfacecolor="white", capsize=3)
         text = f"{layout.panel.title}: none" if title == ("none",) else " · ".join(title)
@@ -235,13 +246,13 @@ def plot_points(rows, layout, metric):
     """No axis of numbers: one line of text and one point with its error per row, a panel per text that was evaluated."""
     panels = layout.groups(rows, [layout.panel] if layout.panel else [])
     down = [axis for axis in layout.axes if axis is not layout.panel]
-    lines = [" · ".join(filter(None, key)) for key, _ in layout.groups(rows, down)]
+    lines = [joined(down, key) for key, _ in layout.groups(rows, down)]
     figure, all_axes = pyplot.subplots(1, len(panels), figsize=(2.5 + 0.075 * max(map(len, lines)) + 2.6 * len(panels), 1.2 + 0.28 * len(lines)),
                                        sharey=True, squeeze=False)
     for axes, (title, panel_rows) in zip(all_axes[0], panels):
         for key, group in layout.groups(panel_rows, down):
             for pair in filter(None, (measured(row, metric) for row in group)):
-                axes.errorbar(pair[0], lines.index(" · ".join(filter(None, key))), xerr=pair[1], color=STYLES[2][0], marker="o", capsize=3,
+                axes.errorbar(pair[0], lines.index(joined(down, key)), xerr=pair[1], color=STYLES[2][0], marker="o", capsize=3,
                               markerfacecolor="white")
         axes.set_title(" · ".join(title), fontsize=11)
         axes.set_xlabel(METRIC_NAMES.get(metric, metric))
@@ -305,9 +316,9 @@ def write_report(rows, results, out):
                  f"Also as [SVG]({metric}.svg).*\n"]
     windows = [axis for axis in layout.axes if axis.name == LENGTH and len(axis.labels) > 1]
     beside = [axis for axis in layout.axes if axis not in windows and len(axis.labels) > 1]
-    text += report_search.section([(" · ".join(filter(None, key[len(windows):])), "".join(f"{axis.of(row)} tokens" for axis in windows), row)
+    text += report_search.section([(joined(beside, key[len(windows):]), "".join(f"{axis.of(row)} tokens" for axis in windows), row)
                                    for key, group in layout.groups(finished, windows + beside) for row in group], results, out)
-    cells = [(row["id"], " · ".join(filter(None, key)) or "the experiment", results / "cells" / row["id"] / "diagnostics")
+    cells = [(row["id"], joined(layout.axes, key) or "the experiment", results / "cells" / row["id"] / "diagnostics")
              for key, group in layout.groups(finished, layout.axes) for row in group]
     text += report_diagnostics.sections(cells, out)
     if failed:
