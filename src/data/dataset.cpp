@@ -18,12 +18,33 @@ namespace fs = std::filesystem;
 /// Embeddings are padded to a round number of rows, seldom by more than this.
 constexpr int64_t kMostPadding = 256;
 /// Counts up when the same text would give other tokens or ids.
-constexpr int kCacheVersion = 1;
+constexpr int kCacheVersion = 2;
 
 struct Text {
   std::string id;
   std::string text;
+  int64_t words = 0, bytes = 0;
 };
+
+/// Pieces between runs of white space, as lm-evaluation-harness counts them: a text that begins with one has an empty
+/// piece before it.
+int64_t words_of(std::string_view text) {
+  int64_t runs = 0;
+  bool in_run = false;
+  for (const char c : text) {
+    const bool space = std::string_view(" \t\n\r\f\v").find(c) != std::string_view::npos;
+    runs += space && !in_run;
+    in_run = space;
+  }
+  return runs + 1;
+}
+
+/// Of a text that is what was published.
+Text counted(Text text) {
+  if (text.words == 0) text.words = words_of(text.text);
+  if (text.bytes == 0) text.bytes = std::ssize(text.text);
+  return text;
+}
 
 /// The text of one line of a .jsonl file; a line without an id is named after the file and its number.
 Text parse_line(std::string_view line, const fs::path& path, int64_t number) {
@@ -41,8 +62,14 @@ Text parse_line(std::string_view line, const fs::path& path, int64_t number) {
     if (json.contains(key) && !json[key].is_string())
       fail("{}: \"{}\" is a JSON {}, not a string", place, key, json[key].type_name());
   }
-  return {json.value("id", fmt::format("{}:{}", path.stem().string(), number)),
-          std::move(json["text"].get_ref<std::string&>())};
+  Text text{json.value("id", fmt::format("{}:{}", path.stem().string(), number)),
+            std::move(json["text"].get_ref<std::string&>())};
+  for (const auto& [key, count] : {std::pair("words", &text.words), std::pair("bytes", &text.bytes)}) {
+    if (!json.contains(key)) continue;
+    if (!json[key].is_number_integer() || json[key] < 1) fail("{}: \"{}\" is {}, not a number of them", place, key, json[key].dump());
+    *count = json[key];
+  }
+  return counted(std::move(text));
 }
 
 std::vector<Text> parse_lines(std::string_view bytes, const fs::path& path) {
@@ -62,7 +89,7 @@ std::vector<Text> parse_lines(std::string_view bytes, const fs::path& path) {
 
 std::vector<Text> read_texts(std::string bytes, const fs::path& path) {
   if (path.extension() == ".jsonl") return parse_lines(bytes, path);
-  if (path.extension() == ".txt") return {{path.filename().string(), std::move(bytes)}};
+  if (path.extension() == ".txt") return {counted({path.filename().string(), std::move(bytes)})};
   fail("{}: unknown kind of data file; needed is a .txt or .jsonl file, or one that scripts/tokenize.py made",
        path.string());
 }
@@ -81,7 +108,7 @@ TokenFile tokenize(std::string bytes, const fs::path& path, const fs::path& toke
   const Tokenizer tokenizer(tokenizer_file);
   TokenFile file{hash, tokenizer.vocab_size(), path.filename().string(), {}};
   for (const Text& text : read_texts(std::move(bytes), path))
-    file.documents.push_back({text.id, tokenizer.encode(text.text)});
+    file.documents.push_back({text.id, tokenizer.encode(text.text), text.words, text.bytes});
   return file;
 }
 
@@ -168,14 +195,40 @@ Dataset choose_documents(const Dataset& corpus, const DataSpec& spec) {
   }
   all.erase(all.begin(), all.begin() + spec.skip);
   if (spec.documents > 0) all.resize(spec.documents);
+  for (Document& document : all) {
+    if (spec.max_tokens == 0 || length(document) <= spec.max_tokens) continue;
+    document.tokens.resize(static_cast<std::size_t>(spec.max_tokens));
+    document.words = document.bytes = 0;  // of the whole text
+  }
   return {std::move(all), corpus.hash};
+}
+
+Dataset as_read_by(const WindowRule& rule, Dataset data, int64_t bos_token_id) {
+  std::vector<Document>& documents = data.documents;
+  if (rule.concatenate) {
+    Document& all = documents.front();
+    const bool counted = std::ranges::all_of(documents, [](const Document& document) { return document.bytes > 0; });
+    for (std::size_t i = 1; i < documents.size(); ++i) {
+      all.tokens.insert(all.tokens.end(), documents[i].tokens.begin(), documents[i].tokens.end());
+      all.words += documents[i].words;
+      all.bytes += documents[i].bytes;
+    }
+    if (!counted) all.words = all.bytes = 0;
+    if (documents.size() > 1) all.id = fmt::format("{} and {} more", all.id, documents.size() - 1);
+    documents.resize(1);
+  }
+  if (rule.feed.bos == Bos::start || rule.feed.bos == Bos::replace) {
+    for (Document& document : documents) document.tokens.insert(document.tokens.begin(), static_cast<int32_t>(bos_token_id));
+  }
+  return data;
 }
 
 DataSpec::DataSpec(const Config& config)
     : path(config.at("path").as_path()),
       documents(config.get<int64_t>("documents", 0, Range<int64_t>{.low = 0})),
       min_tokens(config.get<int64_t>("min_tokens", 1, Range<int64_t>{.low = 1})),
-      skip(config.get<int64_t>("skip", 0, Range<int64_t>{.low = 0})) {}
+      skip(config.get<int64_t>("skip", 0, Range<int64_t>{.low = 0})),
+      max_tokens(config.get<int64_t>("max_tokens", 0, Range<int64_t>{.low = 0})) {}
 
 void check_present(const fs::path& file) {
   std::error_code unreadable;

@@ -6,6 +6,7 @@
 
 #include "config/config.h"
 #include "data/token_file.h"
+#include "data/windows.h"
 #include "model/llama_config.h"
 
 namespace qroar {
@@ -15,9 +16,10 @@ struct DataSpec {
   int64_t documents = 0;   ///< the first so many that pass min_tokens; 0 takes all
   int64_t min_tokens = 1;  ///< text tokens a document needs
   int64_t skip = 0;        ///< documents that pass min_tokens and are left out first
+  int64_t max_tokens = 0;  ///< documents are cut to so many text tokens; 0: never
 
   DataSpec() = default;
-  /// Reads path (required; see resolve_path), documents, min_tokens, skip.
+  /// Reads path (required; see resolve_path), documents, min_tokens, skip, max_tokens.
   explicit DataSpec(const Config& config);
 };
 
@@ -37,6 +39,10 @@ struct Dataset {
 /// the model's.
 Dataset load_corpus(const std::filesystem::path& path, const std::filesystem::path& model_folder,
                     const LlamaConfig& model);
+
+/// The documents as the windows' rule reads them: joined to one where it concatenates, BOS in front where it starts
+/// with it.
+Dataset as_read_by(const WindowRule& rule, Dataset data, int64_t bos_token_id);
 
 /// The documents that pass min_tokens, without the first `skip`, at most `documents` of them.  Errors: an empty
 /// document; fewer documents than asked for; all shorter than min_tokens (says the longest).

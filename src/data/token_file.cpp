@@ -53,6 +53,7 @@ class Reader {
 struct Header {
   TokenFile file;
   std::vector<std::string> ids;
+  std::vector<int64_t> words, bytes;
 };
 
 Header parse_header(Reader& reader, std::string_view text) {
@@ -62,6 +63,12 @@ Header parse_header(Reader& reader, std::string_view text) {
     json.at("tokenizer").get_to(header.file.tokenizer);
     json.at("source").get_to(header.file.source);
     json.at("ids").get_to(header.ids);
+    const std::vector<int64_t> unknown(header.ids.size(), 0);
+    header.words = json.value("words", unknown);
+    header.bytes = json.value("bytes", unknown);
+    if (header.words.size() != unknown.size() || header.bytes.size() != unknown.size()) {
+      reader.bad("the header's words and bytes are not as many as its ids");
+    }
     const nlohmann::json& vocab_size = json.at("vocab_size");
     if (!vocab_size.is_number_integer()) reader.bad("the header's vocab_size is no integer");
     vocab_size.get_to(header.file.vocab_size);
@@ -100,16 +107,16 @@ bool is_token_file(const std::filesystem::path& path) {
 }
 
 TokenFile read_token_file(const std::filesystem::path& path) {
-  const std::string bytes = read_file(path);
-  Reader reader(bytes, path.string());
-  if (!bytes.starts_with(kMagic))
+  const std::string content = read_file(path);
+  Reader reader(content, path.string());
+  if (!content.starts_with(kMagic))
     fail("{}: not a token file: it does not start with {}; {}", path.string(), kMagic, kRemedy);
   reader.take(kMagic.size(), "the magic");
   const uint32_t version = reader.take_numbers<uint32_t>(1, "the version")[0];
   if (version != kVersion)
     reader.bad(fmt::format("is of version {}, this program reads version {}", version, kVersion));
   const uint32_t header_size = reader.take_numbers<uint32_t>(1, "the header's size")[0];
-  auto [file, ids] = parse_header(reader, reader.take(header_size, "the JSON header"));
+  auto [file, ids, words, bytes] = parse_header(reader, reader.take(header_size, "the JSON header"));
 
   const auto offsets = reader.take_numbers<int64_t>(ids.size() + 1, "the table of offsets");
   check_offsets(reader, offsets, reader.left());
@@ -121,17 +128,20 @@ TokenFile read_token_file(const std::filesystem::path& path) {
       reader.bad(fmt::format("document '{}' has the token {}, outside the vocabulary of {}", ids[document], *stray,
                              file.vocab_size));
     }
-    file.documents.push_back({std::move(ids[document]), {part.begin(), part.end()}});
+    file.documents.push_back(
+        {std::move(ids[document]), {part.begin(), part.end()}, words[document], bytes[document]});
   }
   return file;
 }
 
 void write_token_file(const std::filesystem::path& path, const TokenFile& file) {
   nlohmann::json header = {{"tokenizer", file.tokenizer}, {"vocab_size", file.vocab_size}, {"source", file.source}};
-  header["ids"] = nlohmann::json::array();
+  for (const char* key : {"ids", "words", "bytes"}) header[key] = nlohmann::json::array();
   std::vector<int64_t> offsets = {0};
   for (const Document& document : file.documents) {
     header["ids"].push_back(document.id);
+    header["words"].push_back(document.words);
+    header["bytes"].push_back(document.bytes);
     offsets.push_back(offsets.back() + std::ssize(document.tokens));
   }
   // A file name need not be UTF-8, JSON must be.

@@ -1,5 +1,6 @@
 // Pre-tokenized documents on disk, little-endian: "QROARTOK", u32 version (1), u32 bytes of the JSON header, the header
-// {"tokenizer": hash, "vocab_size": n, "source": text, "ids": [..]}, int64 offsets[documents + 1], int32
+// {"tokenizer": hash, "vocab_size": n, "source": text, "ids": [..], "words": [..], "bytes": [..]} (the last two may be
+// missing), int64 offsets[documents + 1], int32
 // tokens[offsets.back()]. scripts/tokenize.py writes the same format; the file is untrusted input and every offset and
 // id is checked.
 #pragma once
@@ -13,6 +14,7 @@ namespace qroar {
 struct Document {
   std::string id;
   std::vector<int32_t> tokens;  ///< text tokens, no BOS
+  int64_t words = 0, bytes = 0;  ///< of the text as it was published, bytes in UTF-8; 0: not known
 };
 
 struct TokenFile {

@@ -5,6 +5,53 @@
 #include "base/error.h"
 
 namespace qroar {
+namespace {
+
+Bos read_bos(const Config& config) {
+  if (!config.has("bos") || config.at("bos").json().is_boolean()) {
+    return config.get<bool>("bos", true) ? Bos::every : Bos::none;
+  }
+  return config.get_choice<Bos>(
+      "bos", Bos::every,
+      {{"true", Bos::every}, {"false", Bos::none}, {"start", Bos::start}, {"replace", Bos::replace}});
+}
+
+/// The window that begins at `begin` and may hold `capacity` text tokens; what it scores is not yet known.
+Window window_at(int64_t document, int64_t begin, int64_t capacity, int64_t tokens, const WindowRule& rule) {
+  const int64_t end = std::min(begin + capacity, tokens);
+  if (rule.tail == Tail::fill) begin = std::max<int64_t>(0, end - capacity);
+  return {document, begin, end, 0};
+}
+
+/// Every token once, in the first window that holds it.
+void add_scoring_once(std::vector<Window>& windows, int64_t document, int64_t tokens, int64_t capacity, const WindowRule& rule) {
+  // A larger step would leave a target without any context in its window.
+  const int64_t step = std::min(rule.stride, rule.length - (rule.feed.beyond ? 0 : 1));
+  int64_t scored_until = rule.feed.added() > 0 ? 0 : 1;
+  for (int64_t begin = 0; scored_until < tokens; begin += step) {
+    Window window = window_at(document, begin, capacity, tokens, rule);
+    if (rule.tail == Tail::drop && window.end - window.begin < capacity) return;
+    window.scored = window.end - scored_until;
+    scored_until = window.end;
+    windows.push_back(window);
+  }
+}
+
+/// Each window on its own.
+void add_scoring_each(std::vector<Window>& windows, int64_t document, int64_t tokens, int64_t capacity, const WindowRule& rule) {
+  const int64_t unscored = rule.score == Score::second_half ? rule.length / 2 + 1 - rule.feed.added() : 1 - rule.feed.added();
+  int64_t last = tokens - 1;  // where the last window may begin
+  if (rule.tail == Tail::drop) last = tokens - capacity;
+  if (rule.tail == Tail::longlora) last = tokens - capacity - 1 - rule.stride;
+  for (int64_t begin = 0; begin <= last; begin += rule.stride) {
+    Window window = window_at(document, begin, capacity, tokens, rule);
+    window.scored = window.end - window.begin - unscored;
+    if (window.scored > 0) windows.push_back(window);
+    if (window.end == tokens && rule.tail != Tail::longlora) return;
+  }
+}
+
+}  // namespace
 
 WindowRule::WindowRule(const Config& config) : length(config.get<int64_t>("length")) {
   if (length < 2) {
@@ -13,29 +60,29 @@ WindowRule::WindowRule(const Config& config) : length(config.get<int64_t>("lengt
   }
   stride = config.get<int64_t>("stride", length, Range<int64_t>{1, length});
   truncate = config.get<bool>("truncate", false);
-  bos = config.get<bool>("bos", true);
-  config.get_choice<bool>("score", true, {{"all", true}});
+  concatenate = config.get<bool>("concatenate", false);
+  feed = {read_bos(config), config.get_choice<bool>("targets", false, {{"inside", false}, {"beyond", true}})};
+  if (feed.beyond && feed.bos == Bos::every) {
+    config.at("targets").fail("beyond takes its first token from the text; say bos: start, false or replace");
+  }
+  score = config.get_choice<Score>("score", Score::all,
+                                   {{"all", Score::all}, {"window", Score::window}, {"second_half", Score::second_half}});
+  tail = config.get_choice<Tail>(
+      "tail", Tail::keep, {{"keep", Tail::keep}, {"drop", Tail::drop}, {"fill", Tail::fill}, {"longlora", Tail::longlora}});
   aggregate = config.get_choice<Aggregate>(
       "aggregate", Aggregate::tokens,
       {{"tokens", Aggregate::tokens}, {"windows", Aggregate::windows}, {"documents", Aggregate::documents}});
+  config.get<std::string>("protocol", "");
 }
 
 std::vector<Window> windows_of(const std::vector<int64_t>& document_tokens, const WindowRule& rule) {
   check(rule.length >= 2 && rule.stride >= 1, "windows need length >= 2 and stride >= 1");
-  const int64_t capacity = rule.bos ? rule.length - 1 : rule.length;
-  // A larger step would leave a target without any context in its window.
-  const int64_t step = std::min(rule.stride, rule.length - 1);
-  const int64_t unscored_at_start = rule.bos ? 0 : 1;
-
+  const int64_t capacity = rule.length - rule.feed.added() + (rule.feed.beyond ? 1 : 0);
   std::vector<Window> windows;
   for (int64_t document = 0; document < std::ssize(document_tokens); ++document) {
-    const int64_t tokens = rule.truncate ? std::min(document_tokens[document], capacity) : document_tokens[document];
-    int64_t scored_until = unscored_at_start;
-    for (int64_t begin = 0; scored_until < tokens; begin += step) {
-      const int64_t end = std::min(begin + capacity, tokens);
-      windows.push_back({document, begin, end, end - scored_until});
-      scored_until = end;
-    }
+    const int64_t all = document_tokens[static_cast<std::size_t>(document)];
+    const int64_t tokens = rule.truncate ? std::min(all, capacity) : all;
+    (rule.score == Score::all ? add_scoring_once : add_scoring_each)(windows, document, tokens, capacity, rule);
   }
   return windows;
 }

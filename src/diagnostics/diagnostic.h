@@ -20,14 +20,14 @@ struct DiagnosticInput {
   const QuantPlan& quant;
   const std::vector<Document>& documents;
   const std::vector<Window>& windows;  ///< all of the cell's
-  bool bos;                            ///< windows begin with BOS
+  const Feed& feed;
   const AnglesOf& angles_of;           ///< under the cell's scheme
   const RopeScheme& scheme;
   const RopeGeometry& geometry;
 
   /// The tokens [T] of a window, on the device.
   at::Tensor tokens_T(const Window& window) const {
-    return window_tokens(documents[static_cast<std::size_t>(window.document)], window, bos, model);
+    return window_tokens(documents[static_cast<std::size_t>(window.document)], window, feed, model);
   }
 
   /// The first `count` windows, or all where there are fewer.

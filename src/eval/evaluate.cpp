@@ -38,42 +38,73 @@ class FirstNonFinite : public Observer {
 
 }  // namespace
 
-at::Tensor window_tokens(const Document& document, const Window& window, bool bos, const Llama& model) {
+at::Tensor window_tokens(const Document& document, const Window& window, const Feed& feed, const Llama& model) {
   std::vector<int64_t> tokens;
-  tokens.reserve(static_cast<std::size_t>(tokens_seen(window, bos)));
-  if (bos) tokens.push_back(model.config.bos_token_id);
-  tokens.insert(tokens.end(), document.tokens.begin() + window.begin, document.tokens.begin() + window.end);
+  tokens.reserve(static_cast<std::size_t>(window.end - window.begin + feed.added()));
+  if (feed.bos == Bos::every) tokens.push_back(model.config.bos_token_id);
+  const auto end = document.tokens.begin() + window.end - (feed.beyond ? 1 : 0);
+  tokens.insert(tokens.end(), document.tokens.begin() + window.begin, end);
+  if (feed.bos == Bos::replace) tokens.front() = model.config.bos_token_id;
   return at::tensor(tokens, at::kLong).to(model.embed_tokens_VD.device());
 }
 
-std::vector<WindowLoss> evaluate(const Llama& model, const AnglesOf& angles_of, const std::vector<Document>& documents,
-                                 const std::vector<Window>& windows, bool bos,
-                                 const std::vector<std::unique_ptr<Metric>>& metrics,
-                                 const std::function<void(const Window&)>& after_window) {
-  std::vector<WindowLoss> losses;
-  for (const Window& window : windows) {
-    const Document& document = documents[static_cast<std::size_t>(window.document)];
-    const at::Tensor tokens_T = window_tokens(document, window, bos, model);
-    const ops::RopeAngles angles = angles_of(tokens_T.size(0));
-    const at::Tensor hidden_TD = forward(model, tokens_T, angles);
-    const int64_t last =
-        tokens_T.size(0) - 1;  // the row before the last token predicts it; the last row predicts nothing
-    WindowLoss result{window, {}};
-    for (int64_t begin = last - window.scored; begin < last; begin += kLogitRows) {
-      const int64_t end = std::min(begin + kLogitRows, last);
-      const at::Tensor logits_RV = logits(model, hidden_TD.slice(0, begin, end));
-      const at::Tensor targets_R = tokens_T.slice(0, begin + 1, end + 1);
-      const at::Tensor nll_R = ops::token_nll(logits_RV, targets_R).to(at::kCPU);
-      for (int64_t row = 0; row < end - begin; ++row) {
-        const double nll = nll_R.const_data_ptr<double>()[row];
-        if (!std::isfinite(nll))
-          fail_non_finite(model, tokens_T, angles, document, window.begin + begin + row + (bos ? 0 : 1), nll);
-        result.nll.add(nll);
+namespace {
+
+/// Feeds the blocks of one window to the metrics; its losses.
+Moments score_window(const EvaluationInput& input, const Window& window,
+                     const std::vector<std::unique_ptr<Metric>>& metrics) {
+  const Document& document = input.documents[static_cast<std::size_t>(window.document)];
+  const at::Tensor tokens_T = window_tokens(document, window, input.feed, input.model);
+  const ops::RopeAngles angles = input.angles_of(tokens_T.size(0));
+  for (const auto& metric : metrics) metric->begin_window({window, tokens_T, input.reference, input.angles_of});
+  const at::Tensor hidden_TD = forward(input.model, tokens_T, angles);
+  at::Tensor reference_TD;
+  if (input.reference != nullptr) reference_TD = forward(*input.reference, tokens_T, angles);
+  at::Tensor targets_T = tokens_T.slice(0, 1);  // row t predicts token t + 1
+  if (input.feed.beyond) {
+    const int64_t beyond = document.tokens[static_cast<std::size_t>(window.end - 1)];
+    targets_T = at::cat({targets_T, at::full({1}, beyond, targets_T.options())});
+  }
+  const int64_t last = targets_T.size(0);
+  Moments nll;
+  for (int64_t begin = last - window.scored; begin < last; begin += kLogitRows) {
+    const int64_t end = std::min(begin + kLogitRows, last);
+    const at::Tensor logits_RV = logits(input.model, hidden_TD.slice(0, begin, end));
+    const at::Tensor targets_R = targets_T.slice(0, begin, end);
+    const at::Tensor nll_R = ops::token_nll(logits_RV, targets_R).to(at::kCPU);
+    for (int64_t row = 0; row < end - begin; ++row) {
+      const double loss = nll_R.const_data_ptr<double>()[row];
+      if (!std::isfinite(loss)) {
+        const int64_t position = window.begin + begin + row + 1 - input.feed.added();
+        fail_non_finite(input.model, tokens_T, angles, document, position, loss);
       }
-      const LogitBlock block{window, static_cast<int64_t>(losses.size()), logits_RV, targets_R, nll_R};
-      for (const auto& metric : metrics) metric->add(block);
+      nll.add(loss);
     }
-    losses.push_back(result);
+    at::Tensor reference_RV;
+    if (input.reference != nullptr) reference_RV = logits(*input.reference, reference_TD.slice(0, begin, end));
+    for (const auto& metric : metrics) metric->add({begin, logits_RV, targets_R, nll_R, reference_RV});
+  }
+  return nll;
+}
+
+}  // namespace
+
+std::vector<WindowLoss> evaluate(const EvaluationInput& input, const std::vector<std::unique_ptr<Metric>>& metrics,
+                                 WindowStore* store, const std::function<void(const Window&)>& after_window) {
+  std::vector<WindowLoss> losses;
+  for (std::size_t i = 0; i < input.windows.size(); ++i) {
+    const Window& window = input.windows[i];
+    const Json* known = store == nullptr ? nullptr : store->find(i);
+    Json sums;
+    if (known == nullptr) {
+      sums["nll"] = to_json(score_window(input, window, metrics));
+      sums["metrics"] = Json::array();
+      for (const auto& metric : metrics) sums["metrics"].push_back(metric->end_window());
+      if (store != nullptr) store->add(i, sums);
+      known = &sums;
+    }
+    losses.push_back({window, moments_of((*known)["nll"])});
+    for (std::size_t k = 0; k < metrics.size(); ++k) metrics[k]->take(window, (*known)["metrics"][k]);
     after_window(window);
   }
   return losses;

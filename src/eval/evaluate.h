@@ -8,13 +8,10 @@
 #include "data/dataset.h"
 #include "data/windows.h"
 #include "eval/metric.h"
+#include "eval/token_losses.h"
 #include "model/llama.h"
 
 namespace qroar {
-
-/// Rows of logits alive at a time: large enough for a fast matrix product, small enough that [R, V] stays tens of
-/// megabytes.
-inline constexpr int64_t kLogitRows = 256;
 
 /// What is left of one window: enough to compare two rows in pairs.
 struct WindowLoss {
@@ -22,20 +19,31 @@ struct WindowLoss {
   Moments nll;  ///< over its scored tokens, nats
 };
 
-/// cos and sin for a sequence of so many tokens; called once per window, so it should keep what it made.
-using AnglesOf = std::function<ops::RopeAngles(int64_t length)>;
+/// What finished windows came to, so that an evaluation that was cut off goes on where it stopped.
+class WindowStore {
+ public:
+  virtual ~WindowStore() = default;
+  /// Null where the window is not finished.
+  virtual const Json* find(std::size_t window) const = 0;
+  virtual void add(std::size_t window, const Json& sums) = 0;
+};
 
-/// Scores all windows in order.  `after_window` hears of each finished one (progress).  A loss that is not finite is an
-/// Error that names the document, the position and the first place in the model whose values are not finite.
-std::vector<WindowLoss> evaluate(const Llama& model, const AnglesOf& angles_of, const std::vector<Document>& documents,
-                                 const std::vector<Window>& windows, bool bos,
-                                 const std::vector<std::unique_ptr<Metric>>& metrics,
-                                 const std::function<void(const Window&)>& after_window);
+struct EvaluationInput {
+  const Llama& model;
+  const Llama* reference;  ///< the model in full precision; may be null where no metric asks for it
+  const AnglesOf& angles_of;
+  const std::vector<Document>& documents;
+  const std::vector<Window>& windows;
+  const Feed& feed;
+};
 
-/// The tokens [T] of a window, int64 on the model's device.
-at::Tensor window_tokens(const Document& document, const Window& window, bool bos, const Llama& model);
+/// Scores all windows in order.  `store` may be null.  `after_window` hears of each finished one (progress).  A loss
+/// that is not finite is an Error that names the document, the position and the first place in the model whose values
+/// are not finite.
+std::vector<WindowLoss> evaluate(const EvaluationInput& input, const std::vector<std::unique_ptr<Metric>>& metrics,
+                                 WindowStore* store, const std::function<void(const Window&)>& after_window);
 
-/// Tokens the model sees in a window: its text tokens and BOS.
-inline int64_t tokens_seen(const Window& window, bool bos) { return window.end - window.begin + (bos ? 1 : 0); }
+/// The tokens [T] that the model sees in a window, int64 on its device.
+at::Tensor window_tokens(const Document& document, const Window& window, const Feed& feed, const Llama& model);
 
 }  // namespace qroar

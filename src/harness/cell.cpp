@@ -34,21 +34,34 @@ void check_disjoint(const Job& job, const Dataset& dev, const Dataset& evaluated
 
 }  // namespace
 
+double Cell::flops(const Window& window) const {
+  const double forwards = job->needs_reference() ? 2 : 1;
+  return forwards * forward_flops(job->llama, tokens_seen(window, job->windows.feed));
+}
+
 double Cell::flops() const {
   double sum = 0;
-  for (const Window& window : windows) sum += forward_flops(job->llama, tokens_seen(window, job->windows.bos));
+  for (const Window& window : windows) sum += flops(window);
   return sum;
 }
 
 int64_t Cell::longest() const {
   int64_t tokens = 0;
-  for (const Window& window : windows) tokens = std::max(tokens, tokens_seen(window, job->windows.bos));
+  for (const Window& window : windows) tokens = std::max(tokens, tokens_seen(window, job->windows.feed));
   return tokens;
 }
 
 std::vector<Cell> plan(std::vector<Job>& jobs) {
   std::map<std::pair<std::string, std::string>, Dataset> corpora;  // by file and model
   std::map<std::string, std::shared_ptr<const Dataset>> loaded;
+  std::map<std::tuple<const Dataset*, bool, Bos>, std::shared_ptr<const Dataset>> read;
+  const auto read_by = [&](const Job& job, const std::shared_ptr<const Dataset>& chosen) {
+    const WindowRule& rule = job.windows;
+    if (!rule.concatenate && rule.feed.bos != Bos::start && rule.feed.bos != Bos::replace) return chosen;
+    auto& data = read[{chosen.get(), rule.concatenate, rule.feed.bos}];
+    if (data == nullptr) data = std::make_shared<const Dataset>(as_read_by(rule, *chosen, job.llama.bos_token_id));
+    return data;
+  };
   std::vector<Cell> cells;
   for (Job& job : jobs) {
     const auto load = [&](const DataSpec& spec, const Json& resolved) {
@@ -60,7 +73,8 @@ std::vector<Cell> plan(std::vector<Job>& jobs) {
       }
       return data;
     };
-    const auto data = load(job.data, job.resolved["data"]);
+    const auto chosen = load(job.data, job.resolved["data"]);
+    const auto data = read_by(job, chosen);
     std::vector<int64_t> lengths;
     for (const Document& document : data->documents) lengths.push_back(static_cast<int64_t>(document.tokens.size()));
     const auto draw = [&](const Quantization& quantization) {
@@ -72,7 +86,7 @@ std::vector<Cell> plan(std::vector<Job>& jobs) {
     if (const BandSearch* search = job.rescaling->search()) {
       cells.back().dev = load(search->spec.data, job.resolved["rescale"]["search"]["data"]);
       cells.back().dev_calibration = draw(job.search_quantization());
-      check_disjoint(job, *cells.back().dev, *data);
+      check_disjoint(job, *cells.back().dev, *chosen);
     }
     if (cells.back().windows.empty()) fail("{}: no document has a token to score", job.data.path.string());
   }

@@ -16,8 +16,9 @@ struct Cell {
   std::shared_ptr<const Dataset> dev;                  ///< what scales are searched on; null without a search
   std::shared_ptr<const CalibrationText> dev_calibration;
 
-  /// Floating point operations of its evaluation.
+  /// Floating point operations of its forwards over windows.
   double flops() const;
+  double flops(const Window& window) const;
   /// Tokens that the model sees in the longest window.
   int64_t longest() const;
 };

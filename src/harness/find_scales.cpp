@@ -8,6 +8,13 @@ namespace {
 /// Counts up when a search would score otherwise.
 constexpr int kSearchVersion = 1;
 
+/// Dev windows are windows of documents of their own, whatever the protocol of the evaluation.
+Feed dev_feed(const Job& job) {
+  Feed feed;
+  feed.bos = job.windows.feed.bos == Bos::none ? Bos::none : Bos::every;
+  return feed;
+}
+
 /// All that scores depend on beside the search's own block.
 Json search_key(const Cell& cell, const Llama& original, const std::string& model) {
   const Job& job = *cell.job;
@@ -20,7 +27,7 @@ Json search_key(const Cell& cell, const Llama& original, const std::string& mode
            job.search_quantization().key,
            cell.dev->hash,
            job.resolved["rescale"]["search"]["data"],
-           job.windows.bos};
+           dev_feed(job).bos == Bos::every};
   if (cell.dev_calibration != nullptr) key.push_back(cell.dev_calibration->hash);
   for (const int64_t length : job.rescaling->search()->spec.lengths) {
     const RopeTable table = job.table(length, original);
@@ -41,7 +48,7 @@ std::shared_ptr<const Rescaling> find_scales(const Cell& cell, Models& models, c
     const at::Device device = original.embed_tokens_VD.device();
     return {models.model({job, *none, quantization, cell.dev_calibration.get()}, device), models.found()};
   };
-  const SearchInput input{original, quantization.plan, quantized, angles_of, cell.dev->documents, job.windows.bos};
+  const SearchInput input{original, quantization.plan, quantized, angles_of, cell.dev->documents, dev_feed(job)};
   const auto guide = [&](Journal& journal) {
     return what.spec.guided ? guide_of(what, input, *job.rope, job.geometry, journal) : BandGuide();
   };

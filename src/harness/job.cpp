@@ -26,10 +26,11 @@ std::unique_ptr<Interface> parse_plugin(const Config& config) {
   return plugin;
 }
 
-std::vector<std::unique_ptr<Metric>> parse_metrics(const Config& root) {
+std::vector<std::unique_ptr<Metric>> parse_metrics(const Config& root, const WindowRule& windows) {
   std::vector<std::unique_ptr<Metric>> metrics;
   for (const Config& item : root.at("metrics", "[perplexity]").items()) {
     metrics.push_back(parse_plugin<Metric>(as_plugin(item)));
+    metrics.back()->bind(windows);
   }
   return metrics;
 }
@@ -104,7 +105,7 @@ Job::Job(const SweepPoint& point) {
   quantization = Quantization(root, llama);
   const BandSearch* search = rescaling->search();
   if (search != nullptr && search->spec.quantization) searched.emplace(*search->spec.quantization, llama);
-  metrics = parse_metrics(root);
+  metrics = parse_metrics(root, windows);
   diagnostics = parse_diagnostics(root, llama, windows);
   seed = root.get<int64_t>("seed", 0);
   exported = parse_export(root, *this);

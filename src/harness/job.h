@@ -1,5 +1,6 @@
 // One fully resolved job: everything a cell needs, parsed and checked before the first second of device time.
 #pragma once
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <optional>
@@ -49,6 +50,11 @@ struct Job {
   /// Reads every key, builds every plugin, reads config.json, checks rules against the model's layers and the data
   /// file's presence. Throws an Error with its place.
   explicit Job(const SweepPoint& point);
+
+  /// Does a metric compare with the model in full precision?
+  bool needs_reference() const {
+    return std::ranges::any_of(metrics, [](const auto& metric) { return metric->needs_reference(); });
+  }
 
   const Quantization& search_quantization() const { return searched ? *searched : quantization; }
 

@@ -21,7 +21,7 @@ T number(const std::string& text, const std::filesystem::path& file, std::size_t
 }
 
 /// Other processes may be writing into the same cell: their temporary files stay.
-void write_diagnostics(const std::filesystem::path& folder, const std::map<std::string, CsvTable>& tables) {
+void write_tables(const std::filesystem::path& folder, const std::map<std::string, CsvTable>& tables) {
   if (!tables.empty()) std::filesystem::create_directories(folder);
   for (const auto& [type, table] : tables) write_file_atomically(folder / (type + ".csv"), table.text());
   if (!std::filesystem::exists(folder)) return;
@@ -64,7 +64,8 @@ void Results::write(const Job& job, const Json& row, const CellOutput& output,
     write_file_atomically(cell(job.id) / "search.csv", output.search->history.text());
     write_file_atomically(cell(job.id) / "scales.json", output.search->scales.dump(1) + "\n");
   }
-  write_diagnostics(cell(job.id) / "diagnostics", output.diagnostics);
+  write_tables(cell(job.id) / "diagnostics", output.diagnostics);
+  write_tables(cell(job.id) / "metrics", output.curves);
   write_file_atomically(cell(job.id) / "resolved.yaml", to_yaml(job.resolved));
   write_file_atomically(cell(job.id) / "row.json", row.dump(1) + "\n");
 }

@@ -20,6 +20,7 @@
 #include "harness/exports.h"
 #include "harness/find_scales.h"
 #include "harness/models.h"
+#include "harness/partial.h"
 #include "harness/results.h"
 #include "harness/show.h"
 #include "model/angles.h"
@@ -127,8 +128,9 @@ class Runner {
     spdlog::info("cell {} {}", job.id, axis_label(job.axes));
     CellOutput output;
     const double done_before = done_;
+    PartialCell partial(results_.cell(job.id), {{"inputs", inputs}, {"commit", environment["commit"]}, {"device", device.is_cpu() ? "cpu" : "cuda"}});
     try {
-      output = evaluate_cell(cell, device, row);
+      output = evaluate_cell(cell, device, partial, row);
     } catch (const c10::Error& error) {
       row["error"] = error.what_without_backtrace();
     } catch (const InternalError&) {
@@ -146,6 +148,7 @@ class Runner {
     row["environment"] = environment;
     row["config"] = job.resolved;
     results_.write(job, row, output, cell.data->documents);
+    if (ok) partial.remove();
     return ok;
   }
 
@@ -163,7 +166,7 @@ class Runner {
     return inputs;
   }
 
-  CellOutput evaluate_cell(const Cell& cell, const at::Device& device, Json& row) {
+  CellOutput evaluate_cell(const Cell& cell, const at::Device& device, PartialCell& partial, Json& row) {
     const Job& job = *cell.job;
     check_memory(cell, device);
     const auto before = Clock::now();
@@ -179,27 +182,29 @@ class Runner {
     progress_->leave_out(Clock::now() - before);
     at::manual_seed(static_cast<uint64_t>(job.seed));
     ops::reset_peak_bytes(device);
-    const auto start = Clock::now();
-    output.losses = evaluate(
-        model, angles_of, cell.data->documents, cell.windows, job.windows.bos, job.metrics,
-        [&](const Window& window) { advance(forward_flops(job.llama, tokens_seen(window, job.windows.bos)), job); });
-    ops::synchronize(device);
-    const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    std::optional<Llama> full;
+    if (job.needs_reference()) full = models_.full(job.quantization);
+    if (partial.found() > 0) spdlog::info("cell {}: {} windows were finished already", job.id, partial.found());
+    partial.start_clock();
+    output.losses = evaluate({model, full ? &*full : nullptr, angles_of, cell.data->documents, cell.windows, job.windows.feed},
+                             job.metrics, &partial, [&](const Window& window) { advance(cell.flops(window), job); });
+    const double seconds = partial.seconds();
     const int64_t peak_bytes = ops::peak_bytes(device);
     if (!job.diagnostics.empty()) output.diagnostics = diagnose(cell, model, angles_of);
     if (job.exported) export_cell(job, original, *rescaling, model);
     if (output.search) row["search"] = output.search->summary;
     if (!job.controls.empty()) row["controls"] = job.controls;
     double tokens = 0;
-    for (const Window& window : cell.windows) tokens += static_cast<double>(tokens_seen(window, job.windows.bos));
+    for (const Window& window : cell.windows) tokens += static_cast<double>(tokens_seen(window, job.windows.feed));
     row["seconds"] = seconds;
     row["tokens_per_second"] = tokens / seconds;
     row["model_tflops_per_second"] = cell.flops() / seconds / 1e12;
     row["peak_bytes"] = peak_bytes;
     for (const auto& metric : job.metrics) {
-      for (const MetricValue& value : metric->values(job.windows.aggregate)) {
+      for (const MetricValue& value : metric->values(job.windows.aggregate, cell.data->documents)) {
         row["metrics"][value.name] = {{"value", value.value}, {"stderr", value.stderr_}, {"count", value.count}};
       }
+      if (auto curve = metric->curve()) output.curves.insert(std::move(*curve));
     }
     return output;
   }
@@ -209,7 +214,7 @@ class Runner {
     const Job& job = *cell.job;
     const Llama full = models_.full(job.quantization);
     const DiagnosticInput input{
-        full,      model,     job.quantization.plan, cell.data->documents, cell.windows, job.windows.bos,
+        full,      model,     job.quantization.plan, cell.data->documents, cell.windows, job.windows.feed,
         angles_of, *job.rope, job.geometry};
     std::map<std::string, CsvTable> tables;
     for (const auto& [type, diagnostic] : job.diagnostics) {

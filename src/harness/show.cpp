@@ -24,8 +24,21 @@ bool is_ok(const Json& row) { return row["status"] == "ok"; }
 
 double number_of(const Json& value) { return value.is_number() ? value.get<double>() : std::nan(""); }
 
+/// What tables show: perplexity without the mean NLL, and all else that has a standard error.
+std::vector<std::string> metrics_of(const std::vector<Json>& rows) {
+  std::vector<std::string> names;
+  for (const Json& row : rows) {
+    for (const auto& [name, metric] : row["metrics"].items()) {
+      const bool shown = (name != "nll" || !row["metrics"].contains("perplexity")) && (metric["stderr"].is_number() || name == "perplexity");
+      if (shown && std::ranges::find(names, name) == names.end()) names.push_back(name);
+    }
+  }
+  return names;
+}
+
 std::string metric_cell(const Json& row, const std::string& name) {
   if (!is_ok(row)) return "failed";
+  if (!row["metrics"].contains(name)) return "";
   const Json& metric = row["metrics"][name];
   return with_error(number_of(metric["value"]), number_of(metric["stderr"]));
 }
@@ -112,8 +125,9 @@ Table flat_table(const Results& results, const std::vector<Json>& rows, const Ba
   const std::vector<std::string> names = axis_names(rows);
   Table table{{"id"}, {}, names.size() + 1};
   table.header.insert(table.header.end(), names.begin(), names.end());
-  for (const char* column : {"perplexity", "scored", "seconds", "tokens/s", "TFLOP/s", "peak MB"})
-    table.header.emplace_back(column);
+  const std::vector<std::string> metrics = metrics_of(rows);
+  table.header.insert(table.header.end(), metrics.begin(), metrics.end());
+  for (const char* column : {"scored", "seconds", "tokens/s", "TFLOP/s", "peak MB"}) table.header.emplace_back(column);
   if (!baselines.empty()) {
     for (const char* column : {"Δnll", "ppl ratio", "paired windows"}) table.header.emplace_back(column);
   }
@@ -121,8 +135,8 @@ Table flat_table(const Results& results, const std::vector<Json>& rows, const Ba
     const Json& row = rows[i];
     std::vector<std::string> cells{row["id"].get<std::string>()};
     for (const auto& name : names) cells.push_back(axis_cell(row, name));
-    cells.push_back(metric_cell(row, "perplexity"));
-    cells.push_back(is_ok(row) ? row["metrics"]["nll"]["count"].dump() : "");
+    for (const auto& metric : metrics) cells.push_back(metric_cell(row, metric));
+    cells.push_back(is_ok(row) ? row["metrics"].begin().value()["count"].dump() : "");
     cells.push_back(fmt::format("{:.2f}", number_of(row["seconds"])));
     cells.push_back(fmt::format("{:.0f}", number_of(row["tokens_per_second"])));
     cells.push_back(fmt::format("{:.3f}", number_of(row["model_tflops_per_second"])));
@@ -227,6 +241,18 @@ Baselines find_baselines(const std::vector<Json>& rows, const std::string& basel
   return find_by_axis(rows, baseline.substr(0, equals), baseline.substr(equals + 1));
 }
 
+/// How the windows were made: "protocol yarn, bos true, stride 256".
+std::string protocol_of(const auto& common) {
+  const std::string name = common("windows", "protocol");
+  std::string text = name.empty() ? "" : fmt::format("protocol {}, ", name);
+  text += fmt::format("bos {}, {}", common("windows", "bos"),
+                      common("windows", "truncate") == "true" ? "one window a document" : "stride " + common("windows", "stride"));
+  for (const auto& [key, usual] : {std::pair("concatenate", "false"), {"targets", "inside"}, {"score", "all"}, {"tail", "keep"}}) {
+    if (common("windows", key) != usual) text += fmt::format(", {} {}", key, common("windows", key));
+  }
+  return text;
+}
+
 /// What the numbers are, under the table.
 std::string caption(const std::vector<Json>& rows, const std::string& paired) {
   const Json& config = rows.front()["config"];
@@ -238,11 +264,9 @@ std::string caption(const std::vector<Json>& rows, const std::string& paired) {
                ? axis_label(value)
                : "swept";
   };
-  text += fmt::format(
-      "; model {}, {}; data {}, documents {}; bos {}, {}\n", common("model", "path"), common("model", "dtype"),
-      common("data", "path"), common("data", "documents") == "0" ? "all" : common("data", "documents"),
-      common("windows", "bos"),
-      common("windows", "truncate") == "true" ? "one window a document" : "stride " + common("windows", "stride"));
+  text += fmt::format("; model {}, {}; data {}, documents {}; {}\n", common("model", "path"), common("model", "dtype"),
+                      common("data", "path"), common("data", "documents") == "0" ? "all" : common("data", "documents"),
+                      protocol_of(common));
   for (const Json& row : rows) {
     if (!is_ok(row))
       text += fmt::format("failed {}: {}\n", row["id"].get<std::string>(), row["error"].get<std::string>());
@@ -258,17 +282,21 @@ std::string show(const Results& results, const std::vector<Json>& rows, const Sh
   if (options.format == "json") return Json(rows).dump(1) + "\n";
   if (options.format == "csv" && baselines.empty()) return csv_table(rows).render("csv");
   const bool own_baselines = options.baseline.find('=') != std::string::npos;
-  Table table;
-  if (baselines.empty() || own_baselines) {
+  std::string text;
+  const std::vector<std::string> metrics = metrics_of(rows);
+  for (const auto& metric : metrics) {
+    if (!baselines.empty() && !own_baselines) break;
     std::vector<std::string> texts;
     for (std::size_t i = 0; i < rows.size(); ++i) {
-      texts.push_back(metric_cell(rows[i], "perplexity"));
-      if (own_baselines) texts.back() += " (" + paired_cells(results, rows[i], baselines[i]).front() + ")";
+      texts.push_back(metric_cell(rows[i], metric));
+      if (own_baselines && metric == "perplexity") texts.back() += " (" + paired_cells(results, rows[i], baselines[i]).front() + ")";
     }
-    table = grid_table(rows, texts);
+    const Table grid = grid_table(rows, texts);
+    if (grid.rows.empty()) break;
+    if (metrics.size() > 1) text += (text.empty() ? "" : "\n") + metric + "\n";
+    text += grid.render(options.format);
   }
-  if (table.rows.empty()) table = flat_table(results, rows, baselines);
-  const std::string text = table.render(options.format);
+  if (text.empty()) text = flat_table(results, rows, baselines).render(options.format);
   const std::string paired = own_baselines ? fmt::format(
                                                  "; in brackets Δnll against {} over the same windows, with its "
                                                  "paired standard error",

@@ -25,7 +25,7 @@ std::vector<Window> dev_windows(const SearchSpec& spec, const SearchInput& input
   std::vector<int64_t> lengths;
   for (const Document& document : input.documents) {
     lengths.push_back(std::ssize(document.tokens));
-    if (lengths.back() + (input.bos ? 1 : 0) < length) {
+    if (lengths.back() + input.feed.added() < length) {
       fail("rescale.search.data: document '{}' has {} tokens and windows of {} are scored; set min_tokens: {} there",
            document.id, lengths.back(), length, std::ranges::max(spec.lengths));
     }
@@ -33,7 +33,7 @@ std::vector<Window> dev_windows(const SearchSpec& spec, const SearchInput& input
   WindowRule rule;
   rule.length = rule.stride = length;
   rule.truncate = true;
-  rule.bos = input.bos;
+  rule.feed = input.feed;
   return windows_of(lengths, rule);
 }
 
@@ -76,7 +76,8 @@ BandScales DevObjective::scales(const std::vector<double>& point) const {
 double DevObjective::mean_nll(const Llama& model, const std::vector<Window>& windows) const {
   Moments sum;
   for (const WindowLoss& loss :
-       evaluate(model, input_.angles_of, input_.documents, windows, input_.bos, {}, [](const Window&) {})) {
+       evaluate({model, nullptr, input_.angles_of, input_.documents, windows, input_.feed}, {}, nullptr,
+                [](const Window&) {})) {
     sum += loss.nll;
   }
   return sum.mean();
@@ -90,7 +91,7 @@ bool DevObjective::refuses(double short_nll) const {
 double DevObjective::cost_of(const std::vector<Window>& windows) const {
   const auto flops = [&](const std::vector<Window>& of) {
     double sum = 0;
-    for (const Window& window : of) sum += forward_flops(input_.full.config, tokens_seen(window, input_.bos));
+    for (const Window& window : of) sum += forward_flops(input_.full.config, tokens_seen(window, input_.feed));
     return sum;
   };
   double all = 0;
@@ -148,7 +149,7 @@ std::vector<double> DevObjective::gradient(const std::vector<double>& point) {
     for (const Window& window : windows_[i]) tokens += static_cast<double>(window.scored);
     for (const Window& window : windows_[i]) {
       const Document& document = input_.documents[static_cast<std::size_t>(window.document)];
-      const at::Tensor tokens_T = window_tokens(document, window, input_.bos, model);
+      const at::Tensor tokens_T = window_tokens(document, window, input_.feed, model);
       const ScaleGradient slope = scale_gradient(model, tokens_T, input_.angles_of(tokens_T.size(0)), window.scored);
       const double weight = spec_.weights[i] / weights * static_cast<double>(window.scored) / tokens;
       const std::vector<double> own = by_dimension(slope, layout_);
@@ -213,7 +214,7 @@ void DevObjective::check_guard() const {
   fail(
       "rescale.search: the guard refused all {} candidates, each raising the perplexity at {} tokens by more than {} "
       "%; raise search.guard, or narrow search.grid",
-      others, tokens_seen(short_windows_.front(), input_.bos), 100 * spec_.guard);
+      others, tokens_seen(short_windows_.front(), input_.feed), 100 * spec_.guard);
 }
 
 /// Spearman's, over the candidates that the guard let pass; null for fewer than three.

@@ -35,8 +35,8 @@ std::vector<double> measured_inflation(const BandSearch& search, const SearchInp
     for (std::size_t i = 0; i < std::min(kDocuments, input.documents.size()); ++i) {
       const Document& document = input.documents[i];
       const int64_t end = std::min<int64_t>(length, std::ssize(document.tokens));
-      const Window window{static_cast<int64_t>(i), 0, end - (input.bos ? 1 : 0), 0};
-      tokens.push_back(window_tokens(document, window, input.bos, input.full));
+      const Window window{static_cast<int64_t>(i), 0, end - input.feed.added(), 0};
+      tokens.push_back(window_tokens(document, window, input.feed, input.full));
     }
     return tokens;
   };

@@ -1,17 +1,17 @@
 // What a search has scored so far, on disk.
 #pragma once
-#include <filesystem>
 #include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "base/line_log.h"
 #include "config/config.h"
 
 namespace qroar {
 
-/// A file of JSON lines, {"kind", "point", ...}, each written with one call.  What a killed process left of its last
-/// line is cut off; two processes that search the same thing write the same lines, of which the first counts.
+/// Lines {..., "kind", "point"}; two processes that search the same thing write the same lines, of which the first
+/// counts.
 class Journal {
  public:
   explicit Journal(const std::filesystem::path& file);
@@ -20,7 +20,7 @@ class Journal {
   void add(const std::string& kind, const std::vector<double>& point, Json entry);
 
  private:
-  std::filesystem::path file_;
+  LineLog log_;
   std::map<std::string, Json> entries_;
 };
 

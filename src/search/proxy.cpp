@@ -75,7 +75,7 @@ void LogitDistortion::measure(const SearchInput& input, const std::vector<Window
   const Llama& rounded = input.quantized().model;
   for (const Window& window : windows) {
     const Document& document = input.documents[static_cast<std::size_t>(window.document)];
-    const at::Tensor tokens_T = window_tokens(document, window, input.bos, input.full);
+    const at::Tensor tokens_T = window_tokens(document, window, input.feed, input.full);
     const ops::RopeAngles angles = input.angles_of(tokens_T.size(0));
     const int64_t T = tokens_T.size(0);
     const at::Tensor rows =

@@ -20,7 +20,7 @@ struct SearchInput {
   const std::function<Quantized()>& quantized;
   const AnglesOf& angles_of;
   const std::vector<Document>& documents;
-  bool bos;
+  Feed feed;  ///< of dev windows
 };
 
 /// Do the scales commute with the quantizers of q_proj and k_proj in every layer?  Then scaling their outputs, or the

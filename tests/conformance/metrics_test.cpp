@@ -4,49 +4,83 @@
 #include <set>
 
 #include "eval/metric.h"
-#include "ops/ops.h"
+#include "model/angles.h"
+#include "model/llama.h"
 #include "support/catch.h"
+#include "support/errors.h"
+#include "support/llama.h"
+#include "support/rope.h"
 
 namespace qroar {
 namespace {
 
-/// Two documents, three windows; the blocks of a window have at most `rows` rows.
-std::vector<MetricValue> values_with_blocks(const std::string& name, int64_t rows, Aggregate aggregate) {
-  const auto entry = Registry<Metric>::instance().entries().at(name);
-  auto metric = entry.make(Config::parse(entry.example, name));
-  const std::vector<Window> windows{{0, 0, 100, 100}, {0, 60, 140, 40}, {1, 0, 7, 7}};
-  at::manual_seed(3);
-  for (std::size_t w = 0; w < windows.size(); ++w) {
-    const at::Tensor logits = at::randn({windows[w].scored, 50}),
-                     targets = at::randint(50, {windows[w].scored}, at::kLong);
-    for (int64_t begin = 0; begin < windows[w].scored; begin += rows) {
-      const at::Tensor block = logits.slice(0, begin, begin + rows), target = targets.slice(0, begin, begin + rows);
-      metric->add({windows[w], static_cast<int64_t>(w), block, target, ops::token_nll(block, target)});
+/// Two documents, three windows; the blocks of a window have at most `rows` rows.  With `through_text`, what a window
+/// comes to goes through JSON text, as after a kill.
+struct Scored {
+  std::vector<Document> documents{{"a", {}, 70, 400}, {"b", {}, 5, 25}};
+  std::vector<Window> windows{{0, 0, 100, 100}, {0, 60, 140, 40}, {1, 0, 7, 7}};
+  Llama model = random_llama(small_llama_config(), at::kFloat, 3);
+  std::unique_ptr<RopeScheme> scheme = make_scheme("{type: none}");
+  AnglesOf angles_of = [this](int64_t length) {
+    const LlamaConfig& config = model.config;
+    const RopeGeometry geometry{config.head_dim, config.rope_theta, config.trained_length, 512, ""};
+    return rope_angles(scheme->table(geometry, length), length, at::kFloat, at::kCPU, false);
+  };
+
+  std::unique_ptr<Metric> metric(const std::string& name, int64_t rows, bool through_text = false) {
+    const auto entry = Registry<Metric>::instance().entries().at(name);
+    Config example = Config::parse(entry.example, name);
+    if (name == "long_ppl") example = Config::parse("{type: long_ppl, short: 16, step: 8, alpha: 0.01, beta: 1}", name);
+    auto metric = entry.make(name == "nll_by_position" ? Config::parse("{bins: 5, last: 20}", name) : example);
+    WindowRule rule;
+    rule.length = 101;
+    rule.stride = 60;
+    metric->bind(rule);
+    at::manual_seed(3);
+    const int64_t V = model.config.vocab_size;
+    for (const Window& window : windows) {
+      const at::Tensor tokens = at::randint(V, {window.end - window.begin + 1}, at::kLong);
+      const at::Tensor logits = at::randn({window.scored, V}), reference = logits + 0.3 * at::randn({window.scored, V});
+      const int64_t first = tokens.size(0) - 1 - window.scored;
+      const at::Tensor targets = tokens.slice(0, first + 1);
+      metric->begin_window({window, tokens, &model, angles_of});
+      for (int64_t begin = 0; begin < window.scored; begin += rows) {
+        const auto part = [&](const at::Tensor& x) { return x.slice(0, begin, begin + rows); };
+        metric->add({first + begin, part(logits), part(targets), ops::token_nll(part(logits), part(targets)), part(reference)});
+      }
+      const Json sums = metric->end_window();
+      metric->take(window, through_text ? Json::parse(sums.dump()) : sums);
     }
+    return metric;
   }
-  return metric->values(aggregate);
+};
+
+void check_equal(const std::vector<MetricValue>& a, const std::vector<MetricValue>& b) {
+  REQUIRE(a.size() == b.size());
+  std::set<std::string> names;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    INFO(a[i].name);
+    REQUIRE(names.insert(b[i].name).second);
+    REQUIRE(b[i].value == a[i].value);
+    REQUIRE((b[i].stderr_ == a[i].stderr_ || (std::isnan(a[i].stderr_) && std::isnan(b[i].stderr_))));
+    REQUIRE(b[i].count == a[i].count);
+  }
 }
 
 }  // namespace
 
-TEST_CASE("all metrics are registered") { REQUIRE(Registry<Metric>::instance().entries().size() == 1); }
+TEST_CASE("all metrics are registered") { REQUIRE(Registry<Metric>::instance().entries().size() == 5); }
 
-TEST_CASE("how windows are cut into blocks changes no metric's value, and names are unique") {
+TEST_CASE("neither how windows are cut into blocks nor a way over the disk changes a metric's value; names are unique") {
+  Scored scored;
   for (const auto& [name, entry] : Registry<Metric>::instance().entries()) {
+    INFO(name);
+    const auto whole = scored.metric(name, 1000);
     for (const auto aggregate : {Aggregate::tokens, Aggregate::windows, Aggregate::documents}) {
-      const auto whole = values_with_blocks(name, 1000, aggregate);
-      REQUIRE_FALSE(whole.empty());
-      for (const int64_t rows : {1, 7, 40}) {
-        const auto cut = values_with_blocks(name, rows, aggregate);
-        std::set<std::string> names;
-        for (std::size_t i = 0; i < whole.size(); ++i) {
-          INFO(whole[i].name << ", blocks of " << rows);
-          REQUIRE(names.insert(cut[i].name).second);
-          REQUIRE(cut[i].value == whole[i].value);
-          REQUIRE(cut[i].stderr_ == whole[i].stderr_);
-          REQUIRE(cut[i].count == whole[i].count);
-        }
-      }
+      const auto values = whole->values(aggregate, scored.documents);
+      REQUIRE_FALSE(values.empty());
+      for (const int64_t rows : {1, 7, 40}) check_equal(values, scored.metric(name, rows)->values(aggregate, scored.documents));
+      check_equal(values, scored.metric(name, 1000, /*through_text=*/true)->values(aggregate, scored.documents));
     }
   }
 }
@@ -58,9 +92,10 @@ TEST_CASE("perplexity averages tokens, windows or documents as asked, with count
   const std::vector<std::vector<double>> nll{{1, 3}, {5}, {2}};
   const at::Tensor unused = at::zeros({1});
   for (std::size_t w = 0; w < windows.size(); ++w) {
-    metric->add({windows[w], static_cast<int64_t>(w), unused, unused, at::tensor(nll[w], at::kDouble)});
+    metric->add({0, unused, unused, at::tensor(nll[w], at::kDouble), unused});
+    metric->take(windows[w], metric->end_window());
   }
-  const auto mean = [&](Aggregate aggregate) { return metric->values(aggregate)[1]; };
+  const auto mean = [&](Aggregate aggregate) { return metric->values(aggregate, {})[1]; };
   CHECK(mean(Aggregate::tokens).value == Approx(11.0 / 4));
   CHECK(mean(Aggregate::tokens).stderr_ == Approx(std::sqrt((39 - 121.0 / 4) / 3 / 4)));
   CHECK(mean(Aggregate::tokens).count == 4);
@@ -68,9 +103,66 @@ TEST_CASE("perplexity averages tokens, windows or documents as asked, with count
   CHECK(mean(Aggregate::windows).count == 3);
   CHECK(mean(Aggregate::documents).value == Approx((3 + 2) / 2.0));
   CHECK(mean(Aggregate::documents).stderr_ == Approx(0.5));
-  const auto perplexity = metric->values(Aggregate::tokens)[0];
+  const auto perplexity = metric->values(Aggregate::tokens, {})[0];
   CHECK(perplexity.value == Approx(std::exp(2.75)));
   CHECK(perplexity.stderr_ == Approx(std::exp(2.75) * mean(Aggregate::tokens).stderr_));
+}
+
+TEST_CASE("the divergence from a model with itself is 0, and from another what its definition says") {
+  auto metric = Registry<Metric>::instance().build(Config::parse("{type: kl_divergence}", "test"));
+  const at::Tensor p = at::tensor({0.5, 0.25, 0.25}).log().unsqueeze(0), q = at::tensor({0.25, 0.5, 0.25}).log().unsqueeze(0);
+  const at::Tensor target = at::tensor({1}, at::kLong), nll = at::tensor({0.0}, at::kDouble);
+  const Window window{0, 0, 2, 2};
+  metric->add({0, p, target, nll, p});
+  metric->add({1, q, target, nll, p});  // the model says q, full precision p
+  metric->take(window, metric->end_window());
+  const auto values = metric->values(Aggregate::tokens, {});
+  CHECK(values[0].name == "kl_divergence");
+  CHECK(values[0].value == Approx(0.25 * std::log(2.0) / 2).epsilon(1e-6));  // 0.5 ln 2 - 0.25 ln 2 for the second
+  CHECK(values[1].name == "top1_agreement");
+  CHECK(values[1].value == 0.5);
+  CHECK(values[2].name == "delta_p");
+  CHECK(values[2].value == Approx(0.125));
+}
+
+TEST_CASE("words and bytes are counted by document, and a document without counts is refused") {
+  Scored scored;
+  const auto metric = scored.metric("bits_per_byte", 1000);
+  const auto nll = scored.metric("perplexity", 1000)->values(Aggregate::tokens, scored.documents)[1];
+  const double sum = nll.value * static_cast<double>(nll.count);
+  const auto values = metric->values(Aggregate::tokens, scored.documents);
+  CHECK(values[0].value == Approx(std::exp(sum / 75)));
+  CHECK(values[1].value == Approx(std::exp(sum / 425)));
+  CHECK(values[2].value == Approx(sum / 425 / std::log(2.0)));
+  scored.documents[1].bytes = 0;
+  CHECK(contains(error_text([&] { metric->values(Aggregate::tokens, scored.documents); }), "document 'b'"));
+  WindowRule cut;
+  cut.length = cut.stride = 8;
+  cut.truncate = true;
+  CHECK(contains(error_text([&] { metric->bind(cut); }), "score every token of a document once"));
+}
+
+TEST_CASE("key tokens are those whose loss rises without the long context") {
+  Scored scored;
+  const auto long_ppl = scored.metric("long_ppl", 1000);
+  const auto values = long_ppl->values(Aggregate::tokens, scored.documents);
+  REQUIRE(values.back().name == "key_tokens");
+  CHECK(values.back().value > 0);
+  CHECK(values.back().value < 1);
+  CHECK(values.front().count == std::llround(values.back().value * static_cast<double>(values.back().count)));
+}
+
+TEST_CASE("losses by position lie in the bins of their places, and the last ones at the end") {
+  Scored scored;
+  const auto metric = scored.metric("nll_by_position", 1000);
+  const auto curve = metric->curve();
+  REQUIRE(curve);
+  CHECK(curve->second.columns == std::vector<std::string>{"begin", "end", "tokens", "nll", "stderr"});
+  int64_t tokens = 0;
+  for (const auto& row : curve->second.rows) tokens += std::stoll(row[2]);
+  CHECK(tokens == 147);
+  CHECK(metric->values(Aggregate::tokens, {}).front().name == "nll_last_20");
+  CHECK(metric->values(Aggregate::tokens, {}).front().count == 20);  // of the one window that is 101 tokens long
 }
 
 }  // namespace qroar

@@ -171,7 +171,7 @@ struct Searched {
           ++asked;
           return {cell.model, nothing_found};
         }),
-        input{cell.full, cell.quant, quantized, cell.angles_of, cell.documents, false} {
+        input{cell.full, cell.quant, quantized, cell.angles_of, cell.documents, {Bos::none, false}} {
     setenv("QROAR_CACHE", scratch.folder().c_str(), 1);
   }
   ~Searched() { unsetenv("QROAR_CACHE"); }
@@ -285,14 +285,16 @@ TEST_CASE("the gradient by a layout's numbers is that of the score") {
       WindowRule rule;
       rule.length = rule.stride = 36;
       rule.truncate = true;
-      rule.bos = false;
+      rule.feed.bos = Bos::none;
       const auto nll = [&](const std::vector<double>& point) {
         std::vector<double> g;
         for (const double x : point) g.push_back(std::exp(x));
         const Llama model = scaled_model(searched.input, {searched.what.layout, g});
         Moments sum;
-        for (const auto& loss : evaluate(model, searched.cell.angles_of, searched.cell.documents,
-                                         windows_of({40, 40}, rule), false, {}, [](const Window&) {})) {
+        const std::vector<Window> windows = windows_of({40, 40}, rule);
+        for (const auto& loss :
+             evaluate({model, nullptr, searched.cell.angles_of, searched.cell.documents, windows, rule.feed}, {},
+                      nullptr, [](const Window&) {})) {
           sum += loss.nll;
         }
         return sum.mean();
@@ -328,7 +330,7 @@ TEST_CASE("the proxy is the distortion of the attention logits, computed whole")
   Journal journal(searched.scratch.folder() / "proxy.jsonl");
   const LogitDistortion distortion(searched.input, windows, searched.what.layout.edges, journal);
   const BandScales scales{searched.what.layout, {0.9, 1.1, 1.2, 1, 0.8, 1.05}};
-  const at::Tensor tokens_T = window_tokens(searched.cell.documents[0], windows[0], false, searched.cell.full);
+  const at::Tensor tokens_T = window_tokens(searched.cell.documents[0], windows[0], {Bos::none, false}, searched.cell.full);
   const ops::RopeAngles angles = searched.cell.angles_of(20);
   struct Seen : Observer {
     void on(std::string_view site, const at::Tensor& value) override {

@@ -21,6 +21,7 @@ struct DiagnosedCell {
   std::vector<Window> windows{{0, 0, 39, 39}, {1, 0, 30, 30}};
   std::unique_ptr<RopeScheme> scheme = make_scheme("{type: yarn, factor: 2}");
   RopeGeometry geometry;
+  Feed feed;
   AnglesOf angles_of;
 
   /// `quant` is the YAML list of rules.
@@ -44,7 +45,7 @@ struct DiagnosedCell {
   DiagnosedCell(const DiagnosedCell&) = delete;
   DiagnosedCell& operator=(const DiagnosedCell&) = delete;
 
-  DiagnosticInput input() const { return {full, model, quant, documents, windows, true, angles_of, *scheme, geometry}; }
+  DiagnosticInput input() const { return {full, model, quant, documents, windows, feed, angles_of, *scheme, geometry}; }
 };
 
 /// The table of a diagnostic given in YAML, with every key of it read.

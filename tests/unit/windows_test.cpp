@@ -13,7 +13,7 @@ WindowRule rule_of(int64_t length, int64_t stride, bool truncate = false, bool b
   rule.length = length;
   rule.stride = stride;
   rule.truncate = truncate;
-  rule.bos = bos;
+  rule.feed.bos = bos ? Bos::every : Bos::none;
   return rule;
 }
 
@@ -50,10 +50,10 @@ std::vector<int64_t> times_scored(int64_t tokens, const WindowRule& rule) {
   for (const Window& window : windows_of({tokens}, rule)) {
     REQUIRE(window.begin >= 0);
     REQUIRE(window.end <= tokens);
-    REQUIRE(window.end - window.begin + (rule.bos ? 1 : 0) <= rule.length);
+    REQUIRE(window.end - window.begin + rule.feed.added() <= rule.length);
     REQUIRE(window.scored >= 1);
     const int64_t first_scored = window.end - window.scored;
-    REQUIRE(first_scored - window.begin + (rule.bos ? 1 : 0) >= 1);
+    REQUIRE(first_scored - window.begin + rule.feed.added() >= 1);
     for (int64_t token = first_scored; token < window.end; ++token) ++times[token];
   }
   return times;
@@ -117,7 +117,7 @@ TEST_CASE("a window rule is read with its defaults") {
   CHECK(plain.length == 128);
   CHECK(plain.stride == 128);
   CHECK_FALSE(plain.truncate);
-  CHECK(plain.bos);
+  CHECK(plain.feed.bos == Bos::every);
   CHECK(plain.aggregate == Aggregate::tokens);
 
   const Config config =
@@ -126,9 +126,42 @@ TEST_CASE("a window rule is read with its defaults") {
   check_all_read(config);
   CHECK(full.stride == 4);
   CHECK(full.truncate);
-  CHECK_FALSE(full.bos);
+  CHECK(full.feed.bos == Bos::none);
   CHECK(full.aggregate == Aggregate::documents);
   CHECK(WindowRule(Config::parse("{length: 16, aggregate: windows}", "w.yaml")).aggregate == Aggregate::windows);
+}
+
+/// The rule of a YAML block.
+WindowRule read_rule(const std::string& yaml) {
+  const Config config = Config::parse(yaml, "w.yaml");
+  WindowRule rule(config);
+  check_all_read(config);
+  return rule;
+}
+
+TEST_CASE("AWQ's blocks do not overlap, score all but their first token, and the tail is dropped") {
+  const WindowRule rule = read_rule("{length: 4, bos: start, score: window, tail: drop, aggregate: windows}");
+  CHECK(windows_of({11}, rule) == std::vector<Window>{{0, 0, 4, 3}, {0, 4, 8, 3}});
+  CHECK(windows_of({3}, rule).empty());
+}
+
+TEST_CASE("llama.cpp's chunks score what comes after half of a chunk and one token") {
+  const WindowRule rule = read_rule("{length: 8, bos: replace, score: second_half, tail: drop}");
+  CHECK(windows_of({17}, rule) == std::vector<Window>{{0, 0, 8, 3}, {0, 8, 16, 3}});
+}
+
+TEST_CASE("LongLoRA's windows recount what overlaps, begin before length tokens are left, and lack the last") {
+  const WindowRule rule = read_rule("{length: 4, stride: 2, bos: false, score: window, tail: longlora, aggregate: windows}");
+  CHECK(windows_of({11}, rule) == std::vector<Window>{{0, 0, 4, 3}, {0, 2, 6, 3}, {0, 4, 8, 3}});
+  CHECK(windows_of({10}, rule) == std::vector<Window>{{0, 0, 4, 3}, {0, 2, 6, 3}});
+  CHECK(windows_of({5}, rule).empty());
+}
+
+TEST_CASE("lm-evaluation-harness' rolling windows predict one token beyond what they see, the last filled from the left") {
+  const WindowRule rule = read_rule("{length: 4, bos: start, targets: beyond, tail: fill}");
+  CHECK(windows_of({11}, rule) == std::vector<Window>{{0, 0, 5, 4}, {0, 4, 9, 4}, {0, 6, 11, 2}});
+  CHECK(windows_of({3}, rule) == std::vector<Window>{{0, 0, 3, 2}});
+  for (const Window& window : windows_of({11}, rule)) CHECK(tokens_seen(window, rule.feed) == 4);
 }
 
 TEST_CASE("a wrong window rule is an Error with its place") {
@@ -138,6 +171,8 @@ TEST_CASE("a wrong window rule is an Error with its place") {
   CHECK(contains(error("length: 8\nstride: 9"), "w.yaml:2:9: stride: "));
   CHECK(contains(error("length: 8\nstride: 0"), "w.yaml:2:9: stride: "));
   CHECK(contains(error("length: 8\nscore: last"), "w.yaml:2:8: score: "));
+  CHECK(contains(error("length: 8\nbos: begin"), "w.yaml:2:6: bos: unknown 'begin'"));
+  CHECK(contains(error("length: 8\ntargets: beyond"), "w.yaml:2:10: targets: beyond takes its first token"));
   CHECK(contains(error("length: 8\naggregate: token"), "did you mean"));
 }
 

@@ -88,7 +88,7 @@ class LogitNoise : public Diagnostic {
   CsvTable run(const DiagnosticInput& input) const override {
     int64_t longest = 2;
     const std::vector<Window> windows = input.first_windows(windows_);
-    for (const Window& window : windows) longest = std::max(longest, tokens_seen(window, input.bos));
+    for (const Window& window : windows) longest = std::max(longest, tokens_seen(window, input.feed));
     std::vector<Sums> layers;
     for (std::size_t i = 0; i < input.full.layers.size(); ++i) layers.emplace_back(longest);
     for (const Window& window : windows) add_window(input, window, longest, layers);

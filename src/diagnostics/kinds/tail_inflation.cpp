@@ -58,7 +58,7 @@ class TailInflationKind : public Diagnostic {
   /// The first `short` tokens, BOS among them; all of a document that has fewer.
   at::Tensor beginning(const DiagnosticInput& input, int64_t document) const {
     const auto tokens = static_cast<int64_t>(input.documents[static_cast<std::size_t>(document)].tokens.size());
-    const int64_t end = std::min(tokens, short_ - (input.bos ? 1 : 0));
+    const int64_t end = std::min(tokens, short_ - input.feed.added());
     return input.tokens_T({document, 0, end, end});
   }
 

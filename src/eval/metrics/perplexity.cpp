@@ -1,10 +1,10 @@
 // Perplexity exp(mean NLL) and the mean NLL in nats per token.  The standard error takes the averaged units (tokens,
 // windows or documents, whichever `windows.aggregate` says) as independent; that of the perplexity follows by the delta
-// method: value * stderr(NLL).
+// method: value * ln(base) * stderr(NLL).
 #include <cmath>
 #include <map>
+#include <numbers>
 
-#include "base/statistics.h"
 #include "eval/metric.h"
 
 namespace qroar {
@@ -12,39 +12,40 @@ namespace {
 
 class Perplexity : public Metric {
  public:
-  explicit Perplexity(const Config&) {}
+  explicit Perplexity(const Config& config)
+      : base_(config.get_choice<double>("base", std::numbers::e, {{"e", std::numbers::e}, {"2.71828", 2.71828}})) {}
 
   void add(const LogitBlock& block) override {
-    const double* nll = block.nll_R.const_data_ptr<double>();
-    for (int64_t row = 0; row < block.nll_R.numel(); ++row) {
-      tokens_.add(nll[row]);
-      windows_[block.window_index].add(nll[row]);
-      documents_[block.window.document].add(nll[row]);
-    }
+    for (int64_t row = 0; row < block.nll_R.numel(); ++row) window_.add(block.nll_R.const_data_ptr<double>()[row]);
+  }
+  Json end_window() override { return to_json(std::exchange(window_, {})); }
+  void take(const Window& window, const Json& sums) override {
+    const Moments nll = moments_of(sums);
+    tokens_ += nll;
+    windows_.add(nll.mean());
+    documents_[window.document] += nll;
   }
 
-  std::vector<MetricValue> values(Aggregate aggregate) const override {
-    const Moments losses = aggregate == Aggregate::tokens    ? tokens_
-                           : aggregate == Aggregate::windows ? means_of(windows_)
-                                                             : means_of(documents_);
-    const double perplexity = std::exp(losses.mean());
-    return {{"perplexity", perplexity, perplexity * losses.standard_error(), losses.count},
+  std::vector<MetricValue> values(Aggregate aggregate, const std::vector<Document>&) const override {
+    Moments losses = aggregate == Aggregate::tokens ? tokens_ : windows_;
+    if (aggregate == Aggregate::documents) {
+      losses = {};
+      for (const auto& [index, document] : documents_) losses.add(document.mean());
+    }
+    const double exact = std::exp(losses.mean());
+    const double perplexity = base_ == std::numbers::e ? exact : std::pow(base_, losses.mean());
+    return {{"perplexity", perplexity, perplexity * std::log(base_) * losses.standard_error(), losses.count},
             {"nll", losses.mean(), losses.standard_error(), losses.count}};
   }
 
  private:
-  static Moments means_of(const std::map<int64_t, Moments>& parts) {
-    Moments means;
-    for (const auto& [index, part] : parts) means.add(part.mean());
-    return means;
-  }
-
-  Moments tokens_;
-  std::map<int64_t, Moments> windows_, documents_;
+  double base_;
+  Moments window_, tokens_, windows_;
+  std::map<int64_t, Moments> documents_;
 };
 
 const Register<Metric, Perplexity> kPerplexity{
-    "perplexity", "exp of the mean negative log-likelihood, and that mean (nll)", "{type: perplexity}"};
+    "perplexity", "exp of the mean negative log-likelihood, and that mean (nll)", "{type: perplexity, base: e}"};
 
 }  // namespace
 }  // namespace qroar

@@ -1,0 +1,75 @@
+// Losses that do not depend on the tokenizer, as lm-evaluation-harness defines them: with L the summed NLL of all
+// documents, word_perplexity exp(L / words), byte_perplexity exp(L / bytes) and bits_per_byte L / (bytes ln 2).  Words
+// and bytes are those of the text as it was published: a detokenized text carries them in its file (data/token_file.h).
+// Standard errors take documents as independent (ratio estimator).
+#include <cmath>
+#include <map>
+#include <numbers>
+
+#include "base/error.h"
+#include "eval/metric.h"
+
+namespace qroar {
+namespace {
+
+class BitsPerByte : public Metric {
+ public:
+  explicit BitsPerByte(const Config& config) : config_(config) {}
+
+  void bind(const WindowRule& windows) override {
+    const bool whole = windows.score == Score::all && !windows.truncate && (windows.tail == Tail::keep || windows.tail == Tail::fill);
+    if (!whole) config_.fail("needs windows that score every token of a document once: score: all, tail: keep or fill, truncate: false");
+  }
+  void add(const LogitBlock& block) override {
+    for (int64_t row = 0; row < block.nll_R.numel(); ++row) window_ += block.nll_R.const_data_ptr<double>()[row];
+  }
+  Json end_window() override { return std::exchange(window_, 0); }
+  void take(const Window& window, const Json& sums) override { losses_[window.document] += sums.get<double>(); }
+
+  std::vector<MetricValue> values(Aggregate, const std::vector<Document>& documents) const override {
+    std::vector<Part> by_words, by_bytes;
+    for (const auto& [index, loss] : losses_) {
+      const Document& document = documents[static_cast<std::size_t>(index)];
+      if (document.bytes <= 0) {
+        fail("document '{}': how many words and bytes its text has is not known; make the token file again with scripts/tokenize.py", document.id);
+      }
+      by_words.push_back({loss, static_cast<double>(document.words)});
+      by_bytes.push_back({loss, static_cast<double>(document.bytes)});
+    }
+    const auto [words, words_error] = ratio(by_words);
+    const auto [bytes, bytes_error] = ratio(by_bytes);
+    const auto count = static_cast<int64_t>(losses_.size());
+    return {{"word_perplexity", std::exp(words), std::exp(words) * words_error, count},
+            {"byte_perplexity", std::exp(bytes), std::exp(bytes) * bytes_error, count},
+            {"bits_per_byte", bytes / std::numbers::ln2, bytes_error / std::numbers::ln2, count}};
+  }
+
+ private:
+  struct Part {
+    double loss, size;
+  };
+
+  /// sum(loss) / sum(size) and its standard error.
+  static std::pair<double, double> ratio(const std::vector<Part>& parts) {
+    double loss = 0, size = 0, squares = 0;
+    for (const Part& part : parts) {
+      loss += part.loss;
+      size += part.size;
+    }
+    const double mean = loss / size;
+    for (const Part& part : parts) squares += (part.loss - part.size * mean) * (part.loss - part.size * mean);
+    const auto n = static_cast<double>(parts.size());
+    const double error = parts.size() < 2 ? std::numeric_limits<double>::quiet_NaN() : std::sqrt(squares * n / (n - 1)) / size;
+    return {mean, error};
+  }
+
+  Config config_;
+  double window_ = 0;
+  std::map<int64_t, double> losses_;  ///< by document
+};
+
+const Register<Metric, BitsPerByte> kBitsPerByte{
+    "bits_per_byte", "perplexity per word and per byte, and bits per byte (lm-evaluation-harness)", "{type: bits_per_byte}"};
+
+}  // namespace
+}  // namespace qroar

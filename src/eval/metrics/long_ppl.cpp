@@ -1,0 +1,81 @@
+// LongPPL (Fang et al. arXiv 2410.23771): perplexity over the key tokens alone, those which a long context helps to
+// predict.  A token is key when, in the model in full precision, its NLL rises by more than `alpha` where only the
+// nearest `short` tokens (up to short + step) are seen, and its NLL in the long context is below -`beta`.  Tokens within
+// the first `short` places are none.  The paper lets a large model find them; here it is the evaluated model's own
+// full-precision self, so that all quantizers of a sweep are judged by the same tokens.  Cost: a forward of that model
+// over every window, and one over short + step tokens for every `step` tokens.
+#include <cmath>
+
+#include "eval/metric.h"
+#include "eval/token_losses.h"
+
+namespace qroar {
+namespace {
+
+class LongPpl : public Metric {
+ public:
+  explicit LongPpl(const Config& config)
+      : config_(config),
+        short_(config.get<int64_t>("short", 4096, {1, int64_t{1} << 31})),
+        step_(config.get<int64_t>("step", 1024, {1, int64_t{1} << 31})),
+        alpha_(config.get<double>("alpha", 2)),
+        beta_(config.get<double>("beta", -2)) {}
+
+  void bind(const WindowRule& windows) override {
+    if (short_ >= windows.length) {
+      config_.fail(fmt::format("a short context of {} tokens is no shorter than windows of {}; set short: {} or less", short_,
+                               windows.length, windows.length / 2));
+    }
+  }
+  bool needs_reference() const override { return true; }
+
+  void begin_window(const ScoredWindow& window) override {
+    const int64_t T = window.tokens_T.size(0);
+    short_nll_.assign(static_cast<std::size_t>(T + 1), std::numeric_limits<double>::quiet_NaN());
+    for (int64_t begin = 0; begin + short_ < T; begin += step_) {
+      const at::Tensor part_T = window.tokens_T.slice(0, begin, std::min(begin + short_ + step_, T));
+      const std::vector<double> losses =
+          token_losses(*window.reference, part_T, window.angles_of(part_T.size(0)), short_ - 1);
+      std::ranges::copy(losses, short_nll_.begin() + begin + short_);
+    }
+  }
+
+  void add(const LogitBlock& block) override {
+    const at::Tensor full_R = ops::token_nll(block.reference_RV, block.targets_R).to(at::kCPU);
+    for (int64_t row = 0; row < full_R.numel(); ++row) {
+      const double full = full_R.const_data_ptr<double>()[row];
+      const double gain = short_nll_[static_cast<std::size_t>(block.first + row + 1)] - full;
+      ++window_tokens_;
+      if (gain > alpha_ && full < -beta_) window_.add(block.nll_R.const_data_ptr<double>()[row]);
+    }
+  }
+  Json end_window() override {
+    return {{"key", to_json(std::exchange(window_, {}))}, {"tokens", std::exchange(window_tokens_, 0)}};
+  }
+  void take(const Window&, const Json& sums) override {
+    key_ += moments_of(sums["key"]);
+    tokens_ += sums["tokens"].get<int64_t>();
+  }
+
+  std::vector<MetricValue> values(Aggregate, const std::vector<Document>&) const override {
+    const double share = static_cast<double>(key_.count) / static_cast<double>(tokens_);
+    const MetricValue tokens{"key_tokens", share, std::sqrt(share * (1 - share) / static_cast<double>(tokens_)), tokens_};
+    if (key_.count == 0) return {tokens};
+    const double perplexity = std::exp(key_.mean());
+    return {{"long_ppl", perplexity, perplexity * key_.standard_error(), key_.count}, tokens};
+  }
+
+ private:
+  Config config_;
+  int64_t short_, step_;
+  double alpha_, beta_;
+  std::vector<double> short_nll_;  ///< by place in the window; NaN where the context is short anyway
+  Moments window_, key_;
+  int64_t window_tokens_ = 0, tokens_ = 0;
+};
+
+const Register<Metric, LongPpl> kLongPpl{"long_ppl", "LongPPL: perplexity of the tokens that a long context helps to predict",
+                                         "{type: long_ppl, short: 4096, step: 1024, alpha: 2, beta: -2}"};
+
+}  // namespace
+}  // namespace qroar

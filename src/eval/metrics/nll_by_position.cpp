@@ -1,0 +1,73 @@
+// Where in the window the loss comes from: mean NLL of the tokens whose place in what the model sees lies in each of
+// `bins` equal parts of the window's length, and that of the last `last` places.  The curve is
+// metrics/nll_by_position.csv: begin, end (places, end excluded), tokens, nll, stderr.
+#include <algorithm>
+
+#include "eval/metric.h"
+
+namespace qroar {
+namespace {
+
+class NllByPosition : public Metric {
+ public:
+  explicit NllByPosition(const Config& config)
+      : config_(config),
+        bins_(config.get<int64_t>("bins", 32, {1, 1 << 16})),
+        last_(config.get<int64_t>("last", 1024, {1, int64_t{1} << 31})) {}
+
+  void bind(const WindowRule& windows) override {
+    if (last_ > windows.length) {
+      config_.fail(fmt::format("the last {} tokens are more than the windows' {}; set last: {} or less", last_, windows.length, windows.length));
+    }
+    length_ = windows.length;
+    of_bin_.assign(static_cast<std::size_t>(bins_), {});
+    window_ = of_bin_;
+  }
+
+  void add(const LogitBlock& block) override {
+    for (int64_t row = 0; row < block.nll_R.numel(); ++row) {
+      const double nll = block.nll_R.const_data_ptr<double>()[row];
+      const int64_t place = block.first + row + 1;  // of the token that the row predicts
+      window_[static_cast<std::size_t>(std::min(place * bins_ / length_, bins_ - 1))].add(nll);
+      if (place >= length_ - last_) window_last_.add(nll);
+    }
+  }
+  Json end_window() override {
+    Json sums = Json::array({to_json(std::exchange(window_last_, {}))});
+    for (Moments& bin : window_) sums.push_back(to_json(std::exchange(bin, {})));
+    return sums;
+  }
+  void take(const Window&, const Json& sums) override {
+    last_places_ += moments_of(sums[0]);
+    for (std::size_t b = 0; b < of_bin_.size(); ++b) of_bin_[b] += moments_of(sums[b + 1]);
+  }
+
+  std::vector<MetricValue> values(Aggregate, const std::vector<Document>&) const override {
+    if (last_places_.count == 0) return {};  // no window is that long
+    return {{fmt::format("nll_last_{}", last_), last_places_.mean(), last_places_.standard_error(), last_places_.count}};
+  }
+  std::optional<std::pair<std::string, CsvTable>> curve() const override {
+    CsvTable table{{"begin", "end", "tokens", "nll", "stderr"}, {}};
+    for (int64_t b = 0; b < bins_; ++b) {
+      const Moments& bin = of_bin_[static_cast<std::size_t>(b)];
+      if (bin.count == 0) continue;
+      table.rows.push_back({std::to_string((b * length_ + bins_ - 1) / bins_), std::to_string(((b + 1) * length_ + bins_ - 1) / bins_),
+                            std::to_string(bin.count), csv_number(bin.mean()), csv_number(bin.standard_error())});
+    }
+    return std::pair("nll_by_position", std::move(table));
+  }
+
+ private:
+  Config config_;
+  int64_t bins_, last_;
+  int64_t length_ = 1;
+  std::vector<Moments> of_bin_, window_;
+  Moments window_last_, last_places_;
+};
+
+const Register<Metric, NllByPosition> kNllByPosition{
+    "nll_by_position", "mean NLL by the place in the window (a curve), and of the last tokens",
+    "{type: nll_by_position, bins: 32, last: 1024}"};
+
+}  // namespace
+}  // namespace qroar
