@@ -66,7 +66,8 @@ Text parse_line(std::string_view line, const fs::path& path, int64_t number) {
             std::move(json["text"].get_ref<std::string&>())};
   for (const auto& [key, count] : {std::pair("words", &text.words), std::pair("bytes", &text.bytes)}) {
     if (!json.contains(key)) continue;
-    if (!json[key].is_number_integer() || json[key] < 1) fail("{}: \"{}\" is {}, not a number of them", place, key, json[key].dump());
+    if (!json[key].is_number_integer() || json[key] < 1)
+      fail("{}: \"{}\" is {}, not a number of them", place, key, json[key].dump());
     *count = json[key];
   }
   return counted(std::move(text));
@@ -104,11 +105,11 @@ void check_vocabulary(int64_t vocab_size, const fs::path& model_folder, const Ll
   }
 }
 
-TokenFile tokenize(std::string bytes, const fs::path& path, const fs::path& tokenizer_file, const std::string& hash) {
-  const Tokenizer tokenizer(tokenizer_file);
-  TokenFile file{hash, tokenizer.vocab_size(), path.filename().string(), {}};
+TokenFile tokenize(std::string bytes, const fs::path& path, const fs::path& model_folder, const std::string& hash) {
+  const auto tokenizer = load_tokenizer(model_folder);
+  TokenFile file{hash, tokenizer->vocab_size(), path.filename().string(), {}};
   for (const Text& text : read_texts(std::move(bytes), path))
-    file.documents.push_back({text.id, tokenizer.encode(text.text), text.words, text.bytes});
+    file.documents.push_back({text.id, tokenizer->encode(text.text), text.words, text.bytes});
   return file;
 }
 
@@ -137,19 +138,12 @@ void write_cache(const fs::path& cache, const TokenFile& file) {
 
 TokenFile tokenize_cached(std::string bytes, const std::string& data_hash, const fs::path& path,
                           const fs::path& model_folder) {
-  const fs::path tokenizer_file = model_folder / "tokenizer.model";
   const std::string tokenizer = tokenizer_hash(model_folder);
-  if (std::error_code unreadable; !fs::exists(tokenizer_file, unreadable)) {
-    fail(
-        "{0}: has no tokenizer.model, and tokenizer.json is not read here; tokenize first: scripts/tokenize.py {0} {1} "
-        "OUT, then data.path: OUT",
-        model_folder.string(), path.string());
-  }
   // The file's name is part of the key: it decides how the bytes are read and is the id of a .txt document.
   const std::string key = fmt::format("{}\n{}\n{}\n{}", kCacheVersion, tokenizer, data_hash, path.filename().string());
   const fs::path cache = cache_folder() / "tokens" / (hash_bytes(key) + ".tok");
   if (auto cached = read_cache(cache, tokenizer)) return *std::move(cached);
-  TokenFile file = tokenize(std::move(bytes), path, tokenizer_file, tokenizer);
+  TokenFile file = tokenize(std::move(bytes), path, model_folder, tokenizer);
   write_cache(cache, file);
   return file;
 }
@@ -218,7 +212,8 @@ Dataset as_read_by(const WindowRule& rule, Dataset data, int64_t bos_token_id) {
     documents.resize(1);
   }
   if (rule.feed.bos == Bos::start || rule.feed.bos == Bos::replace) {
-    for (Document& document : documents) document.tokens.insert(document.tokens.begin(), static_cast<int32_t>(bos_token_id));
+    for (Document& document : documents)
+      document.tokens.insert(document.tokens.begin(), static_cast<int32_t>(bos_token_id));
   }
   return data;
 }

@@ -128,8 +128,7 @@ TokenFile read_token_file(const std::filesystem::path& path) {
       reader.bad(fmt::format("document '{}' has the token {}, outside the vocabulary of {}", ids[document], *stray,
                              file.vocab_size));
     }
-    file.documents.push_back(
-        {std::move(ids[document]), {part.begin(), part.end()}, words[document], bytes[document]});
+    file.documents.push_back({std::move(ids[document]), {part.begin(), part.end()}, words[document], bytes[document]});
   }
   return file;
 }

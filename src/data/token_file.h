@@ -13,7 +13,7 @@ namespace qroar {
 
 struct Document {
   std::string id;
-  std::vector<int32_t> tokens;  ///< text tokens, no BOS
+  std::vector<int32_t> tokens;   ///< text tokens, no BOS
   int64_t words = 0, bytes = 0;  ///< of the text as it was published, bytes in UTF-8; 0: not known
 };
 

@@ -24,7 +24,8 @@ Window window_at(int64_t document, int64_t begin, int64_t capacity, int64_t toke
 }
 
 /// Every token once, in the first window that holds it.
-void add_scoring_once(std::vector<Window>& windows, int64_t document, int64_t tokens, int64_t capacity, const WindowRule& rule) {
+void add_scoring_once(std::vector<Window>& windows, int64_t document, int64_t tokens, int64_t capacity,
+                      const WindowRule& rule) {
   // A larger step would leave a target without any context in its window.
   const int64_t step = std::min(rule.stride, rule.length - (rule.feed.beyond ? 0 : 1));
   int64_t scored_until = rule.feed.added() > 0 ? 0 : 1;
@@ -38,8 +39,10 @@ void add_scoring_once(std::vector<Window>& windows, int64_t document, int64_t to
 }
 
 /// Each window on its own.
-void add_scoring_each(std::vector<Window>& windows, int64_t document, int64_t tokens, int64_t capacity, const WindowRule& rule) {
-  const int64_t unscored = rule.score == Score::second_half ? rule.length / 2 + 1 - rule.feed.added() : 1 - rule.feed.added();
+void add_scoring_each(std::vector<Window>& windows, int64_t document, int64_t tokens, int64_t capacity,
+                      const WindowRule& rule) {
+  const int64_t unscored =
+      rule.score == Score::second_half ? rule.length / 2 + 1 - rule.feed.added() : 1 - rule.feed.added();
   int64_t last = tokens - 1;  // where the last window may begin
   if (rule.tail == Tail::drop) last = tokens - capacity;
   if (rule.tail == Tail::longlora) last = tokens - capacity - 1 - rule.stride;
@@ -65,10 +68,11 @@ WindowRule::WindowRule(const Config& config) : length(config.get<int64_t>("lengt
   if (feed.beyond && feed.bos == Bos::every) {
     config.at("targets").fail("beyond takes its first token from the text; say bos: start, false or replace");
   }
-  score = config.get_choice<Score>("score", Score::all,
-                                   {{"all", Score::all}, {"window", Score::window}, {"second_half", Score::second_half}});
+  score = config.get_choice<Score>(
+      "score", Score::all, {{"all", Score::all}, {"window", Score::window}, {"second_half", Score::second_half}});
   tail = config.get_choice<Tail>(
-      "tail", Tail::keep, {{"keep", Tail::keep}, {"drop", Tail::drop}, {"fill", Tail::fill}, {"longlora", Tail::longlora}});
+      "tail", Tail::keep,
+      {{"keep", Tail::keep}, {"drop", Tail::drop}, {"fill", Tail::fill}, {"longlora", Tail::longlora}});
   aggregate = config.get_choice<Aggregate>(
       "aggregate", Aggregate::tokens,
       {{"tokens", Aggregate::tokens}, {"windows", Aggregate::windows}, {"documents", Aggregate::documents}});

@@ -33,7 +33,7 @@ enum class Score {
 enum class Tail {
   keep,
   drop,
-  fill,  ///< begins earlier, so that it is full, and scores what is left (lm-evaluation-harness)
+  fill,      ///< begins earlier, so that it is full, and scores what is left (lm-evaluation-harness)
   longlora,  ///< windows begin below end - length, and the last of these is left out, too (LongLoRA's eval.py)
 };
 
@@ -59,9 +59,9 @@ struct WindowRule {
   Aggregate aggregate = Aggregate::tokens;
 
   WindowRule() = default;
-  /// Reads length (required, >= 2), stride (default length, 1..length), truncate (false), concatenate (false), bos (true,
-  /// false, start, replace), targets (inside, beyond), score (all), tail (keep), aggregate (tokens) and `protocol`, a
-  /// name that tables show.
+  /// Reads length (required, >= 2), stride (default length, 1..length), truncate (false), concatenate (false), bos
+  /// (true, false, start, replace), targets (inside, beyond), score (all), tail (keep), aggregate (tokens) and
+  /// `protocol`, a name that tables show.
   explicit WindowRule(const Config& config);
 };
 

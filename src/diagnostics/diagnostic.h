@@ -21,7 +21,7 @@ struct DiagnosticInput {
   const std::vector<Document>& documents;
   const std::vector<Window>& windows;  ///< all of the cell's
   const Feed& feed;
-  const AnglesOf& angles_of;           ///< under the cell's scheme
+  const AnglesOf& angles_of;  ///< under the cell's scheme
   const RopeScheme& scheme;
   const RopeGeometry& geometry;
 

@@ -46,7 +46,7 @@ double Cell::flops() const {
 }
 
 int64_t Cell::longest() const {
-  int64_t tokens = 0;
+  int64_t tokens = job->tasks.empty() ? 0 : job->windows.length;
   for (const Window& window : windows) tokens = std::max(tokens, tokens_seen(window, job->windows.feed));
   return tokens;
 }
@@ -62,6 +62,7 @@ std::vector<Cell> plan(std::vector<Job>& jobs) {
     if (data == nullptr) data = std::make_shared<const Dataset>(as_read_by(rule, *chosen, job.llama.bos_token_id));
     return data;
   };
+  std::map<std::string, std::shared_ptr<const Tokenizer>> tokenizers;  // by model
   std::vector<Cell> cells;
   for (Job& job : jobs) {
     const auto load = [&](const DataSpec& spec, const Json& resolved) {
@@ -73,22 +74,31 @@ std::vector<Cell> plan(std::vector<Job>& jobs) {
       }
       return data;
     };
-    const auto chosen = load(job.data, job.resolved["data"]);
-    const auto data = read_by(job, chosen);
+    std::shared_ptr<const Dataset> chosen, data;
     std::vector<int64_t> lengths;
-    for (const Document& document : data->documents) lengths.push_back(static_cast<int64_t>(document.tokens.size()));
+    if (job.data) {
+      chosen = load(*job.data, job.resolved["data"]);
+      data = read_by(job, chosen);
+      for (const Document& document : data->documents) lengths.push_back(std::ssize(document.tokens));
+    }
     const auto draw = [&](const Quantization& quantization) {
       if (!quantization.calibration) return std::shared_ptr<const CalibrationText>();
       const auto texts = load(quantization.calibration->data, quantization.key["calibration"]["data"]);
       return std::make_shared<const CalibrationText>(draw_samples(texts->documents, *quantization.calibration));
     };
-    cells.push_back({&job, data, windows_of(lengths, job.windows), draw(job.quantization), nullptr, nullptr});
+    cells.push_back({&job, data, windows_of(lengths, job.windows), draw(job.quantization), nullptr, nullptr, nullptr});
     if (const BandSearch* search = job.rescaling->search()) {
       cells.back().dev = load(search->spec.data, job.resolved["rescale"]["search"]["data"]);
       cells.back().dev_calibration = draw(job.search_quantization());
-      check_disjoint(job, *cells.back().dev, *chosen);
+      if (chosen != nullptr) check_disjoint(job, *cells.back().dev, *chosen);
     }
-    if (cells.back().windows.empty()) fail("{}: no document has a token to score", job.data.path.string());
+    if (job.data && cells.back().windows.empty()) fail("{}: no document has a token to score", job.data->path.string());
+    if (!job.tasks.empty()) {
+      auto& tokenizer = tokenizers[job.model.path.string()];
+      if (tokenizer == nullptr) tokenizer = load_tokenizer(job.model.path);
+      cells.back().tokenizer = tokenizer;
+      for (const auto& task : job.tasks) task->load(*tokenizer, job.windows.length);
+    }
   }
   return cells;
 }

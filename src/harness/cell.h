@@ -10,11 +10,12 @@ namespace qroar {
 /// A job with its documents and windows.
 struct Cell {
   Job* job;
-  std::shared_ptr<const Dataset> data;
+  std::shared_ptr<const Dataset> data;  ///< null where there are only tasks
   std::vector<Window> windows;
   std::shared_ptr<const CalibrationText> calibration;  ///< null where no quantizer asks for it
   std::shared_ptr<const Dataset> dev;                  ///< what scales are searched on; null without a search
   std::shared_ptr<const CalibrationText> dev_calibration;
+  std::shared_ptr<const Tokenizer> tokenizer;  ///< null without tasks
 
   /// Floating point operations of its forwards over windows.
   double flops() const;

@@ -93,7 +93,14 @@ Job::Job(const SweepPoint& point) {
   if (root.at("model").has("device"))
     check_at(root.at("model").at("device"), [&] { ops::check_device_name(model.device); });
   llama = LlamaConfig::load(model.path);
-  data = present_data(root.at("data"));
+  for (const Config& item : root.items("tasks")) tasks.push_back(parse_plugin<Task>(item));
+  for (std::size_t i = 0; i < tasks.size(); ++i) {
+    const auto same = [&](const auto& task) { return task->name() == tasks[i]->name(); };
+    if (std::ranges::count_if(tasks, same) > 1) {
+      root.items("tasks")[i].fail(fmt::format("two tasks are called '{}'; give one a `name`", tasks[i]->name()));
+    }
+  }
+  if (tasks.empty() || root.has("data")) data = present_data(root.at("data"));
   windows = WindowRule(root.at("windows"));
   if (windows.length > int64_t{1} << 31) root.at("windows").at("length").fail("no more than 2147483648 tokens");
 
@@ -105,8 +112,9 @@ Job::Job(const SweepPoint& point) {
   quantization = Quantization(root, llama);
   const BandSearch* search = rescaling->search();
   if (search != nullptr && search->spec.quantization) searched.emplace(*search->spec.quantization, llama);
-  metrics = parse_metrics(root, windows);
+  if (data) metrics = parse_metrics(root, windows);
   diagnostics = parse_diagnostics(root, llama, windows);
+  if (!data && !diagnostics.empty()) root.at("diagnostics").fail("look at windows of text; give `data`, too");
   seed = root.get<int64_t>("seed", 0);
   exported = parse_export(root, *this);
   check_all_read(root);

@@ -12,6 +12,7 @@
 #include "data/windows.h"
 #include "diagnostics/diagnostic.h"
 #include "eval/metric.h"
+#include "eval/task.h"
 #include "model/checkpoint.h"
 #include "quant/quantization.h"
 #include "rescale/rescaling.h"
@@ -32,7 +33,7 @@ struct Job {
   Json resolved;       ///< every key that was read and every default that was taken
   ModelSpec model;
   LlamaConfig llama;
-  DataSpec data;
+  std::optional<DataSpec> data;  ///< may be left out where there are tasks
   WindowRule windows;
   std::shared_ptr<const RopeScheme> rope;
   RopeGeometry geometry;
@@ -41,7 +42,8 @@ struct Job {
   std::optional<Quantization> searched;  ///< what scales are searched on, where that is something else
   /// Cells that agree in the first of these share weights, in more of them calibrations or searches.
   std::vector<std::string> shared;
-  std::vector<std::unique_ptr<Metric>> metrics;
+  std::vector<std::unique_ptr<Metric>> metrics;  ///< of windows of text; none where there is no `data`
+  std::vector<std::unique_ptr<Task>> tasks;
   std::map<std::string, std::unique_ptr<Diagnostic>> diagnostics;  ///< by type
   int64_t seed = 0;
   std::optional<ExportSpec> exported;           ///< not in the id: what a cell leaves elsewhere changes no number

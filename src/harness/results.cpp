@@ -43,8 +43,7 @@ std::optional<Json> Results::row(const std::string& id) const {
   }
 }
 
-void Results::write(const Job& job, const Json& row, const CellOutput& output,
-                    const std::vector<Document>& documents) const {
+void Results::write(const Job& job, const Json& row, const CellOutput& output, const Dataset* data) const {
   const std::filesystem::path windows = cell(job.id) / "windows.csv";
   if (output.losses.empty()) {
     std::filesystem::remove(windows);  // left by a run that did not fail
@@ -52,8 +51,8 @@ void Results::write(const Job& job, const Json& row, const CellOutput& output,
     std::string csv = "document,start,tokens,nll_sum,nll_square_sum\n";
     for (const WindowLoss& loss : output.losses) {
       csv += fmt::format("{},{},{},{:.17g},{:.17g}\n",
-                         csv_field(documents[static_cast<std::size_t>(loss.window.document)].id), loss.window.begin,
-                         loss.nll.count, loss.nll.sum, loss.nll.square_sum);
+                         csv_field(data->documents[static_cast<std::size_t>(loss.window.document)].id),
+                         loss.window.begin, loss.nll.count, loss.nll.sum, loss.nll.square_sum);
     }
     write_file_atomically(windows, csv);
   }
@@ -66,6 +65,7 @@ void Results::write(const Job& job, const Json& row, const CellOutput& output,
   }
   write_tables(cell(job.id) / "diagnostics", output.diagnostics);
   write_tables(cell(job.id) / "metrics", output.curves);
+  write_tables(cell(job.id) / "tasks", output.tasks);
   write_file_atomically(cell(job.id) / "resolved.yaml", to_yaml(job.resolved));
   write_file_atomically(cell(job.id) / "row.json", row.dump(1) + "\n");
 }

@@ -1,6 +1,6 @@
 // The results folder: DIR/cells/<id>/{row.json, windows.csv, search.csv, scales.json, resolved.yaml, log.txt,
-// diagnostics/<type>.csv, metrics/<curve>.csv} and the derived DIR/rows.jsonl. row.json comes last and atomically, so a cell without it
-// never happened, whenever the process died.
+// diagnostics/<type>.csv, metrics/<curve>.csv, tasks/<name>.csv} and the derived DIR/rows.jsonl. row.json comes last
+// and atomically, so a cell without it never happened, whenever the process died.
 #pragma once
 #include <filesystem>
 #include <map>
@@ -27,6 +27,7 @@ struct CellOutput {
   std::optional<SearchOutput> search;
   std::map<std::string, CsvTable> diagnostics;  ///< by type
   std::map<std::string, CsvTable> curves;       ///< of metrics, by name
+  std::map<std::string, CsvTable> tasks;        ///< by name
 };
 
 class Results {
@@ -39,9 +40,9 @@ class Results {
   /// The cell's row, or nothing when it has none; an Error when it is no JSON.
   std::optional<Json> row(const std::string& id) const;
 
-  /// Writes windows.csv, diagnostics and curves (removing those of an earlier run that are no longer there), resolved.yaml and
-  /// then row.json.  An Error on any failed write.
-  void write(const Job& job, const Json& row, const CellOutput& output, const std::vector<Document>& documents) const;
+  /// Writes windows.csv, diagnostics and curves (removing those of an earlier run that are no longer there),
+  /// resolved.yaml and then row.json.  An Error on any failed write.
+  void write(const Job& job, const Json& row, const CellOutput& output, const Dataset* data) const;
 
   /// Every row, ordered by when its cell started.  An Error when the folder has no cells.
   std::vector<Json> rows() const;

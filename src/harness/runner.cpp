@@ -128,7 +128,9 @@ class Runner {
     spdlog::info("cell {} {}", job.id, axis_label(job.axes));
     CellOutput output;
     const double done_before = done_;
-    PartialCell partial(results_.cell(job.id), {{"inputs", inputs}, {"commit", environment["commit"]}, {"device", device.is_cpu() ? "cpu" : "cuda"}});
+    PartialCell partial(
+        results_.cell(job.id),
+        {{"inputs", inputs}, {"commit", environment["commit"]}, {"device", device.is_cpu() ? "cpu" : "cuda"}});
     try {
       output = evaluate_cell(cell, device, partial, row);
     } catch (const c10::Error& error) {
@@ -147,7 +149,7 @@ class Runner {
     }
     row["environment"] = environment;
     row["config"] = job.resolved;
-    results_.write(job, row, output, cell.data->documents);
+    results_.write(job, row, output, cell.data.get());
     if (ok) partial.remove();
     return ok;
   }
@@ -155,9 +157,10 @@ class Runner {
   /// Hashes of the contents that the configuration only names by path.
   Json inputs_of(const Cell& cell) {
     const RopeTable table = cell.job->rope->table(cell.job->geometry, cell.job->windows.length);
-    Json inputs{{"model", models_.hash(*cell.job)},
-                {"data", cell.data->hash},
-                {"rope", hash_bytes(Json(table.inv_freq).dump())}};
+    Json inputs{{"model", models_.hash(*cell.job)}};
+    if (cell.data != nullptr) inputs["data"] = cell.data->hash;
+    inputs["rope"] = hash_bytes(Json(table.inv_freq).dump());
+    for (const auto& task : cell.job->tasks) inputs["tasks"].push_back(task->hash());
     if (cell.calibration != nullptr) inputs["calibration"] = cell.calibration->hash;
     if (cell.dev != nullptr) inputs["dev"] = cell.dev->hash;
     if (cell.dev_calibration != nullptr) inputs["dev_calibration"] = cell.dev_calibration->hash;
@@ -182,31 +185,63 @@ class Runner {
     progress_->leave_out(Clock::now() - before);
     at::manual_seed(static_cast<uint64_t>(job.seed));
     ops::reset_peak_bytes(device);
-    std::optional<Llama> full;
-    if (job.needs_reference()) full = models_.full(job.quantization);
-    if (partial.found() > 0) spdlog::info("cell {}: {} windows were finished already", job.id, partial.found());
-    partial.start_clock();
-    output.losses = evaluate({model, full ? &*full : nullptr, angles_of, cell.data->documents, cell.windows, job.windows.feed},
-                             job.metrics, &partial, [&](const Window& window) { advance(cell.flops(window), job); });
-    const double seconds = partial.seconds();
-    const int64_t peak_bytes = ops::peak_bytes(device);
+    score_windows(cell, model, angles_of, partial, output, row);
+    run_tasks(cell, model, original, angles_of, output, row);
+    row["peak_bytes"] = ops::peak_bytes(device);
     if (!job.diagnostics.empty()) output.diagnostics = diagnose(cell, model, angles_of);
     if (job.exported) export_cell(job, original, *rescaling, model);
     if (output.search) row["search"] = output.search->summary;
     if (!job.controls.empty()) row["controls"] = job.controls;
+    return output;
+  }
+
+  static void put(const std::vector<MetricValue>& values, Json& row) {
+    for (const MetricValue& value : values) {
+      row["metrics"][value.name] = {{"value", value.value}, {"stderr", value.stderr_}, {"count", value.count}};
+    }
+  }
+
+  void score_windows(const Cell& cell, const Llama& model, const AnglesOf& angles_of, PartialCell& partial,
+                     CellOutput& output, Json& row) {
+    if (cell.data == nullptr) return;
+    const Job& job = *cell.job;
+    const std::vector<Document>& documents = cell.data->documents;
+    std::optional<Llama> full;
+    if (job.needs_reference()) full = models_.full(job.quantization);
+    if (partial.found() > 0) spdlog::info("cell {}: {} windows were finished already", job.id, partial.found());
+    partial.start_clock();
+    output.losses = evaluate({model, full ? &*full : nullptr, angles_of, documents, cell.windows, job.windows.feed},
+                             job.metrics, &partial, [&](const Window& window) { advance(cell.flops(window), job); });
     double tokens = 0;
     for (const Window& window : cell.windows) tokens += static_cast<double>(tokens_seen(window, job.windows.feed));
-    row["seconds"] = seconds;
-    row["tokens_per_second"] = tokens / seconds;
-    row["model_tflops_per_second"] = cell.flops() / seconds / 1e12;
-    row["peak_bytes"] = peak_bytes;
+    row["seconds"] = partial.seconds();
+    row["tokens_per_second"] = tokens / partial.seconds();
+    row["model_tflops_per_second"] = cell.flops() / partial.seconds() / 1e12;
     for (const auto& metric : job.metrics) {
-      for (const MetricValue& value : metric->values(job.windows.aggregate, cell.data->documents)) {
-        row["metrics"][value.name] = {{"value", value.value}, {"stderr", value.stderr_}, {"count", value.count}};
-      }
+      put(metric->values(job.windows.aggregate, documents), row);
       if (auto curve = metric->curve()) output.curves.insert(std::move(*curve));
     }
-    return output;
+  }
+
+  /// Where there are windows, too, their time is not in the row's.
+  void run_tasks(const Cell& cell, const Llama& model, const Llama& original, const AnglesOf& angles_of,
+                 CellOutput& output, Json& row) {
+    const Job& job = *cell.job;
+    const TableOf table_of = [&](int64_t length) { return job.table(length, original); };
+    const auto start = Clock::now();
+    auto told = start;
+    for (const auto& task : job.tasks) {
+      const std::function<void(double)> tell = [&](double done) {
+        if (Clock::now() - told < std::chrono::seconds(10)) return;
+        told = Clock::now();
+        spdlog::info("cell {} {}: {:.0f} %", job.id, task->name(), 100 * done);
+      };
+      TaskResult result =
+          task->run({model, angles_of, table_of, job.model.bfloat16_rope, *cell.tokenizer, job.windows.length, tell});
+      put(result.values, row);
+      output.tasks[task->name()] = std::move(result.items);
+    }
+    if (cell.data == nullptr) row["seconds"] = std::chrono::duration<double>(Clock::now() - start).count();
   }
 
   /// Their time and memory are not the evaluation's: neither is in the row.

@@ -29,7 +29,8 @@ std::vector<std::string> metrics_of(const std::vector<Json>& rows) {
   std::vector<std::string> names;
   for (const Json& row : rows) {
     for (const auto& [name, metric] : row["metrics"].items()) {
-      const bool shown = (name != "nll" || !row["metrics"].contains("perplexity")) && (metric["stderr"].is_number() || name == "perplexity");
+      const bool shown = (name != "nll" || !row["metrics"].contains("perplexity")) &&
+                         (metric["stderr"].is_number() || name == "perplexity");
       if (shown && std::ranges::find(names, name) == names.end()) names.push_back(name);
     }
   }
@@ -245,9 +246,11 @@ Baselines find_baselines(const std::vector<Json>& rows, const std::string& basel
 std::string protocol_of(const auto& common) {
   const std::string name = common("windows", "protocol");
   std::string text = name.empty() ? "" : fmt::format("protocol {}, ", name);
-  text += fmt::format("bos {}, {}", common("windows", "bos"),
-                      common("windows", "truncate") == "true" ? "one window a document" : "stride " + common("windows", "stride"));
-  for (const auto& [key, usual] : {std::pair("concatenate", "false"), {"targets", "inside"}, {"score", "all"}, {"tail", "keep"}}) {
+  text += fmt::format(
+      "bos {}, {}", common("windows", "bos"),
+      common("windows", "truncate") == "true" ? "one window a document" : "stride " + common("windows", "stride"));
+  for (const auto& [key, usual] :
+       {std::pair("concatenate", "false"), {"targets", "inside"}, {"score", "all"}, {"tail", "keep"}}) {
     if (common("windows", key) != usual) text += fmt::format(", {} {}", key, common("windows", key));
   }
   return text;
@@ -256,17 +259,24 @@ std::string protocol_of(const auto& common) {
 /// What the numbers are, under the table.
 std::string caption(const std::vector<Json>& rows, const std::string& paired) {
   const Json& config = rows.front()["config"];
-  std::string text = fmt::format("perplexity ± standard error ({} taken as independent){}",
-                                 config["windows"]["aggregate"].get<std::string>(), paired);
+  const bool has_text = config.contains("data");
+  std::string text = fmt::format("{} ± standard error ({} taken as independent){}", has_text ? "perplexity" : "value",
+                                 has_text ? config["windows"]["aggregate"].get<std::string>() : "questions", paired);
   const auto common = [&](const char* block, const char* key) {
-    const Json& value = config[block][key];
-    return std::all_of(rows.begin(), rows.end(), [&](const Json& row) { return row["config"][block][key] == value; })
+    const Json::json_pointer place(fmt::format("/{}/{}", block, key));
+    const auto value_of = [&](const Json& of) { return of.contains(place) ? of[place] : Json(""); };
+    const Json value = value_of(config);
+    return std::ranges::all_of(rows, [&](const Json& row) { return value_of(row["config"]) == value; })
                ? axis_label(value)
                : "swept";
   };
-  text += fmt::format("; model {}, {}; data {}, documents {}; {}\n", common("model", "path"), common("model", "dtype"),
-                      common("data", "path"), common("data", "documents") == "0" ? "all" : common("data", "documents"),
-                      protocol_of(common));
+  text += fmt::format("; model {}, {}", common("model", "path"), common("model", "dtype"));
+  if (has_text) {
+    const std::string documents = common("data", "documents");
+    text += fmt::format("; data {}, documents {}; {}", common("data", "path"), documents == "0" ? "all" : documents,
+                        protocol_of(common));
+  }
+  text += "\n";
   for (const Json& row : rows) {
     if (!is_ok(row))
       text += fmt::format("failed {}: {}\n", row["id"].get<std::string>(), row["error"].get<std::string>());
@@ -289,7 +299,8 @@ std::string show(const Results& results, const std::vector<Json>& rows, const Sh
     std::vector<std::string> texts;
     for (std::size_t i = 0; i < rows.size(); ++i) {
       texts.push_back(metric_cell(rows[i], metric));
-      if (own_baselines && metric == "perplexity") texts.back() += " (" + paired_cells(results, rows[i], baselines[i]).front() + ")";
+      if (own_baselines && metric == "perplexity")
+        texts.back() += " (" + paired_cells(results, rows[i], baselines[i]).front() + ")";
     }
     const Table grid = grid_table(rows, texts);
     if (grid.rows.empty()) break;

@@ -28,29 +28,35 @@ at::Tensor apply(const Linear& linear, const at::Tensor& x_TI, Observer* observe
                                  : at::linear(seen_TI, linear.weight_OI);
 }
 
+at::Tensor turned(const HeadTransforms& heads, at::Tensor x_THd, const ops::RopeAngles& angles) {
+  ops::rope_(x_THd, angles);
+  return heads.rotate(x_THd);
+}
+
 }  // namespace
 
+Mixing::Mixing(const ops::RopeAngles& angles)
+    : function([angles](const DecoderLayer& layer, at::Tensor& q_THd, at::Tensor& k_TKd, at::Tensor& v_TKd) {
+        const HeadTransforms& heads = layer.heads;
+        const at::Tensor query_THd = heads.query(turned(heads, q_THd, angles));
+        const at::Tensor exact_TKd = heads.residual > 0 ? turned(heads, k_TKd.clone(), angles) : at::Tensor();
+        const at::Tensor key_TKd = heads.key(turned(heads, heads.key_before_rope(k_TKd), angles));
+        const at::Tensor value_TKd = heads.value(v_TKd);
+        return heads.residual > 0
+                   ? ops::residual_attention(query_THd, key_TKd, value_TKd, exact_TKd, v_TKd, heads.residual)
+                   : ops::causal_attention(query_THd, key_TKd, value_TKd);
+      }) {}
+
 at::Tensor self_attention(const DecoderLayer& layer, const LlamaConfig& config, const at::Tensor& x_TD,
-                          const ops::RopeAngles& angles, Observer* observer) {
+                          const Mixing& mixing, Observer* observer) {
   const int64_t T = x_TD.size(0), d = config.head_dim;
-  const HeadTransforms& heads = layer.heads;
-  const at::Tensor q_THd = apply(layer.q_proj, x_TD, observer).view({T, config.num_attention_heads, d});
-  const at::Tensor k_TKd = apply(layer.k_proj, x_TD, observer).view({T, config.num_key_value_heads, d});
-  const at::Tensor v_TKd = apply(layer.v_proj, x_TD, observer).view({T, config.num_key_value_heads, d});
+  at::Tensor q_THd = apply(layer.q_proj, x_TD, observer).view({T, config.num_attention_heads, d});
+  at::Tensor k_TKd = apply(layer.k_proj, x_TD, observer).view({T, config.num_key_value_heads, d});
+  at::Tensor v_TKd = apply(layer.v_proj, x_TD, observer).view({T, config.num_key_value_heads, d});
   observe(observer, layer.site, ".self_attn.q_proj", q_THd);
   observe(observer, layer.site, ".self_attn.k_proj", k_TKd);
   observe(observer, layer.site, ".self_attn.v_proj", v_TKd);
-  const auto turned = [&](at::Tensor x) {
-    ops::rope_(x, angles);
-    return heads.rotate(x);
-  };
-  const at::Tensor query_THd = heads.query(turned(q_THd));
-  const at::Tensor exact_TKd = heads.residual > 0 ? turned(k_TKd.clone()) : at::Tensor();
-  const at::Tensor key_TKd = heads.key(turned(heads.key_before_rope(k_TKd)));
-  const at::Tensor value_TKd = heads.value(v_TKd);
-  const at::Tensor mixed_THd =
-      heads.residual > 0 ? ops::residual_attention(query_THd, key_TKd, value_TKd, exact_TKd, v_TKd, heads.residual)
-                         : ops::causal_attention(query_THd, key_TKd, value_TKd);
+  const at::Tensor mixed_THd = mixing.function(layer, q_THd, k_TKd, v_TKd);
   return apply(layer.o_proj, mixed_THd.reshape({T, config.num_attention_heads * d}), observer);
 }
 
@@ -69,10 +75,10 @@ at::Tensor mlp(const DecoderLayer& layer, const at::Tensor& x_TD, Observer* obse
   return y_TD;
 }
 
-void decoder_layer(const DecoderLayer& layer, const LlamaConfig& config, at::Tensor& x_TD,
-                   const ops::RopeAngles& angles, Observer* observer) {
+void decoder_layer(const DecoderLayer& layer, const LlamaConfig& config, at::Tensor& x_TD, const Mixing& mixing,
+                   Observer* observer) {
   const at::Tensor mixed_TD =
-      self_attention(layer, config, ops::rms_norm(x_TD, layer.input_norm_D, config.rms_norm_eps), angles, observer);
+      self_attention(layer, config, ops::rms_norm(x_TD, layer.input_norm_D, config.rms_norm_eps), mixing, observer);
   observe(observer, layer.site, ".self_attn", mixed_TD);
   add(x_TD, mixed_TD);
   const at::Tensor mlp_TD = mlp(layer, ops::rms_norm(x_TD, layer.post_attention_norm_D, config.rms_norm_eps), observer);
@@ -81,14 +87,17 @@ void decoder_layer(const DecoderLayer& layer, const LlamaConfig& config, at::Ten
   observe(observer, layer.site, "", x_TD);
 }
 
-at::Tensor forward(const Llama& model, const at::Tensor& tokens_T, const ops::RopeAngles& all_angles,
-                   Observer* observer) {
-  const LlamaConfig& config = model.config;
+at::Tensor forward(const Llama& model, const at::Tensor& tokens_T, const ops::RopeAngles& angles, Observer* observer) {
   const int64_t T = tokens_T.size(0);
-  const ops::RopeAngles angles{all_angles.cos_TP.slice(0, 0, T), all_angles.sin_TP.slice(0, 0, T)};
+  return forward_mixed(model, tokens_T, ops::RopeAngles{angles.cos_TP.slice(0, 0, T), angles.sin_TP.slice(0, 0, T)},
+                       observer);
+}
+
+at::Tensor forward_mixed(const Llama& model, const at::Tensor& tokens_T, const Mixing& mixing, Observer* observer) {
+  const LlamaConfig& config = model.config;
   at::Tensor x_TD = at::embedding(model.embed_tokens_VD, tokens_T);
   observe(observer, "embed_tokens", "", x_TD);
-  for (const DecoderLayer& layer : model.layers) decoder_layer(layer, config, x_TD, angles, observer);
+  for (const DecoderLayer& layer : model.layers) decoder_layer(layer, config, x_TD, mixing, observer);
   const at::Tensor hidden_TD = ops::rms_norm(x_TD, model.norm_D, config.rms_norm_eps);
   observe(observer, "norm", "", hidden_TD);
   return hidden_TD;

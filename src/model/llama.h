@@ -82,21 +82,38 @@ struct Llama {
   }
 };
 
-/// The attention sublayer of normed hidden states [T, D]; angles are those of positions 0..T-1.
+/// How queries meet keys and values.  That differs between one sequence, several packed ones (model/packing.h) and
+/// decoding (model/decode.h), which leave the rest of the model as it is.
+struct Mixing {
+  /// Queries [T, H, d], keys and values [T, K, d] of a layer, as projected and before RoPE; may be written to.  Returns
+  /// [T, H, d].
+  using Function = std::function<at::Tensor(const DecoderLayer&, at::Tensor&, at::Tensor&, at::Tensor&)>;
+  Function function;
+
+  explicit Mixing(Function mix) : function(std::move(mix)) {}
+  /// One sequence; angles are those of its positions.  Implicit: what most forwards are.
+  Mixing(const ops::RopeAngles& angles);
+};
+
+/// The attention sublayer of normed hidden states [T, D].
 at::Tensor self_attention(const DecoderLayer& layer, const LlamaConfig& config, const at::Tensor& x_TD,
-                          const ops::RopeAngles& angles, Observer* observer = nullptr);
+                          const Mixing& mixing, Observer* observer = nullptr);
 
 /// The MLP sublayer of normed hidden states [T, D].
 at::Tensor mlp(const DecoderLayer& layer, const at::Tensor& x_TD, Observer* observer = nullptr);
 
 /// A decoder layer on the residual stream [T, D], in place (where autograd follows it, x becomes a new tensor).
-void decoder_layer(const DecoderLayer& layer, const LlamaConfig& config, at::Tensor& x_TD,
-                   const ops::RopeAngles& angles, Observer* observer = nullptr);
+void decoder_layer(const DecoderLayer& layer, const LlamaConfig& config, at::Tensor& x_TD, const Mixing& mixing,
+                   Observer* observer = nullptr);
 
 /// Final hidden states [T, D], normed, of a sequence of token ids [T] at positions 0..T-1; angles cover at least T
 /// positions.
 at::Tensor forward(const Llama& model, const at::Tensor& tokens_T, const ops::RopeAngles& angles,
                    Observer* observer = nullptr);
+
+/// The same of tokens that are mixed in another way.
+at::Tensor forward_mixed(const Llama& model, const at::Tensor& tokens_T, const Mixing& mixing,
+                         Observer* observer = nullptr);
 
 /// Logits [R, V] of some rows of hidden states [R, D].  The caller keeps R small: [T, V] must never exist.
 at::Tensor logits(const Llama& model, const at::Tensor& hidden_RD, Observer* observer = nullptr);

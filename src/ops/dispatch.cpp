@@ -1,4 +1,7 @@
 // The only place that decides which implementation of an op runs.
+#include <algorithm>
+#include <optional>
+
 #include "ops/cpu/attention.h"
 #include "ops/cpu/rowwise.h"
 #include "ops/ops.h"
@@ -6,20 +9,36 @@
 namespace qroar::ops {
 namespace {
 
+/// Rows of queries that share a mask [rows, N].
+constexpr int64_t kMaskRows = 256;
+
 /// Our own ops have no derivatives.
 bool goes_by_rows(at::TensorList tensors) { return !is_differentiated(tensors) && cpu::can_go_by_rows(tensors); }
 
 /// ATen's fused attention: on CPU and CUDA a flash kernel, whose memory is linear in T, forward and backward (on CUDA
 /// not for float64).  Heads are repeated here since not every kernel behind it takes fewer key/value heads.
-at::Tensor fused_attention(const at::Tensor& q_THd, const at::Tensor& k_TKd, const at::Tensor& v_TKd) {
-  const int64_t group = q_THd.size(1) / k_TKd.size(1);
+at::Tensor fused_attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::Tensor& v_NKd) {
+  const int64_t group = q_THd.size(1) / k_NKd.size(1), T = q_THd.size(0), N = k_NKd.size(0);
   const auto batch_1HTd = [](const at::Tensor& x_THd) { return x_THd.transpose(0, 1).unsqueeze(0); };
-  const at::Tensor k_THd = group == 1 ? k_TKd : k_TKd.repeat_interleave(group, 1);
-  const at::Tensor v_THd = group == 1 ? v_TKd : v_TKd.repeat_interleave(group, 1);
-  return at::scaled_dot_product_attention(batch_1HTd(q_THd), batch_1HTd(k_THd), batch_1HTd(v_THd), /*attn_mask=*/{},
-                                          /*dropout_p=*/0.0, /*is_causal=*/true)
-      .squeeze(0)
-      .transpose(0, 1);
+  const at::Tensor k_NHd = group == 1 ? k_NKd : k_NKd.repeat_interleave(group, 1);
+  const at::Tensor v_NHd = group == 1 ? v_NKd : v_NKd.repeat_interleave(group, 1);
+  const auto attend = [&](const at::Tensor& q, int64_t keys, const std::optional<at::Tensor>& mask, bool is_causal) {
+    return at::scaled_dot_product_attention(batch_1HTd(q), batch_1HTd(k_NHd.narrow(0, 0, keys)),
+                                            batch_1HTd(v_NHd.narrow(0, 0, keys)), mask, /*dropout_p=*/0.0, is_causal)
+        .squeeze(0)
+        .transpose(0, 1);
+  };
+  if (T == N) return attend(q_THd, N, {}, /*is_causal=*/true);
+  if (T == 1) return attend(q_THd, N, {}, /*is_causal=*/false);
+  // ATen's causal mask begins at the first key; this one is made for few rows at a time.
+  std::vector<at::Tensor> parts;
+  const at::Tensor key_N = at::arange(N, q_THd.options().dtype(at::kLong));
+  for (int64_t begin = 0; begin < T; begin += kMaskRows) {
+    const int64_t end = std::min(begin + kMaskRows, T), keys = N - T + end;
+    const at::Tensor mask = key_N.narrow(0, 0, keys).unsqueeze(0) <= key_N.slice(0, N - T + begin, keys).unsqueeze(1);
+    parts.push_back(attend(q_THd.slice(0, begin, end), keys, mask, /*is_causal=*/false));
+  }
+  return at::cat(parts);
 }
 
 }  // namespace
@@ -35,16 +54,16 @@ void rope_(at::Tensor& x_THd, const RopeAngles& angles) {
   reference::rope_(x_THd, angles);
 }
 
-at::Tensor causal_attention(const at::Tensor& q_THd, const at::Tensor& k_TKd, const at::Tensor& v_TKd) {
-  if (is_differentiated({q_THd, k_TKd, v_TKd})) return fused_attention(q_THd, k_TKd, v_TKd);
-  if (cpu::can_attend(q_THd, k_TKd, v_TKd)) return cpu::attention(q_THd, k_TKd, v_TKd);
-  if (q_THd.scalar_type() == at::kDouble) return reference::causal_attention(q_THd, k_TKd, v_TKd);
-  return fused_attention(q_THd, k_TKd, v_TKd);
+at::Tensor causal_attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::Tensor& v_NKd) {
+  if (is_differentiated({q_THd, k_NKd, v_NKd})) return fused_attention(q_THd, k_NKd, v_NKd);
+  if (cpu::can_attend(q_THd, k_NKd, v_NKd)) return cpu::attention(q_THd, k_NKd, v_NKd);
+  if (q_THd.scalar_type() == at::kDouble) return reference::causal_attention(q_THd, k_NKd, v_NKd);
+  return fused_attention(q_THd, k_NKd, v_NKd);
 }
 
-at::Tensor residual_attention(const at::Tensor& q_THd, const at::Tensor& cached_k_TKd, const at::Tensor& cached_v_TKd,
-                              const at::Tensor& exact_k_TKd, const at::Tensor& exact_v_TKd, int64_t residual) {
-  return reference::residual_attention(q_THd, cached_k_TKd, cached_v_TKd, exact_k_TKd, exact_v_TKd, residual);
+at::Tensor residual_attention(const at::Tensor& q_THd, const at::Tensor& cached_k_NKd, const at::Tensor& cached_v_NKd,
+                              const at::Tensor& exact_k_NKd, const at::Tensor& exact_v_NKd, int64_t residual) {
+  return reference::residual_attention(q_THd, cached_k_NKd, cached_v_NKd, exact_k_NKd, exact_v_NKd, residual);
 }
 
 at::Tensor silu_mul(const at::Tensor& gate_TF, const at::Tensor& up_TF) {

@@ -37,13 +37,15 @@ at::Tensor rms_norm(const at::Tensor& x_TD, const at::Tensor& weight_D, double e
 void rope_(at::Tensor& x_THd, const RopeAngles& angles);
 
 /// softmax(q k^T / sqrt(d) + causal mask) v per head; query head h reads key/value head h / (H / K).  Scores and
-/// softmax in float32, output cast once to q's dtype.  Memory linear in T.
-at::Tensor causal_attention(const at::Tensor& q_THd, const at::Tensor& k_TKd, const at::Tensor& v_TKd);
+/// softmax in float32, output cast once to q's dtype.  Memory linear in N.  Queries are those of the last T of the N
+/// tokens: query t sees keys 0..t + N - T.
+at::Tensor causal_attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::Tensor& v_NKd);
 
-/// causal_attention through a quantized cache: a query at t sees the tokens in (t - residual, t] as exact_k and exact_v
-/// and those before as cached_k and cached_v.  Scores, softmax and sums in float32, output cast once; no faster twin.
-at::Tensor residual_attention(const at::Tensor& q_THd, const at::Tensor& cached_k_TKd, const at::Tensor& cached_v_TKd,
-                              const at::Tensor& exact_k_TKd, const at::Tensor& exact_v_TKd, int64_t residual);
+/// causal_attention through a quantized cache: a query of token t sees the tokens in (t - residual, t] as exact_k and
+/// exact_v and those before as cached_k and cached_v.  Scores, softmax and sums in float32, output cast once; no faster
+/// twin.
+at::Tensor residual_attention(const at::Tensor& q_THd, const at::Tensor& cached_k_NKd, const at::Tensor& cached_v_NKd,
+                              const at::Tensor& exact_k_NKd, const at::Tensor& exact_v_NKd, int64_t residual);
 
 /// silu(gate) * up: silu in float32 cast to the dtype, the product in the dtype.
 at::Tensor silu_mul(const at::Tensor& gate_TF, const at::Tensor& up_TF);
@@ -55,9 +57,9 @@ at::Tensor token_nll(const at::Tensor& logits_TV, const at::Tensor& targets_T);
 namespace reference {
 at::Tensor rms_norm(const at::Tensor& x_TD, const at::Tensor& weight_D, double eps);
 void rope_(at::Tensor& x_THd, const RopeAngles& angles);
-at::Tensor causal_attention(const at::Tensor& q_THd, const at::Tensor& k_TKd, const at::Tensor& v_TKd);
-at::Tensor residual_attention(const at::Tensor& q_THd, const at::Tensor& cached_k_TKd, const at::Tensor& cached_v_TKd,
-                              const at::Tensor& exact_k_TKd, const at::Tensor& exact_v_TKd, int64_t residual);
+at::Tensor causal_attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::Tensor& v_NKd);
+at::Tensor residual_attention(const at::Tensor& q_THd, const at::Tensor& cached_k_NKd, const at::Tensor& cached_v_NKd,
+                              const at::Tensor& exact_k_NKd, const at::Tensor& exact_v_NKd, int64_t residual);
 at::Tensor silu_mul(const at::Tensor& gate_TF, const at::Tensor& up_TF);
 at::Tensor token_nll(const at::Tensor& logits_TV, const at::Tensor& targets_T);
 }  // namespace reference

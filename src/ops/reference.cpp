@@ -12,23 +12,24 @@ namespace {
 constexpr int64_t kQueryRows = 256;
 
 /// Causal attention in which keys nearer than `residual` to a query, itself included, are read from the near_ tensors.
-at::Tensor attention_by_rows(const at::Tensor& q_THd, const at::Tensor& k_TKd, const at::Tensor& v_TKd,
-                             const at::Tensor& near_k_TKd, const at::Tensor& near_v_TKd, int64_t residual) {
-  const int64_t tokens = q_THd.size(0), heads = q_THd.size(1), dim = q_THd.size(2), kv_heads = k_TKd.size(1);
+at::Tensor attention_by_rows(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::Tensor& v_NKd,
+                             const at::Tensor& near_k_NKd, const at::Tensor& near_v_NKd, int64_t residual) {
+  const int64_t queries = q_THd.size(0), heads = q_THd.size(1), dim = q_THd.size(2), kv_heads = k_NKd.size(1);
+  const int64_t tokens = k_NKd.size(0), before = tokens - queries;
   const auto dtype = wide_dtype(q_THd);
   const auto by_head = [&](const at::Tensor& x) {
     return x.to(dtype).permute({1, 0, 2}).unsqueeze(1);
-  };  // [K, 1, T, d]
-  const at::Tensor k = by_head(k_TKd), v = by_head(v_TKd);
-  const at::Tensor near_k = residual > 0 ? by_head(near_k_TKd) : at::Tensor();
-  const at::Tensor near_v = residual > 0 ? by_head(near_v_TKd) : at::Tensor();
+  };  // [K, 1, N, d]
+  const at::Tensor k = by_head(k_NKd), v = by_head(v_NKd);
+  const at::Tensor near_k = residual > 0 ? by_head(near_k_NKd) : at::Tensor();
+  const at::Tensor near_v = residual > 0 ? by_head(near_v_NKd) : at::Tensor();
   const at::Tensor position = at::arange(tokens, q_THd.options().dtype(at::kLong));
-  at::Tensor out_THd = at::empty({tokens, heads, dim}, q_THd.options());
-  for (int64_t begin = 0; begin < tokens; begin += kQueryRows) {
-    const int64_t rows = std::min(kQueryRows, tokens - begin), seen = begin + rows;
+  at::Tensor out_THd = at::empty({queries, heads, dim}, q_THd.options());
+  for (int64_t begin = 0; begin < queries; begin += kQueryRows) {
+    const int64_t rows = std::min(kQueryRows, queries - begin), seen = before + begin + rows;
     const at::Tensor q = q_THd.narrow(0, begin, rows).to(dtype).view({rows, kv_heads, heads / kv_heads, dim});
     const at::Tensor scaled_q = q.permute({1, 2, 0, 3}) / std::sqrt(static_cast<double>(dim));
-    const at::Tensor row = position.narrow(0, begin, rows).unsqueeze(1);
+    const at::Tensor row = position.narrow(0, before + begin, rows).unsqueeze(1);
     /// [K, H/K, rows, keys]; keys at first.. whose distance is not in [nearest, farthest] are masked out.
     const auto scores_of = [&](const at::Tensor& keys, int64_t first, int64_t nearest, int64_t farthest) {
       at::Tensor scores = at::matmul(scaled_q, keys.narrow(2, first, seen - first).transpose(2, 3));
@@ -40,7 +41,7 @@ at::Tensor attention_by_rows(const at::Tensor& q_THd, const at::Tensor& k_TKd, c
     if (residual == 0) {
       mixed = at::matmul(at::softmax(scores_of(k, 0, 0, tokens), -1), v.narrow(2, 0, seen));
     } else {
-      const int64_t first_near = std::max<int64_t>(0, begin - residual + 1);
+      const int64_t first_near = std::max<int64_t>(0, before + begin - residual + 1);
       const at::Tensor weights = at::softmax(
           at::cat({scores_of(k, 0, residual, tokens), scores_of(near_k, first_near, 0, residual - 1)}, -1), -1);
       mixed = at::matmul(weights.narrow(-1, 0, seen), v.narrow(2, 0, seen)) +
@@ -67,13 +68,13 @@ void rope_(at::Tensor& x_THd, const RopeAngles& angles) {
   x_THd.copy_(at::cat({a * cos - b * sin, b * cos + a * sin}, -1));
 }
 
-at::Tensor causal_attention(const at::Tensor& q_THd, const at::Tensor& k_TKd, const at::Tensor& v_TKd) {
-  return attention_by_rows(q_THd, k_TKd, v_TKd, {}, {}, 0);
+at::Tensor causal_attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::Tensor& v_NKd) {
+  return attention_by_rows(q_THd, k_NKd, v_NKd, {}, {}, 0);
 }
 
-at::Tensor residual_attention(const at::Tensor& q_THd, const at::Tensor& cached_k_TKd, const at::Tensor& cached_v_TKd,
-                              const at::Tensor& exact_k_TKd, const at::Tensor& exact_v_TKd, int64_t residual) {
-  return attention_by_rows(q_THd, cached_k_TKd, cached_v_TKd, exact_k_TKd, exact_v_TKd, residual);
+at::Tensor residual_attention(const at::Tensor& q_THd, const at::Tensor& cached_k_NKd, const at::Tensor& cached_v_NKd,
+                              const at::Tensor& exact_k_NKd, const at::Tensor& exact_v_NKd, int64_t residual) {
+  return attention_by_rows(q_THd, cached_k_NKd, cached_v_NKd, exact_k_NKd, exact_v_NKd, residual);
 }
 
 at::Tensor silu_mul(const at::Tensor& gate_TF, const at::Tensor& up_TF) {

@@ -46,7 +46,8 @@ struct Scored {
       metric->begin_window({window, tokens, &model, angles_of});
       for (int64_t begin = 0; begin < window.scored; begin += rows) {
         const auto part = [&](const at::Tensor& x) { return x.slice(0, begin, begin + rows); };
-        metric->add({first + begin, part(logits), part(targets), ops::token_nll(part(logits), part(targets)), part(reference)});
+        metric->add(
+            {first + begin, part(logits), part(targets), ops::token_nll(part(logits), part(targets)), part(reference)});
       }
       const Json sums = metric->end_window();
       metric->take(window, through_text ? Json::parse(sums.dump()) : sums);
@@ -71,7 +72,8 @@ void check_equal(const std::vector<MetricValue>& a, const std::vector<MetricValu
 
 TEST_CASE("all metrics are registered") { REQUIRE(Registry<Metric>::instance().entries().size() == 5); }
 
-TEST_CASE("neither how windows are cut into blocks nor a way over the disk changes a metric's value; names are unique") {
+TEST_CASE(
+    "neither how windows are cut into blocks nor a way over the disk changes a metric's value; names are unique") {
   Scored scored;
   for (const auto& [name, entry] : Registry<Metric>::instance().entries()) {
     INFO(name);
@@ -79,7 +81,8 @@ TEST_CASE("neither how windows are cut into blocks nor a way over the disk chang
     for (const auto aggregate : {Aggregate::tokens, Aggregate::windows, Aggregate::documents}) {
       const auto values = whole->values(aggregate, scored.documents);
       REQUIRE_FALSE(values.empty());
-      for (const int64_t rows : {1, 7, 40}) check_equal(values, scored.metric(name, rows)->values(aggregate, scored.documents));
+      for (const int64_t rows : {1, 7, 40})
+        check_equal(values, scored.metric(name, rows)->values(aggregate, scored.documents));
       check_equal(values, scored.metric(name, 1000, /*through_text=*/true)->values(aggregate, scored.documents));
     }
   }
@@ -110,7 +113,8 @@ TEST_CASE("perplexity averages tokens, windows or documents as asked, with count
 
 TEST_CASE("the divergence from a model with itself is 0, and from another what its definition says") {
   auto metric = Registry<Metric>::instance().build(Config::parse("{type: kl_divergence}", "test"));
-  const at::Tensor p = at::tensor({0.5, 0.25, 0.25}).log().unsqueeze(0), q = at::tensor({0.25, 0.5, 0.25}).log().unsqueeze(0);
+  const at::Tensor p = at::tensor({0.5, 0.25, 0.25}).log().unsqueeze(0),
+                   q = at::tensor({0.25, 0.5, 0.25}).log().unsqueeze(0);
   const at::Tensor target = at::tensor({1}, at::kLong), nll = at::tensor({0.0}, at::kDouble);
   const Window window{0, 0, 2, 2};
   metric->add({0, p, target, nll, p});

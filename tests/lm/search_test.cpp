@@ -330,7 +330,8 @@ TEST_CASE("the proxy is the distortion of the attention logits, computed whole")
   Journal journal(searched.scratch.folder() / "proxy.jsonl");
   const LogitDistortion distortion(searched.input, windows, searched.what.layout.edges, journal);
   const BandScales scales{searched.what.layout, {0.9, 1.1, 1.2, 1, 0.8, 1.05}};
-  const at::Tensor tokens_T = window_tokens(searched.cell.documents[0], windows[0], {Bos::none, false}, searched.cell.full);
+  const at::Tensor tokens_T =
+      window_tokens(searched.cell.documents[0], windows[0], {Bos::none, false}, searched.cell.full);
   const ops::RopeAngles angles = searched.cell.angles_of(20);
   struct Seen : Observer {
     void on(std::string_view site, const at::Tensor& value) override {

@@ -1,5 +1,5 @@
-// window_losses SETUP < LINES: of every line, a JSON list of token ids, the losses -ln p (nats) of all but its first, as
-// a JSON list, by the model of a YAML text with the blocks model and rope.  For tests/peers/test_protocols.py, which
+// window_losses SETUP < LINES: of every line, a JSON list of token ids, the losses -ln p (nats) of all but its first,
+// as a JSON list, by the model of a YAML text with the blocks model and rope.  For tests/peers/test_protocols.py, which
 // makes protocols' numbers of them.
 #include <ATen/ATen.h>
 
@@ -28,7 +28,8 @@ void run(const char* setup) {
     const int64_t length = std::ssize(ids);
     const RopeTable table =
         scheme->table({llama.head_dim, llama.rope_theta, llama.trained_length, length, llama.rope_scaling}, length);
-    const auto losses = token_losses(model, at::tensor(ids, at::kLong), rope_angles(table, length, spec.dtype, at::kCPU, false), 0);
+    const auto losses =
+        token_losses(model, at::tensor(ids, at::kLong), rope_angles(table, length, spec.dtype, at::kCPU, false), 0);
     std::puts(Json(losses).dump().c_str());
   }
 }

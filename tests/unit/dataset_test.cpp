@@ -73,7 +73,7 @@ TEST_CASE_METHOD(Fixture, "a text file is one document named after the file") {
   const Dataset dataset = load("night.txt");
   REQUIRE(dataset.documents.size() == 1);
   CHECK(dataset.documents[0].id == "night.txt");
-  CHECK(dataset.documents[0].tokens == Tokenizer(kTinyBooks / "tokenizer.model").encode(text));
+  CHECK(dataset.documents[0].tokens == load_tokenizer(kTinyBooks)->encode(text));
   CHECK(dataset.hash == hash_bytes(text));
 }
 
@@ -81,7 +81,7 @@ TEST_CASE_METHOD(Fixture, "JSON lines are documents, and one without an id is na
   scratch.write("four.jsonl", kFour);
   const Dataset dataset = load("four.jsonl");
   CHECK(ids_of(dataset) == std::vector<std::string>{"one", "four:2", "three", "four"});
-  CHECK(dataset.documents[1].tokens == Tokenizer(kTinyBooks / "tokenizer.model").encode("The cat sat. The dog ran."));
+  CHECK(dataset.documents[1].tokens == load_tokenizer(kTinyBooks)->encode("The cat sat. The dog ran."));
 }
 
 TEST_CASE_METHOD(Fixture, "min_tokens, skip and documents choose in this order") {
@@ -196,7 +196,7 @@ TEST_CASE_METHOD(Fixture, "tokens are cached by tokenizer, data and file name") 
   CHECK(load("b.txt").documents[0].id == "b.txt");
   // Other bytes under the same name are tokenized again.
   scratch.write("a.txt", "The dog ran.");
-  CHECK(load("a.txt").documents[0].tokens == Tokenizer(kTinyBooks / "tokenizer.model").encode("The dog ran."));
+  CHECK(load("a.txt").documents[0].tokens == load_tokenizer(kTinyBooks)->encode("The dog ran."));
   CHECK(cached().size() == 3);
 }
 

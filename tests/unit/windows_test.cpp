@@ -151,13 +151,15 @@ TEST_CASE("llama.cpp's chunks score what comes after half of a chunk and one tok
 }
 
 TEST_CASE("LongLoRA's windows recount what overlaps, begin before length tokens are left, and lack the last") {
-  const WindowRule rule = read_rule("{length: 4, stride: 2, bos: false, score: window, tail: longlora, aggregate: windows}");
+  const WindowRule rule =
+      read_rule("{length: 4, stride: 2, bos: false, score: window, tail: longlora, aggregate: windows}");
   CHECK(windows_of({11}, rule) == std::vector<Window>{{0, 0, 4, 3}, {0, 2, 6, 3}, {0, 4, 8, 3}});
   CHECK(windows_of({10}, rule) == std::vector<Window>{{0, 0, 4, 3}, {0, 2, 6, 3}});
   CHECK(windows_of({5}, rule).empty());
 }
 
-TEST_CASE("lm-evaluation-harness' rolling windows predict one token beyond what they see, the last filled from the left") {
+TEST_CASE(
+    "lm-evaluation-harness' rolling windows predict one token beyond what they see, the last filled from the left") {
   const WindowRule rule = read_rule("{length: 4, bos: start, targets: beyond, tail: fill}");
   CHECK(windows_of({11}, rule) == std::vector<Window>{{0, 0, 5, 4}, {0, 4, 9, 4}, {0, 6, 11, 2}});
   CHECK(windows_of({3}, rule) == std::vector<Window>{{0, 0, 3, 2}});

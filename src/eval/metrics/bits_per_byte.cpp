@@ -17,8 +17,11 @@ class BitsPerByte : public Metric {
   explicit BitsPerByte(const Config& config) : config_(config) {}
 
   void bind(const WindowRule& windows) override {
-    const bool whole = windows.score == Score::all && !windows.truncate && (windows.tail == Tail::keep || windows.tail == Tail::fill);
-    if (!whole) config_.fail("needs windows that score every token of a document once: score: all, tail: keep or fill, truncate: false");
+    const bool whole =
+        windows.score == Score::all && !windows.truncate && (windows.tail == Tail::keep || windows.tail == Tail::fill);
+    if (!whole)
+      config_.fail(
+          "needs windows that score every token of a document once: score: all, tail: keep or fill, truncate: false");
   }
   void add(const LogitBlock& block) override {
     for (int64_t row = 0; row < block.nll_R.numel(); ++row) window_ += block.nll_R.const_data_ptr<double>()[row];
@@ -31,7 +34,10 @@ class BitsPerByte : public Metric {
     for (const auto& [index, loss] : losses_) {
       const Document& document = documents[static_cast<std::size_t>(index)];
       if (document.bytes <= 0) {
-        fail("document '{}': how many words and bytes its text has is not known; make the token file again with scripts/tokenize.py", document.id);
+        fail(
+            "document '{}': how many words and bytes its text has is not known; make the token file again with "
+            "scripts/tokenize.py",
+            document.id);
       }
       by_words.push_back({loss, static_cast<double>(document.words)});
       by_bytes.push_back({loss, static_cast<double>(document.bytes)});
@@ -59,7 +65,8 @@ class BitsPerByte : public Metric {
     const double mean = loss / size;
     for (const Part& part : parts) squares += (part.loss - part.size * mean) * (part.loss - part.size * mean);
     const auto n = static_cast<double>(parts.size());
-    const double error = parts.size() < 2 ? std::numeric_limits<double>::quiet_NaN() : std::sqrt(squares * n / (n - 1)) / size;
+    const double error =
+        parts.size() < 2 ? std::numeric_limits<double>::quiet_NaN() : std::sqrt(squares * n / (n - 1)) / size;
     return {mean, error};
   }
 
@@ -69,7 +76,8 @@ class BitsPerByte : public Metric {
 };
 
 const Register<Metric, BitsPerByte> kBitsPerByte{
-    "bits_per_byte", "perplexity per word and per byte, and bits per byte (lm-evaluation-harness)", "{type: bits_per_byte}"};
+    "bits_per_byte", "perplexity per word and per byte, and bits per byte (lm-evaluation-harness)",
+    "{type: bits_per_byte}"};
 
 }  // namespace
 }  // namespace qroar

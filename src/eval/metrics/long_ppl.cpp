@@ -1,9 +1,9 @@
 // LongPPL (Fang et al. arXiv 2410.23771): perplexity over the key tokens alone, those which a long context helps to
 // predict.  A token is key when, in the model in full precision, its NLL rises by more than `alpha` where only the
-// nearest `short` tokens (up to short + step) are seen, and its NLL in the long context is below -`beta`.  Tokens within
-// the first `short` places are none.  The paper lets a large model find them; here it is the evaluated model's own
-// full-precision self, so that all quantizers of a sweep are judged by the same tokens.  Cost: a forward of that model
-// over every window, and one over short + step tokens for every `step` tokens.
+// nearest `short` tokens (up to short + step) are seen, and its NLL in the long context is below -`beta`.  Tokens
+// within the first `short` places are none.  The paper lets a large model find them; here it is the evaluated model's
+// own full-precision self, so that all quantizers of a sweep are judged by the same tokens.  Cost: a forward of that
+// model over every window, and one over short + step tokens for every `step` tokens.
 #include <cmath>
 
 #include "eval/metric.h"
@@ -23,8 +23,8 @@ class LongPpl : public Metric {
 
   void bind(const WindowRule& windows) override {
     if (short_ >= windows.length) {
-      config_.fail(fmt::format("a short context of {} tokens is no shorter than windows of {}; set short: {} or less", short_,
-                               windows.length, windows.length / 2));
+      config_.fail(fmt::format("a short context of {} tokens is no shorter than windows of {}; set short: {} or less",
+                               short_, windows.length, windows.length / 2));
     }
   }
   bool needs_reference() const override { return true; }
@@ -59,7 +59,8 @@ class LongPpl : public Metric {
 
   std::vector<MetricValue> values(Aggregate, const std::vector<Document>&) const override {
     const double share = static_cast<double>(key_.count) / static_cast<double>(tokens_);
-    const MetricValue tokens{"key_tokens", share, std::sqrt(share * (1 - share) / static_cast<double>(tokens_)), tokens_};
+    const MetricValue tokens{"key_tokens", share, std::sqrt(share * (1 - share) / static_cast<double>(tokens_)),
+                             tokens_};
     if (key_.count == 0) return {tokens};
     const double perplexity = std::exp(key_.mean());
     return {{"long_ppl", perplexity, perplexity * key_.standard_error(), key_.count}, tokens};
@@ -74,7 +75,8 @@ class LongPpl : public Metric {
   int64_t window_tokens_ = 0, tokens_ = 0;
 };
 
-const Register<Metric, LongPpl> kLongPpl{"long_ppl", "LongPPL: perplexity of the tokens that a long context helps to predict",
+const Register<Metric, LongPpl> kLongPpl{"long_ppl",
+                                         "LongPPL: perplexity of the tokens that a long context helps to predict",
                                          "{type: long_ppl, short: 4096, step: 1024, alpha: 2, beta: -2}"};
 
 }  // namespace

@@ -17,7 +17,8 @@ class NllByPosition : public Metric {
 
   void bind(const WindowRule& windows) override {
     if (last_ > windows.length) {
-      config_.fail(fmt::format("the last {} tokens are more than the windows' {}; set last: {} or less", last_, windows.length, windows.length));
+      config_.fail(fmt::format("the last {} tokens are more than the windows' {}; set last: {} or less", last_,
+                               windows.length, windows.length));
     }
     length_ = windows.length;
     of_bin_.assign(static_cast<std::size_t>(bins_), {});
@@ -44,15 +45,17 @@ class NllByPosition : public Metric {
 
   std::vector<MetricValue> values(Aggregate, const std::vector<Document>&) const override {
     if (last_places_.count == 0) return {};  // no window is that long
-    return {{fmt::format("nll_last_{}", last_), last_places_.mean(), last_places_.standard_error(), last_places_.count}};
+    return {
+        {fmt::format("nll_last_{}", last_), last_places_.mean(), last_places_.standard_error(), last_places_.count}};
   }
   std::optional<std::pair<std::string, CsvTable>> curve() const override {
     CsvTable table{{"begin", "end", "tokens", "nll", "stderr"}, {}};
     for (int64_t b = 0; b < bins_; ++b) {
       const Moments& bin = of_bin_[static_cast<std::size_t>(b)];
       if (bin.count == 0) continue;
-      table.rows.push_back({std::to_string((b * length_ + bins_ - 1) / bins_), std::to_string(((b + 1) * length_ + bins_ - 1) / bins_),
-                            std::to_string(bin.count), csv_number(bin.mean()), csv_number(bin.standard_error())});
+      table.rows.push_back({std::to_string((b * length_ + bins_ - 1) / bins_),
+                            std::to_string(((b + 1) * length_ + bins_ - 1) / bins_), std::to_string(bin.count),
+                            csv_number(bin.mean()), csv_number(bin.standard_error())});
     }
     return std::pair("nll_by_position", std::move(table));
   }

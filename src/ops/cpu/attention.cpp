@@ -56,8 +56,12 @@ class PackedHeads {
 /// key/value head beside each other, so that they share what is loaded of it.
 class Worker {
  public:
-  Worker(const at::Tensor& q_THd, at::Tensor& out_THd, int64_t kv_heads)
-      : q_(q_THd), out_(out_THd), group_(q_THd.size(1) / kv_heads), block_(std::make_unique<QueryBlock>()) {
+  Worker(const at::Tensor& q_THd, at::Tensor& out_THd, int64_t kv_heads, int64_t tokens_before)
+      : q_(q_THd),
+        out_(out_THd),
+        group_(q_THd.size(1) / kv_heads),
+        before_(tokens_before),
+        block_(std::make_unique<QueryBlock>()) {
     const int64_t dim = q_THd.size(2);
     queries_.reset(new Bf16Pair[kBlockRows * dim / 2]());
     mixed_.reset(new float[kBlockRows * dim]);
@@ -72,7 +76,7 @@ class Worker {
     for (int64_t row = 0; row < block_->rows; ++row) {
       const int64_t source = std::min(row, rows - 1);  // rows that fill the last tile repeat the last one
       const int64_t token = first_token + source / group_, head = kv_head * group_ + source % group_;
-      block_->position[row] = token;
+      block_->position[row] = before_ + token;
       std::memcpy(queries_.get() + row * (dim / 2), bits(q_) + token * q_.stride(0) + head * q_.stride(1),
                   dim * sizeof(Bf16));
     }
@@ -80,14 +84,15 @@ class Worker {
     auto* out = reinterpret_cast<Bf16*>(out_.data_ptr<at::BFloat16>());
     for (int64_t row = 0; row < rows; ++row) {
       const int64_t head = kv_head * group_ + row % group_;
-      write_row(*block_, row, out + (block_->position[row] * out_.size(1) + head) * dim);
+      write_row(*block_, row, out + ((first_token + row / group_) * out_.size(1) + head) * dim);
     }
   }
 
  private:
   const at::Tensor& q_;
   at::Tensor& out_;
-  int64_t group_;  // H / K
+  int64_t group_;   // H / K
+  int64_t before_;  // tokens before the first query's
   std::unique_ptr<QueryBlock> block_;
   std::unique_ptr<Bf16Pair[]> queries_;
   std::unique_ptr<float[]> mixed_;
@@ -103,16 +108,16 @@ bool can_attend(const at::Tensor& q_THd, const at::Tensor& k_TKd, const at::Tens
   return supported && fits(q_THd) && fits(k_TKd) && fits(v_TKd) && q_THd.size(1) / k_TKd.size(1) <= kBlockRows;
 }
 
-at::Tensor attention(const at::Tensor& q_THd, const at::Tensor& k_TKd, const at::Tensor& v_TKd) {
-  const int64_t tokens = q_THd.size(0), kv_heads = k_TKd.size(1);
+at::Tensor attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::Tensor& v_NKd) {
+  const int64_t tokens = q_THd.size(0), kv_heads = k_NKd.size(1);
   const int64_t block_tokens = kBlockRows * kv_heads / q_THd.size(1),
                 blocks = (tokens + block_tokens - 1) / block_tokens;
-  const PackedHeads packed(k_TKd, v_TKd);
+  const PackedHeads packed(k_NKd, v_NKd);
   at::Tensor out_THd = at::empty(q_THd.sizes(), q_THd.options());
   // Blocks late in the sequence cost most, so they go first, each to the thread that is free.
   std::atomic<int64_t> next = 0;
   at::parallel_for(0, at::get_num_threads(), 1, [&](int64_t, int64_t) {
-    Worker worker(q_THd, out_THd, kv_heads);
+    Worker worker(q_THd, out_THd, kv_heads, k_NKd.size(0) - tokens);
     for (int64_t task = next++; task < blocks * kv_heads; task = next++) {
       const int64_t first = (blocks - 1 - task / kv_heads) * block_tokens, kv_head = task % kv_heads;
       worker.run(kv_head, first, std::min(block_tokens, tokens - first), packed[kv_head]);

@@ -9,6 +9,6 @@ bool can_attend(const at::Tensor& q_THd, const at::Tensor& k_TKd, const at::Tens
 
 /// ops::causal_attention.  Differs from its definition only in rounding: exponentials are rounded to bfloat16 before
 /// they meet the values, and everything is summed in another order, the same one for any number of threads.
-at::Tensor attention(const at::Tensor& q_THd, const at::Tensor& k_TKd, const at::Tensor& v_TKd);
+at::Tensor attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::Tensor& v_NKd);
 
 }  // namespace qroar::ops::cpu

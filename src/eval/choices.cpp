@@ -1,0 +1,129 @@
+// T tokens of a pack, R rows of a block.
+#include "eval/choices.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "base/error.h"
+#include "eval/token_losses.h"
+#include "model/packing.h"
+
+namespace qroar {
+namespace {
+
+/// Tokens of a pack: enough rows to keep matrix products busy, few enough that activations stay small.
+constexpr int64_t kPackedTokens = 4096;
+
+/// Sequences behind each other, and which of their rows predict which token of which continuation.
+class Pack {
+ public:
+  int64_t tokens() const { return std::ssize(tokens_); }
+
+  void add(const Choices& question, std::size_t index) {
+    int64_t parent = -1;
+    for (std::size_t i = 0; i < question.pairs.size(); ++i) {
+      const auto& [context, continuation] = question.pairs[i];
+      if (parent < 0 || context != question.pairs[i - 1].context) parent = append(context, -1);
+      const int64_t context_end = end_of(parent);
+      const int64_t first = tokens();
+      if (continuation.size() > 1) append({continuation.begin(), continuation.end() - 1}, parent);
+      for (int64_t k = 0; k < std::ssize(continuation); ++k) {
+        rows_.push_back(k == 0 ? context_end - 1 : first + k - 1);
+        targets_.push_back(continuation[static_cast<std::size_t>(k)]);
+        owners_.emplace_back(index, i);
+      }
+    }
+  }
+
+  /// Takes every loss off its owner.
+  void score(const Llama& model, const AnglesOf& angles_of, std::vector<std::vector<double>>& likelihoods) const {
+    const at::Device device = model.embed_tokens_VD.device();
+    const at::Tensor hidden_TD =
+        forward_mixed(model, at::tensor(tokens_, at::kLong).to(device), packed(sequences_, angles_of(longest())));
+    const at::Tensor rows = at::tensor(rows_, at::kLong).to(device),
+                     targets = at::tensor(targets_, at::kLong).to(device);
+    for (int64_t begin = 0; begin < rows.size(0); begin += kLogitRows) {
+      const int64_t end = std::min(begin + kLogitRows, rows.size(0));
+      const at::Tensor nll_R = ops::token_nll(logits(model, hidden_TD.index_select(0, rows.slice(0, begin, end))),
+                                              targets.slice(0, begin, end))
+                                   .to(at::kCPU);
+      for (int64_t row = begin; row < end; ++row) {
+        const auto [question, choice] = owners_[static_cast<std::size_t>(row)];
+        likelihoods[question][choice] -= nll_R.const_data_ptr<double>()[row - begin];
+      }
+    }
+  }
+
+ private:
+  int64_t append(std::vector<int32_t> tokens, int64_t parent) {
+    sequences_.push_back({std::ssize(tokens), parent});
+    tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
+    ends_.push_back(std::ssize(tokens_));
+    return std::ssize(sequences_) - 1;
+  }
+  int64_t end_of(int64_t sequence) const { return ends_[static_cast<std::size_t>(sequence)]; }
+  int64_t longest() const {
+    int64_t longest = 0;
+    for (const PackedSequence& sequence : sequences_) {
+      const int64_t before = sequence.parent < 0 ? 0 : sequences_[static_cast<std::size_t>(sequence.parent)].length;
+      longest = std::max(longest, before + sequence.length);
+    }
+    return longest;
+  }
+
+  std::vector<PackedSequence> sequences_;
+  std::vector<int64_t> tokens_, ends_, rows_, targets_;
+  std::vector<std::pair<std::size_t, std::size_t>> owners_;  ///< question and choice of each of rows_
+};
+
+}  // namespace
+
+std::vector<double> choice_log_likelihoods_alone(const Llama& model, const AnglesOf& angles_of,
+                                                 const Choices& question) {
+  std::vector<double> likelihoods;
+  for (const auto& [context, continuation] : question.pairs) {
+    std::vector<int64_t> tokens(context.begin(), context.end());
+    tokens.insert(tokens.end(), continuation.begin(), continuation.end() - 1);
+    // The last token is only predicted: it does not go through the model, nor count for the scheme's length.
+    const at::Tensor tokens_T = at::tensor(tokens, at::kLong).to(model.embed_tokens_VD.device());
+    const at::Tensor hidden_TD = forward(model, tokens_T, angles_of(tokens_T.size(0)));
+    const std::vector<int64_t> targets(continuation.begin(), continuation.end());
+    const int64_t first = std::ssize(context) - 1;
+    double sum = 0;
+    for (int64_t begin = 0; begin < std::ssize(targets); begin += kLogitRows) {
+      const int64_t end = std::min(begin + kLogitRows, std::ssize(targets));
+      const at::Tensor logits_RV = logits(model, hidden_TD.slice(0, first + begin, first + end));
+      sum += ops::token_nll(logits_RV, at::tensor(targets, at::kLong).slice(0, begin, end).to(logits_RV.device()))
+                 .sum()
+                 .item<double>();
+    }
+    likelihoods.push_back(-sum);
+  }
+  return likelihoods;
+}
+
+std::vector<std::vector<double>> choice_log_likelihoods(const Llama& model, const AnglesOf& angles_of,
+                                                        const std::vector<Choices>& questions,
+                                                        const std::function<void(std::size_t)>& tell) {
+  std::vector<std::vector<double>> likelihoods;
+  for (const Choices& question : questions) likelihoods.emplace_back(question.pairs.size(), 0.0);
+  if (!can_pack(model)) {
+    for (std::size_t i = 0; i < questions.size(); ++i) {
+      likelihoods[i] = choice_log_likelihoods_alone(model, angles_of, questions[i]);
+      tell(i + 1);
+    }
+    return likelihoods;
+  }
+  for (std::size_t i = 0; i < questions.size();) {
+    Pack pack;
+    do {
+      pack.add(questions[i], i);
+      ++i;
+    } while (i < questions.size() && pack.tokens() < kPackedTokens);
+    pack.score(model, angles_of, likelihoods);
+    tell(i);
+  }
+  return likelihoods;
+}
+
+}  // namespace qroar

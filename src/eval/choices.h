@@ -1,0 +1,30 @@
+// Log-likelihoods of continuations, many questions in one forward.
+#pragma once
+#include <functional>
+#include <vector>
+
+#include "model/angles.h"
+#include "model/llama.h"
+
+namespace qroar {
+
+/// Contexts with the continuations that are weighed against each other.  Where all contexts are the same one, it goes
+/// through the model once.
+struct Choices {
+  struct Pair {
+    std::vector<int32_t> context, continuation;  ///< neither empty
+  };
+  std::vector<Pair> pairs;
+};
+
+/// Of every question the summed ln p of each continuation given its context; nats.  Questions are packed
+/// (model/packing.h) up to kPackedTokens where the model allows it.  `tell` hears of finished questions.
+std::vector<std::vector<double>> choice_log_likelihoods(const Llama& model, const AnglesOf& angles_of,
+                                                        const std::vector<Choices>& questions,
+                                                        const std::function<void(std::size_t)>& tell);
+
+/// The same, each continuation with its context by itself: the slow twin.
+std::vector<double> choice_log_likelihoods_alone(const Llama& model, const AnglesOf& angles_of,
+                                                 const Choices& question);
+
+}  // namespace qroar

@@ -1,0 +1,65 @@
+#include "eval/questions.h"
+
+#include "base/error.h"
+#include "base/files.h"
+#include "data/dataset.h"
+#include "data/tokenizer.h"
+
+namespace qroar {
+
+std::string Question::text(const std::string& field) const {
+  if (!fields.contains(field)) fail("{}: no \"{}\"", place, field);
+  if (!fields[field].is_string()) fail("{}: \"{}\" is {}, not a text", place, field, fields[field].dump());
+  return fields[field];
+}
+
+std::vector<Question> read_questions(const std::filesystem::path& file) {
+  check_present(file);
+  const std::string bytes = read_file(file);
+  std::vector<Question> questions;
+  int64_t number = 0;
+  for (std::size_t begin = 0; begin < bytes.size();) {
+    const std::size_t end = std::min(bytes.find('\n', begin), bytes.size());
+    const std::string_view line(bytes.data() + begin, end - begin);
+    begin = end + 1;
+    ++number;
+    if (line.find_first_not_of(" \t\r") == line.npos) continue;
+    const std::string place = fmt::format("{}:{}", file.string(), number);
+    Json fields = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+    if (!fields.is_object()) fail("{}: no JSON object; every line is one question", place);
+    questions.push_back({place, std::move(fields)});
+  }
+  if (questions.empty()) fail("{}: holds no questions", file.string());
+  return questions;
+}
+
+std::string filled(const std::string& pattern, const Question& question) {
+  std::string text;
+  for (std::size_t i = 0; i < pattern.size(); ++i) {
+    const char c = pattern[i];
+    if ((c == '{' || c == '}') && i + 1 < pattern.size() && pattern[i + 1] == c) {
+      text += c;
+      ++i;
+    } else if (c == '{') {
+      const std::size_t end = pattern.find('}', i);
+      if (end == pattern.npos) fail("the pattern '{}' has a brace that does not close; write {{{{ for one", pattern);
+      text += question.text(pattern.substr(i + 1, end - i - 1));
+      i = end;
+    } else {
+      text += c;
+    }
+  }
+  return text;
+}
+
+TokenPair encode_pair(const Tokenizer& tokenizer, std::string context, std::string continuation) {
+  const std::size_t end = context.find_last_not_of(" \t\n\r\v\f") + 1;
+  continuation = context.substr(end) + continuation;
+  context.resize(end);
+  const std::vector<int32_t> whole = tokenizer.encode(context + continuation);
+  std::vector<int32_t> first = tokenizer.encode(context);
+  const auto cut = std::min(std::ssize(first), std::ssize(whole));
+  return {std::move(first), {whole.begin() + cut, whole.end()}};
+}
+
+}  // namespace qroar

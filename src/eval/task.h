@@ -1,0 +1,48 @@
+// The interface of a task: questions with answers, beside windows of text.  Its table becomes
+// cells/<id>/tasks/<name>.csv, its values the row's metrics <name>/<value>.
+#pragma once
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/csv.h"
+#include "config/registry.h"
+#include "data/tokenizer.h"
+#include "eval/metric.h"
+#include "model/decode.h"
+
+namespace qroar {
+
+/// What a task may use of a cell.
+struct TaskInput {
+  const Llama& model;
+  const AnglesOf& angles_of;
+  const TableOf& table_of;
+  bool bfloat16_rope;
+  const Tokenizer& tokenizer;
+  int64_t window;                                ///< windows.length: tokens that a prompt with its answer may have
+  const std::function<void(double done)>& tell;  ///< the part that is done, 0..1
+};
+
+struct TaskResult {
+  std::vector<MetricValue> values;
+  CsvTable items;  ///< a line a question
+};
+
+class Task {
+ public:
+  static constexpr const char* kKind = "task";
+  virtual ~Task() = default;
+
+  /// Reads its files and tokenizes what can be, so that whatever is wrong shows before the first cell; throws an Error
+  /// with file and line.  `window` as in TaskInput.
+  virtual void load(const Tokenizer& tokenizer, int64_t window) = 0;
+  /// What its metrics and its table are called.
+  virtual const std::string& name() const = 0;
+  /// Of the contents of its files, once loaded.
+  virtual std::string hash() const = 0;
+  virtual TaskResult run(const TaskInput& input) const = 0;
+};
+
+}  // namespace qroar

@@ -1,0 +1,232 @@
+// Multiple choice by log-likelihood as lm-evaluation-harness has it (EleutherAI; arc_easy, arc_challenge, hellaswag,
+// piqa, boolq, winogrande ...).  A question is a line of a .jsonl file with `label`, the number of the right choice
+// from 0 on, and either the list `choices` or, where `choices` is set here, none.  acc takes the choice of the largest
+// summed ln p, acc_norm that of the largest per character of the choice; standard errors are those of a mean.
+//   prompt      the context, with {field} for a field of the line
+//   delimiter   between context and choice
+//   blank       a text in the prompt that is replaced by each choice in turn, what comes after it being the
+//               continuation that is scored (winogrande's partial evaluation); acc_norm is left out
+//   shots       so many questions with their answers come first: those of `shots_path`, else the file's own first ones,
+//               which then are not asked
+//   pad         {path: TEXT, tokens: N}: the text's first tokens come before the prompt, so that both have N tokens
+//   (the
+//               papers' tables of 4K and 32K windows)
+//   bos         BOS comes before every context (the harness' models of the Llama family: no)
+// A prompt longer than the window loses its beginning, as in the harness; how many did is in the row (`cut`) and
+// logged.
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "eval/choices.h"
+#include "eval/questions.h"
+#include "eval/task.h"
+
+namespace qroar {
+namespace {
+
+/// Characters of a UTF-8 text.
+int64_t characters(const std::string& text) {
+  return std::ranges::count_if(text, [](char byte) { return (static_cast<unsigned char>(byte) & 0xC0) != 0x80; });
+}
+
+struct Asked {
+  std::string id;
+  std::vector<std::string> choices;
+  std::size_t label;
+  Choices tokens;
+};
+
+class MultipleChoice : public Task {
+ public:
+  explicit MultipleChoice(const Config& config)
+      : path_(config.at("path").as_path()),
+        name_(config.get<std::string>("name", path_.stem().string())),
+        prompt_(config.get<std::string>("prompt", "{query}")),
+        delimiter_(config.get<std::string>("delimiter", " ")),
+        separator_(config.get<std::string>("separator", "\n\n")),
+        blank_(config.get<std::string>("blank", "")),
+        limit_(config.get<int64_t>("limit", 0, Range<int64_t>{.low = 0})),
+        shots_(config.get<int64_t>("shots", 0, {0, 1000})),
+        bos_(config.get<bool>("bos", false)) {
+    if (config.has("choices")) choices_ = config.get<std::vector<std::string>>("choices");
+    if (config.has("shots_path")) shots_path_ = config.at("shots_path").as_file();
+    if (config.has("pad")) {
+      pad_path_ = config.at("pad").at("path").as_file();
+      pad_tokens_ = config.at("pad").get<int64_t>("tokens");
+      if (pad_tokens_ < 2) config.at("pad").at("tokens").fail("at least 2");
+    }
+  }
+
+  void load(const Tokenizer& tokenizer, int64_t window) override {
+    std::vector<Question> questions = read_questions(path_), shown;
+    hash_ = hash_file(path_);
+    if (!shots_path_.empty()) {
+      shown = read_questions(shots_path_);
+      hash_ += hash_file(shots_path_);
+    } else {
+      shown = questions;
+      questions.erase(questions.begin(), questions.begin() + std::min(shots_, std::ssize(questions)));
+    }
+    if (shots_ > std::ssize(shown))
+      fail("{}: {} shots are asked for and {} questions are there", path_.string(), shots_, shown.size());
+    if (questions.empty()) fail("{}: no question is left beside the {} shots", path_.string(), shots_);
+    if (limit_ > 0 && std::ssize(questions) > limit_) questions.resize(static_cast<std::size_t>(limit_));
+    std::string before;
+    for (int64_t i = 0; i < shots_; ++i) before += shot(shown[static_cast<std::size_t>(i)]) + separator_;
+    std::vector<int32_t> padding;
+    if (!pad_path_.empty()) {
+      padding = tokenizer.encode(read_file(pad_path_));
+      hash_ += hash_file(pad_path_);
+    }
+    for (const Question& question : questions)
+      asked_.push_back(tokenized(question, before, padding, tokenizer, window));
+    if (cut_ > 0)
+      spdlog::warn("{}: {} of {} prompts are longer than the window of {} tokens and lose their beginning", name_, cut_,
+                   asked_.size(), window);
+  }
+
+  const std::string& name() const override { return name_; }
+  std::string hash() const override { return hash_bytes(hash_); }
+
+  TaskResult run(const TaskInput& input) const override {
+    std::vector<Choices> tokens;
+    for (const Asked& asked : asked_) tokens.push_back(with_bos(asked.tokens, input.model.config));
+    const double count = static_cast<double>(asked_.size());
+    const auto likelihoods = choice_log_likelihoods(
+        input.model, input.angles_of, tokens, [&](std::size_t done) { input.tell(static_cast<double>(done) / count); });
+    Moments right, right_normed;
+    TaskResult result;
+    result.items.columns = {"id", "label", "choice", "choice_norm", "log_likelihoods"};
+    for (std::size_t i = 0; i < asked_.size(); ++i) {
+      const Asked& asked = asked_[i];
+      std::vector<double> normed = likelihoods[i];
+      for (std::size_t k = 0; k < normed.size(); ++k) normed[k] /= static_cast<double>(characters(asked.choices[k]));
+      const std::size_t choice = best(likelihoods[i]), choice_norm = best(normed);
+      right.add(choice == asked.label ? 1 : 0);
+      right_normed.add(choice_norm == asked.label ? 1 : 0);
+      std::string all;
+      for (const double x : likelihoods[i]) all += fmt::format("{}{:.9g}", all.empty() ? "" : " ", x);
+      result.items.rows.push_back({asked.id, std::to_string(asked.label), std::to_string(choice),
+                                   blank_.empty() ? std::to_string(choice_norm) : "", all});
+    }
+    result.values.push_back({name_ + "/acc", right.mean(), right.standard_error(), right.count});
+    if (blank_.empty())
+      result.values.push_back({name_ + "/acc_norm", right_normed.mean(), right_normed.standard_error(), right.count});
+    if (cut_ > 0)
+      result.values.push_back(
+          {name_ + "/cut", static_cast<double>(cut_), std::numeric_limits<double>::quiet_NaN(), right.count});
+    return result;
+  }
+
+ private:
+  static std::size_t best(const std::vector<double>& scores) {
+    return static_cast<std::size_t>(std::ranges::max_element(scores) - scores.begin());
+  }
+
+  std::vector<std::string> choices_of(const Question& question) const {
+    if (!choices_.empty()) return choices_;
+    if (!question.fields.contains("choices")) fail("{}: no \"choices\"", question.place);
+    const Json& list = question.fields["choices"];
+    const bool texts =
+        list.is_array() && std::ranges::all_of(list, [](const Json& choice) { return choice.is_string(); });
+    if (!texts || list.size() < 2)
+      fail("{}: \"choices\" is {}, not a list of two texts or more", question.place, list.dump());
+    return list.get<std::vector<std::string>>();
+  }
+
+  static std::size_t label_of(const Question& question, std::size_t choices) {
+    if (!question.fields.contains("label")) fail("{}: no \"label\"", question.place);
+    const Json& label = question.fields["label"];
+    const bool fits = label.is_number_integer() && label >= 0 && label < choices;
+    if (!fits)
+      fail("{}: \"label\" is {}, and the {} choices are counted from 0", question.place, label.dump(), choices);
+    return label;
+  }
+
+  /// The prompt before and after its blank.
+  std::pair<std::string, std::string> around_blank(const Question& question) const {
+    const std::string text = filled(prompt_, question);
+    const std::size_t at = text.find(blank_);
+    if (at == text.npos) fail("{}: no '{}' in '{}'", question.place, blank_, text);
+    std::string after = text.substr(at + blank_.size());
+    const std::size_t begin = after.find_first_not_of(" \t\n\r");
+    return {text.substr(0, at),
+            begin == after.npos ? "" : after.substr(begin, after.find_last_not_of(" \t\n\r") + 1 - begin)};
+  }
+
+  std::string shot(const Question& question) const {
+    const auto choices = choices_of(question);
+    const std::string& answer = choices[label_of(question, choices.size())];
+    if (blank_.empty()) return filled(prompt_, question) + delimiter_ + answer;
+    const auto [before, after] = around_blank(question);
+    return before + answer + delimiter_ + after;
+  }
+
+  Asked tokenized(const Question& question, const std::string& before, const std::vector<int32_t>& padding,
+                  const Tokenizer& tokenizer, int64_t window) {
+    Asked asked{question.fields.value("id", Json(question.place)).is_string()
+                    ? question.fields.value("id", question.place)
+                    : question.place,
+                choices_of(question),
+                0,
+                {}};
+    asked.label = label_of(question, asked.choices.size());
+    for (const std::string& choice : asked.choices) {
+      TokenPair pair;
+      if (blank_.empty()) {
+        pair = encode_pair(tokenizer, before + filled(prompt_, question), delimiter_ + choice);
+      } else {
+        const auto [start, end] = around_blank(question);
+        pair = encode_pair(tokenizer, before + start + choice, delimiter_ + end);
+      }
+      if (pair.continuation.empty()) fail("{}: the choice '{}' comes to no token", question.place, choice);
+      if (pair.context.empty()) fail("{}: the prompt comes to no token", question.place);
+      asked.tokens.pairs.push_back({std::move(pair.context), std::move(pair.continuation)});
+    }
+    int64_t longest = 0;
+    for (const auto& pair : asked.tokens.pairs) longest = std::max(longest, std::ssize(pair.continuation));
+    // The last token is only predicted.
+    const int64_t room = window + 1 - longest - (bos_ ? 1 : 0);
+    if (room < 1) fail("{}: a choice has {} tokens and the window {}", question.place, longest, window);
+    bool is_cut = false;
+    for (auto& pair : asked.tokens.pairs) {
+      const int64_t wanted = pad_tokens_ - longest - (bos_ ? 1 : 0) - std::ssize(pair.context);
+      if (wanted > std::ssize(padding))
+        fail("{}: has {} tokens and {} are needed to pad to {}", pad_path_.string(), padding.size(), wanted,
+             pad_tokens_);
+      if (wanted > 0) pair.context.insert(pair.context.begin(), padding.begin(), padding.begin() + wanted);
+      const int64_t over = std::ssize(pair.context) - room;
+      if (over > 0) pair.context.erase(pair.context.begin(), pair.context.begin() + over);
+      is_cut = is_cut || over > 0;
+    }
+    cut_ += is_cut ? 1 : 0;
+    return asked;
+  }
+
+  Choices with_bos(Choices choices, const LlamaConfig& llama) const {
+    if (!bos_) return choices;
+    for (auto& pair : choices.pairs)
+      pair.context.insert(pair.context.begin(), static_cast<int32_t>(llama.bos_token_id));
+    return choices;
+  }
+
+  std::filesystem::path path_, shots_path_, pad_path_;
+  std::string name_, prompt_, delimiter_, separator_, blank_;
+  int64_t limit_, shots_, pad_tokens_ = 0;
+  bool bos_;
+  std::vector<std::string> choices_;
+  std::vector<Asked> asked_;
+  std::string hash_;
+  int64_t cut_ = 0;
+};
+
+const Register<Task, MultipleChoice> kMultipleChoice{
+    "multiple_choice", "multiple choice by log-likelihood: acc and acc_norm as in lm-evaluation-harness",
+    "{type: multiple_choice, path: data/bench/arc_easy.jsonl, prompt: \"Question: {query}\\nAnswer:\"}"};
+
+}  // namespace
+}  // namespace qroar

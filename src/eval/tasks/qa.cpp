@@ -1,0 +1,152 @@
+// Questions on long contexts with free answers, as LongBench (Bai et al. arXiv 2308.14508) evaluates them: greedy
+// decoding up to a stop text, exact match and token F1 against the best of several answers, both after SQuAD's
+// normalization (lower case, no ASCII punctuation, no articles, single spaces).  A question is a line of a .jsonl file
+// with the prompt's fields (LongBench: context, input) and the list `answers`.  A prompt that is too long loses its
+// middle, as there; how many did is in the row (`cut`) and logged.
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <cctype>
+#include <map>
+#include <sstream>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "eval/questions.h"
+#include "eval/task.h"
+
+namespace qroar {
+namespace {
+
+/// SQuAD's normalized words.
+std::vector<std::string> words_of(const std::string& text) {
+  std::string plain;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 128 && std::ispunct(byte) != 0) continue;
+    plain += byte < 128 ? static_cast<char>(std::tolower(byte)) : c;
+  }
+  std::vector<std::string> words;
+  std::istringstream stream(plain);
+  for (std::string word; stream >> word;) {
+    if (word != "a" && word != "an" && word != "the") words.push_back(word);
+  }
+  return words;
+}
+
+double f1(const std::vector<std::string>& found, const std::vector<std::string>& wanted) {
+  std::map<std::string, int64_t> left;
+  for (const auto& word : wanted) ++left[word];
+  int64_t same = 0;
+  for (const auto& word : found) same += left[word]-- > 0 ? 1 : 0;
+  if (same == 0) return 0;
+  const double precision = static_cast<double>(same) / static_cast<double>(found.size());
+  const double recall = static_cast<double>(same) / static_cast<double>(wanted.size());
+  return 2 * precision * recall / (precision + recall);
+}
+
+struct Asked {
+  std::string id;
+  std::vector<int32_t> prompt;
+  std::vector<std::string> answers;
+};
+
+class QuestionAnswering : public Task {
+ public:
+  explicit QuestionAnswering(const Config& config)
+      : path_(config.at("path").as_path()),
+        name_(config.get<std::string>("name", path_.stem().string())),
+        prompt_(config.get<std::string>("prompt", "{context}\n\nQuestion: {input}\nAnswer:")),
+        stop_(config.get<std::string>("stop", "\n")),
+        limit_(config.get<int64_t>("limit", 0, Range<int64_t>{.low = 0})),
+        new_tokens_(config.get<int64_t>("new_tokens", 32, {1, 4096})),
+        bos_(config.get<bool>("bos", true)) {}
+
+  void load(const Tokenizer& tokenizer, int64_t window) override {
+    std::vector<Question> questions = read_questions(path_);
+    hash_ = hash_file(path_);
+    if (limit_ > 0 && std::ssize(questions) > limit_) questions.resize(static_cast<std::size_t>(limit_));
+    const int64_t room = window - new_tokens_ - (bos_ ? 1 : 0);
+    if (room < 2) fail("{}: windows of {} tokens leave no room for {} new ones", path_.string(), window, new_tokens_);
+    for (const Question& question : questions) {
+      const Json answers = question.fields.value("answers", Json());
+      const bool texts =
+          answers.is_array() && std::ranges::all_of(answers, [](const Json& answer) { return answer.is_string(); });
+      if (!texts || answers.empty()) fail("{}: \"answers\" is {}, not a list of texts", question.place, answers.dump());
+      Asked asked{question.fields.contains("id") ? question.text("id") : question.place,
+                  tokenizer.encode(filled(prompt_, question)), answers};
+      if (asked.prompt.empty()) fail("{}: the prompt comes to no token", question.place);
+      const int64_t over = std::ssize(asked.prompt) - room;
+      if (over > 0) {
+        const auto middle = asked.prompt.begin() + room / 2;
+        asked.prompt.erase(middle, middle + over);
+        ++cut_;
+      }
+      asked_.push_back(std::move(asked));
+    }
+    if (cut_ > 0)
+      spdlog::warn("{}: {} of {} prompts are longer than the window of {} tokens and lose their middle", name_, cut_,
+                   asked_.size(), window);
+  }
+  const std::string& name() const override { return name_; }
+  std::string hash() const override { return hash_; }
+
+  TaskResult run(const TaskInput& input) const override {
+    TaskResult result;
+    result.items.columns = {"id", "answer", "exact_match", "f1"};
+    Moments exact, overlap;
+    for (const Asked& asked : asked_) {
+      const std::string answer = answer_to(asked, input);
+      const auto found = words_of(answer);
+      double same = 0, best = 0;
+      for (const auto& wanted : asked.answers) {
+        same = std::max(same, found == words_of(wanted) ? 1.0 : 0.0);
+        best = std::max(best, f1(found, words_of(wanted)));
+      }
+      exact.add(same);
+      overlap.add(best);
+      std::string line = answer;
+      std::ranges::replace_if(
+          line, [](char c) { return std::iscntrl(static_cast<unsigned char>(c)) != 0; }, ' ');
+      result.items.rows.push_back({asked.id, line, fmt::format("{:g}", same), csv_number(best)});
+      input.tell(static_cast<double>(exact.count) / static_cast<double>(asked_.size()));
+    }
+    result.values = {{name_ + "/exact_match", exact.mean(), exact.standard_error(), exact.count},
+                     {name_ + "/f1", overlap.mean(), overlap.standard_error(), overlap.count}};
+    if (cut_ > 0)
+      result.values.push_back(
+          {name_ + "/cut", static_cast<double>(cut_), std::numeric_limits<double>::quiet_NaN(), exact.count});
+    return result;
+  }
+
+ private:
+  std::string answer_to(const Asked& asked, const TaskInput& input) const {
+    const LlamaConfig& llama = input.model.config;
+    std::vector<int64_t> tokens(asked.prompt.begin(), asked.prompt.end());
+    if (bos_) tokens.insert(tokens.begin(), llama.bos_token_id);
+    Decoder decoder(input.model, input.table_of, std::ssize(tokens) + new_tokens_, input.bfloat16_rope);
+    const at::Tensor hidden_TD = decoder.append(at::tensor(tokens, at::kLong).to(input.model.embed_tokens_VD.device()));
+    std::vector<int32_t> said;
+    decoder.greedy(hidden_TD[-1], new_tokens_, [&](int64_t token) {
+      said.push_back(static_cast<int32_t>(token));
+      return !stop_.empty() && input.tokenizer.decode(said).find(stop_) != std::string::npos;
+    });
+    std::string answer = input.tokenizer.decode(said);
+    if (!stop_.empty()) answer.resize(std::min(answer.size(), answer.find(stop_)));
+    return answer;
+  }
+
+  std::filesystem::path path_;
+  std::string name_, prompt_, stop_;
+  int64_t limit_, new_tokens_;
+  bool bos_;
+  std::vector<Asked> asked_;
+  std::string hash_;
+  int64_t cut_ = 0;
+};
+
+const Register<Task, QuestionAnswering> kQa{"qa", "questions on long contexts: exact match and F1 (LongBench)",
+                                            "{type: qa, path: data/qa.jsonl, new_tokens: 32}"};
+
+}  // namespace
+}  // namespace qroar

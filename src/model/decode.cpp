@@ -1,0 +1,87 @@
+// T new tokens, N tokens up to the last of them, H query heads, K key/value heads, d head_dim, D hidden size.
+#include "model/decode.h"
+
+#include "base/error.h"
+
+namespace qroar {
+namespace {
+
+bool is_made_anew(const HeadTransforms& heads) {
+  return heads.residual > 0 || heads.key_before_rope.couples_tokens || heads.key.couples_tokens ||
+         heads.value.couples_tokens;
+}
+
+}  // namespace
+
+Decoder::Decoder(const Llama& model, TableOf table_of, int64_t capacity, bool bfloat16_rope)
+    : model_(model), table_of_(std::move(table_of)), capacity_(capacity), bfloat16_rope_(bfloat16_rope) {
+  const LlamaConfig& config = model.config;
+  const auto room = [&] {
+    return at::empty({capacity, config.num_key_value_heads, config.head_dim}, model.embed_tokens_VD.options());
+  };
+  for (const DecoderLayer& layer : model.layers) {
+    const bool anew = is_made_anew(layer.heads);
+    caches_.push_back({room(), room(), anew ? at::Tensor() : room(), anew ? at::Tensor() : room()});
+  }
+}
+
+void Decoder::take_table(int64_t length) {
+  RopeTable table = table_of_(length);
+  table_changed_ = table.inv_freq != table_.inv_freq || table.attention_factor != table_.attention_factor;
+  if (!table_changed_) return;
+  table_ = std::move(table);
+  const at::Tensor& weights = model_.embed_tokens_VD;
+  angles_ = rope_angles(table_, capacity_, weights.scalar_type(), weights.device(), bfloat16_rope_);
+}
+
+at::Tensor Decoder::turned(const HeadTransforms& heads, at::Tensor x_THd, int64_t first) const {
+  const int64_t end = first + x_THd.size(0);
+  ops::rope_(x_THd, {angles_.cos_TP.slice(0, first, end), angles_.sin_TP.slice(0, first, end)});
+  return heads.rotate(x_THd);
+}
+
+at::Tensor Decoder::mix(const DecoderLayer& layer, at::Tensor& q_THd, at::Tensor& k_TKd, at::Tensor& v_TKd) {
+  const HeadTransforms& heads = layer.heads;
+  Cache& cache = caches_[static_cast<std::size_t>(&layer - model_.layers.data())];
+  const int64_t end = length_ + q_THd.size(0);
+  cache.raw_key_NKd.slice(0, length_, end).copy_(k_TKd);
+  cache.raw_value_NKd.slice(0, length_, end).copy_(v_TKd);
+  const at::Tensor query_THd = heads.query(turned(heads, q_THd, length_));
+  const auto keys_from = [&](int64_t first) {
+    return heads.key(turned(heads, heads.key_before_rope(cache.raw_key_NKd.slice(0, first, end).clone()), first));
+  };
+  if (!is_made_anew(heads)) {
+    const int64_t first = table_changed_ ? 0 : length_;
+    cache.key_NKd.slice(0, first, end).copy_(keys_from(first));
+    cache.value_NKd.slice(0, length_, end).copy_(heads.value(v_TKd));
+    return ops::causal_attention(query_THd, cache.key_NKd.slice(0, 0, end), cache.value_NKd.slice(0, 0, end));
+  }
+  const at::Tensor exact_v_NKd = cache.raw_value_NKd.slice(0, 0, end), value_NKd = heads.value(exact_v_NKd),
+                   key_NKd = keys_from(0);
+  if (heads.residual == 0) return ops::causal_attention(query_THd, key_NKd, value_NKd);
+  const at::Tensor exact_k_NKd = turned(heads, cache.raw_key_NKd.slice(0, 0, end).clone(), 0);
+  return ops::residual_attention(query_THd, key_NKd, value_NKd, exact_k_NKd, exact_v_NKd, heads.residual);
+}
+
+at::Tensor Decoder::append(const at::Tensor& tokens_T) {
+  const int64_t end = length_ + tokens_T.size(0);
+  check(end <= capacity_, "the cache has room for all tokens");
+  take_table(end);
+  const Mixing mixing([this](const DecoderLayer& layer, at::Tensor& q_THd, at::Tensor& k_TKd, at::Tensor& v_TKd) {
+    return mix(layer, q_THd, k_TKd, v_TKd);
+  });
+  at::Tensor hidden_TD = forward_mixed(model_, tokens_T, mixing);
+  length_ = end;
+  return hidden_TD;
+}
+
+std::vector<int64_t> Decoder::greedy(at::Tensor hidden_D, int64_t count, const std::function<bool(int64_t)>& stop) {
+  std::vector<int64_t> tokens;
+  while (true) {
+    tokens.push_back(logits(model_, hidden_D.unsqueeze(0)).argmax().item<int64_t>());
+    if (std::ssize(tokens) == count || stop(tokens.back())) return tokens;
+    hidden_D = append(at::tensor({tokens.back()}, at::kLong).to(model_.embed_tokens_VD.device()))[0];
+  }
+}
+
+}  // namespace qroar

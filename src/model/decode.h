@@ -1,0 +1,52 @@
+// Decoding with a key/value cache: tokens are appended, and only they go through the model.
+#pragma once
+#include <functional>
+#include <vector>
+
+#include "model/angles.h"
+#include "model/llama.h"
+
+namespace qroar {
+
+/// The scheme's table for a sequence of so many tokens.
+using TableOf = std::function<RopeTable(int64_t length)>;
+
+/// Equals a forward over the whole sequence after every append(), up to rounding.  Keys are kept as they were before
+/// RoPE, too: where a scheme's frequencies depend on the length (dynamic NTK, LongRoPE's thresholds), all keys are
+/// turned anew when the table changes, which a cache of turned keys gets wrong (reference/peers.md 1.2, 8.5).  Where
+/// the cache's rounding couples tokens, or near keys are exact, it is rounded anew at every append.
+class Decoder {
+ public:
+  /// `capacity`: tokens at most.  `bfloat16_rope`: see rope_angles().
+  Decoder(const Llama& model, TableOf table_of, int64_t capacity, bool bfloat16_rope);
+
+  /// Final hidden states [T, D], normed, of T more tokens.
+  at::Tensor append(const at::Tensor& tokens_T);
+  int64_t length() const { return length_; }
+
+  /// The most likely tokens, one after the other, until `stop` says so of one (which is kept) or `count` are there;
+  /// what follows `hidden_D`, the state of the last token.
+  std::vector<int64_t> greedy(at::Tensor hidden_D, int64_t count, const std::function<bool(int64_t)>& stop);
+
+ private:
+  struct Cache {
+    at::Tensor raw_key_NKd, raw_value_NKd;  ///< as projected
+    at::Tensor key_NKd, value_NKd;          ///< as attention reads them; undefined where that is made anew every time
+  };
+  at::Tensor mix(const DecoderLayer& layer, at::Tensor& q_THd, at::Tensor& k_TKd, at::Tensor& v_TKd);
+  at::Tensor turned(const HeadTransforms& heads, at::Tensor x_THd, int64_t first) const;
+  /// Takes the table for a sequence of `length` tokens.
+  void take_table(int64_t length);
+
+  const Llama& model_;
+  TableOf table_of_;
+  int64_t capacity_;
+  bool bfloat16_rope_;
+  int64_t length_ = 0;  ///< tokens before those that are being appended
+  bool table_changed_ = false;
+  RopeTable table_;
+  ops::RopeAngles angles_;  ///< of all positions up to the capacity
+  std::vector<Cache> caches_;
+};
+
+}  // namespace qroar
