@@ -11,9 +11,10 @@ namespace qroar {
 /// The scheme's table for a sequence of so many tokens.
 using TableOf = std::function<RopeTable(int64_t length)>;
 
-/// Equals a forward over the whole sequence after every append(), up to rounding.  Keys are kept as they were before
-/// RoPE, too: where a scheme's frequencies depend on the length (dynamic NTK, LongRoPE's thresholds), all keys are
-/// turned anew when the table changes, which a cache of turned keys gets wrong (reference/peers.md 1.2, 8.5).  Where
+/// With a scheme of one table every append() equals a forward over the whole sequence up to rounding.  Keys are kept as
+/// they were before RoPE, too: where frequencies depend on the length (dynamic NTK, LongRoPE's thresholds), all keys
+/// are turned anew when the table changes, which a cache of turned keys gets wrong (reference/peers.md 1.2, 8.5); what
+/// earlier tokens left in deeper layers is still of the tables of their time, as in every decoder with a cache.  Where
 /// the cache's rounding couples tokens, or near keys are exact, it is rounded anew at every append.
 class Decoder {
  public:

@@ -149,6 +149,27 @@ TEST_CASE("attention keeps to the float64 reference for all shapes and dtypes") 
   }
 }
 
+TEST_CASE("the last queries by themselves get what they get among all") {
+  at::manual_seed(2);
+  for (const Tolerance& tolerance : kTolerances) {
+    for (const int64_t tokens : {65, 700}) {
+      for (const int64_t dim : {8, 64}) {
+        const at::Tensor q = random({tokens, 6, dim}, tolerance.dtype), k = random({tokens, 2, dim}, tolerance.dtype),
+                         v = random({tokens, 2, dim}, tolerance.dtype);
+        const at::Tensor all = ops::reference::causal_attention(wide(q), wide(k), wide(v));
+        const double allowed = wide(v).abs().max().item<double>() * (2 * tolerance.rounding + tolerance.arithmetic);
+        for (const int64_t last : {1, 2, 63, 64, 300}) {
+          if (last > tokens) continue;
+          CAPTURE(toString(tolerance.dtype), tokens, dim, last);
+          const at::Tensor got = ops::causal_attention(q.narrow(0, tokens - last, last), k, v);
+          REQUIRE(got.size(0) == last);
+          CHECK((wide(got) - all.narrow(0, tokens - last, last)).abs().max().item<double>() <= allowed);
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("attention takes strided views and scores far apart") {
   for (const Tolerance& tolerance : kTolerances) {
     const at::Tensor qkv =
