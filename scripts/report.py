@@ -21,6 +21,7 @@ from matplotlib import pyplot, ticker  # noqa: E402
 
 import report_diagnostics  # noqa: E402
 import report_search  # noqa: E402
+import report_tasks  # noqa: E402
 from report_style import STYLES, markdown, write_plot  # noqa: E402
 
 LENGTH = "windows.length"
@@ -320,6 +321,7 @@ def write_report(rows, results, out):
                                    for key, group in layout.groups(finished, windows + beside) for row in group], results, out)
     cells = [(row["id"], joined(layout.axes, key) or "the experiment", results / "cells" / row["id"] / "diagnostics")
              for key, group in layout.groups(finished, layout.axes) for row in group]
+    text += report_tasks.sections([(title, folder.parent) for _, title, folder in cells], out)
     text += report_diagnostics.sections(cells, out)
     if failed:
         body = [[f"`{row['id']}`", *(axis.of(row) for axis in layout.axes), row["error"]] for row in failed]

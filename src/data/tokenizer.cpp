@@ -28,7 +28,7 @@ class SentencePiece : public Tokenizer {
   }
   std::string decode(std::span<const int32_t> ids) const override {
     std::string text;
-    const auto status = processor_.Decode({ids.begin(), ids.end()}, &text);
+    const auto status = processor_.Decode(std::vector<int>(ids.begin(), ids.end()), &text);
     if (!status.ok()) fail("SentencePiece could not make text of {} tokens: {}", ids.size(), status.message());
     return text;
   }
