@@ -7,6 +7,7 @@
 #include <cctype>
 #include <cmath>
 #include <map>
+#include <random>
 
 #include "base/error.h"
 #include "base/files.h"
