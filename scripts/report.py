@@ -201,10 +201,10 @@ def trained_length(rows):
 
 def plot_against_x(rows, layout, metric):
     panels = layout.groups(rows, [layout.panel] if layout.panel else [])
-    legend = 0.085 * max(len(joined(layout.lines, key)) for key, _ in layout.groups(rows, layout.lines))
+    lines = [key for key, _ in layout.groups(rows, layout.lines)]
+    legend = 0.085 * max(len(joined(layout.lines, key)) for key in lines)
     width = 1.2 + 3.3 * len(panels) + legend if len(panels) > 1 else 4.8 + legend
     figure, all_axes = pyplot.subplots(1, len(panels), figsize=(width, 3.6), sharey=True, squeeze=False)
-    lines = [key for key, _ in layout.groups(rows, layout.lines)]
     handles = {}
     for axes, (title, panel_rows) in zip(all_axes[0], panels):
         for key, group in layout.groups(panel_rows, layout.lines):
