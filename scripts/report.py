@@ -122,7 +122,8 @@ class Layout:
     """Which axis runs along x (None: no axis of numbers varies), which makes panels, which are lines, and which the table has across."""
 
     def __init__(self, rows):
-        names = dict.fromkeys(name for row in rows for name in row["axes"])
+        # What a cell is looked at with changes none of its numbers.
+        names = dict.fromkeys(name for row in rows for name in row["axes"] if name != "diagnostics")
         self.axes = [Axis(name, rows) for name in names]
         varying = [axis for axis in self.axes if axis.varies]
         numeric = sorted((axis for axis in varying if axis.numbers), key=lambda axis: axis.name != LENGTH)
@@ -331,9 +332,8 @@ def write_report(rows, results, out):
     beside = [axis for axis in layout.axes if axis not in windows and axis.varies]
     text += report_search.section([(joined(beside, key[len(windows):]), "".join(f"{axis.of(row)} tokens" for axis in windows), row)
                                    for key, group in layout.groups(finished, windows + beside) for row in group], results, out)
-    told = [axis for axis in layout.axes if axis.name != "diagnostics"]
-    cells = [(row["id"], joined(told, key) or "the experiment", results / "cells" / row["id"] / "diagnostics")
-             for key, group in layout.groups(finished, told) for row in group]
+    cells = [(row["id"], joined(layout.axes, key) or "the experiment", results / "cells" / row["id"] / "diagnostics")
+             for key, group in layout.groups(finished, layout.axes) for row in group]
     text += report_diagnostics.sections(cells, out)
     if failed:
         body = [[f"`{row['id']}`", *(axis.of(row) for axis in layout.axes), row["error"]] for row in failed]
