@@ -25,6 +25,7 @@ import report_tasks  # noqa: E402
 from report_style import STYLES, markdown, write_plot  # noqa: E402
 
 LENGTH = "windows.length"
+MOST_LINES = 21  # colours and markers times kinds of dashes
 TYPE_ORDER = ["none", "linear", "ntk", "dynamic_ntk", "ntk_by_parts", "yarn", "dynamic_yarn", "longrope", "llama3", "model",
               "rtn", "awq", "gptq", "hqq", "smoothquant", "nf4", "fp4", "fp8", "mxfp4", "nvfp4"]
 METRIC_NAMES = {"nll": "mean NLL (nats per token)"}
@@ -96,8 +97,9 @@ class Axis:
         self.title = AXIS_NAMES.get(name, name)
         numeric = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values.values())
         self.blocks = any(isinstance(value, (dict, list)) for value in values.values())
-        everywhere = all(name in row["axes"] for row in rows)  # controls of a search lack axes below `rescale`
+        everywhere = all(name in row["axes"] for row in rows)  # not in controls of a search, nor in other blocks of the sweep
         self.numbers = {self.label_of[text]: value for text, value in ordered} if numeric and everywhere else None
+        self.varies = len(self.labels) + (not everywhere) > 1
 
     @staticmethod
     def rank(value):
@@ -121,13 +123,15 @@ class Layout:
     """Which axis runs along x (None: no axis of numbers varies), which makes panels, which are lines, and which the table has across."""
 
     def __init__(self, rows):
-        names = dict.fromkeys(name for row in rows for name in row["axes"])
+        # What a cell is looked at with changes none of its numbers.
+        names = dict.fromkeys(name for row in rows for name in row["axes"] if name != "diagnostics")
         self.axes = [Axis(name, rows) for name in names]
-        varying = [axis for axis in self.axes if len(axis.labels) > 1]
+        varying = [axis for axis in self.axes if axis.varies]
         numeric = sorted((axis for axis in varying if axis.numbers), key=lambda axis: axis.name != LENGTH)
         self.x = numeric[0] if numeric else None
         rest = [axis for axis in varying if axis is not self.x]
-        self.panel = min(rest, key=lambda axis: len(axis.labels)) if self.x and len(rest) > 1 else None
+        lines = lambda panel: len({tuple(axis.of(row) for axis in rest if axis is not panel) for row in rows})  # noqa: E731
+        self.panel = min(rest, key=lambda axis: (lines(axis) > MOST_LINES, len(axis.labels))) if self.x and len(rest) > 1 else None
         if not self.x:
             self.panel = next((axis for axis in varying if axis.name == "data"), None)
         self.across = self.x or self.panel
@@ -199,19 +203,20 @@ def trained_length(rows):
 
 def plot_against_x(rows, layout, metric):
     panels = layout.groups(rows, [layout.panel] if layout.panel else [])
-    width = 1.2 + 3.3 * len(panels) if len(panels) > 1 else 6.0
-    figure, all_axes = pyplot.subplots(1, len(panels), figsize=(width, 3.6), sharey=True, squeeze=False)
     lines = [key for key, _ in layout.groups(rows, layout.lines)]
+    legend = 0.085 * max(len(joined(layout.lines, key)) for key in lines)
+    width = 1.2 + 3.3 * len(panels) + legend if len(panels) > 1 else 4.8 + legend
+    figure, all_axes = pyplot.subplots(1, len(panels), figsize=(width, 3.6), sharey=True, squeeze=False)
     handles = {}
     for axes, (title, panel_rows) in zip(all_axes[0], panels):
         for key, group in layout.groups(panel_rows, layout.lines):
             points = sorted((layout.x.numbers[layout.x.of(row)], *measured(row, metric)) for row in group if measured(row, metric))
             x, y, error = zip(*points) if points else ((), (), ())
             turn, place = divmod(lines.index(key), len(STYLES))
-            handles[joined(layout.lines, key)] = axes.errorbar(
+            handles[joined(layout.lines, key) or "none"] = axes.errorbar(
                 x, y, error, color=STYLES[place][0], marker=STYLES[place][1], linestyle=["-", "--", ":"][turn % 3],
                 linewidth=1.5, markersize=6, markerfacecolor="white", capsize=3)
-        text = f"{layout.panel.title}: none" if title == ("none",) else " · ".join(title)
+        text = f"{layout.panel.title}: none" if title in (("none",), ("",)) else " · ".join(title)
         axes.set_title(textwrap.fill(text, 30), fontsize=11)
     scale_axes(all_axes[0], layout.x, [measured(row, metric)[0] for row in rows if measured(row, metric)])
     x_title = layout.x.title
@@ -303,6 +308,19 @@ def cell_table(rows, layout):
     return markdown(header, body)
 
 
+def metric_plot(rows, metric, out):
+    """Markdown lines and the plot that they show; of a search's controls those with scales are in report_search's plot alone."""
+    controls = {row["controls"].get(name) for row in rows if "controls" in row for name in ("full precision, same scales", "random scales")}
+    rows = [row for row in rows if row["id"] not in controls]
+    layout = Layout(rows)
+    lines = len(layout.groups(rows, layout.lines))
+    if layout.x and lines > MOST_LINES:
+        return [f"*{lines} lines would be too many for a plot.*\n"]
+    write_plot((plot_against_x if layout.x else plot_points)(rows, layout, metric), out, metric)
+    return [f"![{metric}]({metric}.png)\n",
+            f"*{METRIC_NAMES.get(metric, metric)}; bars: standard error over tokens taken as independent. Also as [SVG]({metric}.svg).*\n"]
+
+
 def write_report(rows, results, out):
     layout = Layout(rows)
     finished = [row for row in rows if row["status"] == "ok"]
@@ -310,13 +328,9 @@ def write_report(rows, results, out):
     text = [f"# {rows[0]['experiment']}\n", f"{len(finished)} cells finished, {len(failed)} failed. {ERROR_NOTE}\n"]
     metrics = dict.fromkeys(name for row in finished for name in row["metrics"])
     for metric in [name for name in metrics if LOGARITHM_OF.get(name) not in metrics]:
-        figure = (plot_against_x if layout.x else plot_points)(finished, layout, metric)
-        write_plot(figure, out, metric)
-        text += [f"## {metric}\n", metric_table(rows, layout, metric), f"![{metric}]({metric}.png)\n",
-                 f"*{METRIC_NAMES.get(metric, metric)}; bars: standard error over tokens taken as independent. "
-                 f"Also as [SVG]({metric}.svg).*\n"]
+        text += [f"## {metric}\n", metric_table(rows, layout, metric), *metric_plot(finished, metric, out)]
     windows = [axis for axis in layout.axes if axis.name == LENGTH and len(axis.labels) > 1]
-    beside = [axis for axis in layout.axes if axis not in windows and len(axis.labels) > 1]
+    beside = [axis for axis in layout.axes if axis not in windows and axis.varies]
     text += report_search.section([(joined(beside, key[len(windows):]), "".join(f"{axis.of(row)} tokens" for axis in windows), row)
                                    for key, group in layout.groups(finished, windows + beside) for row in group], results, out)
     cells = [(row["id"], joined(layout.axes, key) or "the experiment", results / "cells" / row["id"] / "diagnostics")
