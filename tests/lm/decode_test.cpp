@@ -60,7 +60,11 @@ const std::vector<std::string> kCaches{
     "{kv: {type: fake_quant, key: {type: rtn, bits: 2, group: 4}, key_axis: channel, value: {type: rtn, bits: 2, "
     "group: "
     "0}, value_axis: token, residual: 5}}",
-    "{kv: {type: fake_quant, key: {type: nf4, block: 16}, value: {type: nf4, block: 16}, residual: 3}}"};
+    "{kv: {type: fake_quant, key: {type: rtn, bits: 4, group: 0}, value: {type: rtn, bits: 4, group: 0}, residual: "
+    "3}}"};
+
+const std::string kLongRope =
+    "{type: longrope, factor: 2, short_factor: [1, 1, 1, 1, 1, 1, 1, 2], long_factor: [1, 1, 1, 2, 2, 3, 4, 8]}";
 
 }  // namespace
 
@@ -70,7 +74,8 @@ TEST_CASE("decoding equals a forward over the whole sequence, for every cache an
   int64_t schemes = 0;
   for (const auto& [name, entry] : Registry<RopeScheme>::instance().entries()) {
     if (name == "model") continue;  // needs a config.json that names one
-    const Scheme scheme{make_scheme(entry.example), llama};
+    // LongRoPE's example is for another head_dim.
+    const Scheme scheme{make_scheme(name == "longrope" ? kLongRope : entry.example), llama};
     if (scheme.table(13).inv_freq != scheme.table(40).inv_freq) continue;
     ++schemes;
     for (const auto& kv : kCaches) {
@@ -78,7 +83,7 @@ TEST_CASE("decoding equals a forward over the whole sequence, for every cache an
       CHECK(farthest(with(model, kv), scheme) < kTolerance);
     }
   }
-  CHECK(schemes >= 6);
+  CHECK(schemes >= 7);
 }
 
 TEST_CASE("where frequencies depend on the length, all keys are turned anew: exact in the first layer") {
@@ -86,7 +91,8 @@ TEST_CASE("where frequencies depend on the length, all keys are turned anew: exa
   llama.num_hidden_layers = 1;
   llama.trained_length = 16;
   const Llama model = random_llama(llama, at::kDouble, 3);
-  for (const char* yaml : {"{type: dynamic_ntk, factor: 2}", "{type: dynamic_yarn}"}) {
+  for (const std::string& yaml :
+       {std::string("{type: dynamic_ntk, factor: 2}"), std::string("{type: dynamic_yarn}"), kLongRope}) {
     const Scheme scheme{make_scheme(yaml), llama};
     REQUIRE(scheme.table(13).inv_freq != scheme.table(40).inv_freq);
     for (const auto& kv : kCaches) {

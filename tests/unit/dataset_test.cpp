@@ -170,13 +170,14 @@ TEST_CASE_METHOD(Fixture, "a token file of the model's tokenizer is read, of ano
   CHECK(contains(error("c.tok"), "document 'void' is empty"));
 }
 
-TEST_CASE_METHOD(Fixture, "a model with tokenizer.json alone needs tokens made before") {
+TEST_CASE_METHOD(Fixture, "a tokenizer.json that is not byte-level BPE is refused, and tokens made before are read") {
   const Scratch folder;
-  folder.write("tokenizer.json", "{}");
+  const std::string unigram = R"({"model": {"type": "Unigram"}})";
+  folder.write("tokenizer.json", unigram);
   scratch.write("a.txt", "The cat sat.");
   CHECK(contains(error("a.txt", "", folder.folder()),
-                 "tokenize first: scripts/tokenize.py " + folder.folder().string() + " " + file("a.txt") + " OUT"));
-  write_token_file(scratch.folder() / "a.tok", {hash_bytes("{}"), 4096, "x", {{"a", {5, 6}}}});
+                 "tokenizer.json: its model is \"Unigram\", not BPE; tokenize with scripts/tokenize.py instead"));
+  write_token_file(scratch.folder() / "a.tok", {hash_bytes(unigram), 4096, "x", {{"a", {5, 6}}}});
   CHECK(load("a.tok", "", folder.folder()).documents.size() == 1);
 }
 
