@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "diagnostics/diagnostic.h"
 #include "eval/metric.h"
+#include "eval/task.h"
 #include "harness/environment.h"
 #include "harness/job.h"
 #include "harness/results.h"
@@ -35,8 +36,8 @@ void list_kind(const std::string& kind) {
 }
 
 void list(const std::string& kind) {
-  const std::vector<std::string> kinds{RopeScheme::kKind, Quantizer::kKind, Rescaling::kKind,
-                                       Strategy::kKind,   Metric::kKind,    Diagnostic::kKind};
+  const std::vector<std::string> kinds{RopeScheme::kKind, Quantizer::kKind, Rescaling::kKind, Strategy::kKind,
+                                       Metric::kKind,     Task::kKind,      Diagnostic::kKind};
   if (!kind.empty() && std::find(kinds.begin(), kinds.end(), kind) == kinds.end()) {
     fail("list: unknown kind '{}'; known: {}", kind, fmt::join(kinds, ", "));
   }
@@ -45,15 +46,19 @@ void list(const std::string& kind) {
   list_kind<Rescaling>(kind);
   list_kind<Strategy>(kind);
   list_kind<Metric>(kind);
+  list_kind<Task>(kind);
   list_kind<Diagnostic>(kind);
 }
 
-/// Parses every job of every file; reports each file's first error and goes on, so that one call shows them all.
+/// Parses every job of every file and reads its questions; reports each file's first error and goes on, so that one
+/// call shows them all.
 bool check_files(const std::vector<std::string>& files, const std::vector<std::string>& overrides) {
   bool all_ok = true;
   for (const auto& file : files) {
     try {
-      fmt::print("{}: {} jobs\n", file, parse_experiment(file, overrides).size());
+      std::vector<Job> jobs = parse_experiment(file, overrides);
+      load_tasks(jobs);
+      fmt::print("{}: {} jobs\n", file, jobs.size());
     } catch (const Error& error) {
       fmt::print(stderr, "{}\n", error.what());
       all_ok = false;

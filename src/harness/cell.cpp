@@ -62,7 +62,7 @@ std::vector<Cell> plan(std::vector<Job>& jobs) {
     if (data == nullptr) data = std::make_shared<const Dataset>(as_read_by(rule, *chosen, job.llama.bos_token_id));
     return data;
   };
-  std::map<std::string, std::shared_ptr<const Tokenizer>> tokenizers;  // by model
+  load_tasks(jobs);
   std::vector<Cell> cells;
   for (Job& job : jobs) {
     const auto load = [&](const DataSpec& spec, const Json& resolved) {
@@ -86,19 +86,13 @@ std::vector<Cell> plan(std::vector<Job>& jobs) {
       const auto texts = load(quantization.calibration->data, quantization.key["calibration"]["data"]);
       return std::make_shared<const CalibrationText>(draw_samples(texts->documents, *quantization.calibration));
     };
-    cells.push_back({&job, data, windows_of(lengths, job.windows), draw(job.quantization), nullptr, nullptr, nullptr});
+    cells.push_back({&job, data, windows_of(lengths, job.windows), draw(job.quantization), nullptr, nullptr});
     if (const BandSearch* search = job.rescaling->search()) {
       cells.back().dev = load(search->spec.data, job.resolved["rescale"]["search"]["data"]);
       cells.back().dev_calibration = draw(job.search_quantization());
       if (chosen != nullptr) check_disjoint(job, *cells.back().dev, *chosen);
     }
     if (job.data && cells.back().windows.empty()) fail("{}: no document has a token to score", job.data->path.string());
-    if (!job.tasks.empty()) {
-      auto& tokenizer = tokenizers[job.model.path.string()];
-      if (tokenizer == nullptr) tokenizer = load_tokenizer(job.model.path);
-      cells.back().tokenizer = tokenizer;
-      for (const auto& task : job.tasks) task->load(*tokenizer, job.windows.length);
-    }
   }
   return cells;
 }

@@ -15,7 +15,6 @@ struct Cell {
   std::shared_ptr<const CalibrationText> calibration;  ///< null where no quantizer asks for it
   std::shared_ptr<const Dataset> dev;                  ///< what scales are searched on; null without a search
   std::shared_ptr<const CalibrationText> dev_calibration;
-  std::shared_ptr<const Tokenizer> tokenizer;  ///< null without tasks
 
   /// Floating point operations of its forwards over windows.
   double flops() const;
@@ -24,8 +23,8 @@ struct Cell {
   int64_t longest() const;
 };
 
-/// Loads each data set once and cuts it into windows, so that whatever is wrong with data shows before the first cell
-/// runs.
+/// Loads each data set and all questions once and cuts texts into windows, so that whatever is wrong with data shows
+/// before the first cell runs.
 std::vector<Cell> plan(std::vector<Job>& jobs);
 
 /// Throws an Error when the longest window's forward needs more memory than the device has free.

@@ -162,4 +162,24 @@ std::vector<Job> parse_experiment(const std::filesystem::path& file, const std::
   return jobs;
 }
 
+void load_tasks(std::vector<Job>& jobs) {
+  std::map<std::filesystem::path, std::shared_ptr<const Tokenizer>> tokenizers;  // by model
+  std::map<std::string, std::shared_ptr<Task>> loaded;
+  for (Job& job : jobs) {
+    if (job.tasks.empty()) continue;
+    auto& tokenizer = tokenizers[job.model.path];
+    if (tokenizer == nullptr) tokenizer = load_tokenizer(job.model.path);
+    job.tokenizer = tokenizer;
+    for (std::size_t i = 0; i < job.tasks.size(); ++i) {
+      const Json key{job.resolved["tasks"][i], job.model.path.string(), job.windows.length};
+      auto& known = loaded[key.dump()];
+      if (known == nullptr) {
+        known = job.tasks[i];
+        known->load(*tokenizer, job.windows.length);
+      }
+      job.tasks[i] = known;
+    }
+  }
+}
+
 }  // namespace qroar

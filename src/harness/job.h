@@ -43,7 +43,8 @@ struct Job {
   /// Cells that agree in the first of these share weights, in more of them calibrations or searches.
   std::vector<std::string> shared;
   std::vector<std::unique_ptr<Metric>> metrics;  ///< of windows of text; none where there is no `data`
-  std::vector<std::unique_ptr<Task>> tasks;
+  std::vector<std::shared_ptr<Task>> tasks;
+  std::shared_ptr<const Tokenizer> tokenizer;                      ///< of load_tasks(); null where there are no tasks
   std::map<std::string, std::unique_ptr<Diagnostic>> diagnostics;  ///< by type
   int64_t seed = 0;
   std::optional<ExportSpec> exported;           ///< not in the id: what a cell leaves elsewhere changes no number
@@ -71,5 +72,9 @@ struct Job {
 /// All jobs of an experiment file in the order of its sweep, each search followed by those of its controls that the
 /// sweep does not hold itself.
 std::vector<Job> parse_experiment(const std::filesystem::path& file, const std::vector<std::string>& overrides);
+
+/// Reads the questions of all jobs and tokenizes them, those that jobs share once; whatever is wrong with them shows
+/// here.
+void load_tasks(std::vector<Job>& jobs);
 
 }  // namespace qroar

@@ -237,7 +237,7 @@ class Runner {
         spdlog::info("cell {} {}: {:.0f} %", job.id, task->name(), 100 * done);
       };
       TaskResult result =
-          task->run({model, angles_of, table_of, job.model.bfloat16_rope, *cell.tokenizer, job.windows.length, tell});
+          task->run({model, angles_of, table_of, job.model.bfloat16_rope, *job.tokenizer, job.windows.length, tell});
       put(result.values, row);
       output.tasks[task->name()] = std::move(result.items);
     }

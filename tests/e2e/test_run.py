@@ -51,7 +51,8 @@ def test_a_run_leaves_one_row_per_cell_with_the_keys_of_the_contract(finished):
             assert row["metrics"][name]["count"] == 2 * (row["axes"]["windows.length"] - 1)
         assert min(row[key] for key in ROW_KEYS[6:10]) > 0
         assert row["environment"]["device"] == "cpu" and row["environment"]["commit"] and row["environment"]["started"]
-        assert row["config"]["windows"] == {"aggregate": "tokens", "bos": True, "length": row["axes"]["windows.length"], "score": "all",
+        assert row["config"]["windows"] == {"aggregate": "tokens", "bos": True, "concatenate": False, "length": row["axes"]["windows.length"],
+                                            "protocol": "", "score": "all", "tail": "keep", "targets": "inside",
                                             "stride": row["axes"]["windows.length"], "truncate": True}
 
 

@@ -25,12 +25,12 @@ inline LlamaConfig small_llama_config() {
 }
 
 /// Weights of unit gain and norm weights around 1, drawn in float64, so that every dtype gets the same ones.
-inline Llama random_llama(const LlamaConfig& config, at::ScalarType dtype, uint64_t seed) {
+inline Llama random_llama(const LlamaConfig& config, at::ScalarType dtype, uint64_t seed,
+                          const at::Device& device = at::kCPU) {
   at::manual_seed(seed);
-  const auto normal = [&](at::IntArrayRef shape, double scale) {
-    return (at::randn(shape, at::kDouble) * scale).to(dtype);
-  };
-  const auto norm = [&] { return (1 + 0.1 * at::randn({config.hidden_size}, at::kDouble)).to(dtype); };
+  const auto drawn = at::TensorOptions(device).dtype(at::kDouble);
+  const auto normal = [&](at::IntArrayRef shape, double scale) { return (at::randn(shape, drawn) * scale).to(dtype); };
+  const auto norm = [&] { return (1 + 0.1 * at::randn({config.hidden_size}, drawn)).to(dtype); };
   Llama model;
   model.config = config;
   model.embed_tokens_VD = normal({config.vocab_size, config.hidden_size}, 1);
