@@ -27,6 +27,9 @@ def test_check_reports_every_bad_file_and_goes_on(run, experiment):
     assert [line.split(":")[0] for line in process.stderr.splitlines()] == [str(bad), str(worse)]
 
 
+# The fields that the prompts of configs/tasks and of the plugins' examples name.
+QUESTION = {"query": "Is it?", "sentence": "It _ so.", "passage": "It is.", "choices": ["is", "was"], "label": 1, "context": "It is.",
+            "input": "Is it?", "answers": ["yes"]}
 EXPERIMENTS = sorted(path.relative_to(REPO) for path in (REPO / "experiments").rglob("*.yaml"))
 
 
@@ -55,7 +58,12 @@ def test_every_building_block_can_be_included(run, experiment, tmp_path, file):
         path = block.get(key, {}).get("path")
         if path and not (REPO / file.parent / path).exists() and not (REPO / path).exists():
             pytest.skip(f"{path} is not there: it is fetched or made, not committed")
-    process = run("check", experiment(changes), cwd=REPO)
+    folder = REPO
+    for task in block.get("tasks", []):  # their files are made, not committed; a relative path counts from the working directory
+        folder = tmp_path
+        (tmp_path / task["path"]).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / task["path"]).write_text(json.dumps(QUESTION), encoding="utf-8")
+    process = run("check", experiment(changes), cwd=folder)
     assert process.returncode == 0, process.stderr
 
 
@@ -91,7 +99,7 @@ def test_list_prints_every_plugin_and_every_example_builds(run, experiment, tmp_
     files.append(experiment({"diagnostics": list(kinds["diagnostic"].values()), "sweep": None}, "diagnostics.yaml"))
     files.append(experiment({"metrics": list(kinds["metric"].values()), "windows": {"length": 8192}, "sweep": None}, "metrics.yaml"))
     questions = tmp_path / "questions.jsonl"
-    questions.write_text(json.dumps({"query": "Is it?", "choices": ["no", "yes"], "label": 1, "context": "It is.", "input": "Is it?", "answers": ["yes"]}))
+    questions.write_text(json.dumps(QUESTION), encoding="utf-8")
     tasks = [example | ({"path": str(questions), "name": name} if "path" in example else {}) for name, example in kinds["task"].items()]
     files.append(experiment({"tasks": tasks, "windows": {"length": 512}, "data": None, "sweep": None}, "tasks.yaml"))
     for name, example in kinds["rescaling"].items():
