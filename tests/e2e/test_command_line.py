@@ -46,11 +46,18 @@ def test_every_experiment_passes_check(run, file):
 @pytest.mark.parametrize("file", sorted(path.relative_to(REPO) for path in (REPO / "configs").rglob("*.yaml")), ids=str)
 def test_every_building_block_can_be_included(run, experiment, tmp_path, file):
     block = yaml.safe_load((REPO / file).read_text(encoding="utf-8"))
-    changes = {"include": [str(REPO / file)], "sweep": None, "calibration": {"data": {"path": str(TEXT)}}} | {key: None for key in block if key in ("model", "data")}
-    for key in ("model", "data"):
-        path = block.get(key, {}).get("path")
-        if path and not (REPO / file.parent / path).exists() and not (REPO / path).exists():
-            pytest.skip(f"{path} is not there: it is fetched or made, not committed")
+    changes = {"include": [str(REPO / file)], "sweep": None, "calibration": {"data": {"path": str(TEXT)}}}
+    if "windows" in block:
+        changes["windows"] = None
+    model = block.get("model", {}).get("path")
+    if model:
+        if not (REPO / file.parent / model).exists() and not (REPO / model).exists():
+            pytest.skip(f"{model} is not there: it is fetched or made, not committed")
+        changes["model"] = None
+    data = block.get("data", {}).get("path")
+    # Texts that are made, not committed, have a stand-in, so that the block's other keys are looked at all the same.
+    if data and ((REPO / file.parent / data).exists() or (REPO / data).exists()):
+        changes["data"] = None
     process = run("check", experiment(changes), cwd=REPO)
     assert process.returncode == 0, process.stderr
 
