@@ -5,8 +5,9 @@ usage: scripts/prepare_data.py govreport|proof_pile|pg19|wikitext2|c4 OUT.jsonl 
 
 Without --source the split that configs/protocols/ names is fetched from the Hugging Face hub (needs a network and `pip install
 datasets`).  With it a local copy is read: .jsonl, .jsonl.xz or .jsonl.gz with the hub's field or "text", or one .txt (wikitext2's raw
-file).  Order is kept, only empty texts are left out: "the first N documents of at least M tokens" is chosen by data.documents and data.min_tokens.  wikitext2 becomes one
-document, rows joined by blank lines as AWQ and GPTQ do; with --detokenize one document a page, detokenized as lm-evaluation-harness does.
+file).  Order is kept and only empty texts are left out: "the first N documents of at least M tokens" is chosen by data.documents and
+data.min_tokens.  wikitext2 becomes one document, rows joined by blank lines as AWQ and GPTQ do; with --detokenize one document a page,
+detokenized as lm-evaluation-harness does.
 `words` and `bytes` are those of the published text, a page before it is detokenized; `hash` is XXH3-128 of `text`.
 """
 import argparse
