@@ -112,7 +112,7 @@ def test_wikitext_pages_texts_and_counts_are_the_harness_own(prepared, split, co
     assert [document["bytes"] for document in documents] == [result["bits_per_byte"][1] for result in theirs]
 
 
-def test_wikitext_pages_do_not_depend_on_how_the_raw_text_is_cut_into_lines(prepared, tmp_path):
+def test_wikitext_does_not_depend_on_how_the_raw_text_comes(prepared, tmp_path):
     """A page's title may be one letter; U+2028 and the like end no line."""
     raw = " \n = X = \n \n a\u2028b , c \n = = Part = = \n \n = Y Z = \n \n d \n"
     (tmp_path / "whole.txt").write_text(raw, encoding="utf-8")
@@ -121,6 +121,8 @@ def test_wikitext_pages_do_not_depend_on_how_the_raw_text_is_cut_into_lines(prep
     whole = prepared("wikitext2", "--source", tmp_path / "whole.txt", "--detokenize")
     assert [document["text"].split("\n")[0] for document in whole] == [" = X =", " = Y Z ="]
     assert prepared("wikitext2", "--source", tmp_path / "rows.jsonl", "--detokenize") == whole
+    (joined,) = prepared("wikitext2", "--source", tmp_path / "whole.txt")
+    assert joined["text"] == "\n\n".join(["", " = X = \n", "", " a\u2028b , c \n", " = = Part = = \n", "", " = Y Z = \n", "", " d \n"])
 
 
 def test_the_program_counts_the_published_words_and_bytes_of_detokenized_pages(run, experiment, prepared, tmp_path):
