@@ -4,79 +4,76 @@
 usage: scripts/prepare_data.py govreport|proof_pile|pg19|wikitext2|c4 OUT.jsonl [--source FILE] [--documents N] [--detokenize]
 
 Without --source the split that configs/protocols/ names is fetched from the Hugging Face hub (needs a network and `pip install
-datasets`).  With it a local copy is read: .txt (wikitext2's raw file), .jsonl or .jsonl.xz.  Order is kept: "the first N documents of
-at least M tokens" is chosen by data.documents and data.min_tokens.  wikitext2 becomes one document, rows joined by blank lines as AWQ and GPTQ
-do; with --detokenize one document a page, detokenized as lm-evaluation-harness does, with the words and bytes of the page before that.
+datasets`).  With it a local copy is read: .jsonl, .jsonl.xz or .jsonl.gz with the hub's field or "text", or one .txt (wikitext2's raw
+file).  Order is kept and only empty texts are left out: "the first N documents of at least M tokens" is chosen by data.documents and
+data.min_tokens.  wikitext2 becomes one document, rows joined by blank lines as AWQ and GPTQ do; with --detokenize one document a page,
+detokenized as lm-evaluation-harness does.
+`words` and `bytes` are those of the published text, a page before it is detokenized; `hash` is XXH3-128 of `text`.
 """
 import argparse
 import itertools
 import json
-import lzma
-import os
 import re
 import sys
 from pathlib import Path
 
-sys.path.remove(str(Path(__file__).resolve().parent))  # there, tokenize.py hides the standard library's module of that name
-import xxhash
+HERE = str(Path(__file__).resolve().parent)
+sys.path.remove(HERE)
+sys.path.append(HERE)  # as the last: in the first place tokenize.py hides the standard library's module of that name
+import xxhash  # noqa: E402
 
-# (hub, subset, split, field of the text)
+from json_lines import BadInput, field, hub_rows, id_of, read_rows, read_text, words_in, write_atomically  # noqa: E402
+
+# Where the hub has it, and the field of the text.  Two lie there as files beside a loading script, which `datasets` no longer runs.
+SCROLLS = "zip://gov_report/test.jsonl::https://huggingface.co/datasets/tau/scrolls/resolve/main/gov_report.zip"
+PROOF_PILE = "hf://datasets/hoskinson-center/proof-pile/test/proofpile_test.jsonl.gz"
 CORPORA = {
-    "govreport": ("tau/scrolls", "gov_report", "test", "input"),
-    "proof_pile": ("hoskinson-center/proof-pile", "default", "test", "text"),
-    "pg19": ("emozilla/pg19-test", None, "test", "text"),
-    "wikitext2": ("Salesforce/wikitext", "wikitext-2-raw-v1", "test", "text"),
-    "c4": ("allenai/c4", "en", "validation", "text"),
+    "govreport": ({"path": "json", "data_files": {"test": SCROLLS}, "split": "test"}, "input"),
+    "proof_pile": ({"path": "json", "data_files": {"test": PROOF_PILE}, "split": "test"}, "text"),
+    "pg19": ({"path": "emozilla/pg19-test", "split": "test"}, "text"),
+    "wikitext2": ({"path": "Salesforce/wikitext", "name": "wikitext-2-raw-v1", "split": "test"}, "text"),
+    "c4": ({"path": "allenai/c4", "name": "en", "split": "validation"}, "text"),
 }
 
 
-class BadInput(Exception):
-    """What is wrong, in one line."""
+def texts_of_hub(name):
+    where, key = CORPORA[name]
+    for number, (place, row) in enumerate(hub_rows(**where), start=1):
+        yield id_of(place, row, row.get("short_book_title") or f"{name}:{number}"), field(place, row, key)
 
 
-def rows_of_hub(name):
-    hub, subset, split, field = CORPORA[name]
-    try:
-        from datasets import load_dataset
-    except ImportError as error:
-        raise BadInput("the package `datasets` is not installed; pip install datasets, or read a local copy with --source") from error
-    for number, row in enumerate(load_dataset(hub, subset, split=split, streaming=True)):
-        yield str(row.get("id") or row.get("short_book_title") or f"{name}:{number}"), row[field]
-
-
-def rows_of_file(name, path):
+def texts_of_file(name, path):
     if path.suffix == ".txt":
-        yield path.name, path.read_bytes().decode("utf-8")
+        yield path.name, read_text(path)
         return
-    opened = lzma.open(path, "rt", encoding="utf-8") if path.suffix == ".xz" else open(path, encoding="utf-8")
-    field = CORPORA[name][3]
-    with opened as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                row = json.loads(line)
-                text = row[field] if field in row else row["text"]
-            except (json.JSONDecodeError, KeyError, TypeError) as error:
-                raise BadInput(f"{path}:{number}: no JSON object with \"{field}\" or \"text\" ({error})") from error
-            yield str(row.get("id", f"{name}:{number}")), text
+    for number, (place, _, row) in enumerate(read_rows(path), start=1):
+        key = CORPORA[name][1]
+        yield id_of(place, row, f"{name}:{number}"), field(place, row, key if key in row else "text")
 
 
-def wikitext_lines(rows):
-    """The raw lines, a blank one empty: what the hub's rows are, whether they come as rows or as a whole file."""
-    for _, text in rows:
-        lines = text.splitlines(keepends=True) or [text]
-        yield from (line if line.strip() else "" for line in lines)
+def wikitext_raw(texts):
+    """The raw file, whether it comes whole or as the hub's rows, which are its lines, blank ones emptied."""
+    lines = (text if text.strip() else " \n" for _, text in texts)
+    return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
 
 
-def wikitext_pages(lines):
-    """Pages begin with a heading of the first level: " = Title = "."""
+def wikitext_rows(raw):
+    """The hub's rows."""
+    return [f"{line}\n" if line.strip() else "" for line in raw.removesuffix("\n").split("\n")]
+
+
+def wikitext_pages(raw):
+    """The pages of the hub's EleutherAI/wikitext_document_level, which the harness reads: each begins with a line "= ... =" and lacks the
+    end of its last line."""
     page = []
-    for line in lines:
-        if re.fullmatch(r" = [^=].*[^=] = \n?", line):
-            if "".join(page).strip():
-                yield "".join(page)
+    for line in raw.split("\n"):
+        outer = line.replace("= = =", "===").replace("= =", "==").strip()  # so that only headings of the first level have a lone =
+        if outer.startswith("= ") and outer.endswith(" ="):
+            if "\n".join(page).strip():
+                yield "\n".join(page)
             page = []
-        page.append(line or " \n")
-    yield "".join(page)
+        page.append(line)
+    yield "\n".join(page)
 
 
 def detokenized(page):
@@ -95,47 +92,55 @@ def detokenized(page):
     return text
 
 
-def documents_of(name, rows, detokenize):
+def documents_of(name, texts, detokenize):
     """(id, text, published text)"""
     if name != "wikitext2":
-        yield from ((document, text, text) for document, text in rows)
-    elif detokenize:
-        for number, page in enumerate(wikitext_pages(wikitext_lines(rows))):
+        # The program takes no empty documents, and one would not pass min_tokens.
+        yield from ((document, text, text) for document, text in texts if text)
+        return
+    raw = wikitext_raw(texts)
+    if detokenize and raw.strip():
+        for number, page in enumerate(wikitext_pages(raw)):
             yield f"wikitext2:{number}", detokenized(page), page
-    else:
-        text = "\n\n".join(wikitext_lines(rows))
+    elif raw.strip():
+        text = "\n\n".join(wikitext_rows(raw))
         yield "wikitext2", text, text
 
 
 def line_of(document, text, published):
-    return json.dumps({"id": document, "text": text, "words": len(re.split(r"\s+", published)), "bytes": len(published.encode()),
-                       "hash": xxhash.xxh3_128_hexdigest(text.encode())}, ensure_ascii=False) + "\n"
+    line = {"id": document, "text": text, "words": words_in(published), "bytes": len(published.encode()),
+            "hash": xxhash.xxh3_128_hexdigest(text.encode())}
+    return f"{json.dumps(line, ensure_ascii=False)}\n".encode()
+
+
+def prepare(arguments):
+    """Says how many documents it wrote."""
+    if arguments.detokenize and arguments.name != "wikitext2":
+        raise BadInput(f"--detokenize is for wikitext2, not for {arguments.name}; leave it out")
+    if arguments.documents is not None and arguments.documents < 1:
+        raise BadInput(f"--documents {arguments.documents}: at least 1")
+    if arguments.out.suffix != ".jsonl":
+        raise BadInput(f"{arguments.out}: would be no .jsonl file, which is what the program reads; name it so")
+    texts = texts_of_file(arguments.name, arguments.source) if arguments.source else texts_of_hub(arguments.name)
+    documents = itertools.islice(documents_of(arguments.name, texts, arguments.detokenize), arguments.documents)
+    first = next(documents, None)
+    if first is None:
+        raise BadInput(f"{arguments.source or arguments.name}: holds no text; give one with documents")
+    return write_atomically(arguments.out, (line_of(*document) for document in itertools.chain([first], documents)))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\nusage")[0])
     parser.add_argument("name", choices=sorted(CORPORA))
     parser.add_argument("out", metavar="OUT.jsonl", type=Path)
-    parser.add_argument("--source", type=Path, help="a local copy (.txt, .jsonl, .jsonl.xz) in the place of the hub's")
+    parser.add_argument("--source", type=Path, help="a local copy (.txt, .jsonl, .jsonl.xz, .jsonl.gz) in the place of the hub's")
     parser.add_argument("--documents", type=int, help="write the first so many")
     parser.add_argument("--detokenize", action="store_true", help="wikitext2: pages as lm-evaluation-harness reads them")
     arguments = parser.parse_args()
-    if arguments.detokenize and arguments.name != "wikitext2":
-        parser.error("--detokenize is for wikitext2")
-    temporary = arguments.out.with_name(f"{arguments.out.name}.{os.getpid()}.tmp")
     try:
-        rows = rows_of_file(arguments.name, arguments.source) if arguments.source else rows_of_hub(arguments.name)
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        count = 0
-        with open(temporary, "w", encoding="utf-8") as file:
-            for document in itertools.islice(documents_of(arguments.name, rows, arguments.detokenize), arguments.documents):
-                file.write(line_of(*document))
-                count += 1
-        temporary.rename(arguments.out)
-    except (BadInput, OSError, lzma.LZMAError, UnicodeDecodeError) as error:
+        count = prepare(arguments)
+    except (BadInput, OSError) as error:
         sys.exit(f"prepare_data: {error}")
-    finally:
-        temporary.unlink(missing_ok=True)
     print(f"{arguments.out}: {count} documents")
 
 

@@ -4,43 +4,45 @@
 usage: scripts/tokenize.py MODEL_FOLDER TEXT OUT
 
 TEXT is a .txt file (one document) or a .jsonl file ({"id", "text"} a line).  OUT has the format of src/data/token_file.h and names
-the tokenizer by its hash.  No special token is added, and a special token spelled out in the text is text.
+the tokenizer by its hash.  No special token is added, and a special token spelled out in the text is text.  The header's words and bytes,
+for bits_per_byte, are counted in the text as lm-evaluation-harness counts them, unless a line brings its own `words` and `bytes`.
 """
 import argparse
 import json
-import os
 import struct
 import sys
 from pathlib import Path
 
-sys.path.remove(str(Path(__file__).resolve().parent))  # there, tokenize.py hides the standard library's module of that name
-import numpy as np
-import xxhash
-from tokenizers import Tokenizer
+HERE = str(Path(__file__).resolve().parent)
+sys.path.remove(HERE)
+sys.path.append(HERE)  # as the last: in the first place this file hides the standard library's module of its name
+import numpy as np  # noqa: E402
+import xxhash  # noqa: E402
+from tokenizers import Tokenizer  # noqa: E402
 
-
-class BadInput(Exception):
-    """What is wrong with a file, in one line."""
+from json_lines import BadInput, field, id_of, read_rows, read_text, shortened, words_in, write_atomically  # noqa: E402
 
 
 def read_documents(path):
+    """(id, text, words, bytes) of every document, line ends untranslated, as the program reads it."""
     if path.suffix == ".txt":
-        return [(path.name, read_exactly(path))]
-    if path.suffix != ".jsonl":
-        raise BadInput(f"{path}: neither .txt nor .jsonl")
+        text = read_text(path)
+        return [(path.name, text, words_in(text), len(text.encode()))]
     documents = []
-    for number, line in enumerate(read_exactly(path).rstrip().split("\n"), start=1):
-        try:
-            document = json.loads(line)
-            documents.append((document.get("id", f"{path.stem}:{number}"), document["text"]))
-        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-            raise BadInput(f"{path}:{number}: not a JSON object with id and text ({error})") from error
+    for number, (place, _, row) in enumerate(read_rows(path), start=1):
+        text = field(place, row, "text")
+        words, size = count_of(place, row, "words", words_in(text)), count_of(place, row, "bytes", len(text.encode()))
+        documents.append((id_of(place, row, f"{path.stem}:{number}"), text, words, size))
+    if not documents:
+        raise BadInput(f"{path}: holds no documents; give a file with some")
     return documents
 
 
-def read_exactly(path):
-    """The text without translating line ends, as the program reads it."""
-    return path.read_bytes().decode("utf-8")
+def count_of(place, row, key, counted):
+    """What the line states of the published text, else what was counted in this one."""
+    if key in row and (type(row[key]) is not int or row[key] < 1):
+        raise BadInput(f'{place}: "{key}" is {shortened(row[key])}, not a number of them; mend it or leave it out')
+    return row.get(key, counted)
 
 
 def tokenizer_hash(folder):
@@ -61,24 +63,12 @@ def encode(folder, text_file):
         raise BadInput(f"{file}: {error}") from error
     tokenizer.encode_special_tokens = True  # a special token spelled out in the text is text
     documents = read_documents(text_file)
-    tokens = [np.array(tokenizer.encode(text, add_special_tokens=False).ids, dtype="<i4") for _, text in documents]
+    tokens = [np.array(tokenizer.encode(text, add_special_tokens=False).ids, dtype="<i4") for _, text, _, _ in documents]
     offsets = np.cumsum([0] + [len(ids) for ids in tokens]).astype("<i8")
-    header = json.dumps({"tokenizer": tokenizer_hash(folder), "vocab_size": tokenizer.get_vocab_size(),
-                         "source": text_file.name, "ids": [name for name, _ in documents]}, ensure_ascii=False).encode()
+    ids, _, words, sizes = zip(*documents)
+    header = json.dumps({"tokenizer": tokenizer_hash(folder), "vocab_size": tokenizer.get_vocab_size(), "source": text_file.name, "ids": ids,
+                         "words": words, "bytes": sizes}, ensure_ascii=False).encode()
     return b"".join([b"QROARTOK", struct.pack("<II", 1, len(header)), header, offsets.tobytes()] + [t.tobytes() for t in tokens])
-
-
-def write_atomically(path, content):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def main():
@@ -89,8 +79,8 @@ def main():
     parser.add_argument("out", metavar="OUT", type=Path, help="the token file to write")
     arguments = parser.parse_args()
     try:
-        write_atomically(arguments.out, encode(arguments.model, arguments.text))
-    except (BadInput, OSError, UnicodeDecodeError) as error:
+        write_atomically(arguments.out, [encode(arguments.model, arguments.text)])
+    except (BadInput, OSError) as error:
         sys.exit(f"tokenize: {error}")
     print(arguments.out)
 

@@ -26,15 +26,23 @@ struct Text {
   int64_t words = 0, bytes = 0;
 };
 
+/// What Python's \s matches in a text, in UTF-8.
+constexpr std::string_view kSpaces[] = {" ",      "\t",     "\n",     "\r",     "\f",     "\v",     "\x1c",   "\x1d",
+                                        "\x1e",   "\x1f",   "\u0085", "\u00a0", "\u1680", "\u2000", "\u2001", "\u2002",
+                                        "\u2003", "\u2004", "\u2005", "\u2006", "\u2007", "\u2008", "\u2009", "\u200a",
+                                        "\u2028", "\u2029", "\u202f", "\u205f", "\u3000"};
+
 /// Pieces between runs of white space, as lm-evaluation-harness counts them: a text that begins with one has an empty
 /// piece before it.
 int64_t words_of(std::string_view text) {
   int64_t runs = 0;
   bool in_run = false;
-  for (const char c : text) {
-    const bool space = std::string_view(" \t\n\r\f\v").find(c) != std::string_view::npos;
-    runs += space && !in_run;
-    in_run = space;
+  while (!text.empty()) {
+    const auto space = std::ranges::find_if(kSpaces, [&](std::string_view mark) { return text.starts_with(mark); });
+    const bool is_space = space != std::end(kSpaces);
+    runs += is_space && !in_run;
+    in_run = is_space;
+    text.remove_prefix(is_space ? space->size() : 1);
   }
   return runs + 1;
 }

@@ -29,9 +29,13 @@ def model_folder(name):
         return REPO / "configs/models/tiny-books"
     if name == "smollm2-135m":
         return existing(REPO / "models/smollm2-135m", "scripts/fetch_smollm2 imports it")
+    return shared_data(f"models/{name}")
+
+
+def shared_data(path):
     if "QROAR_DATA" not in os.environ:
-        pytest.skip(f"{name}: QROAR_DATA is not set")
-    return existing(Path(os.environ["QROAR_DATA"]) / "models" / name, "QROAR_DATA names the shared data folder")
+        pytest.skip(f"{path}: QROAR_DATA is not set")
+    return existing(Path(os.environ["QROAR_DATA"]) / path, "QROAR_DATA names the shared data folder")
 
 
 def manuals_file():

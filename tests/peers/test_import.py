@@ -1,5 +1,7 @@
 """scripts/import_gguf.py and scripts/tokenize.py on a real model and real text, read back by transformers."""
 import json
+import math
+import re
 
 import gguf
 import numpy as np
@@ -8,7 +10,7 @@ import torch
 import xxhash
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from support.program import read_token_file
+from support.program import read_rows, read_token_file
 
 TRICKY = "Zażółć gęślą jaźń 🦙\tx = 1234567;\n\n  don't  stop\r\n中文 naïve… <|im_start|>"
 
@@ -66,7 +68,36 @@ def test_a_bad_line_of_a_text_file_is_named(run_script, smollm2, tmp_path):
     (tmp_path / "bad.jsonl").write_text('{"id": "a", "text": "b"}\n{"id": "c"}\n', encoding="utf-8")
     process = run_script("tokenize.py", smollm2, tmp_path / "bad.jsonl", tmp_path / "bad.tok")
     assert process.returncode == 1
-    assert "bad.jsonl:2: not a JSON object with id and text" in process.stderr
+    assert process.stderr == f'tokenize: {tmp_path}/bad.jsonl:2: no "text"; give every line one\n'
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["bad.jsonl"]
+
+
+def test_bits_per_byte_takes_words_and_bytes_from_the_token_file(run, run_script, experiment, smollm2, tmp_path):
+    texts = [" Zażółć\u00a0gęślą  jaźń 🦙\n", "Two plain words and some more."]
+    lines = [{"id": "counted", "text": texts[0]}, {"id": "stated", "text": texts[1], "words": 17, "bytes": 170}]
+    (tmp_path / "texts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    process = run_script("tokenize.py", smollm2, tmp_path / "texts.jsonl", tmp_path / "texts.tok")
+    assert process.returncode == 0, process.stderr
+    header, _ = read_token_file(tmp_path / "texts.tok")
+    words, size = [len(re.split(r"\s+", texts[0])), 17], [len(texts[0].encode()), 170]
+    assert (header["words"], header["bytes"]) == (words, size) and words[0] == 6
+    process = run("run", experiment({"model": {"path": str(smollm2), "dtype": "float32", "device": "cpu"}, "data.path": str(tmp_path / "texts.tok"),
+                                     "windows": {"length": 64}, "metrics": ["perplexity", "bits_per_byte"], "sweep": None}),
+                  "--results", tmp_path / "results")
+    assert process.returncode == 0, process.stderr
+    (row,) = read_rows(tmp_path / "results").values()
+    found = {name: metric["value"] for name, metric in row["metrics"].items()}
+    total = found["nll"] * row["metrics"]["nll"]["count"]
+    assert found["bits_per_byte"] == pytest.approx(total / sum(size) / math.log(2), rel=1e-9)
+    assert found["word_perplexity"] == pytest.approx(math.exp(total / sum(words)), rel=1e-9)
+
+
+@pytest.mark.parametrize("count", ["0", "2.5", "true", '"3"'])
+def test_a_count_that_is_none_is_named(run_script, smollm2, tmp_path, count):
+    (tmp_path / "bad.jsonl").write_text(f'{{"text": "a"}}\n{{"text": "b", "words": {count}}}\n', encoding="utf-8")
+    process = run_script("tokenize.py", smollm2, tmp_path / "bad.jsonl", tmp_path / "bad.tok")
+    assert process.returncode == 1
+    assert process.stderr == f'tokenize: {tmp_path}/bad.jsonl:2: "words" is {count}, not a number of them; mend it or leave it out\n'
     assert sorted(file.name for file in tmp_path.iterdir()) == ["bad.jsonl"]
 
 

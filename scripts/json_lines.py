@@ -1,0 +1,111 @@
+"""JSON lines as the scripts that make data files read and write them: what is wrong with a file is one line that names its place, and a file
+is written whole or not at all."""
+import gzip
+import json
+import logging
+import lzma
+import os
+import re
+import zlib
+
+OPENERS = {".jsonl": open, ".jsonl.xz": lzma.open, ".jsonl.gz": gzip.open}
+KINDS = {str: "a text", list: "a list", dict: "an object", bool: "true or false"}
+
+
+class BadInput(Exception):
+    """What is wrong, in one line."""
+
+
+def read_rows(path):
+    """(file:line, line, object) of every line that is not blank."""
+    opener = next((opener for ending, opener in OPENERS.items() if path.name.endswith(ending)), None)
+    if opener is None:
+        raise BadInput(f"{path}: is of no kind that is read here; give a {', '.join(OPENERS)} file")
+    try:
+        with opener(path, "rt", encoding="utf-8", newline="\n") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield f"{path}:{number}", line, parsed(f"{path}:{number}", line)
+    except (lzma.LZMAError, zlib.error, gzip.BadGzipFile, EOFError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path}: cannot be read ({error}); fetch it again") from error
+
+
+def read_text(path):
+    """A text without translating line ends, as the program reads it."""
+    try:
+        return path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path}: is not UTF-8 ({error}); convert it") from error
+
+
+def parsed(place, line):
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise BadInput(f"{place}:{error.colno}: broken JSON ({error.msg}); every line is one object") from error
+    if not isinstance(row, dict):
+        raise BadInput(f"{place}: no JSON object; every line is one")
+    return row
+
+
+def hub_rows(**where):
+    """(place, row) of a split on the Hugging Face hub; where: load_dataset's arguments."""
+    try:
+        from datasets import load_dataset
+    except ImportError as error:
+        raise BadInput("the package `datasets` is not installed; pip install datasets, or read a local copy with --source") from error
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells of every retry
+    name = where["path"] if "data_files" not in where else "".join(where["data_files"].values())
+    try:
+        for number, row in enumerate(load_dataset(**where, streaming=True), start=1):
+            yield f"{name}:{number}", row
+    except Exception as error:  # datasets raises nothing narrower
+        told = str(error).partition("\n")[0]
+        raise BadInput(f"{name}: cannot be fetched ({told}); fetch a copy where there is a network and read it with --source") from error
+
+
+def field(place, row, name, kind=str):
+    """A field that must be there and of the kind."""
+    if name not in row:
+        raise BadInput(f'{place}: no "{name}"; give every line one')
+    value = row[name]
+    if not isinstance(value, kind):
+        raise BadInput(f'{place}: "{name}" is {shortened(value)}, not {KINDS[kind]}')
+    if kind is str and any("\ud800" <= character <= "\udfff" for character in value):
+        raise BadInput(f'{place}: "{name}" holds half of a surrogate pair, which is no character; mend its \\u escapes')
+    return value
+
+
+def id_of(place, row, otherwise):
+    """A number is an id, too."""
+    value = row.get("id")
+    if value is None:
+        return otherwise
+    return field(place, row, "id") if isinstance(value, str) else str(value)
+
+
+def words_in(text):
+    """As lm-evaluation-harness counts them (lm_eval/tasks/wikitext/preprocess_wikitext.py)."""
+    return len(re.split(r"\s+", text))
+
+
+def shortened(value):
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:60]}..."
+
+
+def write_atomically(path, parts):
+    """Writes the parts, of bytes, and says how many there were; while they come the file does not change."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    count = 0
+    try:
+        with open(temporary, "wb") as file:
+            for count, part in enumerate(parts, start=1):
+                file.write(part)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return count
