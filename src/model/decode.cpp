@@ -17,11 +17,17 @@ Decoder::Decoder(const Llama& model, TableOf table_of, int64_t capacity, bool bf
     : model_(model), table_of_(std::move(table_of)), capacity_(capacity), bfloat16_rope_(bfloat16_rope) {
   const LlamaConfig& config = model.config;
   const auto room = [&] {
-    return at::empty({capacity, config.num_key_value_heads, config.head_dim}, model.embed_tokens_VD.options());
+    // A head's tokens lie beside each other: attention reads one head after the other.
+    return at::empty({config.num_key_value_heads, capacity, config.head_dim}, model.embed_tokens_VD.options())
+        .transpose(0, 1);
   };
+  // The tables of a scheme that has more than one differ between its ends (LongRoPE's thresholds, dynamic ones).
+  const RopeTable first = table_of_(1), last = table_of_(capacity);
+  const bool turns_anew = first.inv_freq != last.inv_freq || first.attention_factor != last.attention_factor;
+  const auto if_needed = [&](bool needed) { return needed ? room() : at::Tensor(); };
   for (const DecoderLayer& layer : model.layers) {
     const bool anew = is_made_anew(layer.heads);
-    caches_.push_back({room(), room(), anew ? at::Tensor() : room(), anew ? at::Tensor() : room()});
+    caches_.push_back({if_needed(anew || turns_anew), if_needed(anew), if_needed(!anew), if_needed(!anew)});
   }
 }
 
@@ -44,20 +50,27 @@ at::Tensor Decoder::mix(const DecoderLayer& layer, at::Tensor& q_THd, at::Tensor
   const HeadTransforms& heads = layer.heads;
   Cache& cache = caches_[static_cast<std::size_t>(&layer - model_.layers.data())];
   const int64_t end = length_ + q_THd.size(0);
-  cache.raw_key_NKd.slice(0, length_, end).copy_(k_TKd);
-  cache.raw_value_NKd.slice(0, length_, end).copy_(v_TKd);
+  const auto keep = [&](at::Tensor& kept_NKd, const at::Tensor& x_TKd) {
+    if (kept_NKd.defined()) kept_NKd.slice(0, length_, end).copy_(x_TKd);
+  };
+  keep(cache.raw_key_NKd, k_TKd);
+  keep(cache.raw_value_NKd, v_TKd);
   const at::Tensor query_THd = heads.query(turned(heads, q_THd, length_));
-  const auto keys_from = [&](int64_t first) {
-    return heads.key(turned(heads, heads.key_before_rope(cache.raw_key_NKd.slice(0, first, end).clone()), first));
+  const auto cached_keys = [&](at::Tensor k, int64_t first) {
+    return heads.key(turned(heads, heads.key_before_rope(k), first));
   };
   if (!is_made_anew(heads)) {
-    const int64_t first = table_changed_ ? 0 : length_;
-    cache.key_NKd.slice(0, first, end).copy_(keys_from(first));
+    check(!table_changed_ || length_ == 0 || cache.raw_key_NKd.defined(),
+          "a scheme of many tables has them at its ends");
+    const bool anew = table_changed_ && length_ > 0;
+    const int64_t first = anew ? 0 : length_;
+    cache.key_NKd.slice(0, first, end)
+        .copy_(cached_keys(anew ? cache.raw_key_NKd.slice(0, 0, end).clone() : k_TKd, first));
     cache.value_NKd.slice(0, length_, end).copy_(heads.value(v_TKd));
     return ops::causal_attention(query_THd, cache.key_NKd.slice(0, 0, end), cache.value_NKd.slice(0, 0, end));
   }
   const at::Tensor exact_v_NKd = cache.raw_value_NKd.slice(0, 0, end), value_NKd = heads.value(exact_v_NKd),
-                   key_NKd = keys_from(0);
+                   key_NKd = cached_keys(cache.raw_key_NKd.slice(0, 0, end).clone(), 0);
   if (heads.residual == 0) return ops::causal_attention(query_THd, key_NKd, value_NKd);
   const at::Tensor exact_k_NKd = turned(heads, cache.raw_key_NKd.slice(0, 0, end).clone(), 0);
   return ops::residual_attention(query_THd, key_NKd, value_NKd, exact_k_NKd, exact_v_NKd, heads.residual);

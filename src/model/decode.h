@@ -11,11 +11,12 @@ namespace qroar {
 /// The scheme's table for a sequence of so many tokens.
 using TableOf = std::function<RopeTable(int64_t length)>;
 
-/// With a scheme of one table every append() equals a forward over the whole sequence up to rounding.  Keys are kept as
-/// they were before RoPE, too: where frequencies depend on the length (dynamic NTK, LongRoPE's thresholds), all keys
-/// are turned anew when the table changes, which a cache of turned keys gets wrong (reference/peers.md 1.2, 8.5); what
-/// earlier tokens left in deeper layers is still of the tables of their time, as in every decoder with a cache.  Where
-/// the cache's rounding couples tokens, or near keys are exact, it is rounded anew at every append.
+/// With a scheme of one table every append() equals a forward over the whole sequence up to rounding.  Where
+/// frequencies depend on the length (dynamic NTK, LongRoPE's thresholds), keys are also kept as they were before RoPE,
+/// and all are turned anew when the table changes, which a cache of turned keys gets wrong
+/// (reference/peers.md 1.2, 8.5); what earlier tokens left in deeper layers is still of the tables of their time, as in
+/// every decoder with a cache.  Where the cache's rounding couples tokens, or near keys are exact, it is rounded anew
+/// at every append.
 class Decoder {
  public:
   /// `capacity`: tokens at most.  `bfloat16_rope`: see rope_angles().
@@ -31,7 +32,7 @@ class Decoder {
 
  private:
   struct Cache {
-    at::Tensor raw_key_NKd, raw_value_NKd;  ///< as projected
+    at::Tensor raw_key_NKd, raw_value_NKd;  ///< as projected; undefined where nothing is made of them again
     at::Tensor key_NKd, value_NKd;          ///< as attention reads them; undefined where that is made anew every time
   };
   at::Tensor mix(const DecoderLayer& layer, at::Tensor& q_THd, at::Tensor& k_TKd, at::Tensor& v_TKd);

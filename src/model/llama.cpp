@@ -24,8 +24,7 @@ void add(at::Tensor& x_TD, const at::Tensor& y_TD) {
 at::Tensor apply(const Linear& linear, const at::Tensor& x_TI, Observer* observer) {
   const at::Tensor seen_TI = linear.input(x_TI);
   if (observer != nullptr) observer->on_input(linear.site, seen_TI);
-  return linear.bias_O.defined() ? at::linear(seen_TI, linear.weight_OI, linear.bias_O)
-                                 : at::linear(seen_TI, linear.weight_OI);
+  return ops::linear(seen_TI, linear.weight_OI, linear.bias_O);
 }
 
 at::Tensor turned(const HeadTransforms& heads, at::Tensor x_THd, const ops::RopeAngles& angles) {

@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "ops/cpu/attention.h"
+#include "ops/cpu/one_row.h"
 #include "ops/cpu/rowwise.h"
 #include "ops/ops.h"
 
@@ -43,6 +44,12 @@ at::Tensor fused_attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, con
 
 }  // namespace
 
+at::Tensor linear(const at::Tensor& x_TI, const at::Tensor& weight_OI, const at::Tensor& bias_O) {
+  if (!is_differentiated({x_TI, weight_OI}) && cpu::can_be_one_row(x_TI, weight_OI))
+    return cpu::linear(x_TI, weight_OI, bias_O);
+  return bias_O.defined() ? at::linear(x_TI, weight_OI, bias_O) : at::linear(x_TI, weight_OI);
+}
+
 at::Tensor rms_norm(const at::Tensor& x_TD, const at::Tensor& weight_D, double eps) {
   if (goes_by_rows({x_TD, weight_D})) return cpu::rms_norm(x_TD, weight_D, eps);
   return reference::rms_norm(x_TD, weight_D, eps);
@@ -56,6 +63,7 @@ void rope_(at::Tensor& x_THd, const RopeAngles& angles) {
 
 at::Tensor causal_attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::Tensor& v_NKd) {
   if (is_differentiated({q_THd, k_NKd, v_NKd})) return fused_attention(q_THd, k_NKd, v_NKd);
+  if (cpu::can_attend_one(q_THd, k_NKd, v_NKd)) return cpu::attention_row(q_THd, k_NKd, v_NKd);
   if (cpu::can_attend(q_THd, k_NKd, v_NKd)) return cpu::attention(q_THd, k_NKd, v_NKd);
   if (q_THd.scalar_type() == at::kDouble) return reference::causal_attention(q_THd, k_NKd, v_NKd);
   return fused_attention(q_THd, k_NKd, v_NKd);

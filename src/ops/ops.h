@@ -36,6 +36,10 @@ at::Tensor rms_norm(const at::Tensor& x_TD, const at::Tensor& weight_D, double e
 /// Where autograd follows x, x becomes a new tensor and what it was stays: its gradient may be asked for.
 void rope_(at::Tensor& x_THd, const RopeAngles& angles);
 
+/// x weight^T, and bias where it is defined.  Sums in float32, cast once to the dtype (ATen's kernels add a bias before
+/// or after the cast).
+at::Tensor linear(const at::Tensor& x_TI, const at::Tensor& weight_OI, const at::Tensor& bias_O);
+
 /// softmax(q k^T / sqrt(d) + causal mask) v per head; query head h reads key/value head h / (H / K).  Scores and
 /// softmax in float32, output cast once to q's dtype.  Memory linear in N.  Queries are those of the last T of the N
 /// tokens: query t sees keys 0..t + N - T.
@@ -55,6 +59,7 @@ at::Tensor silu_mul(const at::Tensor& gate_TF, const at::Tensor& up_TF);
 at::Tensor token_nll(const at::Tensor& logits_TV, const at::Tensor& targets_T);
 
 namespace reference {
+at::Tensor linear(const at::Tensor& x_TI, const at::Tensor& weight_OI, const at::Tensor& bias_O);
 at::Tensor rms_norm(const at::Tensor& x_TD, const at::Tensor& weight_D, double eps);
 void rope_(at::Tensor& x_THd, const RopeAngles& angles);
 at::Tensor causal_attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::Tensor& v_NKd);

@@ -54,6 +54,12 @@ at::Tensor attention_by_rows(const at::Tensor& q_THd, const at::Tensor& k_NKd, c
 
 }  // namespace
 
+at::Tensor linear(const at::Tensor& x_TI, const at::Tensor& weight_OI, const at::Tensor& bias_O) {
+  const auto wide = wide_dtype(x_TI);
+  const at::Tensor product_TO = at::matmul(x_TI.to(wide), weight_OI.to(wide).t());
+  return (bias_O.defined() ? product_TO + bias_O.to(wide) : product_TO).to(x_TI.scalar_type());
+}
+
 at::Tensor rms_norm(const at::Tensor& x_TD, const at::Tensor& weight_D, double eps) {
   const at::Tensor wide = x_TD.to(wide_dtype(x_TD));
   const at::Tensor scale = at::rsqrt(wide.square().mean(-1, /*keepdim=*/true) + eps);
