@@ -355,11 +355,11 @@ def test_an_answer_ends_at_the_stop_text_or_after_so_many_tokens(answered):
 
 def test_an_answer_ends_where_the_model_ends_it(answered, tmp_path):
     _, lines, _ = answered(NOBODY, stop="")
-    comma = SentencePieceProcessor(model_file=str(TINY_BOOKS / "tokenizer.model")).piece_to_id(",")
-    assert any("," in line["answer"] for line in lines)
-    model = copy_of_tiny_books(tmp_path / "model", eos_token_id=comma)
+    stop = SentencePieceProcessor(model_file=str(TINY_BOOKS / "tokenizer.model")).piece_to_id(".")
+    assert any("." in line["answer"] for line in lines)
+    model = copy_of_tiny_books(tmp_path / "model", eos_token_id=stop)
     _, ended, _ = answered(NOBODY, stop="", **{"model.path": str(model)})
-    assert [line["answer"].rstrip(",").strip() for line in ended] == [line["answer"].split(",")[0].strip() for line in lines]
+    assert [line["answer"].rstrip(".").strip() for line in ended] == [line["answer"].split(".")[0].strip() for line in lines]
 
 
 def test_a_prompt_that_is_too_long_loses_its_middle_and_is_counted(answered):
