@@ -1,4 +1,5 @@
 """The verbs that run nothing, what the repository's own configurations hold, and the frozen command line."""
+import json
 import re
 import shutil
 
@@ -46,7 +47,8 @@ def test_every_experiment_passes_check(run, file):
 @pytest.mark.parametrize("file", sorted(path.relative_to(REPO) for path in (REPO / "configs").rglob("*.yaml")), ids=str)
 def test_every_building_block_can_be_included(run, experiment, tmp_path, file):
     block = yaml.safe_load((REPO / file).read_text(encoding="utf-8"))
-    changes = {"include": [str(REPO / file)], "sweep": None, "calibration": {"data": {"path": str(TEXT)}}} | {key: None for key in block if key in ("model", "data")}
+    changes = {"include": [str(REPO / file)], "sweep": None, "calibration": {"data": {"path": str(TEXT)}}} | {
+        key: None for key in ("model", "data", "windows") if {"path", "length"} & set(block.get(key, {}))}
     for key in ("model", "data"):
         path = block.get(key, {}).get("path")
         if path and not (REPO / file.parent / path).exists() and not (REPO / path).exists():
@@ -73,7 +75,8 @@ def test_list_prints_every_plugin_and_every_example_builds(run, experiment, tmp_
         "quantizer": {"none", "rtn", "nf4", "fp4", "af4", "fp8", "mxfp4", "mxfp6", "mxfp8", "nvfp4", "hqq", "awq", "gptq", "smoothquant"},
         "rescaling": {"none", "bands", "pairs", "clip_low"},
         "search strategy": {"coordinate", "grid", "random", "cma_es", "gradient", "layerwise"},
-        "metric": {"perplexity"},
+        "metric": {"perplexity", "kl_divergence", "bits_per_byte", "nll_by_position", "long_ppl"},
+        "task": {"multiple_choice", "passkey", "qa"},
         "diagnostic": {"interpolation_pressure", "logit_noise", "outlier_counts", "phase", "quant_error", "tail_inflation", "tail_ratios"}}
     model = copy_of_tiny_books(tmp_path / "model", head_dim=8)  # what longrope's example is written for
     files = []
@@ -84,7 +87,14 @@ def test_list_prints_every_plugin_and_every_example_builds(run, experiment, tmp_
         calibration = {"data": {"path": str(TEXT)}}  # for those that need one; the others take no notice
         files.append(experiment({"quant": [rule], "calibration": calibration, "sweep": None}, f"quant_{name}.yaml"))
     for kind in ("metric", "diagnostic"):
-        files.append(experiment({f"{kind}s": list(kinds[kind].values()), "sweep": None}, f"{kind}s.yaml"))
+        files.append(experiment({f"{kind}s": list(kinds[kind].values()), "windows": {"length": 8192}, "sweep": None}, f"{kind}s.yaml"))
+    questions = {"choice.jsonl": {"query": "A cart comes up the", "choices": ["road", "moon"], "label": 0},
+                 "qa.jsonl": {"context": "A text.", "input": "What?", "answers": ["one"]}}
+    for name, question in questions.items():
+        (tmp_path / name).write_text(json.dumps(question) + "\n", encoding="utf-8")
+    tasks = [example | ({"path": name} if (name := {"multiple_choice": "choice.jsonl", "qa": "qa.jsonl"}.get(example["type"])) else {})
+             for example in kinds["task"].values()]
+    files.append(experiment({"tasks": tasks, "data": None, "windows": {"length": 8192}, "sweep": None}, "tasks.yaml"))
     for name, example in kinds["rescaling"].items():
         files.append(experiment({"rescale": example, "sweep": None}, f"rescale_{name}.yaml"))
     searches = []
@@ -93,7 +103,7 @@ def test_list_prints_every_plugin_and_every_example_builds(run, experiment, tmp_
         searches.append(experiment({"rescale": {"type": "bands", "search": search}, "sweep": None}, f"search_{name}.yaml"))
     process = run("check", *files, *searches)
     assert process.returncode == 0, process.stderr
-    assert process.stdout.count(": 1 jobs") == len(files) == 30
+    assert process.stdout.count(": 1 jobs") == len(files) == 31
     assert process.stdout.count(": 3 jobs") == len(searches) == 6  # each with its controls
 
 

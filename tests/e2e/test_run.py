@@ -51,8 +51,9 @@ def test_a_run_leaves_one_row_per_cell_with_the_keys_of_the_contract(finished):
             assert row["metrics"][name]["count"] == 2 * (row["axes"]["windows.length"] - 1)
         assert min(row[key] for key in ROW_KEYS[6:10]) > 0
         assert row["environment"]["device"] == "cpu" and row["environment"]["commit"] and row["environment"]["started"]
-        assert row["config"]["windows"] == {"aggregate": "tokens", "bos": True, "length": row["axes"]["windows.length"], "score": "all",
-                                            "stride": row["axes"]["windows.length"], "truncate": True}
+        assert row["config"]["windows"] == {"aggregate": "tokens", "bos": True, "concatenate": False, "length": row["axes"]["windows.length"],
+                                            "protocol": "", "score": "all", "stride": row["axes"]["windows.length"], "tail": "keep",
+                                            "targets": "inside", "truncate": True}
 
 
 def test_a_cell_holds_its_windows_its_configuration_and_its_log(finished):
