@@ -218,7 +218,7 @@ def test_an_unsuited_task_of_a_later_cell_is_found_before_the_first_runs(found):
      ["'nll_by_position'", "twice"]),  # the second's curve would take the first's place
 ], ids=lambda value: value.replace("\n", " ")[:90] if isinstance(value, str) else "")
 def test_a_metric_that_does_not_suit_its_windows_is_named(found, text, key, parts):
-    found(TEXT_HEAD + text + "\n", f"{{here}}: {key}: ", *parts)
+    found(TEXT_HEAD + text + "\n", f"{{here}}: {key}", *parts)
 
 
 def test_bits_per_byte_of_documents_that_are_cut_is_refused(found):
