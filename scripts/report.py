@@ -302,8 +302,9 @@ def cell_table(rows, layout):
     for key, group in layout.groups(rows, layout.axes):
         for row in group:
             scored = max((entry.get("count") or 0 for entry in row["metrics"].values()), default=0)
-            costs = [f"{row['seconds']:.2f}", f"{row['tokens_per_second']:.0f}", f"{row['model_tflops_per_second']:.3f}",
-                     f"{row['peak_bytes'] / 1e6:.0f}" if row["peak_bytes"] is not None else ""]
+            measured_costs = [(row["seconds"], 1, ".2f"), (row["tokens_per_second"], 1, ".0f"), (row["model_tflops_per_second"], 1, ".3f"),
+                              (row["peak_bytes"], 1e-6, ".0f")]
+            costs = ["" if cost is None else format(cost * unit, digits) for cost, unit, digits in measured_costs]  # tasks alone have no tokens/s
             body.append([f"`{row['id']}`", *key, scored, *costs])
     return markdown(header, body)
 
@@ -316,9 +317,11 @@ def metric_plot(rows, metric, out):
     lines = len(layout.groups(rows, layout.lines))
     if layout.x and lines > MOST_LINES:
         return [f"*{lines} lines would be too many for a plot.*\n"]
-    write_plot((plot_against_x if layout.x else plot_points)(rows, layout, metric), out, metric)
-    return [f"![{metric}]({metric}.png)\n",
-            f"*{METRIC_NAMES.get(metric, metric)}; bars: standard error over tokens taken as independent. Also as [SVG]({metric}.svg).*\n"]
+    file = metric.replace("/", "_")
+    units = "questions" if "/" in metric else "tokens"
+    write_plot((plot_against_x if layout.x else plot_points)(rows, layout, metric), out, file)
+    return [f"![{metric}]({file}.png)\n",
+            f"*{METRIC_NAMES.get(metric, metric)}; bars: standard error over {units} taken as independent. Also as [SVG]({file}.svg).*\n"]
 
 
 def write_report(rows, results, out):

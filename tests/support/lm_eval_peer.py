@@ -1,4 +1,5 @@
 """The same questions asked by lm-evaluation-harness (PyPI: lm-eval), from local files: its own tasks load theirs from the hub."""
+import functools
 import json
 import lzma
 import textwrap
@@ -60,13 +61,21 @@ def write_tasks(files, folder, shots=0):
             f"metric_list:\n  - metric: acc\n    aggregation: mean\n    higher_is_better: true\n{norm}", encoding="utf-8")
 
 
+@functools.cache
+def load(model_folder, dtype, batch_size):
+    import torch
+    from lm_eval.models.huggingface import HFLM
+
+    torch.set_num_threads(1)  # where others use the cores, too, more threads wait for each other
+    return HFLM(pretrained=str(model_folder), dtype=dtype, device="cpu", batch_size=batch_size)
+
+
 def ask(model_folder, tasks, dtype="float32", batch_size=8):
     """{task: [(log-likelihoods, acc, acc_norm or None)]} by the harness, in the files' order."""
     import lm_eval
-    from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
 
-    model = HFLM(pretrained=str(model_folder), dtype=dtype, device="cpu", batch_size=batch_size)
+    model = load(model_folder, dtype, batch_size)
     manager = TaskManager(include_path=str(tasks), include_defaults=False)
     names = sorted(path.stem for path in tasks.glob("*.yaml"))
     found = lm_eval.simple_evaluate(model=model, tasks=names, task_manager=manager, log_samples=True, bootstrap_iters=0)

@@ -1,0 +1,262 @@
+"""Bad tasks, metrics and windows: `check` and `run` say one clear line with the place before any cell is evaluated.  Where a question is at
+fault the place is that of its file, else the experiment's."""
+import json
+
+import pytest
+
+from support.program import TEXT, TINY_BOOKS, assert_one_line, tiny_books_tokenizer_hash, write_token_file
+
+GOOD = {"id": "good", "query": "A cart comes up the", "choices": ["road", "moon"], "label": 0}
+HEAD = f"""# An experiment with known lines and columns.
+model: {{path: {TINY_BOOKS}, dtype: float32}}
+windows: {{length: 256}}
+"""
+TEXT_HEAD = f"""# An experiment with known lines and columns.
+model: {{path: {TINY_BOOKS}, dtype: float32}}
+data: {{path: {TEXT}}}
+"""
+
+
+@pytest.fixture(params=["check", "run"])
+def found(request, run, refused, tmp_path):
+    """found(text, begins, part...): the experiment is refused with one line that begins so and holds the parts.  In `begins` {file} is the
+    experiment, {here} the place of the sign » in its text, which is taken out."""
+
+    def refuse(text, begins, *parts):
+        file = tmp_path / "wrong.yaml"
+        before = text.split("»")[0]
+        here = f"{file}:{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
+        file.write_text(text.replace("»", ""), encoding="utf-8")
+        begins = begins.format(file=file, folder=tmp_path, here=here)
+        if request.param == "run":
+            refused(file, begins, *parts)
+        else:
+            process = run("check", file)
+            assert_one_line(process, begins, *parts)
+            assert process.stderr.startswith(begins), process.stderr
+
+    return refuse
+
+
+def written(path, lines):
+    """Objects as JSON, texts as they are."""
+    path.write_text("".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines), encoding="utf-8")
+
+
+# ---- questions: the place is file:line of the question
+
+WITHOUT = {key: {name: value for name, value in GOOD.items() if name != key} for key in GOOD}
+
+
+@pytest.mark.parametrize(("line", "parts"), [
+    (WITHOUT["query"], ['no "query"']),
+    (WITHOUT["choices"], ['no "choices"']),
+    (WITHOUT["label"], ['no "label"']),
+    (GOOD | {"query": 5}, ['"query" is 5, not a text']),
+    (GOOD | {"label": 2}, ['"label" is 2', "the 2 choices are counted from 0"]),
+    (GOOD | {"label": -1}, ['"label" is -1', "counted from 0"]),
+    (GOOD | {"label": "0"}, ['"label" is "0"', "counted from 0"]),
+    (GOOD | {"label": 0.5}, ['"label" is 0.5']),
+    (GOOD | {"label": None}, ['"label" is null']),
+    (GOOD | {"choices": ["one"]}, ["not a list of two texts or more"]),
+    (GOOD | {"choices": ["one", 2]}, ["not a list of two texts or more"]),
+    (GOOD | {"choices": {"text": ["a", "b"]}}, ["not a list of two texts or more"]),
+    (GOOD | {"choices": ["road", "x " * 400]}, ["a choice has", "tokens and the window 256"]),
+    ('{"id": "cut", "query": "A c', ["no JSON object"]),
+    ("[1, 2]", ["no JSON object"]),
+    ("A cart comes up the road", ["no JSON object"]),
+], ids=lambda value: json.dumps(value)[:60] if not isinstance(value, list) else "")
+def test_a_bad_question_of_multiple_choice_is_named_by_file_and_line(found, tmp_path, line, parts):
+    written(tmp_path / "questions.jsonl", [GOOD, "", line, GOOD])
+    found(HEAD + "tasks: [{type: multiple_choice, path: questions.jsonl}]\n", "{folder}/questions.jsonl:3: ", *parts)
+
+
+def test_a_choice_that_comes_to_no_token_is_named(found, tmp_path):
+    written(tmp_path / "questions.jsonl", [GOOD, GOOD | {"choices": ["road", ""]}])
+    found(HEAD + "tasks: [{type: multiple_choice, path: questions.jsonl, delimiter: ''}]\n", "{folder}/questions.jsonl:2: ",
+          "the choice '' comes to no token")
+
+
+def test_a_prompt_that_comes_to_no_token_is_named(found, tmp_path):
+    written(tmp_path / "questions.jsonl", [GOOD | {"query": ""}])
+    found(HEAD + "tasks: [{type: multiple_choice, path: questions.jsonl}]\n", "{folder}/questions.jsonl:1: ", "the prompt comes to no token")
+
+
+def test_a_text_without_its_blank_is_named(found, tmp_path):
+    sentence = {"sentence": "The pot fell because the _ was loose.", "choices": ["handle", "stone"], "label": 0}
+    written(tmp_path / "questions.jsonl", [sentence, sentence | {"sentence": "The pot fell."}])
+    found(HEAD + "tasks: [{type: multiple_choice, path: questions.jsonl, prompt: '{sentence}', blank: _}]\n",
+          "{folder}/questions.jsonl:2: ", "no '_' in 'The pot fell.'")
+
+
+@pytest.mark.parametrize(("line", "parts"), [
+    ({"context": "A text."}, ['"answers" is null, not a list of texts']),
+    ({"context": "A text.", "answers": []}, ['"answers" is [], not a list of texts']),
+    ({"context": "A text.", "answers": "one"}, ['"answers" is "one", not a list of texts']),
+    ({"context": "A text.", "answers": [1]}, ['"answers" is [1], not a list of texts']),
+    ({"answers": ["one"]}, ['no "context"']),
+    ({"context": ["A text."], "answers": ["one"]}, ['"context" is ["A text."], not a text']),
+    ({"context": "", "answers": ["one"]}, ["the prompt comes to no token"]),
+    ('{"context": "A text.", "answers": ["one"', ["no JSON object"]),
+], ids=lambda value: json.dumps(value)[:60] if not isinstance(value, list) else "")
+def test_a_bad_question_with_free_answers_is_named_by_file_and_line(found, tmp_path, line, parts):
+    written(tmp_path / "questions.jsonl", [{"context": "A text.", "answers": ["one"]}, line])
+    found(HEAD + "tasks: [{type: qa, path: questions.jsonl, prompt: '{context}'}]\n", "{folder}/questions.jsonl:2: ", *parts)
+
+
+@pytest.mark.parametrize("kind", ["multiple_choice", "qa"])
+def test_a_file_without_questions_is_named(found, tmp_path, kind):
+    written(tmp_path / "questions.jsonl", ["", "  "])
+    found(HEAD + f"tasks: [{{type: {kind}, path: questions.jsonl}}]\n", "{folder}/questions.jsonl: ", "holds no questions")
+
+
+def test_a_bad_shot_is_named_by_file_and_line(found, tmp_path):
+    written(tmp_path / "questions.jsonl", [GOOD, GOOD])
+    written(tmp_path / "shown.jsonl", [GOOD, GOOD | {"label": 7}])
+    found(HEAD + "tasks: [{type: multiple_choice, path: questions.jsonl, shots: 2, shots_path: shown.jsonl}]\n", "{folder}/shown.jsonl:2: ",
+          '"label" is 7')
+
+
+# ---- the experiment: the place is file:line:column and the key
+
+@pytest.mark.parametrize(("task", "key", "parts"), [
+    ("{type: multiple_choice, path: »nowhere.jsonl}", ".path", ["nowhere.jsonl: no such file"]),
+    ("{type: qa, path: »nowhere.jsonl}", ".path", ["nowhere.jsonl: no such file"]),
+    ("»{type: multiple_choice}", ".path", ["missing"]),
+    ("{type: multiple_choice, path: questions.jsonl, shots: 1, shots_path: »nowhere.jsonl}", ".shots_path", ["no such file"]),
+    ("{type: multiple_choice, path: questions.jsonl, pad: {path: »nowhere.txt, tokens: 64}}", ".pad.path", ["no such file"]),
+    ("{type: passkey, lengths: [128], filler: »nowhere.txt}", ".filler", ["no such file"]),
+    ("{type: multiple_choice, path: questions.jsonl, »shot: 2}", ".shot", ["unknown key", "did you mean 'shots'"]),
+    ("{type: multiple_choice, path: questions.jsonl, pad: {path: pad.txt, tokens: 16, »side: left}}", ".pad.side", ["unknown key"]),
+    ("{type: passkey, lengths: [128], »deepths: [0]}", ".deepths", ["unknown key", "did you mean 'depths'"]),
+    ("{type: qa, path: free.jsonl, »new_token: 4}", ".new_token", ["did you mean 'new_tokens'"]),
+    ("{type: »multiple_choices, path: questions.jsonl}", ".type", ["unknown 'multiple_choices'", "did you mean 'multiple_choice'",
+                                                                   "multiple_choice, passkey, qa"]),
+    ("»{path: questions.jsonl}", ".type", ["missing"]),
+    ("{type: multiple_choice, path: questions.jsonl, shots: »3}", ".shots", ["3 shots are asked for and 2 questions are there"]),
+    ("{type: multiple_choice, path: questions.jsonl, shots: »2}", ".shots", ["no question is left"]),
+    ("{type: multiple_choice, path: questions.jsonl, shots: »-1}", ".shots", ["from 0 to 1000, found -1"]),
+    ("{type: multiple_choice, path: questions.jsonl, shots_path: »questions.jsonl}", ".shots_path", ["shots"]),  # none are shown
+    ("{type: multiple_choice, path: questions.jsonl, limit: »-1}", ".limit", ["found -1"]),
+    ("{type: multiple_choice, path: questions.jsonl, prompt: »'Q: {query'}", ".prompt", ["a brace that does not close"]),
+    ("{type: multiple_choice, path: questions.jsonl, pad: {path: pad.txt, tokens: »1}}", ".pad.tokens", ["at least 2"]),
+    ("{type: multiple_choice, path: questions.jsonl, name: »a/b}", ".name", ["'a/b'"]),
+    ("{type: multiple_choice, path: questions.jsonl, name: »''}", ".name", []),
+    ("{type: passkey, lengths: [128], name: »../up}", ".name", ["'../up'"]),
+    ("{type: passkey, lengths: »[64]}", ".lengths", ["the number and its question need", "tokens, and the length is 64"]),
+    ("{type: passkey, lengths: »[128, 257]}", ".lengths", ["257 tokens are more than windows.length 256"]),
+    ("{type: passkey, lengths: »[128], new_tokens: 120}", ".lengths", ["the number and its question need"]),
+    ("{type: passkey, lengths: »[]}", ".lengths", ["expected lengths in tokens"]),
+    ("»{type: passkey}", ".lengths", ["missing"]),
+    ("{type: passkey, lengths: [128], depths: »[0, 1.5]}", ".depths", ["between 0 and 1, found 1.5"]),
+    ("{type: passkey, lengths: [128], depths: »[]}", ".depths", ["from 0 to 1"]),
+    ("{type: passkey, lengths: [128], samples: »0}", ".samples", ["from 1 to 1000, found 0"]),
+    ("{type: qa, path: free.jsonl, new_tokens: »0}", ".new_tokens", ["from 1 to 4096, found 0"]),
+    ("{type: qa, path: free.jsonl, new_tokens: »256}", ".new_tokens", ["windows of 256 tokens leave no room for 256 new ones"]),
+], ids=lambda value: value[:80] if isinstance(value, str) else "")
+def test_a_wrong_task_is_named_with_its_place(found, tmp_path, task, key, parts):
+    written(tmp_path / "questions.jsonl", [GOOD, GOOD])
+    written(tmp_path / "free.jsonl", [{"context": "A text.", "input": "What?", "answers": ["one"]}])
+    (tmp_path / "pad.txt").write_text("The river runs past the mill, and the wheel turns all day.", encoding="utf-8")
+    found(HEAD + f"tasks: [{task}]\n", f"{{here}}: tasks[0]{key}: ", *parts)
+
+
+def test_two_tasks_of_one_name_are_named(found, tmp_path):
+    written(tmp_path / "questions.jsonl", [GOOD])
+    tasks = "tasks: [»{type: multiple_choice, path: questions.jsonl},\n        {type: qa, path: free.jsonl, name: questions}]\n"
+    written(tmp_path / "free.jsonl", [{"context": "A text.", "input": "What?", "answers": ["one"]}])
+    found(HEAD + tasks, "{here}: tasks[0]: ", "two tasks are called 'questions'", "give one a `name`")
+
+
+def test_a_text_to_pad_with_that_is_too_short_is_named(found, tmp_path):
+    written(tmp_path / "questions.jsonl", [GOOD])
+    (tmp_path / "pad.txt").write_text("The river", encoding="utf-8")
+    found(HEAD + "tasks: [{type: multiple_choice, path: questions.jsonl, pad: {path: pad.txt, tokens: 64}}]\n", "", f"{tmp_path}/pad.txt", "tokens",
+          "to pad to 64")
+
+
+@pytest.mark.parametrize(("block", "key", "parts"), [
+    ("diagnostics: »[phase]", "diagnostics", ["look at windows of text", "give `data`, too"]),
+    ("»metrics: [perplexity]", "metrics", ["`data`"]),
+])
+def test_what_looks_at_text_needs_data(found, block, key, parts):
+    found(HEAD + f"tasks: [{{type: passkey, lengths: [128]}}]\n{block}\n", f"{{here}}: {key}: ", *parts)
+
+
+def test_neither_data_nor_tasks_is_named(found):
+    found(HEAD, "{file}:", "data: missing")
+
+
+def test_an_unsuited_task_of_a_later_cell_is_found_before_the_first_runs(found):
+    found(HEAD + "tasks: [{type: passkey, lengths: »[128]}]\nsweep: [{windows.length: [256, 100]}]\n", "{here}: tasks[0].lengths: ",
+          "128 tokens are more than windows.length 100")
+
+
+# ---- metrics and windows
+
+@pytest.mark.parametrize(("text", "key", "parts"), [
+    ("windows: {length: 64}\nmetrics: [»{type: long_ppl, short: 64}]", "metrics[0]", ["no shorter than windows of 64", "set short: 32 or less"]),
+    ("windows: {length: 64}\nmetrics: [»{type: long_ppl}]", "metrics[0]", ["a short context of 4096 tokens is no shorter than windows of 64"]),
+    ("windows: {length: 64}\nmetrics: [»long_ppl]", "metrics[0]", ["a short context of 4096 tokens is no shorter than windows of 64"]),
+    ("windows: {length: 64}\nmetrics: [{type: long_ppl, short: »0}]", "metrics[0].short", ["found 0"]),
+    ("windows: {length: 64}\nmetrics: [{type: long_ppl, short: 32, step: »0}]", "metrics[0].step", ["found 0"]),
+    ("windows: {length: 64}\nmetrics: [{type: long_ppl, short: 32, »alpah: 1}]", "metrics[0].alpah", ["did you mean 'alpha'"]),
+    ("windows: {length: 64}\nmetrics: [»{type: nll_by_position, last: 65}]", "metrics[0]", ["the last 65 tokens are more than the windows' 64"]),
+    ("windows: {length: 64}\nmetrics: [»nll_by_position]", "metrics[0]", ["the last 1024 tokens are more than the windows' 64"]),
+    ("windows: {length: 64}\nmetrics: [{type: nll_by_position, bins: »0, last: 8}]", "metrics[0].bins", ["found 0"]),
+    ("windows: {length: 64, truncate: true}\nmetrics: [»{type: bits_per_byte}]", "metrics[0]", ["score every token of a document once"]),
+    ("windows: {length: 64, truncate: true}\nmetrics: [»bits_per_byte]", "metrics[0]", ["score every token of a document once"]),
+    ("windows: {length: 64, tail: drop}\nmetrics: [»{type: bits_per_byte}]", "metrics[0]", ["tail: keep or fill"]),
+    ("windows: {length: 64, score: window}\nmetrics: [»{type: bits_per_byte}]", "metrics[0]", ["score: all"]),
+    ("windows: {length: 64, score: second_half}\nmetrics: [»{type: bits_per_byte}]", "metrics[0]", ["score: all"]),
+    ("windows: {length: 64, bos: false}\nmetrics: [»{type: bits_per_byte}]", "metrics[0]", ["bos"]),  # no first token is scored
+    ("windows: {length: 64}\nmetrics: [{type: perplexity, base: »2}]", "metrics[0].base", ["unknown '2'", "e, 2.71828"]),
+    ("windows: {length: 64}\nmetrics: [{type: kl_divergence, »top: 5}]", "metrics[0].top", ["unknown key"]),
+    ("windows: {length: 64}\nmetrics: [»kl_divergance]", "metrics[0]", ["did you mean 'kl_divergence'"]),
+    ("windows: {length: 64}\nmetrics: [perplexity, »perplexity]", "metrics[1]", ["'perplexity'", "twice"]),
+    ("windows: {length: 64}\nmetrics: [{type: nll_by_position, last: 16}, »{type: nll_by_position, last: 32}]", "metrics[1]",
+     ["'nll_by_position'", "twice"]),  # the second's curve would take the first's place
+], ids=lambda value: value.replace("\n", " ")[:90] if isinstance(value, str) else "")
+def test_a_metric_that_does_not_suit_its_windows_is_named(found, text, key, parts):
+    found(TEXT_HEAD + text + "\n", f"{{here}}: {key}", *parts)
+
+
+def test_bits_per_byte_of_documents_that_are_cut_is_refused(found):
+    # How many words and bytes the rest has is not known.
+    text = TEXT_HEAD.replace(f"{TEXT}}}", f"{TEXT}, max_tokens: 100}}")
+    found(text + "windows: {length: 64}\nmetrics: [»{type: bits_per_byte}]\n", "{here}: metrics[0]: ", "max_tokens")
+
+
+def test_bits_per_byte_of_tokens_without_words_and_bytes_is_found_before_any_cell_runs(run, refused, experiment, tmp_path):
+    write_token_file(tmp_path / "data.tok", tiny_books_tokenizer_hash(), {"a": range(3, 103)})
+    file = experiment({"data.path": str(tmp_path / "data.tok"), "windows": {"length": 64}, "metrics": ["bits_per_byte"], "sweep": None})
+    refused(file, "document 'a'", "words and bytes", "scripts/tokenize.py")
+
+
+@pytest.mark.parametrize(("windows", "key", "parts"), [
+    ("{length: 64, tail: »kep}", "tail", ["unknown 'kep'", "did you mean 'keep'", "keep, drop, fill, longlora"]),
+    ("{length: 64, score: »second}", "score", ["unknown 'second'", "all, window, second_half"]),
+    ("{length: 64, bos: »star}", "bos", ["unknown 'star'", "did you mean 'start'", "true, false, start, replace"]),
+    ("{length: 64, bos: »yes}", "bos", ["true, false, start, replace"]),
+    ("{length: 64, bos: »1}", "bos", ["true, false, start, replace"]),
+    ("{length: 64, targets: »outside}", "targets", ["inside, beyond"]),
+    ("{length: 64, aggregate: »token}", "aggregate", ["did you mean 'tokens'", "tokens, windows, documents"]),
+    ("{length: 64, stride: »0}", "stride", ["from 1 to 64, found 0"]),
+    ("{length: 64, stride: »65}", "stride", ["from 1 to 64, found 65"]),
+    ("{length: 64, stride: »8.5}", "stride", ["expected an integer, found '8.5'"]),
+    ("{length: »1}", "length", ["a window needs at least 2 tokens"]),
+    ("{length: »4294967296}", "length", ["no more than 2147483648 tokens"]),
+    ("{length: 64, targets: »beyond}", "targets", ["say bos: start, false or replace"]),
+    ("{length: 64, targets: »beyond, bos: true}", "targets", ["say bos: start, false or replace"]),
+    ("{length: 64, »concatenat: true}", "concatenat", ["unknown key", "did you mean 'concatenate'"]),
+    ("{length: 64, concatenate: »maybe}", "concatenate", ["true or false"]),
+    ("{length: 64, tail: »longlora}", "tail", ["score: window"]),  # with score: all it would change nothing
+], ids=lambda value: value if isinstance(value, str) else "")
+def test_a_wrong_key_of_windows_is_named(found, windows, key, parts):
+    found(TEXT_HEAD + f"windows: {windows}\n", f"{{here}}: windows.{key}: ", *parts)
+
+
+def test_windows_that_leave_nothing_to_score_are_named(run, refused, experiment, tmp_path):
+    (tmp_path / "short.txt").write_text("A cart comes up the road.", encoding="utf-8")
+    file = experiment({"data.path": str(tmp_path / "short.txt"), "windows": {"length": 64, "tail": "drop"}, "sweep": None})
+    refused(file, f"{tmp_path}/short.txt: no document has a token to score")

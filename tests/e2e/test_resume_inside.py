@@ -1,0 +1,187 @@
+"""A cell that is killed goes on at the window where it stopped (cells/<id>/partial.jsonl) and ends with the bits of an undisturbed run."""
+import json
+import random
+import shutil
+import time
+
+import pytest
+
+from support.program import TEXT, lasting, litter, read_csv, read_rows
+
+METRICS = ["perplexity", "kl_divergence", "bits_per_byte", {"type": "nll_by_position", "bins": 8, "last": 16},
+           {"type": "long_ppl", "short": 16, "step": 16, "alpha": 0.5, "beta": -1}]
+W3 = {"match": "layers.*", "weight": {"type": "rtn", "bits": 3, "group": 64}}
+VALUES = {"perplexity", "nll", "kl_divergence", "top1_agreement", "delta_p", "delta_p_rms", "delta_p_1", "delta_p_5", "delta_p_50", "delta_p_95",
+          "delta_p_99", "word_perplexity", "byte_perplexity", "bits_per_byte", "nll_last_16", "long_ppl", "key_tokens"}
+WINDOWS = 70  # at least
+
+
+@pytest.fixture
+def changes():
+    """A cell of many short windows, with every metric and another model beside it."""
+    return {"data.documents": 1, "windows": {"length": 64, "stride": 16}, "sweep": None, "quant": [W3], "metrics": METRICS}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(run, tmp_path_factory):
+    """The results of the cell on the tests' text, run at one go."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    config = {"model": {"path": str(TEXT.parents[2] / "configs/models/tiny-books"), "dtype": "float32", "device": "cpu"},
+              "data": {"path": str(TEXT), "documents": 1}, "windows": {"length": 64, "stride": 16}, "quant": [W3], "metrics": METRICS}
+    (folder / "experiment.yaml").write_text(json.dumps(config), encoding="utf-8")
+    process = run("run", folder / "experiment.yaml", "--results", folder / "results")
+    assert process.returncode == 0, process.stderr
+    (row,) = read_rows(folder / "results").values()
+    assert set(row["metrics"]) == VALUES
+    assert all(metric["value"] is not None and metric["count"] > 0 for metric in row["metrics"].values())
+    cell = folder / "results/cells" / row["id"]
+    assert len(read_csv((cell / "windows.csv").read_text(encoding="utf-8"))) >= WINDOWS
+    assert not (cell / "partial.jsonl").exists()
+    return cell
+
+
+def read_partial(results):
+    """(path, lines) of the one partial.jsonl, (None, []) without one."""
+    paths = list(results.glob("cells/*/partial.jsonl"))
+    return (paths[0], paths[0].read_bytes().splitlines(keepends=True)) if paths else (None, [])
+
+
+def kill_at(start, file, results, lines):
+    """Starts the run and kills it once partial.jsonl has so many lines; whether it was in the middle of the cell."""
+    process = start("run", file, "--results", results)
+    while process.poll() is None and len(read_partial(results)[1]) < lines:
+        time.sleep(0.002)
+    process.kill()
+    process.communicate()
+    return process.returncode == -9
+
+
+def assert_same_cell(results, expected):
+    (row,) = read_rows(results).values()
+    cell = results / "cells" / row["id"]
+    assert lasting(row) == lasting(json.loads((expected / "row.json").read_text(encoding="utf-8")))
+    assert sorted(path.name for path in cell.iterdir()) == sorted(path.name for path in expected.iterdir())
+    for name in ["windows.csv", *(f"metrics/{path.name}" for path in expected.glob("metrics/*.csv"))]:
+        assert (cell / name).read_bytes() == (expected / name).read_bytes(), name
+    assert not (cell / "partial.jsonl").exists() and not litter(results)
+    return row
+
+
+def test_a_cell_killed_at_many_moments_ends_with_the_bits_of_an_undisturbed_run(run, start, experiment, changes, undisturbed, tmp_path):
+    file, results = experiment(changes), tmp_path / "results"
+    moments = random.Random(20240229)
+    kills = 0
+    done = 1
+    for step in (2, 12, 16, 16, 16):
+        kills += kill_at(start, file, results, done + moments.randint(step // 2, step))
+        assert not read_rows(results) or done > WINDOWS
+        _, lines = read_partial(results)
+        assert len(lines) >= done  # nothing that was finished is lost
+        done = len(lines)
+    assert kills >= 4 and done > 25
+    path, lines = read_partial(results)
+    windows = [json.loads(line)["window"] for line in lines[1:]]
+    assert windows == sorted(set(windows))  # every one once, in order
+    process = run("run", file, "--results", results)
+    assert process.returncode == 0, process.stderr
+    assert f"{len(windows)} windows were finished already" in process.stderr
+    row = assert_same_cell(results, undisturbed)
+    assert row["seconds"] > 0 and row["tokens_per_second"] > 0
+    assert run("show", results).stdout == process.stdout
+
+
+@pytest.mark.parametrize("bytes_lost", [1, 40])
+def test_a_half_written_last_line_is_scored_again(run, start, experiment, changes, undisturbed, tmp_path, bytes_lost):
+    file, results = experiment(changes), tmp_path / "results"
+    assert kill_at(start, file, results, 20)
+    path, lines = read_partial(results)
+    whole = path.read_bytes()
+    if not whole.endswith(b"\n"):
+        whole = b"".join(lines[:-1])
+    path.write_bytes(whole[:-bytes_lost])
+    expected = whole.count(b"\n") - 2  # without the first line and the last
+    process = run("run", file, "--results", results)
+    assert process.returncode == 0, process.stderr
+    assert f"{expected} windows were finished already" in process.stderr
+    assert_same_cell(results, undisturbed)
+
+
+def test_a_file_of_which_only_half_of_the_first_line_is_left_is_begun_anew(run, start, experiment, changes, undisturbed, tmp_path):
+    file, results = experiment(changes), tmp_path / "results"
+    assert kill_at(start, file, results, 5)
+    path, _ = read_partial(results)
+    path.write_bytes(path.read_bytes()[:25])
+    process = run("run", file, "--results", results)
+    assert process.returncode == 0, process.stderr
+    assert "were finished already" not in process.stderr
+    assert_same_cell(results, undisturbed)
+
+
+def test_a_line_that_is_no_json_is_named(run, start, experiment, changes, tmp_path):
+    file, results = experiment(changes), tmp_path / "results"
+    assert kill_at(start, file, results, 5)
+    path, lines = read_partial(results)
+    path.write_bytes(lines[0] + lines[1] + b"half\n" + lines[2])
+    process = run("run", file, "--results", results)
+    assert process.returncode == 1 and f"{path}:3: no JSON object; delete the file and run again" in process.stderr
+
+
+@pytest.mark.parametrize("line", ['{"window": "seven"}', '{"window": 7}', '{"window": 7, "seconds": 1, "sums": {}}',
+                                  '{"window": 7, "seconds": 1, "sums": {"nll": [1, 2], "metrics": []}}'])
+def test_a_line_that_is_something_else_is_an_error_or_is_scored_again_and_no_crash(run, start, experiment, changes, undisturbed, tmp_path, line):
+    file, results = experiment(changes), tmp_path / "results"
+    assert kill_at(start, file, results, 5)
+    path, lines = read_partial(results)
+    path.write_bytes(b"".join(lines[:3]) + line.encode() + b"\n")
+    process = run("run", file, "--results", results)
+    if process.returncode == 0:
+        assert_same_cell(results, undisturbed)
+    else:
+        assert process.returncode == 1 and "partial.jsonl:4" in process.stderr and "delete the file and run again" in process.stderr
+
+
+def test_the_windows_of_other_data_are_not_used(run, start, experiment, changes, undisturbed, tmp_path):
+    data = shutil.copy(TEXT, tmp_path / "text.jsonl")
+    file, results = experiment(changes | {"data.path": str(data)}), tmp_path / "results"
+    assert kill_at(start, file, results, 20)
+    data.write_text(data.read_text(encoding="utf-8").replace("The kiln stood", "A kiln stood"), encoding="utf-8")
+    process = run("run", file, "--results", results)
+    assert process.returncode == 0, process.stderr
+    assert "were finished already" not in process.stderr
+    assert run("run", file, "--results", tmp_path / "fresh").returncode == 0
+    (expected,) = (tmp_path / "fresh").glob("cells/*")
+    assert_same_cell(results, expected)
+    assert (expected / "windows.csv").read_bytes() != (undisturbed / "windows.csv").read_bytes()
+
+
+def test_the_windows_of_other_weights_are_not_used(run, start, experiment, changes, tmp_path):
+    model = shutil.copytree(TEXT.parents[2] / "configs/models/tiny-books", tmp_path / "model")
+    file, results = experiment(changes | {"model.path": str(model)}), tmp_path / "results"
+    assert kill_at(start, file, results, 20)
+    weights = bytearray((model / "model.safetensors").read_bytes())
+    weights[-1] ^= 0x80  # the sign of the last weight
+    (model / "model.safetensors").write_bytes(weights)
+    process = run("run", file, "--results", results)
+    assert process.returncode == 0, process.stderr
+    assert "were finished already" not in process.stderr
+    assert run("run", file, "--results", tmp_path / "fresh").returncode == 0
+    (expected,) = (tmp_path / "fresh").glob("cells/*")
+    assert_same_cell(results, expected)
+
+
+def test_a_rerun_scores_every_window_again(run, start, experiment, changes, undisturbed, tmp_path):
+    file, results = experiment(changes), tmp_path / "results"
+    assert kill_at(start, file, results, 20)
+    process = run("run", file, "--results", results, "--rerun")
+    assert process.returncode == 0, process.stderr
+    assert "windows were finished already" not in process.stderr
+    assert_same_cell(results, undisturbed)
+
+
+def test_two_processes_in_one_cell_leave_the_row_of_one(start, experiment, changes, undisturbed, tmp_path):
+    file, results = experiment(changes), tmp_path / "results"
+    processes = [start("run", file, "--results", results) for _ in range(2)]
+    for process in processes:
+        _, stderr = process.communicate(timeout=120)
+        assert process.returncode == 0, stderr
+    assert_same_cell(results, undisturbed)
