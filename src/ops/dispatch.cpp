@@ -5,6 +5,7 @@
 #include "ops/cpu/attention.h"
 #include "ops/cpu/one_row.h"
 #include "ops/cpu/rowwise.h"
+#include "ops/device_rows.h"
 #include "ops/ops.h"
 
 namespace qroar::ops {
@@ -15,6 +16,7 @@ constexpr int64_t kMaskRows = 256;
 
 /// Our own ops have no derivatives.
 bool goes_by_rows(at::TensorList tensors) { return !is_differentiated(tensors) && cpu::can_go_by_rows(tensors); }
+bool goes_by_kernels(at::TensorList tensors) { return !is_differentiated(tensors) && cuda::can_go_by_rows(tensors); }
 
 /// ATen's fused attention: on CPU and CUDA a flash kernel, whose memory is linear in T, forward and backward (on CUDA
 /// not for float64).  Heads are repeated here since not every kernel behind it takes fewer key/value heads.
@@ -52,11 +54,13 @@ at::Tensor linear(const at::Tensor& x_TI, const at::Tensor& weight_OI, const at:
 
 at::Tensor rms_norm(const at::Tensor& x_TD, const at::Tensor& weight_D, double eps) {
   if (goes_by_rows({x_TD, weight_D})) return cpu::rms_norm(x_TD, weight_D, eps);
+  if (goes_by_kernels({x_TD, weight_D})) return cuda::rms_norm(x_TD, weight_D, eps);
   return reference::rms_norm(x_TD, weight_D, eps);
 }
 
 void rope_(at::Tensor& x_THd, const RopeAngles& angles) {
   if (goes_by_rows(x_THd)) return cpu::rope_(x_THd, angles);
+  if (!is_differentiated(x_THd) && cuda::can_rotate(x_THd, angles)) return cuda::rope_(x_THd, angles);
   if (is_differentiated(x_THd)) x_THd = x_THd.clone();
   reference::rope_(x_THd, angles);
 }
@@ -76,11 +80,13 @@ at::Tensor residual_attention(const at::Tensor& q_THd, const at::Tensor& cached_
 
 at::Tensor silu_mul(const at::Tensor& gate_TF, const at::Tensor& up_TF) {
   if (goes_by_rows({gate_TF, up_TF})) return cpu::silu_mul(gate_TF, up_TF);
+  if (goes_by_kernels({gate_TF, up_TF})) return cuda::silu_mul(gate_TF, up_TF);
   return reference::silu_mul(gate_TF, up_TF);
 }
 
 at::Tensor token_nll(const at::Tensor& logits_TV, const at::Tensor& targets_T) {
   if (goes_by_rows(logits_TV)) return cpu::token_nll(logits_TV, targets_T);
+  if (goes_by_kernels(logits_TV)) return cuda::token_nll(logits_TV, targets_T);
   return reference::token_nll(logits_TV, targets_T);
 }
 

@@ -34,5 +34,23 @@ const char* rtn_fake_quant(const void* in, void* out, Element element, int64_t g
 const char* codebook_fake_quant(const void* in, void* out, Element element, int64_t count, int64_t block,
                                 const CodeBook& book);
 
+// The ops that go row by row; contracts in ops/ops.h.  Rows are contiguous; weights and x share `element`.  All return
+// as above.
+
+/// x and out [rows, dim], weight [dim].
+const char* rms_norm(const void* x, const void* weight, void* out, Element element, int64_t rows, int64_t dim,
+                     float eps);
+
+/// x [tokens, heads, 2 * pairs] in place, with strides in elements; cos and sin [tokens, pairs] float32.
+const char* rope(void* x, Element element, int64_t tokens, int64_t heads, int64_t pairs, int64_t token_stride,
+                 int64_t head_stride, const float* cos, const float* sin);
+
+/// `count` elements each.
+const char* silu_mul(const void* gate, const void* up, void* out, Element element, int64_t count);
+
+/// logits [rows, vocabulary], targets [rows], nll [rows].
+const char* token_nll(const void* logits, const int64_t* targets, double* nll, Element element, int64_t rows,
+                      int64_t vocabulary);
+
 }  // namespace kernels
 }  // namespace qroar::ops

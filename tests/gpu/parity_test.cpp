@@ -99,4 +99,41 @@ TEST_CASE("ops on the GPU agree with their float64 reference on the CPU", "[gpu]
   }
 }
 
+TEST_CASE("our row kernels agree with the definition for sizes and addresses of any kind", "[gpu]") {
+  at::manual_seed(9);
+  for (const auto dtype : {at::kFloat, at::kBFloat16, at::kHalf}) {
+    for (const int64_t dim : {2, 30, 64, 100, 576, 4096, 11008, 32003}) {
+      for (const int64_t rows : {1, 7, 300}) {
+        for (const int64_t offset : {0, 1}) {  // the second one begins beside every 16-byte boundary
+          INFO(at::toString(dtype) << " " << rows << " x " << dim << " from " << offset);
+          const auto draw = [&](int64_t count) {
+            return (at::randn({count + 1}) * 2).to(at::kCUDA, dtype).narrow(0, offset, count);
+          };
+          const at::Tensor x = draw(rows * dim).view({rows, dim}), y = draw(rows * dim).view({rows, dim}),
+                           w = draw(dim);
+          const auto wide = [](const at::Tensor& t) { return t.to(at::kCPU, at::kDouble); };
+          CHECK(relative_error(ops::rms_norm(x, w, 1e-5), ops::reference::rms_norm(wide(x), wide(w), 1e-5)) <
+                tolerance(dtype));
+          CHECK(relative_error(ops::silu_mul(x, y), ops::reference::silu_mul(wide(x), wide(y))) < tolerance(dtype));
+          const at::Tensor targets = at::randint(dim, {rows}, at::kLong);
+          const at::Tensor nll = ops::token_nll(x, targets.to(at::kCUDA)).to(at::kCPU);
+          CHECK((nll - ops::reference::token_nll(wide(x), targets)).abs().max().item<double>() < 2e-6);
+          const at::Tensor angle = at::rand({rows, dim / 2}, at::kDouble) * 6;
+          const ops::RopeAngles angles{angle.cos().to(at::kCUDA, at::kFloat), angle.sin().to(at::kCUDA, at::kFloat)};
+          if (dim % 2 != 0) continue;
+          at::Tensor turned = at::cat({x, y}, 1).view({rows, 2, dim}), expected = turned.clone();
+          ops::rope_(turned, angles);
+          ops::reference::rope_(expected, angles);
+          CHECK(at::equal(turned, expected));
+        }
+      }
+    }
+  }
+  at::Tensor bad = at::zeros({3, 64}, at::TensorOptions(at::kCUDA).dtype(at::kBFloat16));
+  bad[1][7] = std::nan("");
+  CHECK(
+      ops::token_nll(bad, at::zeros({3}, bad.options().dtype(at::kLong))).isnan().to(at::kLong).sum().item<int64_t>() ==
+      1);
+}
+
 }  // namespace qroar

@@ -170,6 +170,45 @@ TEST_CASE("the last queries by themselves get what they get among all") {
   }
 }
 
+TEST_CASE("one row of bfloat16 keeps to the float64 reference, whatever its size") {
+  at::manual_seed(7);
+  const Tolerance& tolerance = kTolerances.back();
+  for (const int64_t inputs : {1, 31, 32, 33, 64, 576, 1000}) {
+    for (const int64_t outputs : {1, 3, 4, 7, 300}) {
+      const at::Tensor x = random({1, inputs}, at::kBFloat16), weight = random({outputs, inputs}, at::kBFloat16),
+                       bias = random({outputs}, at::kBFloat16);
+      for (const at::Tensor& b : {at::Tensor(), bias}) {
+        INFO(inputs << " -> " << outputs << (b.defined() ? " with bias" : ""));
+        const at::Tensor want = ops::reference::linear(wide(x), wide(weight), b.defined() ? wide(b) : b);
+        // Sums of products near 1: their roundings are relative to the products, not to what cancels.
+        const double allowed = 0x1p-20 * static_cast<double>(inputs);
+        CHECK(((wide(ops::linear(x, weight, b)) - want).abs() / (want.abs() * tolerance.rounding + allowed))
+                  .max()
+                  .item<double>() <= 1);
+      }
+    }
+  }
+  const at::Tensor wide_view = random({5, 200}, at::kBFloat16).narrow(1, 8, 96), x = random({1, 96}, at::kBFloat16);
+  CHECK(at::equal(ops::linear(x, wide_view, {}), ops::linear(x, wide_view.contiguous(), {})));
+}
+
+TEST_CASE("the last query of bfloat16 alone keeps to the float64 reference") {
+  at::manual_seed(8);
+  const Tolerance& tolerance = kTolerances.back();
+  for (const int64_t dim : {32, 64, 96, 128}) {
+    for (const int64_t group : {1, 2, 3, 4, 7}) {
+      for (const int64_t tokens : {1, 2, 5, 255, 256, 257, 1030}) {
+        const at::Tensor q = random({1, 2 * group, dim}, at::kBFloat16), k = random({tokens, 2, dim}, at::kBFloat16),
+                         v = random({2, tokens, dim}, at::kBFloat16).transpose(0, 1);
+        INFO(dim << " channels, groups of " << group << ", " << tokens << " tokens");
+        const at::Tensor want = ops::reference::causal_attention(wide(q), wide(k), wide(v));
+        const double allowed = wide(v).abs().max().item<double>() * (tolerance.rounding + 0x1p-16);
+        CHECK((wide(ops::causal_attention(q, k, v)) - want).abs().max().item<double>() <= allowed);
+      }
+    }
+  }
+}
+
 TEST_CASE("attention takes strided views and scores far apart") {
   for (const Tolerance& tolerance : kTolerances) {
     const at::Tensor qkv =
@@ -307,6 +346,11 @@ TEST_CASE("bits depend neither on the number of threads nor on the run") {
     require_same_bits([&] { return ops::silu_mul(x, y); });
     const at::Tensor targets = at::randint(576, {777}, at::TensorOptions().dtype(at::kLong));
     require_same_bits([&] { return ops::token_nll(x, targets); });
+    if (dtype == at::kBFloat16) {  // one row of float32 is ATen's, which splits its sums among threads
+      require_same_bits([&] { return ops::causal_attention(q.slice(0, 776), k, v); });
+      const at::Tensor rows = random({9000, 576}, dtype);
+      require_same_bits([&] { return ops::linear(x.slice(0, 0, 1), rows, {}); });
+    }
     const auto turns = angles(777, 64, dtype);
     require_same_bits([&] {
       at::Tensor turned = x.clone().view({777, 9, 64});

@@ -1,5 +1,5 @@
-// What the fake-quantization kernels share: reading and writing weights of any dtype as float32, and extremes that keep
-// NaN.
+// What the kernels share: reading and writing elements of any dtype as float32, one by one or in chunks, and extremes
+// that keep NaN.
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -15,6 +15,12 @@ __device__ inline float load(const __half* p, int64_t i) { return __half2float(p
 __device__ inline void store(float* p, int64_t i, float x) { p[i] = x; }
 __device__ inline void store(__nv_bfloat16* p, int64_t i, float x) { p[i] = __float2bfloat16_rn(x); }
 __device__ inline void store(__half* p, int64_t i, float x) { p[i] = __float2half_rn(x); }
+
+/// Neighbouring elements that are read and written at once.
+template <class T, int kLanes>
+struct alignas(kLanes * sizeof(T)) Chunk {
+  T lanes[kLanes];
+};
 
 /// fminf and fmaxf drop NaN; ATen's amin and amax keep it, and a NaN weight must stay visible.
 __device__ inline float nan_min(float a, float b) { return a != a ? a : (b != b ? b : fminf(a, b)); }

@@ -53,12 +53,6 @@ __device__ Grid symmetric_grid(float lo, float hi, RtnGrid grid) {
   return {largest / (half - 1.0f), 0.0f, -half, half - 1.0f};
 }
 
-/// Neighbouring elements that are read and written at once.
-template <class T, int kLanes>
-struct alignas(kLanes * sizeof(T)) Chunk {
-  T lanes[kLanes];
-};
-
 /// The extremes over the threads of a team, known to all of them: `team` is a power of two up to a warp, whose lanes
 /// 0 .. team-1 and so on are teams, or the block.  Every thread of the block must call.
 __device__ void reduce(int team, float& lo, float& hi) {
