@@ -23,6 +23,7 @@ Progress::~Progress() { clear(); }
 
 void Progress::advance(double done, const std::string& label) {
   done_ += done;
+  if (total_ <= 0) return;
   const auto now = Clock::now();
   const std::chrono::duration<double> quiet = now - last_shown_, elapsed = now - start_;
   if (quiet.count() < (terminal_ ? 0.1 : 10.0)) return;

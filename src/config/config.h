@@ -113,6 +113,8 @@ class Config {
   /// An independent tree with `value` put at a dotted path ("windows.length"), making maps as needed; used by --set and
   /// sweeps.
   Config with(std::string_view dotted_path, const Config& value) const;
+  /// This value as a map {key: value}, at the same place: what a short form such as `perplexity` stands for.
+  Config as_map_of(const std::string& key) const;
   /// An independent tree without a top-level key.
   Config without(std::string_view key) const;
 

@@ -102,6 +102,16 @@ Config Config::with(std::string_view dotted_path, const Config& value) const {
   return Config(root);
 }
 
+Config Config::as_map_of(const std::string& key) const {
+  const auto map = std::make_shared<ConfigNode>();
+  map->kind = Kind::map;
+  map->mark = node_->mark;
+  map->key_mark = node_->key_mark;
+  map->children.push_back({key, detail::clone(*node_)});
+  detail::set_paths(*map, node_->path);
+  return Config(map);
+}
+
 Config Config::without(std::string_view key) const {
   const auto root = detail::clone(*node_);
   std::erase_if(root->children, [&](const auto& child) { return child.key == key; });

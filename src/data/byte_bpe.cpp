@@ -56,7 +56,8 @@ pcre2_code* code_of(const std::shared_ptr<void>& code) { return static_cast<pcre
 
 }  // namespace
 
-PieceRule::PieceRule(const std::string& pattern) {
+PieceRule::PieceRule(const std::string& pattern, bool prefix_space) : prefix_space_(prefix_space) {
+  if (pattern.empty()) return;
   int error = 0;
   PCRE2_SIZE place = 0;
   auto* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
@@ -70,16 +71,22 @@ PieceRule::PieceRule(const std::string& pattern) {
   code_ = std::shared_ptr<void>(code, [](void* c) { pcre2_code_free(static_cast<pcre2_code*>(c)); });
 }
 
-std::vector<std::string_view> PieceRule::split(std::string_view text) const {
-  std::vector<std::string_view> pieces;
+std::vector<std::string> PieceRule::split(const std::string& piece) const {
+  const std::string text = prefix_space_ && !piece.starts_with(' ') ? " " + piece : piece;
+  if (code_ == nullptr) return {text};
+  // PCRE2 counts U+180E as white space, Unicode since 6.3 and the patterns' own engines do not: another format
+  // character of three bytes is looked at in its place.
+  std::string seen = text;
+  for (std::size_t at = 0; (at = seen.find("\u180e", at)) != seen.npos;) seen.replace(at, 3, "\u200b");
+  std::vector<std::string> pieces;
   const std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> match(
       pcre2_match_data_create_from_pattern(code_of(code_), nullptr), pcre2_match_data_free);
   std::size_t done = 0;
   const auto add = [&](std::size_t begin, std::size_t end) {
     if (end > begin) pieces.push_back(text.substr(begin, end - begin));
   };
-  for (std::size_t from = 0; from < text.size();) {
-    const int found = pcre2_match(code_of(code_), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from, 0,
+  for (std::size_t from = 0; from < seen.size();) {
+    const int found = pcre2_match(code_of(code_), reinterpret_cast<PCRE2_SPTR>(seen.data()), seen.size(), from, 0,
                                   match.get(), nullptr);
     if (found == PCRE2_ERROR_NOMATCH) break;
     if (found < 0) fail("a piece of {} bytes cannot be tokenized (PCRE2 error {})", text.size(), found);
@@ -102,14 +109,13 @@ std::pair<std::string, std::string> halves(const std::string& merge) {
   return {merge.substr(0, space), merge.substr(space + 1)};
 }
 
-/// The rules of a pre_tokenizer, in order; `prefix_space` hears of add_prefix_space.
-void read_rules(const Json& pre, const std::string& file, std::vector<PieceRule>& rules, bool& prefix_space) {
+/// The rules of a pre_tokenizer, in order.
+void read_rules(const Json& pre, const std::string& file, std::vector<PieceRule>& rules) {
   const std::string type = pre.at("type");
   if (type == "Sequence") {
-    for (const Json& part : pre.at("pretokenizers")) read_rules(part, file, rules, prefix_space);
+    for (const Json& part : pre.at("pretokenizers")) read_rules(part, file, rules);
   } else if (type == "ByteLevel") {
-    prefix_space = prefix_space || pre.value("add_prefix_space", true);
-    if (pre.value("use_regex", true)) rules.emplace_back(kGpt2Pattern);
+    rules.emplace_back(pre.value("use_regex", true) ? kGpt2Pattern : "", pre.value("add_prefix_space", true));
   } else if (type == "Digits") {
     rules.emplace_back(pre.value("individual_digits", false) ? R"(\p{N})" : R"(\p{N}+)");
   } else if (type == "Split" && pre.at("behavior") == "Isolated" && !pre.value("invert", false) &&
@@ -133,7 +139,7 @@ ByteBpe::ByteBpe(const std::filesystem::path& file) {
     if (json.contains("normalizer") && !json["normalizer"].is_null()) {
       fail("{}: has a normalizer, which is not read here; tokenize with scripts/tokenize.py instead", path);
     }
-    read_rules(json.at("pre_tokenizer"), path, rules_, prefix_space_);
+    read_rules(json.at("pre_tokenizer"), path, rules_);
     ignore_merges_ = model.value("ignore_merges", false);
 
     std::unordered_map<std::string, char> byte_of;
@@ -155,7 +161,13 @@ ByteBpe::ByteBpe(const std::filesystem::path& file) {
     for (const Json& added : json.value("added_tokens", Json::array())) {
       const auto id = added.at("id").get<int32_t>();
       add(added.at("content"), id);
-      if (!added.value("special", false)) continue;
+      if (!added.value("special", false)) {
+        fail(
+            "{}: the added token {} is no special one and is cut out of texts first, which is not done here; tokenize "
+            "with "
+            "scripts/tokenize.py instead",
+            path, added["content"].dump());
+      }
       id_of_.erase(bytes_of_[static_cast<std::size_t>(id)]);
       bytes_of_[static_cast<std::size_t>(id)].clear();
     }
@@ -186,10 +198,11 @@ std::vector<int32_t> ByteBpe::merged(std::string_view piece) const {
   std::vector<Symbol> symbols;
   for (const char byte : piece) {
     const auto id = id_of_.find(std::string(1, byte));
-    if (id == id_of_.end()) fail("the tokenizer has no token for the byte {:#04x}", static_cast<unsigned char>(byte));
+    if (id == id_of_.end()) continue;  // dropped, as tokenizers does; SmolLM2 lacks some control characters
     const auto at = static_cast<int32_t>(symbols.size());
     symbols.push_back({id->second, at - 1, at + 1});
   }
+  if (symbols.empty()) return {};
   symbols.back().next = -1;
   std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> heap;
   const auto consider = [&](int32_t left) {
@@ -224,21 +237,19 @@ std::vector<int32_t> ByteBpe::merged(std::string_view piece) const {
 std::vector<int32_t> ByteBpe::encode(const std::string& text) const {
   std::vector<int32_t> ids;
   if (text.empty()) return ids;
-  const std::string whole = prefix_space_ && text.front() != ' ' ? " " + text : text;
-  std::vector<std::string_view> pieces{whole};
+  std::vector<std::string> pieces{text};
   for (const PieceRule& rule : rules_) {
-    std::vector<std::string_view> finer;
-    for (const std::string_view piece : pieces) {
-      const auto parts = rule.split(piece);
-      finer.insert(finer.end(), parts.begin(), parts.end());
+    std::vector<std::string> finer;
+    for (const std::string& piece : pieces) {
+      for (std::string& part : rule.split(piece)) finer.push_back(std::move(part));
     }
     pieces = std::move(finer);
   }
   std::unordered_map<std::string_view, std::vector<int32_t>> known;
-  for (const std::string_view piece : pieces) {
+  for (const std::string& piece : pieces) {
     const auto [entry, fresh] = known.try_emplace(piece);
     if (fresh) {
-      const auto whole_piece = ignore_merges_ ? id_of_.find(std::string(piece)) : id_of_.end();
+      const auto whole_piece = ignore_merges_ ? id_of_.find(piece) : id_of_.end();
       entry->second = whole_piece != id_of_.end() ? std::vector{whole_piece->second} : merged(piece);
     }
     ids.insert(ids.end(), entry->second.begin(), entry->second.end());

@@ -7,15 +7,17 @@
 
 namespace qroar {
 
-/// How text is cut before merging: each rule cuts the pieces of the one before at its matches, which become pieces of
-/// their own.
+/// How text is cut before merging: each rule takes the pieces of the one before, puts a space before them where
+/// `prefix_space` says so and none is there, and cuts them at its pattern's matches, which become pieces of their own.
 class PieceRule {
  public:
-  explicit PieceRule(const std::string& pattern);
-  std::vector<std::string_view> split(std::string_view text) const;
+  /// An empty pattern cuts nothing.
+  explicit PieceRule(const std::string& pattern, bool prefix_space = false);
+  std::vector<std::string> split(const std::string& piece) const;
 
  private:
-  std::shared_ptr<void> code_;  ///< compiled by PCRE2
+  std::shared_ptr<void> code_;  ///< compiled by PCRE2; null without a pattern
+  bool prefix_space_;
 };
 
 class ByteBpe : public Tokenizer {
@@ -40,7 +42,7 @@ class ByteBpe : public Tokenizer {
   std::vector<int32_t> merged(std::string_view piece) const;
 
   std::vector<PieceRule> rules_;
-  bool prefix_space_ = false, ignore_merges_ = false;
+  bool ignore_merges_ = false;
   std::unordered_map<std::string, int32_t> id_of_;  ///< by bytes
   std::vector<std::string> bytes_of_;               ///< by id; empty for special tokens
   std::unordered_map<std::pair<int32_t, int32_t>, Merge, PairHash> merges_;

@@ -73,6 +73,9 @@ WindowRule::WindowRule(const Config& config) : length(config.get<int64_t>("lengt
   tail = config.get_choice<Tail>(
       "tail", Tail::keep,
       {{"keep", Tail::keep}, {"drop", Tail::drop}, {"fill", Tail::fill}, {"longlora", Tail::longlora}});
+  if (tail == Tail::longlora && score != Score::window) {
+    config.at("tail").fail("longlora goes with score: window; with others it is keep");
+  }
   aggregate = config.get_choice<Aggregate>(
       "aggregate", Aggregate::tokens,
       {{"tokens", Aggregate::tokens}, {"windows", Aggregate::windows}, {"documents", Aggregate::documents}});

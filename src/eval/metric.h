@@ -9,7 +9,7 @@
 #include "base/csv.h"
 #include "base/statistics.h"
 #include "config/registry.h"
-#include "data/token_file.h"
+#include "data/dataset.h"
 #include "data/windows.h"
 #include "model/angles.h"
 
@@ -48,9 +48,11 @@ class Metric {
   static constexpr const char* kKind = "metric";
   virtual ~Metric() = default;
 
-  /// Hears once, before all else, of the cell's windows; throws an Error with the place of an option that does not suit
-  /// them.
-  virtual void bind(const WindowRule&) {}
+  /// Hears once, before all else, of the cell's windows and data; throws an Error with the place of an option that does
+  /// not suit them.
+  virtual void bind(const WindowRule&, const DataSpec&) {}
+  /// Looks at the documents before the first cell runs; an Error names one that lacks what the metric needs.
+  virtual void check(const std::vector<Document>&) const {}
   /// Does it compare with the model in full precision?  That costs a second forward for every window.
   virtual bool needs_reference() const { return false; }
 

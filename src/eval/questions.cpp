@@ -33,6 +33,18 @@ std::vector<Question> read_questions(const std::filesystem::path& file) {
   return questions;
 }
 
+std::string read_pattern(const Config& config, const std::string& key, const std::string& fallback) {
+  const auto pattern = config.get<std::string>(key, fallback);
+  for (std::size_t i = 0; (i = pattern.find('{', i)) != pattern.npos;) {
+    if (pattern.substr(i, 2) == "{{") {
+      i += 2;
+    } else if ((i = pattern.find('}', i)) == pattern.npos) {
+      config.at(key).fail(fmt::format("'{}' has a brace that does not close; write {{{{ for one", pattern));
+    }
+  }
+  return pattern;
+}
+
 std::string filled(const std::string& pattern, const Question& question) {
   std::string text;
   for (std::size_t i = 0; i < pattern.size(); ++i) {
@@ -42,7 +54,7 @@ std::string filled(const std::string& pattern, const Question& question) {
       ++i;
     } else if (c == '{') {
       const std::size_t end = pattern.find('}', i);
-      if (end == pattern.npos) fail("the pattern '{}' has a brace that does not close; write {{{{ for one", pattern);
+      check(end != pattern.npos, "a pattern's braces close");
       text += question.text(pattern.substr(i + 1, end - i - 1));
       i = end;
     } else {

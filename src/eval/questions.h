@@ -20,6 +20,9 @@ struct Question {
 /// All lines of a .jsonl file.  Errors: no such file, a line that is no JSON object (file:line), no lines.
 std::vector<Question> read_questions(const std::filesystem::path& file);
 
+/// An optional text with {field}s, for filled(); an Error at its place when a brace does not close.
+std::string read_pattern(const Config& config, const std::string& key, const std::string& fallback);
+
 /// A text with every {field} replaced by the question's; {{ and }} are braces.
 std::string filled(const std::string& pattern, const Question& question);
 

@@ -81,6 +81,7 @@ std::vector<Cell> plan(std::vector<Job>& jobs) {
       data = read_by(job, chosen);
       for (const Document& document : data->documents) lengths.push_back(std::ssize(document.tokens));
     }
+    for (const auto& metric : job.metrics) metric->check(data->documents);
     const auto draw = [&](const Quantization& quantization) {
       if (!quantization.calibration) return std::shared_ptr<const CalibrationText>();
       const auto texts = load(quantization.calibration->data, quantization.key["calibration"]["data"]);

@@ -16,7 +16,7 @@ namespace {
 Config as_plugin(const Config& item) {
   if (item.kind() != Config::Kind::scalar) return item;
   item.as<std::string>();
-  return Config::parse("{}", item.where()).with("type", item);
+  return item.as_map_of("type");
 }
 
 template <class Interface>
@@ -26,11 +26,16 @@ std::unique_ptr<Interface> parse_plugin(const Config& config) {
   return plugin;
 }
 
-std::vector<std::unique_ptr<Metric>> parse_metrics(const Config& root, const WindowRule& windows) {
+std::vector<std::unique_ptr<Metric>> parse_metrics(const Config& root, const WindowRule& windows,
+                                                   const DataSpec& data) {
   std::vector<std::unique_ptr<Metric>> metrics;
+  std::set<std::string> types;
   for (const Config& item : root.at("metrics", "[perplexity]").items()) {
-    metrics.push_back(parse_plugin<Metric>(as_plugin(item)));
-    metrics.back()->bind(windows);
+    const Config config = as_plugin(item);
+    metrics.push_back(parse_plugin<Metric>(config));
+    metrics.back()->bind(windows, data);
+    const auto type = config.get<std::string>("type");
+    if (!types.insert(type).second) item.fail(fmt::format("'{}' is listed twice; remove one", type));
   }
   return metrics;
 }
@@ -95,6 +100,11 @@ Job::Job(const SweepPoint& point) {
   llama = LlamaConfig::load(model.path);
   for (const Config& item : root.items("tasks")) tasks.push_back(parse_plugin<Task>(item));
   for (std::size_t i = 0; i < tasks.size(); ++i) {
+    const std::string& name = tasks[i]->name();
+    if (name.empty() || name.starts_with('.') || name.find('/') != name.npos) {
+      const Config item = root.items("tasks")[i];
+      (item.has("name") ? item.at("name") : item).fail(fmt::format("'{}' cannot name a table", name));
+    }
     const auto same = [&](const auto& task) { return task->name() == tasks[i]->name(); };
     if (std::ranges::count_if(tasks, same) > 1) {
       root.items("tasks")[i].fail(fmt::format("two tasks are called '{}'; give one a `name`", tasks[i]->name()));
@@ -112,9 +122,11 @@ Job::Job(const SweepPoint& point) {
   quantization = Quantization(root, llama);
   const BandSearch* search = rescaling->search();
   if (search != nullptr && search->spec.quantization) searched.emplace(*search->spec.quantization, llama);
-  if (data) metrics = parse_metrics(root, windows);
+  if (data) metrics = parse_metrics(root, windows, *data);
   diagnostics = parse_diagnostics(root, llama, windows);
-  if (!data && !diagnostics.empty()) root.at("diagnostics").fail("look at windows of text; give `data`, too");
+  for (const char* key : {"metrics", "diagnostics"}) {
+    if (!data && root.has(key)) root.at(key).fail("look at windows of text; give `data`, too");
+  }
   seed = root.get<int64_t>("seed", 0);
   exported = parse_export(root, *this);
   check_all_read(root);

@@ -1,5 +1,8 @@
 #include "harness/partial.h"
 
+#include "base/error.h"
+#include "base/files.h"
+
 namespace qroar {
 namespace {
 
@@ -7,7 +10,9 @@ constexpr const char* kRemedy = "delete the file and run again";
 
 }  // namespace
 
-PartialCell::PartialCell(const std::filesystem::path& cell, const Json& inputs) : file_(cell / "partial.jsonl") {
+PartialCell::PartialCell(const std::filesystem::path& cell, const Json& inputs, bool anew)
+    : file_(cell / "partial.jsonl") {
+  if (anew) std::filesystem::remove(file_);
   log_.emplace(file_, kRemedy);
   const bool same = !log_->lines().empty() && log_->lines().front().value("inputs", Json()) == inputs;
   if (!same) {
@@ -15,8 +20,10 @@ PartialCell::PartialCell(const std::filesystem::path& cell, const Json& inputs) 
     log_.emplace(file_, kRemedy);
     log_->append({{"inputs", inputs}});
   }
-  for (const Json& line : log_->lines()) {
-    if (!line.contains("window")) continue;
+  for (std::size_t i = 1; i < log_->lines().size(); ++i) {
+    Json line = log_->lines()[i];
+    const Json hash = std::exchange(line["hash"], nullptr);
+    if (hash != hash_bytes(line.dump())) fail("{}:{}: no line of this program's; {}", file_.string(), i + 1, kRemedy);
     if (windows_.emplace(line["window"], line["sums"]).second) seconds_ += line["seconds"].get<double>();
   }
   found_ = windows_.size();
@@ -32,7 +39,9 @@ void PartialCell::add(std::size_t window, const Json& sums) {
   const double seconds = std::chrono::duration<double>(now - since_).count();
   since_ = now;
   seconds_ += seconds;
-  log_->append({{"window", window}, {"seconds", seconds}, {"sums", sums}});
+  Json line{{"window", window}, {"seconds", seconds}, {"sums", sums}, {"hash", nullptr}};
+  line["hash"] = hash_bytes(line.dump());
+  log_->append(line);
 }
 
 void PartialCell::remove() const { std::filesystem::remove(file_); }

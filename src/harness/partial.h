@@ -10,9 +10,9 @@ namespace qroar {
 
 class PartialCell : public WindowStore {
  public:
-  /// Goes on from a file whose windows were scored with the same `inputs` (hashes) by the same commit; starts anew
-  /// from any other.
-  PartialCell(const std::filesystem::path& cell, const Json& inputs);
+  /// Goes on from a file whose windows were scored with the same `inputs` (hashes, commit, device); starts anew from
+  /// any other, and with `anew` from every one.  An Error for a line that is not as it was written.
+  PartialCell(const std::filesystem::path& cell, const Json& inputs, bool anew);
 
   const Json* find(std::size_t window) const override;
   void add(std::size_t window, const Json& sums) override;

@@ -82,6 +82,7 @@ class Runner {
 
   /// Runs the cells that are not finished (all of them with `rerun`); false when one failed.
   bool run_all(std::vector<Cell> cells, bool rerun) {
+    rerun_ = rerun;
     const std::size_t all = cells.size();
     if (!rerun) std::erase_if(cells, [&](const Cell& cell) { return is_finished(cell); });
     if (cells.size() < all) spdlog::info("{} of {} cells were finished already", all - cells.size(), all);
@@ -130,7 +131,7 @@ class Runner {
     const double done_before = done_;
     PartialCell partial(
         results_.cell(job.id),
-        {{"inputs", inputs}, {"commit", environment["commit"]}, {"device", device.is_cpu() ? "cpu" : "cuda"}});
+        {{"inputs", inputs}, {"commit", environment["commit"]}, {"device", device.is_cpu() ? "cpu" : "cuda"}}, rerun_);
     try {
       output = evaluate_cell(cell, device, partial, row);
     } catch (const c10::Error& error) {
@@ -271,6 +272,7 @@ class Runner {
   std::optional<Progress> progress_;  ///< over the cells that run_all() has to run
   Models models_;
   double done_ = 0;
+  bool rerun_ = false;  ///< nothing of earlier runs is used
 };
 
 }  // namespace

@@ -24,13 +24,13 @@ bool is_ok(const Json& row) { return row["status"] == "ok"; }
 
 double number_of(const Json& value) { return value.is_number() ? value.get<double>() : std::nan(""); }
 
-/// What tables show: perplexity without the mean NLL, and all else that has a standard error.
+/// What tables show: perplexity without the mean NLL, and all else but percentiles.
 std::vector<std::string> metrics_of(const std::vector<Json>& rows) {
   std::vector<std::string> names;
   for (const Json& row : rows) {
     for (const auto& [name, metric] : row["metrics"].items()) {
       const bool shown = (name != "nll" || !row["metrics"].contains("perplexity")) &&
-                         (metric["stderr"].is_number() || name == "perplexity");
+                         (!name.starts_with("delta_p_") || name == "delta_p_rms");
       if (shown && std::ranges::find(names, name) == names.end()) names.push_back(name);
     }
   }
@@ -139,8 +139,11 @@ Table flat_table(const Results& results, const std::vector<Json>& rows, const Ba
     for (const auto& metric : metrics) cells.push_back(metric_cell(row, metric));
     cells.push_back(is_ok(row) ? row["metrics"].begin().value()["count"].dump() : "");
     cells.push_back(fmt::format("{:.2f}", number_of(row["seconds"])));
-    cells.push_back(fmt::format("{:.0f}", number_of(row["tokens_per_second"])));
-    cells.push_back(fmt::format("{:.3f}", number_of(row["model_tflops_per_second"])));
+    const auto rate = [&](const char* key, const char* format) {
+      return row[key].is_null() ? "" : fmt::format(fmt::runtime(format), row[key].get<double>());
+    };
+    cells.push_back(rate("tokens_per_second", "{:.0f}"));
+    cells.push_back(rate("model_tflops_per_second", "{:.3f}"));
     cells.push_back(fmt::format("{:.0f}", number_of(row["peak_bytes"]) / 1e6));
     if (!baselines.empty()) {
       for (auto& cell : paired_cells(results, row, baselines[i])) cells.push_back(std::move(cell));

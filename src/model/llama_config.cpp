@@ -35,6 +35,18 @@ class Fields {
     return value.get<int64_t>();
   }
 
+  /// One integer or a list of them, none when absent.
+  std::vector<int64_t> integers(const std::string& name) const {
+    if (!has(name)) return {};
+    const Json list = object_[name].is_array() ? object_[name] : Json::array({object_[name]});
+    std::vector<int64_t> values;
+    for (const Json& value : list) {
+      if (!value.is_number_integer()) wrong(name, "an integer or a list of integers");
+      values.push_back(value);
+    }
+    return values;
+  }
+
   double number(const std::string& name, double fallback, double low, double high) const {
     if (!has(name)) return fallback;
     const Json& value = object_[name];
@@ -166,6 +178,7 @@ LlamaConfig LlamaConfig::load(const std::filesystem::path& folder) {
   config.attention_bias = fields.boolean("attention_bias", false);
   config.mlp_bias = fields.boolean("mlp_bias", false);
   config.bos_token_id = fields.integer("bos_token_id", 1, 0, config.vocab_size - 1);
+  config.eos_token_ids = fields.integers("eos_token_id");
   read_rope(fields, config);
   return config;
 }

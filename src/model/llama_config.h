@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 namespace qroar {
 
@@ -21,6 +22,7 @@ struct LlamaConfig {
   bool attention_bias = false;
   bool mlp_bias = false;
   int64_t bos_token_id = 1;
+  std::vector<int64_t> eos_token_ids;  ///< tokens that end a text; config.json has one or a list
   /// rope_scaling (v4) or rope_parameters (v5) as JSON text; empty when absent or of type default.  A factor left out
   /// beside original_max_position_embeddings is filled in as max_position_embeddings / original, as Hugging Face reads
   /// it.

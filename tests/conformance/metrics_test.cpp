@@ -30,12 +30,13 @@ struct Scored {
   std::unique_ptr<Metric> metric(const std::string& name, int64_t rows, bool through_text = false) {
     const auto entry = Registry<Metric>::instance().entries().at(name);
     Config example = Config::parse(entry.example, name);
-    if (name == "long_ppl") example = Config::parse("{type: long_ppl, short: 16, step: 8, alpha: 0.01, beta: 1}", name);
+    if (name == "long_ppl")
+      example = Config::parse("{type: long_ppl, short: 16, step: 8, alpha: 0.01, beta: -100}", name);
     auto metric = entry.make(name == "nll_by_position" ? Config::parse("{bins: 5, last: 20}", name) : example);
     WindowRule rule;
     rule.length = 101;
     rule.stride = 60;
-    metric->bind(rule);
+    metric->bind(rule, {});
     at::manual_seed(3);
     const int64_t V = model.config.vocab_size;
     for (const Window& window : windows) {
@@ -139,11 +140,11 @@ TEST_CASE("words and bytes are counted by document, and a document without count
   CHECK(values[1].value == Approx(std::exp(sum / 425)));
   CHECK(values[2].value == Approx(sum / 425 / std::log(2.0)));
   scored.documents[1].bytes = 0;
-  CHECK(contains(error_text([&] { metric->values(Aggregate::tokens, scored.documents); }), "document 'b'"));
+  CHECK(contains(error_text([&] { metric->check(scored.documents); }), "document 'b'"));
   WindowRule cut;
   cut.length = cut.stride = 8;
   cut.truncate = true;
-  CHECK(contains(error_text([&] { metric->bind(cut); }), "score every token of a document once"));
+  CHECK(contains(error_text([&] { metric->bind(cut, {}); }), "score every token of a document once"));
 }
 
 TEST_CASE("key tokens are those whose loss rises without the long context") {

@@ -16,12 +16,25 @@ class BitsPerByte : public Metric {
  public:
   explicit BitsPerByte(const Config& config) : config_(config) {}
 
-  void bind(const WindowRule& windows) override {
+  void bind(const WindowRule& windows, const DataSpec& data) override {
     const bool whole =
         windows.score == Score::all && !windows.truncate && (windows.tail == Tail::keep || windows.tail == Tail::fill);
     if (!whole)
       config_.fail(
           "needs windows that score every token of a document once: score: all, tail: keep or fill, truncate: false");
+    if (windows.feed.bos == Bos::none || windows.feed.bos == Bos::replace)
+      config_.fail("needs windows that score a document's first token, too; set bos: true or start");
+    if (data.max_tokens > 0)
+      config_.fail("needs whole documents, whose words and bytes are known; leave out data.max_tokens");
+  }
+  void check(const std::vector<Document>& documents) const override {
+    for (const Document& document : documents) {
+      if (document.bytes > 0) continue;
+      fail(
+          "document '{}': how many words and bytes its text has is not known; make the token file again with "
+          "scripts/tokenize.py",
+          document.id);
+    }
   }
   void add(const LogitBlock& block) override {
     for (int64_t row = 0; row < block.nll_R.numel(); ++row) window_ += block.nll_R.const_data_ptr<double>()[row];
@@ -33,12 +46,6 @@ class BitsPerByte : public Metric {
     std::vector<Part> by_words, by_bytes;
     for (const auto& [index, loss] : losses_) {
       const Document& document = documents[static_cast<std::size_t>(index)];
-      if (document.bytes <= 0) {
-        fail(
-            "document '{}': how many words and bytes its text has is not known; make the token file again with "
-            "scripts/tokenize.py",
-            document.id);
-      }
       by_words.push_back({loss, static_cast<double>(document.words)});
       by_bytes.push_back({loss, static_cast<double>(document.bytes)});
     }

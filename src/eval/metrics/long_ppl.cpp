@@ -21,7 +21,7 @@ class LongPpl : public Metric {
         alpha_(config.get<double>("alpha", 2)),
         beta_(config.get<double>("beta", -2)) {}
 
-  void bind(const WindowRule& windows) override {
+  void bind(const WindowRule& windows, const DataSpec&) override {
     if (short_ >= windows.length) {
       config_.fail(fmt::format("a short context of {} tokens is no shorter than windows of {}; set short: {} or less",
                                short_, windows.length, windows.length / 2));

@@ -15,12 +15,14 @@ class NllByPosition : public Metric {
         bins_(config.get<int64_t>("bins", 32, {1, 1 << 16})),
         last_(config.get<int64_t>("last", 1024, {1, int64_t{1} << 31})) {}
 
-  void bind(const WindowRule& windows) override {
+  void bind(const WindowRule& windows, const DataSpec&) override {
     if (last_ > windows.length) {
       config_.fail(fmt::format("the last {} tokens are more than the windows' {}; set last: {} or less", last_,
                                windows.length, windows.length));
     }
     length_ = windows.length;
+    // A token that is not seen has no place of its own: places are then those of the rows that predict.
+    shift_ = windows.feed.beyond ? 0 : 1;
     of_bin_.assign(static_cast<std::size_t>(bins_), {});
     window_ = of_bin_;
   }
@@ -28,7 +30,7 @@ class NllByPosition : public Metric {
   void add(const LogitBlock& block) override {
     for (int64_t row = 0; row < block.nll_R.numel(); ++row) {
       const double nll = block.nll_R.const_data_ptr<double>()[row];
-      const int64_t place = block.first + row + 1;  // of the token that the row predicts
+      const int64_t place = block.first + row + shift_;
       window_[static_cast<std::size_t>(std::min(place * bins_ / length_, bins_ - 1))].add(nll);
       if (place >= length_ - last_) window_last_.add(nll);
     }
@@ -63,7 +65,7 @@ class NllByPosition : public Metric {
  private:
   Config config_;
   int64_t bins_, last_;
-  int64_t length_ = 1;
+  int64_t length_ = 1, shift_ = 1;
   std::vector<Moments> of_bin_, window_;
   Moments window_last_, last_places_;
 };

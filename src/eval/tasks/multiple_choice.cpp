@@ -43,9 +43,10 @@ struct Asked {
 class MultipleChoice : public Task {
  public:
   explicit MultipleChoice(const Config& config)
-      : path_(config.at("path").as_path()),
+      : config_(config),
+        path_(config.at("path").as_file()),
         name_(config.get<std::string>("name", path_.stem().string())),
-        prompt_(config.get<std::string>("prompt", "{query}")),
+        prompt_(read_pattern(config, "prompt", "{query}")),
         delimiter_(config.get<std::string>("delimiter", " ")),
         separator_(config.get<std::string>("separator", "\n\n")),
         blank_(config.get<std::string>("blank", "")),
@@ -53,7 +54,10 @@ class MultipleChoice : public Task {
         shots_(config.get<int64_t>("shots", 0, {0, 1000})),
         bos_(config.get<bool>("bos", false)) {
     if (config.has("choices")) choices_ = config.get<std::vector<std::string>>("choices");
-    if (config.has("shots_path")) shots_path_ = config.at("shots_path").as_file();
+    if (config.has("shots_path")) {
+      shots_path_ = config.at("shots_path").as_file();
+      if (shots_ == 0) config.at("shots_path").fail("none of its questions is shown; set shots");
+    }
     if (config.has("pad")) {
       pad_path_ = config.at("pad").at("path").as_file();
       pad_tokens_ = config.at("pad").get<int64_t>("tokens");
@@ -72,8 +76,8 @@ class MultipleChoice : public Task {
       questions.erase(questions.begin(), questions.begin() + std::min(shots_, std::ssize(questions)));
     }
     if (shots_ > std::ssize(shown))
-      fail("{}: {} shots are asked for and {} questions are there", path_.string(), shots_, shown.size());
-    if (questions.empty()) fail("{}: no question is left beside the {} shots", path_.string(), shots_);
+      config_.at("shots").fail(fmt::format("{} shots are asked for and {} questions are there", shots_, shown.size()));
+    if (questions.empty()) config_.at("shots").fail(fmt::format("no question is left beside {} shots", shots_));
     if (limit_ > 0 && std::ssize(questions) > limit_) questions.resize(static_cast<std::size_t>(limit_));
     std::string before;
     for (int64_t i = 0; i < shots_; ++i) before += shot(shown[static_cast<std::size_t>(i)]) + separator_;
@@ -214,6 +218,7 @@ class MultipleChoice : public Task {
     return choices;
   }
 
+  Config config_;
   std::filesystem::path path_, shots_path_, pad_path_;
   std::string name_, prompt_, delimiter_, separator_, blank_;
   int64_t limit_, shots_, pad_tokens_ = 0;

@@ -131,9 +131,11 @@ class Passkey : public Task {
     }
     if (before == filler) append(needle);
     append(question_);
+    const std::vector<int64_t>& eos = input.model.config.eos_token_ids;
     Decoder decoder(input.model, input.table_of, length, input.bfloat16_rope);
     const at::Tensor hidden_TD = decoder.append(at::tensor(tokens, at::kLong).to(input.model.embed_tokens_VD.device()));
-    const auto decoded = decoder.greedy(hidden_TD[-1], new_tokens_, [](int64_t) { return false; });
+    const auto decoded = decoder.greedy(hidden_TD[-1], new_tokens_,
+                                        [&](int64_t token) { return std::ranges::find(eos, token) != eos.end(); });
     return input.tokenizer.decode(std::vector<int32_t>(decoded.begin(), decoded.end()));
   }
 

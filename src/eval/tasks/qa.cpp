@@ -54,9 +54,10 @@ struct Asked {
 class QuestionAnswering : public Task {
  public:
   explicit QuestionAnswering(const Config& config)
-      : path_(config.at("path").as_path()),
+      : config_(config),
+        path_(config.at("path").as_file()),
         name_(config.get<std::string>("name", path_.stem().string())),
-        prompt_(config.get<std::string>("prompt", "{context}\n\nQuestion: {input}\nAnswer:")),
+        prompt_(read_pattern(config, "prompt", "{context}\n\nQuestion: {input}\nAnswer:")),
         stop_(config.get<std::string>("stop", "\n")),
         limit_(config.get<int64_t>("limit", 0, Range<int64_t>{.low = 0})),
         new_tokens_(config.get<int64_t>("new_tokens", 32, {1, 4096})),
@@ -67,7 +68,10 @@ class QuestionAnswering : public Task {
     hash_ = hash_file(path_);
     if (limit_ > 0 && std::ssize(questions) > limit_) questions.resize(static_cast<std::size_t>(limit_));
     const int64_t room = window - new_tokens_ - (bos_ ? 1 : 0);
-    if (room < 2) fail("{}: windows of {} tokens leave no room for {} new ones", path_.string(), window, new_tokens_);
+    if (room < 2) {
+      const Config place = config_.has("new_tokens") ? config_.at("new_tokens") : config_;
+      place.fail(fmt::format("windows of {} tokens leave no room for {} new ones", window, new_tokens_));
+    }
     for (const Question& question : questions) {
       const Json answers = question.fields.value("answers", Json());
       const bool texts =
@@ -128,6 +132,7 @@ class QuestionAnswering : public Task {
     const at::Tensor hidden_TD = decoder.append(at::tensor(tokens, at::kLong).to(input.model.embed_tokens_VD.device()));
     std::vector<int32_t> said;
     decoder.greedy(hidden_TD[-1], new_tokens_, [&](int64_t token) {
+      if (std::ranges::find(llama.eos_token_ids, token) != llama.eos_token_ids.end()) return true;
       said.push_back(static_cast<int32_t>(token));
       return !stop_.empty() && input.tokenizer.decode(said).find(stop_) != std::string::npos;
     });
@@ -136,6 +141,7 @@ class QuestionAnswering : public Task {
     return answer;
   }
 
+  Config config_;
   std::filesystem::path path_;
   std::string name_, prompt_, stop_;
   int64_t limit_, new_tokens_;
