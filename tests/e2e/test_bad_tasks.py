@@ -17,9 +17,9 @@ data: {{path: {TEXT}}}
 """
 
 
-@pytest.fixture(params=["check", "run"])
-def found(request, run, refused, tmp_path):
-    """found(text, begins, part...): the experiment is refused with one line that begins so and holds the parts.  In `begins` {file} is the
+@pytest.fixture
+def found(run, tmp_path):
+    """found(text, begins, part...): `check` refuses the experiment with one line that begins so and holds the parts.  In `begins` {file} is the
     experiment, {here} the place of the sign » in its text, which is taken out."""
 
     def refuse(text, begins, *parts):
@@ -28,12 +28,9 @@ def found(request, run, refused, tmp_path):
         here = f"{file}:{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
         file.write_text(text.replace("»", ""), encoding="utf-8")
         begins = begins.format(file=file, folder=tmp_path, here=here)
-        if request.param == "run":
-            refused(file, begins, *parts)
-        else:
-            process = run("check", file)
-            assert_one_line(process, begins, *parts)
-            assert process.stderr.startswith(begins), process.stderr
+        process = run("check", file)
+        assert_one_line(process, begins, *parts)
+        assert process.stderr.startswith(begins), process.stderr
 
     return refuse
 
@@ -177,7 +174,7 @@ def test_a_text_to_pad_with_that_is_too_short_is_named(found, tmp_path):
 
 @pytest.mark.parametrize(("block", "key", "parts"), [
     ("diagnostics: »[phase]", "diagnostics", ["look at windows of text", "give `data`, too"]),
-    ("»metrics: [perplexity]", "metrics", ["`data`"]),
+    ("metrics: »[perplexity]", "metrics", ["`data`"]),
 ])
 def test_what_looks_at_text_needs_data(found, block, key, parts):
     found(HEAD + f"tasks: [{{type: passkey, lengths: [128]}}]\n{block}\n", f"{{here}}: {key}: ", *parts)
@@ -190,6 +187,16 @@ def test_neither_data_nor_tasks_is_named(found):
 def test_an_unsuited_task_of_a_later_cell_is_found_before_the_first_runs(found):
     found(HEAD + "tasks: [{type: passkey, lengths: »[128]}]\nsweep: [{windows.length: [256, 100]}]\n", "{here}: tasks[0].lengths: ",
           "128 tokens are more than windows.length 100")
+
+
+@pytest.mark.parametrize("task", ["{type: multiple_choice, path: questions.jsonl, shots: 2}", "{type: passkey, lengths: [64]}",
+                                  "{type: multiple_choice, path: bad.jsonl}"])
+def test_run_refuses_before_any_cell_what_check_refuses(refused, tmp_path, task):
+    written(tmp_path / "questions.jsonl", [GOOD, GOOD])
+    written(tmp_path / "bad.jsonl", [GOOD, GOOD | {"label": 2}])
+    file = tmp_path / "wrong.yaml"
+    file.write_text(HEAD + f"tasks: [{task}]\n", encoding="utf-8")
+    refused(file, str(tmp_path))
 
 
 # ---- metrics and windows

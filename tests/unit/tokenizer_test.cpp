@@ -82,7 +82,7 @@ TEST_CASE("byte-level BPE merges by rank, cuts before merging, and gives any byt
   CHECK(tokenizer->encode("lolow low") == std::vector<int32_t>{5, 6, 3, 6});
   CHECK(tokenizer->encode("\xc3\xa4") == std::vector<int32_t>{9, 10});
   CHECK(tokenizer->decode(std::vector<int32_t>{7, 11, 9, 10}) == " lo\xc3\xa4");
-  CHECK(tokenizer->encode("lozw").size() == 2);  // a byte without a token is dropped, as tokenizers does
+  CHECK(tokenizer->encode("lozw") == std::vector<int32_t>{6});  // a byte without a token is dropped, as tokenizers does
 }
 
 TEST_CASE("the tokenizer's hash is of tokenizer.model, else of tokenizer.json") {
