@@ -104,19 +104,21 @@ Table grid_table(const std::vector<Json>& rows, const std::vector<std::string>& 
   return table.rows.empty() ? grid_table(rows, "data", texts) : table;
 }
 
-/// The difference's cells: nats, and the ratio of perplexities exp(difference) with its error.
+/// The difference's cells: nats, their interval over documents, and the ratio of perplexities exp(difference) with its
+/// error.
 std::vector<std::string> paired_cells(const Results& results, const Json& row, const Json* baseline) {
-  if (!is_ok(row)) return {"", "", ""};
-  if (baseline == nullptr || !is_ok(*baseline)) return {"no baseline", "", ""};
-  if (row["id"] == (*baseline)["id"]) return {"baseline", "1", ""};
+  if (!is_ok(row)) return {"", "", "", ""};
+  if (baseline == nullptr || !is_ok(*baseline)) return {"no baseline", "", "", ""};
+  if (row["id"] == (*baseline)["id"]) return {"baseline", "", "1", ""};
   const auto windows_of_row = [&](const Json& r) {
     return read_windows(results.cell(r["id"].get<std::string>()) / "windows.csv");
   };
   const PairedDifference paired = paired_difference(windows_of_row(row), windows_of_row(*baseline));
-  if (paired.windows == 0) return {"other windows", "", ""};
+  if (paired.windows == 0) return {"other windows", "", "", ""};
   const double ratio = std::exp(paired.difference);
-  return {with_error(paired.difference, paired.standard_error), with_error(ratio, ratio * paired.standard_error),
-          std::to_string(paired.windows)};
+  return {with_error(paired.difference, paired.standard_error),
+          std::isfinite(paired.low) ? fmt::format("{:+.4f} .. {:+.4f}", paired.low, paired.high) : "",
+          with_error(ratio, ratio * paired.standard_error), std::to_string(paired.windows)};
 }
 
 /// Of each row the row it is compared with, null where there is none; empty without a baseline.
@@ -130,7 +132,8 @@ Table flat_table(const Results& results, const std::vector<Json>& rows, const Ba
   table.header.insert(table.header.end(), metrics.begin(), metrics.end());
   for (const char* column : {"scored", "seconds", "tokens/s", "TFLOP/s", "peak MB"}) table.header.emplace_back(column);
   if (!baselines.empty()) {
-    for (const char* column : {"Δnll", "ppl ratio", "paired windows"}) table.header.emplace_back(column);
+    for (const char* column : {"Δnll", "95 % over documents", "ppl ratio", "paired windows"})
+      table.header.emplace_back(column);
   }
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const Json& row = rows[i];
@@ -311,11 +314,13 @@ std::string show(const Results& results, const std::vector<Json>& rows, const Sh
     text += grid.render(options.format);
   }
   if (text.empty()) text = flat_table(results, rows, baselines).render(options.format);
-  const std::string paired = own_baselines ? fmt::format(
-                                                 "; in brackets Δnll against {} over the same windows, with its "
-                                                 "paired standard error",
-                                                 options.baseline)
-                                           : "";
+  const std::string paired = !baselines.empty() && !own_baselines
+                                 ? "; 95 % over documents: paired bootstrap of documents, 10,000 draws"
+                             : own_baselines ? fmt::format(
+                                                   "; in brackets Δnll against {} over the same windows, with its "
+                                                   "paired standard error",
+                                                   options.baseline)
+                                             : "";
   if (options.format == "csv") return text;
   return text + "\n" + caption(rows, paired) + show_controls(results, rows, options.format);
 }

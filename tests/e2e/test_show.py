@@ -66,6 +66,10 @@ def test_a_baseline_adds_paired_differences(finished, run):
             difference = row["metrics"]["nll"]["value"] - rows[baseline]["metrics"]["nll"]["value"]
             assert float(line["Δnll"].split(" ±")[0]) == pytest.approx(difference, abs=0.5 * float(line["Δnll"].split("± ")[1]))
             assert line["paired windows"] == "2"
+            # Of two documents every fourth draw is twice the first, and every fourth twice the second.
+            windows = [read_csv((results / "cells" / cell / "windows.csv").read_text(encoding="utf-8")) for cell in (line["id"], baseline)]
+            own = sorted((float(a["nll_sum"]) - float(b["nll_sum"])) / int(a["tokens"]) for a, b in zip(*windows))
+            assert [float(end) for end in line["95 % over documents"].split(" .. ")] == pytest.approx(own, abs=6e-5)
         else:
             assert line["Δnll"] == "other windows"
 

@@ -62,20 +62,21 @@ def write_tasks(files, folder, shots=0):
 
 
 @functools.cache
-def load(model_folder, dtype, batch_size):
+def load(model_folder, dtype, batch_size, threads):
     import torch
     from lm_eval.models.huggingface import HFLM
 
-    torch.set_num_threads(1)  # where others use the cores, too, more threads wait for each other
+    torch.set_num_threads(threads)
     return HFLM(pretrained=str(model_folder), dtype=dtype, device="cpu", batch_size=batch_size)
 
 
-def ask(model_folder, tasks, dtype="float32", batch_size=8):
-    """{task: [(log-likelihoods, acc, acc_norm or None)]} by the harness, in the files' order."""
+def ask(model_folder, tasks, dtype="float32", batch_size=8, threads=1):
+    """{task: [(log-likelihoods, acc, acc_norm or None)]} by the harness, in the files' order.  One thread, where others use the cores, too:
+    more would wait for each other."""
     import lm_eval
     from lm_eval.tasks import TaskManager
 
-    model = load(model_folder, dtype, batch_size)
+    model = load(model_folder, dtype, batch_size, threads)
     manager = TaskManager(include_path=str(tasks), include_defaults=False)
     names = sorted(path.stem for path in tasks.glob("*.yaml"))
     found = lm_eval.simple_evaluate(model=model, tasks=names, task_manager=manager, log_samples=True, bootstrap_iters=0)
