@@ -11,9 +11,6 @@
 namespace qroar {
 namespace {
 
-/// Tokens of a pack: enough rows to keep matrix products busy, few enough that activations stay small.
-constexpr int64_t kPackedTokens = 4096;
-
 /// Sequences behind each other, and which of their rows predict which token of which continuation.
 class Pack {
  public:

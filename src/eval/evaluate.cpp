@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "model/packing.h"
 
 namespace qroar {
 namespace {
@@ -50,16 +51,20 @@ at::Tensor window_tokens(const Document& document, const Window& window, const F
 
 namespace {
 
+/// Final hidden states [T, D] of sequences [T] of one length.
+std::vector<at::Tensor> forward_together(const Llama& model, const std::vector<at::Tensor>& tokens,
+                                         const ops::RopeAngles& angles) {
+  if (tokens.size() == 1) return {forward(model, tokens.front(), angles)};
+  const std::vector<PackedSequence> sequences(tokens.size(), {.length = tokens.front().size(0)});
+  return forward_mixed(model, at::cat(tokens), packed(sequences, angles)).split(tokens.front().size(0));
+}
+
 /// Feeds the blocks of one window to the metrics; its losses.
-Moments score_window(const EvaluationInput& input, const Window& window,
+Moments score_window(const EvaluationInput& input, const Window& window, const at::Tensor& tokens_T,
+                     const at::Tensor& hidden_TD, const at::Tensor& reference_TD,
                      const std::vector<std::unique_ptr<Metric>>& metrics) {
   const Document& document = input.documents[static_cast<std::size_t>(window.document)];
-  const at::Tensor tokens_T = window_tokens(document, window, input.feed, input.model);
-  const ops::RopeAngles angles = input.angles_of(tokens_T.size(0));
   for (const auto& metric : metrics) metric->begin_window({window, tokens_T, input.reference, input.angles_of});
-  const at::Tensor hidden_TD = forward(input.model, tokens_T, angles);
-  at::Tensor reference_TD;
-  if (input.reference != nullptr) reference_TD = forward(*input.reference, tokens_T, angles);
   at::Tensor targets_T = tokens_T.slice(0, 1);  // row t predicts token t + 1
   if (input.feed.beyond) {
     const int64_t beyond = document.tokens[static_cast<std::size_t>(window.end - 1)];
@@ -76,7 +81,7 @@ Moments score_window(const EvaluationInput& input, const Window& window,
       const double loss = nll_R.const_data_ptr<double>()[row];
       if (!std::isfinite(loss)) {
         const int64_t position = window.begin + begin + row + 1 - input.feed.added();
-        fail_non_finite(input.model, tokens_T, angles, document, position, loss);
+        fail_non_finite(input.model, tokens_T, input.angles_of(tokens_T.size(0)), document, position, loss);
       }
       nll.add(loss);
     }
@@ -87,25 +92,61 @@ Moments score_window(const EvaluationInput& input, const Window& window,
   return nll;
 }
 
+/// What each of the windows first .. end-1, which go through the model together, comes to.
+std::vector<Json> score_together(const EvaluationInput& input, std::size_t first, std::size_t end,
+                                 const std::vector<std::unique_ptr<Metric>>& metrics) {
+  std::vector<at::Tensor> tokens;
+  for (std::size_t i = first; i < end; ++i) {
+    const Window& window = input.windows[i];
+    tokens.push_back(
+        window_tokens(input.documents[static_cast<std::size_t>(window.document)], window, input.feed, input.model));
+  }
+  const ops::RopeAngles angles = input.angles_of(tokens.front().size(0));
+  const std::vector<at::Tensor> hidden = forward_together(input.model, tokens, angles);
+  std::vector<at::Tensor> reference(tokens.size());
+  if (input.reference != nullptr) reference = forward_together(*input.reference, tokens, angles);
+  std::vector<Json> all;
+  for (std::size_t k = 0; k < tokens.size(); ++k) {
+    Json sums;
+    sums["nll"] = to_json(score_window(input, input.windows[first + k], tokens[k], hidden[k], reference[k], metrics));
+    sums["metrics"] = Json::array();
+    for (const auto& metric : metrics) sums["metrics"].push_back(metric->end_window());
+    all.push_back(std::move(sums));
+  }
+  return all;
+}
+
+/// The end of the windows that go together with window `first`: neighbours that the model sees as many tokens of, up to
+/// kPackedTokens.
+std::size_t end_of_batch(const EvaluationInput& input, std::size_t first) {
+  const int64_t length = tokens_seen(input.windows[first], input.feed);
+  const auto most = static_cast<std::size_t>(std::max<int64_t>(1, kPackedTokens / length));
+  std::size_t end = first + 1;
+  while (end < input.windows.size() && end - first < most && tokens_seen(input.windows[end], input.feed) == length)
+    ++end;
+  return end;
+}
+
 }  // namespace
 
 std::vector<WindowLoss> evaluate(const EvaluationInput& input, const std::vector<std::unique_ptr<Metric>>& metrics,
                                  WindowStore* store, const std::function<void(const Window&)>& after_window) {
+  const bool together = can_pack(input.model) && (input.reference == nullptr || can_pack(*input.reference));
   std::vector<WindowLoss> losses;
-  for (std::size_t i = 0; i < input.windows.size(); ++i) {
-    const Window& window = input.windows[i];
-    const Json* known = store == nullptr ? nullptr : store->find(i);
-    Json sums;
-    if (known == nullptr) {
-      sums["nll"] = to_json(score_window(input, window, metrics));
-      sums["metrics"] = Json::array();
-      for (const auto& metric : metrics) sums["metrics"].push_back(metric->end_window());
-      if (store != nullptr) store->add(i, sums);
-      known = &sums;
+  std::size_t end = 0;
+  for (std::size_t first = 0; first < input.windows.size(); first = end) {
+    end = together ? end_of_batch(input, first) : first + 1;
+    // What goes together depends on the windows alone, not on which of them are known: their bits may depend on it.
+    std::vector<Json> found;
+    for (std::size_t i = first; i < end; ++i) {
+      const Json* known = store == nullptr ? nullptr : store->find(i);
+      if (known == nullptr && found.empty()) found = score_together(input, first, end, metrics);
+      const Json& sums = known != nullptr ? *known : found[i - first];
+      if (known == nullptr && store != nullptr) store->add(i, sums);
+      losses.push_back({input.windows[i], moments_of(sums["nll"])});
+      for (std::size_t k = 0; k < metrics.size(); ++k) metrics[k]->take(input.windows[i], sums["metrics"][k]);
+      after_window(input.windows[i]);
     }
-    losses.push_back({window, moments_of((*known)["nll"])});
-    for (std::size_t k = 0; k < metrics.size(); ++k) metrics[k]->take(window, (*known)["metrics"][k]);
-    after_window(window);
   }
   return losses;
 }

@@ -37,9 +37,9 @@ struct EvaluationInput {
   const Feed& feed;
 };
 
-/// Scores all windows in order.  `store` may be null.  `after_window` hears of each finished one (progress).  A loss
-/// that is not finite is an Error that names the document, the position and the first place in the model whose values
-/// are not finite.
+/// Scores all windows in order; short ones of one length go through the model several at a time.  `store` may be null.
+/// `after_window` hears of each finished one (progress).  A loss that is not finite is an Error that names the
+/// document, the position and the first place in the model whose values are not finite.
 std::vector<WindowLoss> evaluate(const EvaluationInput& input, const std::vector<std::unique_ptr<Metric>>& metrics,
                                  WindowStore* store, const std::function<void(const Window&)>& after_window);
 

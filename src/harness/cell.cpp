@@ -4,6 +4,7 @@
 #include <map>
 
 #include "base/error.h"
+#include "model/packing.h"
 #include "ops/device.h"
 #include "search/spec.h"
 
@@ -46,7 +47,7 @@ double Cell::flops() const {
 }
 
 int64_t Cell::longest() const {
-  int64_t tokens = job->tasks.empty() ? 0 : job->windows.length;
+  int64_t tokens = std::max(kPackedTokens, job->tasks.empty() ? 0 : job->windows.length);
   for (const Window& window : windows) tokens = std::max(tokens, tokens_seen(window, job->windows.feed));
   return tokens;
 }

@@ -19,7 +19,7 @@ struct Cell {
   /// Floating point operations of its forwards over windows.
   double flops() const;
   double flops(const Window& window) const;
-  /// Tokens that the model sees in the longest window.
+  /// Tokens that go through the model at once, at most.
   int64_t longest() const;
 };
 

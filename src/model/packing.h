@@ -7,6 +7,9 @@
 
 namespace qroar {
 
+/// Tokens of a pack: enough rows to keep matrix products busy, few enough that activations stay small.
+inline constexpr int64_t kPackedTokens = 4096;
+
 struct PackedSequence {
   int64_t length = 0;
   int64_t parent = -1;  ///< the earlier sequence that comes before this one's first token; it has no parent itself

@@ -9,7 +9,7 @@ import pytest
 from support.program import TEXT, lasting, litter, read_csv, read_rows
 
 METRICS = ["perplexity", "kl_divergence", "bits_per_byte", {"type": "nll_by_position", "bins": 8, "last": 16},
-           {"type": "long_ppl", "short": 16, "step": 16, "alpha": 0.5, "beta": -1}]
+           {"type": "long_ppl", "short": 64, "step": 192, "alpha": -50, "beta": -50}]
 W3 = {"match": "layers.*", "weight": {"type": "rtn", "bits": 3, "group": 64}}
 VALUES = {"perplexity", "nll", "kl_divergence", "top1_agreement", "delta_p", "delta_p_rms", "delta_p_1", "delta_p_5", "delta_p_50", "delta_p_95",
           "delta_p_99", "word_perplexity", "byte_perplexity", "bits_per_byte", "nll_last_16", "long_ppl", "key_tokens"}
@@ -19,15 +19,15 @@ WINDOWS = 70  # at least
 @pytest.fixture
 def changes():
     """A cell of many short windows, with every metric and another model beside it."""
-    return {"data.documents": 1, "windows": {"length": 64, "stride": 16}, "sweep": None, "quant": [W3], "metrics": METRICS}
+    return {"model.dtype": "bfloat16", "data.documents": 1, "windows": {"length": 256, "stride": 8}, "sweep": None, "quant": [W3], "metrics": METRICS}
 
 
 @pytest.fixture(scope="module")
 def undisturbed(run, tmp_path_factory):
     """The results of the cell on the tests' text, run at one go."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    config = {"model": {"path": str(TEXT.parents[2] / "configs/models/tiny-books"), "dtype": "float32", "device": "cpu"},
-              "data": {"path": str(TEXT), "documents": 1}, "windows": {"length": 64, "stride": 16}, "quant": [W3], "metrics": METRICS}
+    config = {"model": {"path": str(TEXT.parents[2] / "configs/models/tiny-books"), "dtype": "bfloat16", "device": "cpu"},
+              "data": {"path": str(TEXT), "documents": 1}, "windows": {"length": 256, "stride": 8}, "quant": [W3], "metrics": METRICS}
     (folder / "experiment.yaml").write_text(json.dumps(config), encoding="utf-8")
     process = run("run", folder / "experiment.yaml", "--results", folder / "results")
     assert process.returncode == 0, process.stderr
