@@ -330,7 +330,8 @@ def write_report(rows, results, out):
     failed = [row for row in rows if row["status"] != "ok"]
     text = [f"# {rows[0]['experiment']}\n", f"{len(finished)} cells finished, {len(failed)} failed. {ERROR_NOTE}\n"]
     metrics = dict.fromkeys(name for row in finished for name in row["metrics"])
-    for metric in [name for name in metrics if LOGARITHM_OF.get(name) not in metrics]:
+    # Accuracies by length stand in the heat map of their task.
+    for metric in [name for name in metrics if LOGARITHM_OF.get(name) not in metrics and not re.search(r"/accuracy_\d+$", name)]:
         text += [f"## {metric}\n", metric_table(rows, layout, metric), *metric_plot(finished, metric, out)]
     windows = [axis for axis in layout.axes if axis.name == LENGTH and len(axis.labels) > 1]
     beside = [axis for axis in layout.axes if axis not in windows and axis.varies]
