@@ -99,6 +99,22 @@ TEST_CASE("ops on the GPU agree with their float64 reference on the CPU", "[gpu]
   }
 }
 
+TEST_CASE("the last queries by themselves agree with the definition on the GPU", "[gpu]") {
+  at::manual_seed(10);
+  const at::Tensor q = at::randn({513, 6, 64}, at::kDouble), k = at::randn({513, 2, 64}, at::kDouble),
+                   v = at::randn({513, 2, 64}, at::kDouble);
+  for (const auto dtype : {at::kFloat, at::kHalf, at::kBFloat16}) {
+    for (const int64_t count : {1, 7, 300, 512}) {
+      INFO(at::toString(dtype) << ", the last " << count);
+      const auto device = [&](const at::Tensor& x) { return x.to(at::kCUDA, dtype); };
+      const auto rounded = [&](const at::Tensor& x) { return x.to(dtype).to(at::kDouble); };
+      const at::Tensor last = q.slice(0, 513 - count);
+      CHECK(relative_error(ops::causal_attention(device(last), device(k), device(v)),
+                           ops::reference::causal_attention(rounded(last), rounded(k), rounded(v))) < tolerance(dtype));
+    }
+  }
+}
+
 TEST_CASE("our row kernels agree with the definition for sizes and addresses of any kind", "[gpu]") {
   at::manual_seed(9);
   for (const auto dtype : {at::kFloat, at::kBFloat16, at::kHalf}) {
