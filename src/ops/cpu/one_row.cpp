@@ -58,12 +58,15 @@ QROAR_INLINE float join(Floats x) {
 /// Channels times `scale` in blocks of kPair: 16 of even, 16 of odd places; what is left at the end stays as it is.
 std::vector<float> in_pairs(const Bf16* x, int64_t count, float scale) {
   std::vector<float> pairs(static_cast<std::size_t>(count));
-  const int64_t whole = count / kPair * kPair;
-  for (int64_t i = 0; i < count; ++i) {
-    const int64_t place = i % kPair, block = i - place;
-    const int64_t at = i < whole ? block + place % 2 * kLanes + place / 2 : i;
-    pairs[static_cast<std::size_t>(at)] = widen(x[i]) * scale;
+  int64_t i = 0;
+  for (; i + kPair <= count; i += kPair) {
+    float* block = pairs.data() + i;
+    for (int64_t l = 0; l < kLanes; ++l) {
+      block[l] = widen(x[i + 2 * l]) * scale;
+      block[kLanes + l] = widen(x[i + 2 * l + 1]) * scale;
+    }
   }
+  for (; i < count; ++i) pairs[static_cast<std::size_t>(i)] = widen(x[i]) * scale;
   return pairs;
 }
 
