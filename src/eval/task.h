@@ -37,12 +37,20 @@ class Task {
 
   /// Reads its files and tokenizes what can be, so that whatever is wrong shows before the first cell; throws an Error
   /// with file and line.  `window` as in TaskInput.
-  virtual void load(const Tokenizer& tokenizer, int64_t window) = 0;
+  virtual void load(const Tokenizer& tokenizer, const LlamaConfig& llama, int64_t window) = 0;
   /// What its metrics and its table are called.
   virtual const std::string& name() const = 0;
   /// Of the contents of its files, once loaded.
   virtual std::string hash() const = 0;
   virtual TaskResult run(const TaskInput& input) const = 0;
 };
+
+/// The text that is decoded greedily behind a prompt (BOS first where `bos` says so), up to `most` tokens: ends before
+/// the model's end of text, and where `stop`, if there is one, says so of what is there.
+std::string greedy_answer(const TaskInput& input, const std::vector<int32_t>& prompt, bool bos, int64_t most,
+                          const std::function<bool(const std::string&)>& stop);
+
+/// A text for a table: control characters become spaces.
+std::string on_one_line(std::string text);
 
 }  // namespace qroar

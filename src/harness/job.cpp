@@ -187,7 +187,7 @@ void load_tasks(std::vector<Job>& jobs) {
       auto& known = loaded[key.dump()];
       if (known == nullptr) {
         known = job.tasks[i];
-        known->load(*tokenizer, job.windows.length);
+        known->load(*tokenizer, job.llama, job.windows.length);
       }
       job.tasks[i] = known;
     }

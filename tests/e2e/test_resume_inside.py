@@ -140,17 +140,24 @@ def test_a_line_that_is_something_else_is_an_error_or_is_scored_again_and_no_cra
         assert process.returncode == 1 and "partial.jsonl:4" in process.stderr and "delete the file and run again" in process.stderr
 
 
+def assert_begun_anew(run, file, results):
+    """The run of a cut-off cell whose inputs changed ends as one in a fresh folder, whose cell is returned."""
+    process = run("run", file, "--results", results)
+    assert process.returncode == 0, process.stderr
+    assert "were finished already" not in process.stderr
+    fresh = results.parent / "fresh"
+    assert run("run", file, "--results", fresh).returncode == 0
+    (expected,) = fresh.glob("cells/*")
+    assert_same_cell(results, expected)
+    return expected
+
+
 def test_the_windows_of_other_data_are_not_used(run, start, experiment, changes, undisturbed, tmp_path):
     data = shutil.copy(TEXT, tmp_path / "text.jsonl")
     file, results = experiment(changes | {"data.path": str(data)}), tmp_path / "results"
     assert kill_at(start, file, results, 20)
     data.write_text(data.read_text(encoding="utf-8").replace("The kiln stood", "A kiln stood"), encoding="utf-8")
-    process = run("run", file, "--results", results)
-    assert process.returncode == 0, process.stderr
-    assert "were finished already" not in process.stderr
-    assert run("run", file, "--results", tmp_path / "fresh").returncode == 0
-    (expected,) = (tmp_path / "fresh").glob("cells/*")
-    assert_same_cell(results, expected)
+    expected = assert_begun_anew(run, file, results)
     assert (expected / "windows.csv").read_bytes() != (undisturbed / "windows.csv").read_bytes()
 
 
@@ -161,12 +168,7 @@ def test_the_windows_of_other_weights_are_not_used(run, start, experiment, chang
     weights = bytearray((model / "model.safetensors").read_bytes())
     weights[-1] ^= 0x80  # the sign of the last weight
     (model / "model.safetensors").write_bytes(weights)
-    process = run("run", file, "--results", results)
-    assert process.returncode == 0, process.stderr
-    assert "were finished already" not in process.stderr
-    assert run("run", file, "--results", tmp_path / "fresh").returncode == 0
-    (expected,) = (tmp_path / "fresh").glob("cells/*")
-    assert_same_cell(results, expected)
+    assert_begun_anew(run, file, results)
 
 
 def test_a_rerun_scores_every_window_again(run, start, experiment, changes, undisturbed, tmp_path):

@@ -37,7 +37,6 @@ struct Asked {
   std::string id;
   std::vector<std::string> choices;
   std::size_t label;
-  Choices tokens;
 };
 
 class MultipleChoice : public Task {
@@ -65,7 +64,7 @@ class MultipleChoice : public Task {
     }
   }
 
-  void load(const Tokenizer& tokenizer, int64_t window) override {
+  void load(const Tokenizer& tokenizer, const LlamaConfig& llama, int64_t window) override {
     std::vector<Question> questions = read_questions(path_), shown;
     hash_ = hash_file(path_);
     if (!shots_path_.empty()) {
@@ -86,8 +85,17 @@ class MultipleChoice : public Task {
       padding = tokenizer.encode(read_file(pad_path_));
       hash_ += hash_file(pad_path_);
     }
-    for (const Question& question : questions)
-      asked_.push_back(tokenized(question, before, padding, tokenizer, window));
+    for (const Question& question : questions) {
+      asked_.push_back({question.fields.value("id", Json(question.place)).is_string()
+                            ? question.fields.value("id", question.place)
+                            : question.place,
+                        choices_of(question), 0});
+      asked_.back().label = label_of(question, asked_.back().choices.size());
+      tokens_.push_back(tokenized(question, asked_.back().choices, before, padding, tokenizer, window));
+      if (!bos_) continue;
+      for (auto& pair : tokens_.back().pairs)
+        pair.context.insert(pair.context.begin(), static_cast<int32_t>(llama.bos_token_id));
+    }
     if (cut_ > 0)
       spdlog::warn("{}: {} of {} prompts are longer than the window of {} tokens and lose their beginning", name_, cut_,
                    asked_.size(), window);
@@ -97,11 +105,10 @@ class MultipleChoice : public Task {
   std::string hash() const override { return hash_bytes(hash_); }
 
   TaskResult run(const TaskInput& input) const override {
-    std::vector<Choices> tokens;
-    for (const Asked& asked : asked_) tokens.push_back(with_bos(asked.tokens, input.model.config));
     const double count = static_cast<double>(asked_.size());
-    const auto likelihoods = choice_log_likelihoods(
-        input.model, input.angles_of, tokens, [&](std::size_t done) { input.tell(static_cast<double>(done) / count); });
+    const auto likelihoods = choice_log_likelihoods(input.model, input.angles_of, tokens_, [&](std::size_t done) {
+      input.tell(static_cast<double>(done) / count);
+    });
     Moments right, right_normed;
     TaskResult result;
     result.items.columns = {"id", "label", "choice", "choice_norm", "log_likelihoods"};
@@ -170,34 +177,29 @@ class MultipleChoice : public Task {
     return before + answer + delimiter_ + after;
   }
 
-  Asked tokenized(const Question& question, const std::string& before, const std::vector<int32_t>& padding,
-                  const Tokenizer& tokenizer, int64_t window) {
-    Asked asked{question.fields.value("id", Json(question.place)).is_string()
-                    ? question.fields.value("id", question.place)
-                    : question.place,
-                choices_of(question),
-                0,
-                {}};
-    asked.label = label_of(question, asked.choices.size());
-    for (const std::string& choice : asked.choices) {
+  Choices tokenized(const Question& question, const std::vector<std::string>& choices, const std::string& before,
+                    const std::vector<int32_t>& padding, const Tokenizer& tokenizer, int64_t window) {
+    Choices tokens;
+    const std::string prompt = blank_.empty() ? before + filled(prompt_, question) : "";
+    for (const std::string& choice : choices) {
       TokenPair pair;
       if (blank_.empty()) {
-        pair = encode_pair(tokenizer, before + filled(prompt_, question), delimiter_ + choice);
+        pair = encode_pair(tokenizer, prompt, delimiter_ + choice);
       } else {
         const auto [start, end] = around_blank(question);
         pair = encode_pair(tokenizer, before + start + choice, delimiter_ + end);
       }
       if (pair.continuation.empty()) fail("{}: the choice '{}' comes to no token", question.place, choice);
       if (pair.context.empty()) fail("{}: the prompt comes to no token", question.place);
-      asked.tokens.pairs.push_back({std::move(pair.context), std::move(pair.continuation)});
+      tokens.pairs.push_back({std::move(pair.context), std::move(pair.continuation)});
     }
     int64_t longest = 0;
-    for (const auto& pair : asked.tokens.pairs) longest = std::max(longest, std::ssize(pair.continuation));
+    for (const auto& pair : tokens.pairs) longest = std::max(longest, std::ssize(pair.continuation));
     // The last token is only predicted.
     const int64_t room = window + 1 - longest - (bos_ ? 1 : 0);
     if (room < 1) fail("{}: a choice has {} tokens and the window {}", question.place, longest, window);
     bool is_cut = false;
-    for (auto& pair : asked.tokens.pairs) {
+    for (auto& pair : tokens.pairs) {
       const int64_t wanted = pad_tokens_ - longest - (bos_ ? 1 : 0) - std::ssize(pair.context);
       if (wanted > std::ssize(padding))
         fail("{}: has {} tokens and {} are needed to pad to {}", pad_path_.string(), padding.size(), wanted,
@@ -208,14 +210,7 @@ class MultipleChoice : public Task {
       is_cut = is_cut || over > 0;
     }
     cut_ += is_cut ? 1 : 0;
-    return asked;
-  }
-
-  Choices with_bos(Choices choices, const LlamaConfig& llama) const {
-    if (!bos_) return choices;
-    for (auto& pair : choices.pairs)
-      pair.context.insert(pair.context.begin(), static_cast<int32_t>(llama.bos_token_id));
-    return choices;
+    return tokens;
   }
 
   Config config_;
@@ -225,6 +220,7 @@ class MultipleChoice : public Task {
   bool bos_;
   std::vector<std::string> choices_;
   std::vector<Asked> asked_;
+  std::vector<Choices> tokens_;  ///< of each of asked_
   std::string hash_;
   int64_t cut_ = 0;
 };

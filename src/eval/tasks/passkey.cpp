@@ -43,7 +43,7 @@ class Passkey : public Task {
     }
   }
 
-  void load(const Tokenizer& tokenizer, int64_t window) override {
+  void load(const Tokenizer& tokenizer, const LlamaConfig&, int64_t window) override {
     const std::string text = filler_path_.empty() ? std::string(kFiller) : read_file(filler_path_);
     hash_ = hash_bytes(text);
     head_ = tokenizer.encode(kHead);
@@ -79,11 +79,8 @@ class Passkey : public Task {
           const bool right = first_number(answer) == std::to_string(key);
           all.add(right);
           by_length[length].add(right);
-          std::string line = answer;
-          std::ranges::replace_if(
-              line, [](char c) { return std::iscntrl(static_cast<unsigned char>(c)) != 0; }, ' ');
           result.items.rows.push_back({std::to_string(length), fmt::format("{}", depth), std::to_string(sample),
-                                       std::to_string(key), line, right ? "1" : "0"});
+                                       std::to_string(key), on_one_line(answer), right ? "1" : "0"});
           done += forward_flops(input.model.config, length);
           input.tell(done / total);
         }
@@ -116,14 +113,14 @@ class Passkey : public Task {
   }
 
   std::string answer_to(int64_t key, int64_t length, double depth, const TaskInput& input) const {
-    std::vector<int64_t> tokens;
+    std::vector<int32_t> tokens;
     const auto append = [&](const std::vector<int32_t>& more) {
       tokens.insert(tokens.end(), more.begin(), more.end());
     };
-    if (bos_) tokens.push_back(input.model.config.bos_token_id);
     append(head_);
     const std::vector<int32_t> needle = needle_of(key, input.tokenizer);
-    const int64_t filler = length - new_tokens_ - std::ssize(tokens) - std::ssize(needle) - std::ssize(question_);
+    const int64_t filler =
+        length - new_tokens_ - (bos_ ? 1 : 0) - std::ssize(tokens) - std::ssize(needle) - std::ssize(question_);
     const auto before = static_cast<int64_t>(std::llround(depth * static_cast<double>(filler)));
     for (int64_t i = 0; i < filler; ++i) {
       if (i == before) append(needle);
@@ -131,12 +128,7 @@ class Passkey : public Task {
     }
     if (before == filler) append(needle);
     append(question_);
-    const std::vector<int64_t>& eos = input.model.config.eos_token_ids;
-    Decoder decoder(input.model, input.table_of, length, input.bfloat16_rope);
-    const at::Tensor hidden_TD = decoder.append(at::tensor(tokens, at::kLong).to(input.model.embed_tokens_VD.device()));
-    const auto decoded = decoder.greedy(hidden_TD[-1], new_tokens_,
-                                        [&](int64_t token) { return std::ranges::find(eos, token) != eos.end(); });
-    return input.tokenizer.decode(std::vector<int32_t>(decoded.begin(), decoded.end()));
+    return greedy_answer(input, tokens, bos_, new_tokens_, nullptr);
   }
 
   Config config_;

@@ -63,7 +63,7 @@ class QuestionAnswering : public Task {
         new_tokens_(config.get<int64_t>("new_tokens", 32, {1, 4096})),
         bos_(config.get<bool>("bos", true)) {}
 
-  void load(const Tokenizer& tokenizer, int64_t window) override {
+  void load(const Tokenizer& tokenizer, const LlamaConfig&, int64_t window) override {
     std::vector<Question> questions = read_questions(path_);
     hash_ = hash_file(path_);
     if (limit_ > 0 && std::ssize(questions) > limit_) questions.resize(static_cast<std::size_t>(limit_));
@@ -109,10 +109,7 @@ class QuestionAnswering : public Task {
       }
       exact.add(same);
       overlap.add(best);
-      std::string line = answer;
-      std::ranges::replace_if(
-          line, [](char c) { return std::iscntrl(static_cast<unsigned char>(c)) != 0; }, ' ');
-      result.items.rows.push_back({asked.id, line, fmt::format("{:g}", same), csv_number(best)});
+      result.items.rows.push_back({asked.id, on_one_line(answer), fmt::format("{:g}", same), csv_number(best)});
       input.tell(static_cast<double>(exact.count) / static_cast<double>(asked_.size()));
     }
     result.values = {{name_ + "/exact_match", exact.mean(), exact.standard_error(), exact.count},
@@ -125,18 +122,9 @@ class QuestionAnswering : public Task {
 
  private:
   std::string answer_to(const Asked& asked, const TaskInput& input) const {
-    const LlamaConfig& llama = input.model.config;
-    std::vector<int64_t> tokens(asked.prompt.begin(), asked.prompt.end());
-    if (bos_) tokens.insert(tokens.begin(), llama.bos_token_id);
-    Decoder decoder(input.model, input.table_of, std::ssize(tokens) + new_tokens_, input.bfloat16_rope);
-    const at::Tensor hidden_TD = decoder.append(at::tensor(tokens, at::kLong).to(input.model.embed_tokens_VD.device()));
-    std::vector<int32_t> said;
-    decoder.greedy(hidden_TD[-1], new_tokens_, [&](int64_t token) {
-      if (std::ranges::find(llama.eos_token_ids, token) != llama.eos_token_ids.end()) return true;
-      said.push_back(static_cast<int32_t>(token));
-      return !stop_.empty() && input.tokenizer.decode(said).find(stop_) != std::string::npos;
-    });
-    std::string answer = input.tokenizer.decode(said);
+    const auto stops = [&](const std::string& said) { return said.find(stop_) != std::string::npos; };
+    std::string answer = greedy_answer(input, asked.prompt, bos_, new_tokens_,
+                                       stop_.empty() ? nullptr : std::function<bool(const std::string&)>(stops));
     if (!stop_.empty()) answer.resize(std::min(answer.size(), answer.find(stop_)));
     return answer;
   }

@@ -1,0 +1,30 @@
+#include "eval/task.h"
+
+#include <algorithm>
+#include <cctype>
+
+namespace qroar {
+
+std::string greedy_answer(const TaskInput& input, const std::vector<int32_t>& prompt, bool bos, int64_t most,
+                          const std::function<bool(const std::string&)>& stop) {
+  const LlamaConfig& llama = input.model.config;
+  std::vector<int64_t> tokens(prompt.begin(), prompt.end());
+  if (bos) tokens.insert(tokens.begin(), llama.bos_token_id);
+  Decoder decoder(input.model, input.table_of, std::ssize(tokens) + most, input.bfloat16_rope);
+  const at::Tensor hidden_TD = decoder.append(at::tensor(tokens, at::kLong).to(input.model.embed_tokens_VD.device()));
+  std::vector<int32_t> said;
+  decoder.greedy(hidden_TD[-1], most, [&](int64_t token) {
+    if (std::ranges::find(llama.eos_token_ids, token) != llama.eos_token_ids.end()) return true;
+    said.push_back(static_cast<int32_t>(token));
+    return stop && stop(input.tokenizer.decode(said));
+  });
+  return input.tokenizer.decode(said);
+}
+
+std::string on_one_line(std::string text) {
+  std::ranges::replace_if(
+      text, [](char c) { return std::iscntrl(static_cast<unsigned char>(c)) != 0; }, ' ');
+  return text;
+}
+
+}  // namespace qroar
