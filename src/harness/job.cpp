@@ -69,7 +69,7 @@ std::optional<ExportSpec> parse_export(const Config& root, const Job& job) {
                   block.get_choice<bool>("weights", false, {{"quantized", false}, {"full_precision", true}})};
   const int64_t far = 8 * std::max(job.geometry.trained_length, job.windows.length);
   const RopeTable near = job.rope->table(job.geometry, 1), beyond = job.rope->table(job.geometry, far);
-  if (near.inv_freq != beyond.inv_freq || near.attention_factor != beyond.attention_factor) {
+  if (near != beyond) {
     block.fail(
         "the scheme has other frequencies at other lengths, and an exported model one table; name a scheme with a "
         "factor");

@@ -23,7 +23,7 @@ Decoder::Decoder(const Llama& model, TableOf table_of, int64_t capacity, bool bf
   };
   // The tables of a scheme that has more than one differ between its ends (LongRoPE's thresholds, dynamic ones).
   const RopeTable first = table_of_(1), last = table_of_(capacity);
-  const bool turns_anew = first.inv_freq != last.inv_freq || first.attention_factor != last.attention_factor;
+  const bool turns_anew = first != last;
   const auto if_needed = [&](bool needed) { return needed ? room() : at::Tensor(); };
   for (const DecoderLayer& layer : model.layers) {
     const bool anew = is_made_anew(layer.heads);
@@ -33,20 +33,15 @@ Decoder::Decoder(const Llama& model, TableOf table_of, int64_t capacity, bool bf
 
 void Decoder::take_table(int64_t length) {
   RopeTable table = table_of_(length);
-  table_changed_ = table.inv_freq != table_.inv_freq || table.attention_factor != table_.attention_factor;
+  table_changed_ = table != table_;
   if (!table_changed_) return;
   table_ = std::move(table);
   const at::Tensor& weights = model_.embed_tokens_VD;
   angles_ = rope_angles(table_, capacity_, weights.scalar_type(), weights.device(), bfloat16_rope_);
 }
 
-at::Tensor Decoder::turned(const HeadTransforms& heads, at::Tensor x_THd, int64_t first) const {
-  const int64_t end = first + x_THd.size(0);
-  ops::rope_(x_THd, {angles_.cos_TP.slice(0, first, end), angles_.sin_TP.slice(0, first, end)});
-  return heads.rotate(x_THd);
-}
-
-at::Tensor Decoder::mix(const DecoderLayer& layer, at::Tensor& q_THd, at::Tensor& k_TKd, at::Tensor& v_TKd) {
+at::Tensor Decoder::mix(const DecoderLayer& layer, const ops::RopeAngles& new_angles, const at::Tensor& q_THd,
+                        const at::Tensor& k_TKd, const at::Tensor& v_TKd) {
   const HeadTransforms& heads = layer.heads;
   Cache& cache = caches_[static_cast<std::size_t>(&layer - model_.layers.data())];
   const int64_t end = length_ + q_THd.size(0);
@@ -55,24 +50,23 @@ at::Tensor Decoder::mix(const DecoderLayer& layer, at::Tensor& q_THd, at::Tensor
   };
   keep(cache.raw_key_NKd, k_TKd);
   keep(cache.raw_value_NKd, v_TKd);
-  const at::Tensor query_THd = heads.query(turned(heads, q_THd, length_));
-  const auto cached_keys = [&](at::Tensor k, int64_t first) {
-    return heads.key(turned(heads, heads.key_before_rope(k), first));
-  };
+  const at::Tensor query_THd = heads.read_query(q_THd, new_angles);
+  const auto all_raw_keys = [&] { return cache.raw_key_NKd.slice(0, 0, end).clone(); };
   if (!is_made_anew(heads)) {
     check(!table_changed_ || length_ == 0 || cache.raw_key_NKd.defined(),
           "a scheme of many tables has them at its ends");
-    const bool anew = table_changed_ && length_ > 0;
-    const int64_t first = anew ? 0 : length_;
-    cache.key_NKd.slice(0, first, end)
-        .copy_(cached_keys(anew ? cache.raw_key_NKd.slice(0, 0, end).clone() : k_TKd, first));
+    if (table_changed_ && length_ > 0) {
+      cache.key_NKd.slice(0, 0, end).copy_(heads.cached_key(all_raw_keys(), angles_.slice(0, end)));
+    } else {
+      cache.key_NKd.slice(0, length_, end).copy_(heads.cached_key(k_TKd, new_angles));
+    }
     cache.value_NKd.slice(0, length_, end).copy_(heads.value(v_TKd));
     return ops::causal_attention(query_THd, cache.key_NKd.slice(0, 0, end), cache.value_NKd.slice(0, 0, end));
   }
   const at::Tensor exact_v_NKd = cache.raw_value_NKd.slice(0, 0, end), value_NKd = heads.value(exact_v_NKd),
-                   key_NKd = cached_keys(cache.raw_key_NKd.slice(0, 0, end).clone(), 0);
+                   key_NKd = heads.cached_key(all_raw_keys(), angles_.slice(0, end));
   if (heads.residual == 0) return ops::causal_attention(query_THd, key_NKd, value_NKd);
-  const at::Tensor exact_k_NKd = turned(heads, cache.raw_key_NKd.slice(0, 0, end).clone(), 0);
+  const at::Tensor exact_k_NKd = heads.turned(all_raw_keys(), angles_.slice(0, end));
   return ops::residual_attention(query_THd, key_NKd, value_NKd, exact_k_NKd, exact_v_NKd, heads.residual);
 }
 
@@ -80,9 +74,9 @@ at::Tensor Decoder::append(const at::Tensor& tokens_T) {
   const int64_t end = length_ + tokens_T.size(0);
   check(end <= capacity_, "the cache has room for all tokens");
   take_table(end);
-  const Mixing mixing([this](const DecoderLayer& layer, at::Tensor& q_THd, at::Tensor& k_TKd, at::Tensor& v_TKd) {
-    return mix(layer, q_THd, k_TKd, v_TKd);
-  });
+  const Mixing mixing([this, new_angles = angles_.slice(length_, end)](
+                          const DecoderLayer& layer, const at::Tensor& q_THd, const at::Tensor& k_TKd,
+                          const at::Tensor& v_TKd) { return mix(layer, new_angles, q_THd, k_TKd, v_TKd); });
   at::Tensor hidden_TD = forward_mixed(model_, tokens_T, mixing);
   length_ = end;
   return hidden_TD;

@@ -35,8 +35,8 @@ class Decoder {
     at::Tensor raw_key_NKd, raw_value_NKd;  ///< as projected; undefined where nothing is made of them again
     at::Tensor key_NKd, value_NKd;          ///< as attention reads them; undefined where that is made anew every time
   };
-  at::Tensor mix(const DecoderLayer& layer, at::Tensor& q_THd, at::Tensor& k_TKd, at::Tensor& v_TKd);
-  at::Tensor turned(const HeadTransforms& heads, at::Tensor x_THd, int64_t first) const;
+  at::Tensor mix(const DecoderLayer& layer, const ops::RopeAngles& new_angles, const at::Tensor& q_THd,
+                 const at::Tensor& k_TKd, const at::Tensor& v_TKd);
   /// Takes the table for a sequence of `length` tokens.
   void take_table(int64_t length);
 

@@ -2,6 +2,8 @@
 // block.
 #include "model/llama.h"
 
+#include <algorithm>
+
 namespace qroar {
 namespace {
 
@@ -27,19 +29,29 @@ at::Tensor apply(const Linear& linear, const at::Tensor& x_TI, Observer* observe
   return ops::linear(seen_TI, linear.weight_OI, linear.bias_O);
 }
 
-at::Tensor turned(const HeadTransforms& heads, at::Tensor x_THd, const ops::RopeAngles& angles) {
-  ops::rope_(x_THd, angles);
-  return heads.rotate(x_THd);
+/// Layers that stand beside each other, on one x.
+std::vector<at::Tensor> apply(std::initializer_list<const Linear*> linears, const at::Tensor& x_TI,
+                              Observer* observer) {
+  const bool see_the_same = std::ranges::all_of(linears, [](const Linear* linear) { return !linear->input.function; });
+  if (see_the_same && observer == nullptr) {
+    std::vector<ops::Weights> weights;
+    for (const Linear* linear : linears) weights.push_back(*linear);
+    return ops::linears(x_TI, weights);
+  }
+  std::vector<at::Tensor> outputs;
+  for (const Linear* linear : linears) outputs.push_back(apply(*linear, x_TI, observer));
+  return outputs;
 }
 
 }  // namespace
 
 Mixing::Mixing(const ops::RopeAngles& angles)
-    : function([angles](const DecoderLayer& layer, at::Tensor& q_THd, at::Tensor& k_TKd, at::Tensor& v_TKd) {
+    : function([angles](const DecoderLayer& layer, const at::Tensor& q_THd, const at::Tensor& k_TKd,
+                        const at::Tensor& v_TKd) {
         const HeadTransforms& heads = layer.heads;
-        const at::Tensor query_THd = heads.query(turned(heads, q_THd, angles));
-        const at::Tensor exact_TKd = heads.residual > 0 ? turned(heads, k_TKd.clone(), angles) : at::Tensor();
-        const at::Tensor key_TKd = heads.key(turned(heads, heads.key_before_rope(k_TKd), angles));
+        const at::Tensor query_THd = heads.read_query(q_THd, angles);
+        const at::Tensor exact_TKd = heads.residual > 0 ? heads.turned(k_TKd.clone(), angles) : at::Tensor();
+        const at::Tensor key_TKd = heads.cached_key(k_TKd, angles);
         const at::Tensor value_TKd = heads.value(v_TKd);
         return heads.residual > 0
                    ? ops::residual_attention(query_THd, key_TKd, value_TKd, exact_TKd, v_TKd, heads.residual)
@@ -49,9 +61,10 @@ Mixing::Mixing(const ops::RopeAngles& angles)
 at::Tensor self_attention(const DecoderLayer& layer, const LlamaConfig& config, const at::Tensor& x_TD,
                           const Mixing& mixing, Observer* observer) {
   const int64_t T = x_TD.size(0), d = config.head_dim;
-  at::Tensor q_THd = apply(layer.q_proj, x_TD, observer).view({T, config.num_attention_heads, d});
-  at::Tensor k_TKd = apply(layer.k_proj, x_TD, observer).view({T, config.num_key_value_heads, d});
-  at::Tensor v_TKd = apply(layer.v_proj, x_TD, observer).view({T, config.num_key_value_heads, d});
+  const std::vector<at::Tensor> qkv = apply({&layer.q_proj, &layer.k_proj, &layer.v_proj}, x_TD, observer);
+  const at::Tensor q_THd = qkv[0].view({T, config.num_attention_heads, d}),
+                   k_TKd = qkv[1].view({T, config.num_key_value_heads, d}),
+                   v_TKd = qkv[2].view({T, config.num_key_value_heads, d});
   observe(observer, layer.site, ".self_attn.q_proj", q_THd);
   observe(observer, layer.site, ".self_attn.k_proj", k_TKd);
   observe(observer, layer.site, ".self_attn.v_proj", v_TKd);
@@ -63,13 +76,15 @@ at::Tensor mlp(const DecoderLayer& layer, const at::Tensor& x_TD, Observer* obse
   const bool whole = layer.gate_proj.input.couples_tokens || layer.up_proj.input.couples_tokens ||
                      layer.down_proj.input.couples_tokens;
   const int64_t T = x_TD.size(0), rows = whole ? T : kMlpRows;
+  const auto of_rows = [&](const at::Tensor& x_RD) {
+    const std::vector<at::Tensor> gate_and_up = apply({&layer.gate_proj, &layer.up_proj}, x_RD, observer);
+    return apply(layer.down_proj, ops::silu_mul(gate_and_up[0], gate_and_up[1]), observer);
+  };
+  if (T <= rows) return of_rows(x_TD);
   at::Tensor y_TD = at::empty_like(x_TD);
   for (int64_t begin = 0; begin < T; begin += rows) {
     const int64_t end = std::min(begin + rows, T);
-    const at::Tensor x_RD = x_TD.slice(0, begin, end);
-    const at::Tensor gated_RF =
-        ops::silu_mul(apply(layer.gate_proj, x_RD, observer), apply(layer.up_proj, x_RD, observer));
-    y_TD.slice(0, begin, end).copy_(apply(layer.down_proj, gated_RF, observer));
+    y_TD.slice(0, begin, end).copy_(of_rows(x_TD.slice(0, begin, end)));
   }
   return y_TD;
 }
@@ -87,9 +102,7 @@ void decoder_layer(const DecoderLayer& layer, const LlamaConfig& config, at::Ten
 }
 
 at::Tensor forward(const Llama& model, const at::Tensor& tokens_T, const ops::RopeAngles& angles, Observer* observer) {
-  const int64_t T = tokens_T.size(0);
-  return forward_mixed(model, tokens_T, ops::RopeAngles{angles.cos_TP.slice(0, 0, T), angles.sin_TP.slice(0, 0, T)},
-                       observer);
+  return forward_mixed(model, tokens_T, angles.slice(0, tokens_T.size(0)), observer);
 }
 
 at::Tensor forward_mixed(const Llama& model, const at::Tensor& tokens_T, const Mixing& mixing, Observer* observer) {

@@ -35,9 +35,7 @@ struct Transform {
   }
 };
 
-struct Linear {
-  at::Tensor weight_OI;  ///< [outputs, inputs]
-  at::Tensor bias_O;     ///< undefined where the layer has none
+struct Linear : ops::Weights {
   std::string site;
   Transform input;  ///< of what the weight is multiplied with, [T, inputs]
 };
@@ -50,6 +48,20 @@ struct HeadTransforms {
   Transform key;              ///< as the cache holds keys that it stores after RoPE and `rotate`
   Transform value;            ///< as the cache holds values
   int64_t residual = 0;       ///< a query sees itself and the residual-1 tokens before it not through the cache
+
+  /// RoPE, in place, and `rotate`.
+  at::Tensor turned(at::Tensor x_THd, const ops::RopeAngles& angles) const {
+    ops::rope_(x_THd, angles);
+    return rotate(x_THd);
+  }
+  /// A projected query, which is written to, as attention reads it.
+  at::Tensor read_query(const at::Tensor& q_THd, const ops::RopeAngles& angles) const {
+    return query(turned(q_THd, angles));
+  }
+  /// A projected key, which may be written to, as attention reads it from the cache.
+  at::Tensor cached_key(const at::Tensor& k_TKd, const ops::RopeAngles& angles) const {
+    return key(turned(key_before_rope(k_TKd), angles));
+  }
 };
 
 struct DecoderLayer {
@@ -87,7 +99,8 @@ struct Llama {
 struct Mixing {
   /// Queries [T, H, d], keys and values [T, K, d] of a layer, as projected and before RoPE; may be written to.  Returns
   /// [T, H, d].
-  using Function = std::function<at::Tensor(const DecoderLayer&, at::Tensor&, at::Tensor&, at::Tensor&)>;
+  using Function =
+      std::function<at::Tensor(const DecoderLayer&, const at::Tensor&, const at::Tensor&, const at::Tensor&)>;
   Function function;
 
   explicit Mixing(Function mix) : function(std::move(mix)) {}

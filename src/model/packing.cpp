@@ -40,14 +40,11 @@ Mixing packed(const std::vector<PackedSequence>& sequences, const ops::RopeAngle
   }
   const at::Tensor position_T = at::tensor(positions, at::kLong).to(angles.cos_TP.device());
   const ops::RopeAngles own{angles.cos_TP.index_select(0, position_T), angles.sin_TP.index_select(0, position_T)};
-  return Mixing([rows, own](const DecoderLayer& layer, at::Tensor& q_THd, at::Tensor& k_TKd, at::Tensor& v_TKd) {
+  return Mixing([rows, own](const DecoderLayer& layer, const at::Tensor& q_THd, const at::Tensor& k_TKd,
+                            const at::Tensor& v_TKd) {
     const HeadTransforms& heads = layer.heads;
-    const auto turned = [&](at::Tensor x_THd) {
-      ops::rope_(x_THd, own);
-      return heads.rotate(x_THd);
-    };
-    const at::Tensor query_THd = heads.query(turned(q_THd));
-    const at::Tensor key_TKd = heads.key(turned(heads.key_before_rope(k_TKd))), value_TKd = heads.value(v_TKd);
+    const at::Tensor query_THd = heads.read_query(q_THd, own), key_TKd = heads.cached_key(k_TKd, own),
+                     value_TKd = heads.value(v_TKd);
     at::Tensor mixed_THd = at::empty_like(query_THd);
     for (const Rows& sequence : rows) {
       const auto with_parent = [&](const at::Tensor& x_TKd) {

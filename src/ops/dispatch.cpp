@@ -48,8 +48,18 @@ at::Tensor fused_attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, con
 
 at::Tensor linear(const at::Tensor& x_TI, const at::Tensor& weight_OI, const at::Tensor& bias_O) {
   if (!is_differentiated({x_TI, weight_OI}) && cpu::can_be_one_row(x_TI, weight_OI))
-    return cpu::linear(x_TI, weight_OI, bias_O);
+    return cpu::linears(x_TI, {{weight_OI, bias_O}}).front();
   return bias_O.defined() ? at::linear(x_TI, weight_OI, bias_O) : at::linear(x_TI, weight_OI);
+}
+
+std::vector<at::Tensor> linears(const at::Tensor& x_TI, const std::vector<Weights>& weights) {
+  const bool in_one_loop = std::ranges::all_of(weights, [&](const Weights& one) {
+    return !is_differentiated({x_TI, one.weight_OI}) && cpu::can_be_one_row(x_TI, one.weight_OI);
+  });
+  if (in_one_loop) return cpu::linears(x_TI, weights);
+  std::vector<at::Tensor> outputs;
+  for (const Weights& one : weights) outputs.push_back(linear(x_TI, one.weight_OI, one.bias_O));
+  return outputs;
 }
 
 at::Tensor rms_norm(const at::Tensor& x_TD, const at::Tensor& weight_D, double eps) {

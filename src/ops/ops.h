@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <vector>
 
 namespace qroar::ops {
 
@@ -27,6 +28,16 @@ inline at::ScalarType wide_dtype(const at::Tensor& x) {
 /// cos and sin of every position, already multiplied by the attention factor.
 struct RopeAngles {
   at::Tensor cos_TP, sin_TP;  ///< [T, d/2], float32 (float64 for a float64 model)
+
+  RopeAngles slice(int64_t begin, int64_t end) const {
+    return {cos_TP.slice(0, begin, end), sin_TP.slice(0, begin, end)};
+  }
+};
+
+/// Of a linear layer.
+struct Weights {
+  at::Tensor weight_OI;  ///< [outputs, inputs]
+  at::Tensor bias_O;     ///< undefined where there is none
 };
 
 /// x / sqrt(mean(x^2) + eps) in float32, cast to x's dtype, then times weight in that dtype (Hugging Face's order).
@@ -39,6 +50,9 @@ void rope_(at::Tensor& x_THd, const RopeAngles& angles);
 /// x weight^T, and bias where it is defined.  Sums in float32, cast once to the dtype (ATen's kernels add a bias before
 /// or after the cast).
 at::Tensor linear(const at::Tensor& x_TI, const at::Tensor& weight_OI, const at::Tensor& bias_O);
+
+/// linear() of each of the weights; those of one row are read in one parallel loop.
+std::vector<at::Tensor> linears(const at::Tensor& x_TI, const std::vector<Weights>& weights);
 
 /// softmax(q k^T / sqrt(d) + causal mask) v per head; query head h reads key/value head h / (H / K).  Scores and
 /// softmax in float32, output cast once to q's dtype.  Memory linear in N.  Queries are those of the last T of the N

@@ -30,6 +30,8 @@ struct RopeGeometry {
 struct RopeTable {
   std::vector<double> inv_freq;  ///< [d/2], radians per token
   double attention_factor = 1.0;
+
+  bool operator==(const RopeTable&) const = default;
 };
 
 class RopeScheme {

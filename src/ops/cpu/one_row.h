@@ -1,15 +1,17 @@
 // What decoding asks of the CPU: one token's products with weights and with a cache, each byte of which is read once,
 // so that memory sets the pace.  ATen's kernels for matrices reach half of it or less (bench/RESULTS.md).
 #pragma once
-#include <ATen/ATen.h>
+#include <vector>
+
+#include "ops/ops.h"
 
 namespace qroar::ops::cpu {
 
-/// Whether linear() takes these: one row on the CPU, bfloat16, last dimensions contiguous.
+/// Whether linears() takes these: one row on the CPU, bfloat16, last dimensions contiguous.
 bool can_be_one_row(const at::Tensor& x_TI, const at::Tensor& weight_OI);
 
-/// ops::linear of one row [1, I].  Products are summed in float32 lanes, the same ones for any number of threads.
-at::Tensor linear(const at::Tensor& x_1I, const at::Tensor& weight_OI, const at::Tensor& bias_O);
+/// ops::linears of one row [1, I].  Products are summed in float32 lanes, the same ones for any number of threads.
+std::vector<at::Tensor> linears(const at::Tensor& x_1I, const std::vector<Weights>& weights);
 
 /// Whether attention_row() takes these: one query on the CPU, bfloat16, channels contiguous, head_dim a multiple of
 /// 32.
