@@ -18,10 +18,29 @@ constexpr int64_t kMaskRows = 256;
 bool goes_by_rows(at::TensorList tensors) { return !is_differentiated(tensors) && cpu::can_go_by_rows(tensors); }
 bool goes_by_kernels(at::TensorList tensors) { return !is_differentiated(tensors) && cuda::can_go_by_rows(tensors); }
 
+/// cuDNN makes a plan for every new shape, which on an H100 takes 50 ms: more than it saves on a window of fewer tokens
+/// than this.  Decoding, where every token brings a new shape, took ten times as long with it.
+constexpr int64_t kCudnnTokens = 4096;
+
+/// Chooses whether ATen may take cuDNN's attention, as long as it lives.
+class AllowCudnn {
+ public:
+  explicit AllowCudnn(bool allow) : before_(at::globalContext().userEnabledCuDNNSDP()) {
+    at::globalContext().setSDPUseCuDNN(before_ && allow);
+  }
+  ~AllowCudnn() { at::globalContext().setSDPUseCuDNN(before_); }
+  AllowCudnn(const AllowCudnn&) = delete;
+  AllowCudnn& operator=(const AllowCudnn&) = delete;
+
+ private:
+  bool before_;
+};
+
 /// ATen's fused attention: on CPU and CUDA a flash kernel, whose memory is linear in T, forward and backward (on CUDA
 /// not for float64).  Heads are repeated here since not every kernel behind it takes fewer key/value heads.
 at::Tensor fused_attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::Tensor& v_NKd) {
   const int64_t group = q_THd.size(1) / k_NKd.size(1), T = q_THd.size(0), N = k_NKd.size(0);
+  const AllowCudnn choice(T == N && T >= kCudnnTokens);
   const auto batch_1HTd = [](const at::Tensor& x_THd) { return x_THd.transpose(0, 1).unsqueeze(0); };
   const at::Tensor k_NHd = group == 1 ? k_NKd : k_NKd.repeat_interleave(group, 1);
   const at::Tensor v_NHd = group == 1 ? v_NKd : v_NKd.repeat_interleave(group, 1);
