@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from support.program import REPO, assert_one_line, experiment_of, litter, read_rows
+from support.slurm import Cluster, missing_tools
 
 
 def built(program, variable):
@@ -108,3 +109,12 @@ def failed(run, tmp_path):
             assert row["error"] in (tmp_path / "results/cells" / cell / "log.txt").read_text(encoding="utf-8")
 
     return run_failed
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory):
+    """A Slurm of our own, see tests/support/slurm.py."""
+    if missing := missing_tools():
+        pytest.skip(f"no {', '.join(missing)}: scripts/setup --test installs Slurm")
+    with Cluster(tmp_path_factory.mktemp("slurm")) as started:
+        yield started
