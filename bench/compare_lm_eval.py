@@ -8,9 +8,7 @@ Timed is the asking, after the model is loaded; for the harness with log_samples
 sides are right or both wrong, by acc and by acc_norm.  Quote ratios: times on shared machines drift.
 """
 import argparse
-import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,23 +16,21 @@ from pathlib import Path
 
 import yaml
 
+from one_cell import one_cell
+
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO / "tests"))
 from support.lm_eval_peer import TASKS, ask, load, write_bench, write_tasks  # noqa: E402
-from support.program import read_csv, read_rows  # noqa: E402
+from support.program import read_csv  # noqa: E402
 
 
-def ask_qroar(options, name, file, folder):
+def ask_qroar(options, name, file):
     """[(right, right by acc_norm)] and seconds."""
     (task,) = yaml.safe_load((REPO / f"configs/tasks/{name}.yaml").read_text(encoding="utf-8"))["tasks"]
-    experiment = folder / f"{name}.yaml"
-    experiment.write_text(json.dumps({"model": {"path": os.path.abspath(options.model), "dtype": options.dtype, "device": "cpu"},
-                                      "windows": {"length": 2048}, "tasks": [task | {"path": str(file)}]}))
-    results = folder / f"{name}-results"
-    subprocess.run([options.binary, "run", experiment, "--results", results], env=os.environ | {"OMP_NUM_THREADS": str(options.threads)},
-                   capture_output=True, check=True)
-    (row,) = read_rows(results).values()
-    lines = read_csv((results / "cells" / row["id"] / f"tasks/{name}.csv").read_text(encoding="utf-8"))
+    experiment = {"model": {"path": os.path.abspath(options.model), "dtype": options.dtype, "device": "cpu"}, "windows": {"length": 2048},
+                  "tasks": [task | {"path": str(file)}]}
+    with one_cell(options.binary, experiment, options.threads) as (row, cell):
+        lines = read_csv((cell / f"tasks/{name}.csv").read_text(encoding="utf-8"))
     return [(line["choice"] == line["label"], line["choice_norm"] == line["label"]) for line in lines], row["seconds"]
 
 
@@ -63,7 +59,7 @@ def main():
         folder = Path(temporary)
         files = write_bench(os.environ["QROAR_DATA"], folder, options.questions)
         for name in options.tasks.split(","):
-            ours, seconds = ask_qroar(options, name, files[name], folder)
+            ours, seconds = ask_qroar(options, name, files[name])
             theirs, their_seconds = ask_lm_eval(options, name, files[name], folder)
             count = len(ours)
             assert count == len(theirs)

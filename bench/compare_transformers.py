@@ -11,8 +11,9 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
+
+from one_cell import one_cell
 
 REPO = Path(__file__).resolve().parents[1]
 
@@ -62,18 +63,12 @@ def measure_transformers(options):
 
 
 def measure_qroar(options):
-    """Runs a one-cell experiment; the row is the measurement."""
-    with tempfile.TemporaryDirectory() as folder:
-        experiment = {"model": {"path": os.path.abspath(options.model), "dtype": options.dtype, "device": "cpu"},
-                      "data": {"path": os.path.abspath(options.tokens), "documents": 1, "min_tokens": options.length},
-                      "windows": {"length": options.length, "truncate": True, "bos": False}}
-        file = Path(folder, "bench.yaml")
-        file.write_text(json.dumps(experiment))
-        environment = os.environ | {"OMP_NUM_THREADS": str(options.threads)}
-        subprocess.run([options.binary, "run", file, "--results", folder], env=environment, capture_output=True, check=True)
-        row = json.loads(next(Path(folder, "cells").glob("*/row.json")).read_text())
-    return {"seconds": row["seconds"], "nll": row["metrics"]["nll"]["value"], "peak_bytes": row["peak_bytes"],
-            "tflops": row["model_tflops_per_second"]}
+    experiment = {"model": {"path": os.path.abspath(options.model), "dtype": options.dtype, "device": "cpu"},
+                  "data": {"path": os.path.abspath(options.tokens), "documents": 1, "min_tokens": options.length},
+                  "windows": {"length": options.length, "truncate": True, "bos": False}}
+    with one_cell(options.binary, experiment, options.threads) as (row, _):
+        return {"seconds": row["seconds"], "nll": row["metrics"]["nll"]["value"], "peak_bytes": row["peak_bytes"],
+                "tflops": row["model_tflops_per_second"]}
 
 
 def main():

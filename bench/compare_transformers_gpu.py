@@ -3,21 +3,21 @@
 
 usage: python3 bench/compare_transformers_gpu.py FOLDER QROAR [--lengths 4096 16384]
 FOLDER: where the model (13.5 GB) and random tokens are made, once.  QROAR: the program; where it runs from a bundle, set LD_LIBRARY_PATH.
-Python needs torch, transformers, safetensors and numpy.  A process' first window takes up to a second longer (libraries load their kernels), so
-qroar's time of a window is that of many windows less that of few, divided by their difference; transformers runs in one process, its first
-window left out.  Hosts of such machines differ several times over in what a kernel launch costs: quote ratios of one run.
+Python needs torch, transformers, safetensors, numpy and xxhash.  A process' first window takes up to a second longer (libraries load their
+kernels), so qroar's time of a window is that of many windows less that of few, divided by their difference; transformers runs in one process,
+its first window left out.  Hosts of such machines differ several times over in what a kernel launch costs: quote ratios of one run.
 """
 import argparse
 import json
 import shutil
-import struct
-import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
+from one_cell import one_cell
+
 REPO = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPO / "tests"))
 HIDDEN, INTERMEDIATE, LAYERS, VOCABULARY = 4096, 11008, 32, 32000
 DOCUMENTS, TOKENS = 12, 131072
 
@@ -25,8 +25,8 @@ DOCUMENTS, TOKENS = 12, 131072
 def make(folder):
     import numpy
     import torch
-    import xxhash
     from safetensors.torch import save_file
+    from support.program import TINY_BOOKS, tiny_books_tokenizer_hash, write_token_file
 
     folder.mkdir(parents=True, exist_ok=True)
     config = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": HIDDEN, "intermediate_size": INTERMEDIATE,
@@ -57,24 +57,18 @@ def make(folder):
     save("model-rest.safetensors", {"model.embed_tokens.weight": weight(VOCABULARY, HIDDEN) * 50, "lm_head.weight": weight(VOCABULARY, HIDDEN),
                                     "model.norm.weight": norm})
     (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": names}))
-    tokenizer = REPO / "configs/models/tiny-books/tokenizer.model"  # only its hash counts: the tokens are random
-    shutil.copy(tokenizer, folder)
-    header = json.dumps({"tokenizer": xxhash.xxh3_128_hexdigest(tokenizer.read_bytes()), "vocab_size": VOCABULARY, "source": "random",
-                         "ids": [f"random {number}" for number in range(DOCUMENTS)]}).encode()
-    offsets = (numpy.arange(DOCUMENTS + 1) * TOKENS).astype("<i8")
-    tokens = numpy.random.default_rng(0).integers(3, VOCABULARY, DOCUMENTS * TOKENS, dtype=numpy.int32)
-    (folder / "random.tok").write_bytes(b"QROARTOK" + struct.pack("<II", 1, len(header)) + header + offsets.tobytes() + tokens.tobytes())
+    shutil.copy(TINY_BOOKS / "tokenizer.model", folder)  # only its hash counts: the tokens are random
+    tokens = numpy.random.default_rng(0).integers(3, VOCABULARY, (DOCUMENTS, TOKENS), dtype=numpy.int32)
+    documents = {f"random {number}": row for number, row in enumerate(tokens)}
+    write_token_file(folder / "random.tok", tiny_books_tokenizer_hash(), documents, VOCABULARY)
 
 
 def run_qroar(options, length, documents):
     """(seconds, windows, mean loss, peak GB)"""
-    with tempfile.TemporaryDirectory() as folder:
-        experiment = {"model": {"path": str(options.folder.resolve()), "dtype": "bfloat16", "device": "cuda"},
-                      "data": {"path": str(options.folder.resolve() / "random.tok"), "documents": documents}, "windows": {"length": length, "bos": False}}
-        Path(folder, "bench.yaml").write_text(json.dumps(experiment))
-        subprocess.run([options.qroar, "run", f"{folder}/bench.yaml", "--results", folder], check=True, capture_output=True)
-        row_file = next(Path(folder, "cells").glob("*/row.json"))
-        row, windows = json.loads(row_file.read_text()), (row_file.parent / "windows.csv").read_text().count("\n") - 1
+    experiment = {"model": {"path": str(options.folder.resolve()), "dtype": "bfloat16", "device": "cuda"},
+                  "data": {"path": str(options.folder.resolve() / "random.tok"), "documents": documents}, "windows": {"length": length, "bos": False}}
+    with one_cell(options.qroar, experiment) as (row, cell):
+        windows = (cell / "windows.csv").read_text().count("\n") - 1
     return row["seconds"], windows, row["metrics"]["nll"]["value"], row["peak_bytes"] / 1e9
 
 

@@ -9,6 +9,7 @@
 #include <chrono>
 
 #include "base/error.h"
+#include "config/registry.h"
 #include "model/checkpoint.h"
 #include "model/decode.h"
 #include "ops/device.h"
@@ -68,13 +69,9 @@ int run(int argc, char** argv) {
   const at::Tensor read = at::ones({int64_t{1} << 28}, at::TensorOptions(device).dtype(at::kFloat));
   fmt::print("# {}; weights {:.0f} MB\nprompt,ms,tokens_per_second,read_gb_per_second,bound,ratio,prefill_seconds\n",
              ops::device_name(device), weight_bytes(model) / 1e6);
-  const auto table_of = [&](int64_t) {
-    RopeTable table;
-    for (int64_t pair = 0; pair < config.head_dim / 2; ++pair) {
-      table.inv_freq.push_back(std::pow(config.rope_theta, -2.0 * static_cast<double>(pair) / config.head_dim));
-    }
-    return table;
-  };
+  const auto plain = Registry<RopeScheme>::instance().build(Config::parse("{type: none}", "decode_bench"));
+  const RopeGeometry geometry{config.head_dim, config.rope_theta, config.trained_length, config.trained_length, ""};
+  const auto table_of = [&](int64_t length) { return plain->table(geometry, length); };
   for (const int64_t length : lengths) {
     Decoder decoder(model, table_of, length + count + 8, false);
     const at::Tensor tokens_T = at::randint(config.vocab_size, {length}, at::TensorOptions(device).dtype(at::kLong));

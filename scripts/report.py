@@ -22,7 +22,7 @@ from matplotlib import pyplot, ticker  # noqa: E402
 import report_diagnostics  # noqa: E402
 import report_search  # noqa: E402
 import report_tasks  # noqa: E402
-from report_style import STYLES, markdown, write_plot  # noqa: E402
+from report_style import STYLES, markdown, scale_values, write_plot  # noqa: E402
 
 LENGTH = "windows.length"
 MOST_LINES = 21  # colours and markers times kinds of dashes
@@ -233,19 +233,15 @@ def plot_against_x(rows, layout, metric):
 
 
 def scale_axes(all_axes, x, values):
-    """Lengths logarithmic with the real ones as ticks; y logarithmic where it spans more than a factor of 4."""
+    """Lengths logarithmic with the real ones as ticks."""
     numbers = sorted(x.numbers.values())
-    narrow = values and max(values) < 20 * min(values)
     for axes in all_axes:
         if numbers[0] > 0 and (x.name == LENGTH or numbers[-1] >= 10 * numbers[0]):
             axes.set_xscale("log")
         axes.set_xticks(numbers, [f"{number:g}" if number < 1e5 else f"{number / 1024:g}K" for number in numbers], fontsize=10)
         axes.xaxis.set_minor_locator(ticker.NullLocator())
-        if values and min(values) > 0 and max(values) > 4 * min(values):
-            axes.set_yscale("log")
-            axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 7) if narrow else (1, 2, 5)))
-            axes.yaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
-            axes.yaxis.set_minor_locator(ticker.NullLocator())
+        scale_values(axes.yaxis, values)
+        axes.yaxis.set_minor_locator(ticker.NullLocator())
 
 
 def plot_points(rows, layout, metric):
@@ -262,12 +258,7 @@ def plot_points(rows, layout, metric):
                               markerfacecolor="white")
         axes.set_title(" · ".join(title), fontsize=11)
         axes.set_xlabel(METRIC_NAMES.get(metric, metric))
-        values = [measured(row, metric)[0] for row in panel_rows if measured(row, metric)]
-        if values and min(values) > 0 and max(values) > 4 * min(values):
-            axes.set_xscale("log")
-            axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1,) if max(values) > 50 * min(values) else (1, 2, 5)))
-            axes.xaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
-            axes.xaxis.set_minor_formatter(ticker.NullFormatter())
+        scale_values(axes.xaxis, [measured(row, metric)[0] for row in panel_rows if measured(row, metric)])
     all_axes[0][0].set_yticks(range(len(lines)), [text or "the experiment" for text in lines], fontsize=9)
     all_axes[0][0].set_ylim(len(lines) - 0.5, -0.5)
     return figure

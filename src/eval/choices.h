@@ -3,6 +3,7 @@
 #include <functional>
 #include <vector>
 
+#include "eval/questions.h"
 #include "model/angles.h"
 #include "model/llama.h"
 
@@ -11,10 +12,7 @@ namespace qroar {
 /// Contexts with the continuations that are weighed against each other.  Where all contexts are the same one, it goes
 /// through the model once.
 struct Choices {
-  struct Pair {
-    std::vector<int32_t> context, continuation;  ///< neither empty
-  };
-  std::vector<Pair> pairs;
+  std::vector<TokenPair> pairs;  ///< nothing in them is empty
 };
 
 /// Of every question the summed ln p of each continuation given its context; nats.  Questions are packed

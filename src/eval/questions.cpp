@@ -64,14 +64,19 @@ std::string filled(const std::string& pattern, const Question& question) {
   return text;
 }
 
-TokenPair encode_pair(const Tokenizer& tokenizer, std::string context, std::string continuation) {
+std::vector<TokenPair> encode_pairs(const Tokenizer& tokenizer, std::string context,
+                                    const std::vector<std::string>& continuations) {
   const std::size_t end = context.find_last_not_of(" \t\n\r\v\f") + 1;
-  continuation = context.substr(end) + continuation;
+  const std::string spaces = context.substr(end);
   context.resize(end);
-  const std::vector<int32_t> whole = tokenizer.encode(context + continuation);
-  std::vector<int32_t> first = tokenizer.encode(context);
-  const auto cut = std::min(std::ssize(first), std::ssize(whole));
-  return {std::move(first), {whole.begin() + cut, whole.end()}};
+  const std::vector<int32_t> first = tokenizer.encode(context);
+  std::vector<TokenPair> pairs;
+  for (const std::string& continuation : continuations) {
+    const std::vector<int32_t> whole = tokenizer.encode(context + spaces + continuation);
+    const auto cut = std::min(std::ssize(first), std::ssize(whole));
+    pairs.push_back({first, {whole.begin() + cut, whole.end()}});
+  }
+  return pairs;
 }
 
 }  // namespace qroar

@@ -26,12 +26,14 @@ std::string read_pattern(const Config& config, const std::string& key, const std
 /// A text with every {field} replaced by the question's; {{ and }} are braces.
 std::string filled(const std::string& pattern, const Question& question);
 
-/// Tokens of a continuation after a context, as lm-evaluation-harness cuts them: both are tokenized in one text, and
-/// spaces at the context's end belong to the continuation.
+class Tokenizer;
 struct TokenPair {
   std::vector<int32_t> context, continuation;
 };
-class Tokenizer;
-TokenPair encode_pair(const Tokenizer& tokenizer, std::string context, std::string continuation);
+
+/// Tokens of each continuation after one context, as lm-evaluation-harness cuts them: both are tokenized in one text,
+/// and spaces at the context's end belong to the continuation.
+std::vector<TokenPair> encode_pairs(const Tokenizer& tokenizer, std::string context,
+                                    const std::vector<std::string>& continuations);
 
 }  // namespace qroar

@@ -180,18 +180,19 @@ class MultipleChoice : public Task {
   Choices tokenized(const Question& question, const std::vector<std::string>& choices, const std::string& before,
                     const std::vector<int32_t>& padding, const Tokenizer& tokenizer, int64_t window) {
     Choices tokens;
-    const std::string prompt = blank_.empty() ? before + filled(prompt_, question) : "";
-    for (const std::string& choice : choices) {
-      TokenPair pair;
-      if (blank_.empty()) {
-        pair = encode_pair(tokenizer, prompt, delimiter_ + choice);
-      } else {
-        const auto [start, end] = around_blank(question);
-        pair = encode_pair(tokenizer, before + start + choice, delimiter_ + end);
-      }
-      if (pair.continuation.empty()) fail("{}: the choice '{}' comes to no token", question.place, choice);
-      if (pair.context.empty()) fail("{}: the prompt comes to no token", question.place);
-      tokens.pairs.push_back({std::move(pair.context), std::move(pair.continuation)});
+    if (blank_.empty()) {
+      std::vector<std::string> continuations;
+      for (const std::string& choice : choices) continuations.push_back(delimiter_ + choice);
+      tokens.pairs = encode_pairs(tokenizer, before + filled(prompt_, question), continuations);
+    } else {
+      const auto [start, end] = around_blank(question);
+      for (const std::string& choice : choices)
+        tokens.pairs.push_back(encode_pairs(tokenizer, before + start + choice, {delimiter_ + end}).front());
+    }
+    for (std::size_t i = 0; i < choices.size(); ++i) {
+      if (tokens.pairs[i].continuation.empty())
+        fail("{}: the choice '{}' comes to no token", question.place, choices[i]);
+      if (tokens.pairs[i].context.empty()) fail("{}: the prompt comes to no token", question.place);
     }
     int64_t longest = 0;
     for (const auto& pair : tokens.pairs) longest = std::max(longest, std::ssize(pair.continuation));

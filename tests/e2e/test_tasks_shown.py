@@ -1,0 +1,112 @@
+"""What rows, `show` and the report make of tasks: whole runs of tiny-books, with and without text beside them."""
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from support.program import REPO, TEXT, TINY_BOOKS, read_csv, read_rows
+from support.tasks import ASKED, PASSKEY, QUESTIONS, write_lines
+
+
+@pytest.fixture(scope="module")
+def mixed(run, tmp_path_factory):
+    """Tasks beside windows of text and a curve, over two schemes."""
+    folder = tmp_path_factory.mktemp("mixed")
+    write_lines(folder / "choice.jsonl", QUESTIONS)
+    write_lines(folder / "free.jsonl", [question | {"answers": ["x"]} for question in ASKED])
+    config = {"model": {"path": str(TINY_BOOKS), "dtype": "float32", "device": "cpu"}, "data": {"path": str(TEXT)},
+              "windows": {"length": 128}, "metrics": ["perplexity", {"type": "nll_by_position", "bins": 8, "last": 32}],
+              "tasks": [{"type": "multiple_choice", "path": "choice.jsonl"}, PASSKEY,
+                        {"type": "qa", "path": "free.jsonl", "prompt": "{context}", "new_tokens": 8}],
+              "sweep": [{"rope": [{"type": "none"}, {"type": "yarn", "factor": 4}]}]}
+    (folder / "mixed.yaml").write_text(json.dumps(config), encoding="utf-8")
+    process = run("run", folder / "mixed.yaml", "--results", folder / "results", cwd=folder)
+    assert process.returncode == 0, process.stderr
+    return process, folder / "results"
+
+
+TASK_METRICS = {"choice/acc", "choice/acc_norm", "passkey/accuracy", "passkey/accuracy_96", "passkey/accuracy_128", "free/exact_match", "free/f1"}
+
+
+def test_tasks_stand_beside_windows_of_text(mixed):
+    _, results = mixed
+    rows = read_rows(results)
+    assert len(rows) == 2
+    for cell, row in rows.items():
+        assert set(row["metrics"]) == TASK_METRICS | {"perplexity", "nll", "nll_last_32"}
+        folder = results / "cells" / cell
+        assert sorted(path.name for path in folder.iterdir()) == ["log.txt", "metrics", "resolved.yaml", "row.json", "tasks", "windows.csv"]
+        assert sorted(path.name for path in folder.glob("tasks/*")) == ["choice.csv", "free.csv", "passkey.csv"]
+        assert [path.name for path in folder.glob("metrics/*")] == ["nll_by_position.csv"]
+        assert row["tokens_per_second"] > 0
+    assert len(rows) == 2 and len({row["metrics"]["perplexity"]["value"] for row in rows.values()}) == 2
+
+
+def test_text_is_scored_the_same_with_and_without_tasks(mixed, run, experiment, tmp_path):
+    _, results = mixed
+    file = experiment({"windows": {"length": 128}, "metrics": ["perplexity", {"type": "nll_by_position", "bins": 8, "last": 32}],
+                       "sweep": [{"rope": [{"type": "none"}, {"type": "yarn", "factor": 4}]}]})
+    assert run("run", file, "--results", tmp_path / "results").returncode == 0
+    for row in read_rows(tmp_path / "results").values():
+        other = next(found for found in read_rows(results).values() if found["axes"] == row["axes"])
+        assert row["metrics"].items() <= other["metrics"].items()
+
+
+def test_show_prints_every_value_of_a_task(mixed, run):
+    process, results = mixed
+    table = run("show", results).stdout
+    assert process.stdout == table
+    assert all(name in table for name in TASK_METRICS)
+    lines = read_csv(run("show", results, "--format", "csv").stdout)
+    rows = read_rows(results)
+    for line in lines:
+        for name, metric in rows[line["id"]]["metrics"].items():
+            assert float(line[name]) == metric["value"] and int(line[f"{name}_count"]) == metric["count"]
+
+
+def test_show_prints_rows_of_tasks_alone(run, asked, lines_file, tmp_path):
+    row, _, _ = asked({"type": "multiple_choice", "path": str(lines_file("choice", QUESTIONS))})
+    text = run("show", tmp_path / "asked").stdout
+    assert "choice/acc" in text and f"{row['metrics']['choice/acc']['value']:.2f} ± " in text and "questions taken as independent" in text
+    assert "nan" not in text
+
+
+def test_show_prints_a_value_that_has_no_standard_error(run, asked, lines_file, tmp_path):
+    row, _, _ = asked({"type": "multiple_choice", "path": str(lines_file("choice", QUESTIONS)), "limit": 1})
+    assert row["metrics"]["choice/acc"] == {"value": 0, "stderr": None, "count": 1}
+    assert "choice/acc" in run("show", tmp_path / "asked").stdout
+
+
+def test_show_prints_the_bits_per_byte_of_one_document(run, experiment, tmp_path):
+    file = experiment({"data.documents": 1, "windows": {"length": 64, "bos": "start", "targets": "beyond", "tail": "fill"}, "sweep": None,
+                       "metrics": ["bits_per_byte"]})
+    assert run("run", file, "--results", tmp_path / "results").returncode == 0
+    (row,) = read_rows(tmp_path / "results").values()
+    text = run("show", tmp_path / "results").stdout
+    assert "bits_per_byte" in text and f"{row['metrics']['bits_per_byte']['value']:.3f}"[:5] in text
+
+
+def report(results):
+    written = subprocess.run([sys.executable, REPO / "scripts/report.py", results], capture_output=True, text=True, check=False)
+    assert written.returncode == 0, written.stderr
+    return (results / "report.md").read_text(encoding="utf-8")
+
+
+def test_the_report_draws_the_heat_map_and_the_curve_of_positions(mixed):
+    _, results = mixed
+    text = report(results)
+    for name in ("task_passkey", "nll_by_position"):
+        assert f"({name}.png)" in text and f"({name}.svg)" in text
+        assert (results / f"{name}.png").stat().st_size > 1000 and (results / f"{name}.svg").stat().st_size > 1000
+    in_heat_map = {name for name in TASK_METRICS if re.search(r"/accuracy_\d+$", name)}
+    assert in_heat_map and all((name in text) == (name not in in_heat_map) for name in TASK_METRICS)
+    linked = set(re.findall(r"\]\(([^)]+\.(?:png|svg))\)", text))
+    assert linked and all((results / name).exists() for name in linked)
+
+
+def test_the_report_of_tasks_alone_is_written(asked, lines_file, tmp_path):
+    row, _, _ = asked(PASSKEY, {"type": "multiple_choice", "path": str(lines_file("choice", QUESTIONS))})
+    text = report(tmp_path / "asked")
+    assert row["id"] in text and "(task_passkey.png)" in text and "choice/acc" in text
