@@ -1,5 +1,5 @@
 // qroar: argv to verb.  Every Error is one line on stderr; exit codes: 0, 1 (user's error or a failed cell), 2
-// (internal).
+// (internal), 75 (stopped by a signal).
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
@@ -10,6 +10,7 @@
 #include <system_error>
 
 #include "base/error.h"
+#include "base/stop.h"
 #include "diagnostics/diagnostic.h"
 #include "eval/metric.h"
 #include "eval/task.h"
@@ -99,8 +100,9 @@ int run_command(int argc, char** argv) {
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   run_verb->add_option("--results", run.results, "results folder (default: results/<experiment>)");
-  run_verb->add_option("--shard", shard, "K/N: this process takes every Nth job from the Kth on");
-  run_verb->add_option("--only", run.only, "run the cell with this id (or its beginning)");
+  run_verb->add_option("--shard", shard, "K/N: this process takes the Kth of N parts of about equal work");
+  run_verb->add_option("--only", run.only, "run the cells with these ids (or their beginnings): ID,ID...")
+      ->delimiter(',');
   run_verb->add_flag("--rerun", run.rerun, "also run finished cells again");
 
   auto* check_verb = app.add_subcommand("check", "validate every job of experiments without loading weights");
@@ -128,6 +130,7 @@ int run_command(int argc, char** argv) {
   }
   if (*run_verb) {
     read_shard(shard, run);
+    note_stop_signals();
     return run_experiment(run) ? 0 : 1;
   }
   if (*check_verb) return check_files(files, overrides) ? 0 : 1;
@@ -151,6 +154,9 @@ int main(int argc, char** argv) {
     const int status = qroar::run_command(argc, argv);
     if (std::fflush(stdout) != 0) qroar::fail("cannot write to stdout: {}", std::strerror(errno));
     return status;
+  } catch (const qroar::Stopped& stopped) {
+    fmt::print(stderr, "{}\n", stopped.what());
+    return qroar::Stopped::kExitCode;
   } catch (const qroar::Error& error) {
     fmt::print(stderr, "{}\n", error.what());
     return 1;

@@ -4,6 +4,7 @@
 #include <map>
 
 #include "base/error.h"
+#include "harness/queue.h"
 #include "model/packing.h"
 #include "ops/device.h"
 #include "search/spec.h"
@@ -44,6 +45,21 @@ double Cell::flops() const {
   double sum = 0;
   for (const Window& window : windows) sum += flops(window);
   return sum;
+}
+
+double Cell::setup_flops() const {
+  const auto forward_of = [&](int64_t tokens) { return forward_flops(job->llama, tokens); };
+  double flops = forward_of(job->windows.length);
+  if (calibration != nullptr)
+    flops += static_cast<double>(calibration->samples.size()) * forward_of(job->quantization.calibration->length);
+  if (const BandSearch* search = job->rescaling->search()) {
+    constexpr double kForwards = 100;
+    double forwards = 0;
+    for (const int64_t length : search->spec.lengths) forwards += forward_of(length);
+    flops += static_cast<double>(dev->documents.size()) * forwards *
+             (search->spec.budget > 0 ? search->spec.budget : kForwards);
+  }
+  return flops;
 }
 
 int64_t Cell::longest() const {
@@ -110,6 +126,36 @@ void check_memory(const Cell& cell, const at::Device& device) {
         "windows.length or another device",
         tokens, static_cast<double>(needed) / 0x1p30, device.str(), static_cast<double>(available) / 0x1p30);
   }
+}
+
+std::vector<Cell> with_sharing_neighbours(std::vector<Cell> cells) {
+  std::map<std::pair<std::size_t, std::string>, std::size_t> first;  // where a value of Job::shared occurs first
+  const auto place = [&](const Cell& cell) {
+    std::vector<std::size_t> places;
+    for (std::size_t i = 0; i < cell.job->shared.size(); ++i) {
+      places.push_back(first.try_emplace({i, cell.job->shared[i]}, first.size()).first->second);
+    }
+    return places;
+  };
+  for (const Cell& cell : cells) place(cell);
+  std::ranges::stable_sort(cells, {}, place);
+  return cells;
+}
+
+std::vector<std::vector<Cell>> packed_cells(std::vector<Cell> cells, std::size_t parts) {
+  cells = with_sharing_neighbours(std::move(cells));
+  std::vector<double> costs, joined;
+  for (std::size_t i = 0; i < cells.size(); ++i) {
+    const bool shares = i > 0 && cells[i].job->shared == cells[i - 1].job->shared;
+    costs.push_back(cells[i].flops() + (shares ? 0 : cells[i].setup_flops()));
+    joined.push_back(shares ? cells[i].setup_flops() : 0);
+  }
+  std::vector<std::vector<Cell>> packed;
+  for (const auto& [begin, end] : pack(costs, joined, parts)) {
+    packed.emplace_back(cells.begin() + static_cast<std::ptrdiff_t>(begin),
+                        cells.begin() + static_cast<std::ptrdiff_t>(end));
+  }
+  return packed;
 }
 
 }  // namespace qroar

@@ -19,6 +19,9 @@ struct Cell {
   /// Floating point operations of its forwards over windows.
   double flops() const;
   double flops(const Window& window) const;
+  /// Estimate of what comes before, in the same unit, and need not be done again for the next cell where Job::shared is
+  /// the same: one window for weights, calibration, and the search (100 forwards where it has no budget).
+  double setup_flops() const;
   /// Tokens that go through the model at once, at most.
   int64_t longest() const;
 };
@@ -29,5 +32,11 @@ std::vector<Cell> plan(std::vector<Job>& jobs);
 
 /// Throws an Error when the longest window's forward needs more memory than the device has free.
 void check_memory(const Cell& cell, const at::Device& device);
+
+/// In the experiment's order, but that cells which share something become neighbours.
+std::vector<Cell> with_sharing_neighbours(std::vector<Cell> cells);
+
+/// At most `parts` parts of cells that are neighbours by sharing, of about equal work.
+std::vector<std::vector<Cell>> packed_cells(std::vector<Cell> cells, std::size_t parts);
 
 }  // namespace qroar

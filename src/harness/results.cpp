@@ -20,6 +20,15 @@ T number(const std::string& text, const std::filesystem::path& file, std::size_t
   return value;
 }
 
+std::optional<Json> read_json(const std::filesystem::path& file, const char* remedy) {
+  if (!std::filesystem::exists(file)) return std::nullopt;
+  try {
+    return Json::parse(read_file(file));
+  } catch (const Json::exception& error) {
+    fail("{}: {}; {}", file.string(), error.what(), remedy);
+  }
+}
+
 /// Other processes may be writing into the same cell: their temporary files stay.
 void write_tables(const std::filesystem::path& folder, const std::map<std::string, CsvTable>& tables) {
   if (!tables.empty()) std::filesystem::create_directories(folder);
@@ -34,13 +43,21 @@ void write_tables(const std::filesystem::path& folder, const std::map<std::strin
 }  // namespace
 
 std::optional<Json> Results::row(const std::string& id) const {
-  const auto file = cell(id) / "row.json";
-  if (!std::filesystem::exists(file)) return std::nullopt;
-  try {
-    return Json::parse(read_file(file));
-  } catch (const Json::exception& error) {
-    fail("{}: {}; delete the cell's folder and run again", file.string(), error.what());
+  return read_json(cell(id) / "row.json", "delete the cell's folder and run again");
+}
+
+std::optional<Json> Results::plan() const { return read_json(folder_ / "plan.json", "delete the file and run again"); }
+
+void Results::write_plan(const std::string& experiment, const std::vector<Cell>& cells) const {
+  Json plan{{"experiment", experiment}, {"cells", Json::array()}};
+  for (const Cell& cell : cells) {
+    plan["cells"].push_back({{"id", cell.job->id}, {"axes", cell.job->axes}, {"flops", cell.flops()}});
   }
+  const auto file = folder_ / "plan.json";
+  const std::string text = plan.dump(1) + "\n";
+  if (std::filesystem::exists(file) && read_file(file) == text) return;
+  std::filesystem::create_directories(folder_);
+  write_file_atomically(file, text);
 }
 
 void Results::write(const Job& job, const Json& row, const CellOutput& output, const Dataset* data) const {

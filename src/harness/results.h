@@ -1,6 +1,6 @@
 // The results folder: DIR/cells/<id>/{row.json, windows.csv, search.csv, scales.json, resolved.yaml, log.txt,
-// diagnostics/<type>.csv, metrics/<curve>.csv, tasks/<name>.csv} and the derived DIR/rows.jsonl. row.json comes last
-// and atomically, so a cell without it never happened, whenever the process died.
+// diagnostics/<type>.csv, metrics/<curve>.csv, tasks/<name>.csv}, DIR/plan.json and the derived DIR/rows.jsonl.
+// row.json comes last and atomically, so a cell without it never happened, whenever the process died.
 #pragma once
 #include <filesystem>
 #include <map>
@@ -10,7 +10,7 @@
 
 #include "config/config.h"
 #include "eval/evaluate.h"
-#include "harness/job.h"
+#include "harness/cell.h"
 
 namespace qroar {
 
@@ -46,6 +46,11 @@ class Results {
 
   /// Every row, ordered by when its cell started.  An Error when the folder has no cells.
   std::vector<Json> rows() const;
+
+  /// plan.json: what cells there are to be, for whoever looks on; written only where it changed.
+  void write_plan(const std::string& experiment, const std::vector<Cell>& cells) const;
+  /// {experiment, cells: [{id, axes, flops}]}, or nothing where no run has written it.
+  std::optional<Json> plan() const;
 
   /// Rewrites rows.jsonl from the cells.
   void derive_rows_file() const;

@@ -11,16 +11,22 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <set>
+#include <thread>
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/host.h"
 #include "base/progress.h"
+#include "base/stop.h"
 #include "harness/cell.h"
+#include "harness/claims.h"
 #include "harness/environment.h"
 #include "harness/exports.h"
 #include "harness/find_scales.h"
 #include "harness/models.h"
 #include "harness/partial.h"
+#include "harness/queue.h"
 #include "harness/results.h"
 #include "harness/show.h"
 #include "model/angles.h"
@@ -61,43 +67,93 @@ AnglesOf cached_angles(const Job& job, const Llama& original) {
   };
 }
 
-/// In the experiment's order, but that cells which share something become neighbours.
-std::vector<Cell> with_sharing_neighbours(std::vector<Cell> cells) {
-  std::map<std::pair<std::size_t, std::string>, std::size_t> first;  // where a value of Job::shared occurs first
-  const auto place = [&](const Cell& cell) {
-    std::vector<std::size_t> places;
-    for (std::size_t i = 0; i < cell.job->shared.size(); ++i) {
-      places.push_back(first.try_emplace({i, cell.job->shared[i]}, first.size()).first->second);
-    }
-    return places;
-  };
-  for (const Cell& cell : cells) place(cell);
-  std::ranges::stable_sort(cells, {}, place);
-  return cells;
-}
-
 class Runner {
  public:
   Runner(Results results, std::string experiment) : results_(std::move(results)), experiment_(std::move(experiment)) {}
 
-  /// Runs the cells that are not finished (all of them with `rerun`); false when one failed.
+  std::vector<Cell> unfinished(std::vector<Cell> cells) {
+    const std::size_t all = cells.size();
+    std::erase_if(cells, [&](const Cell& cell) { return is_finished(cell, results_.row(cell.job->id)); });
+    if (cells.size() < all) spdlog::info("{} of {} cells were finished already", all - cells.size(), all);
+    return cells;
+  }
+
+  /// Runs the cells that are not finished (all of them with `rerun`), or waits until other processes have; false when
+  /// one failed.
   bool run_all(std::vector<Cell> cells, bool rerun) {
     rerun_ = rerun;
-    const std::size_t all = cells.size();
-    if (!rerun) std::erase_if(cells, [&](const Cell& cell) { return is_finished(cell); });
-    if (cells.size() < all) spdlog::info("{} of {} cells were finished already", all - cells.size(), all);
+    if (!rerun) cells = unfinished(std::move(cells));
     double flops = 0;
-    for (const Cell& cell : cells) flops += cell.flops();
+    for (const Cell& cell : cells) {
+      flops += cell.flops();
+      if (auto row = results_.row(cell.job->id)) before_.emplace(cell.job->id, std::move(*row));
+    }
     progress_.emplace(flops);
+    Claims claims(results_.folder());
+    std::vector<CellState> states(cells.size(), CellState::open);
+    std::optional<std::size_t> last;
     bool all_ok = true;
-    for (const Cell& cell : cells) all_ok = run(cell) && all_ok;
+    while (!std::ranges::all_of(states, [](CellState state) { return state == CellState::done; })) {
+      stop_if_asked();
+      look(claims, cells, states);
+      const auto next = next_cell(states, last);
+      if (!next) {
+        std::this_thread::sleep_for(kPoll);
+        continue;
+      }
+      last = next;
+      const auto ok = take(claims, cells[*next]);
+      if (!ok) continue;
+      states[*next] = CellState::done;
+      all_ok = all_ok && *ok;
+    }
     return all_ok;
   }
 
  private:
-  /// Does a finished row stand for this cell with the very inputs of now?
-  bool is_finished(const Cell& cell) {
+  static constexpr std::chrono::milliseconds kPoll{500};
+
+  /// Which cells others are at.
+  void look(Claims& claims, const std::vector<Cell>& cells, std::vector<CellState>& states) {
+    const std::map<std::string, Json> held = claims.look();
+    for (std::size_t i = 0; i < cells.size(); ++i) {
+      if (states[i] == CellState::done) continue;
+      const auto claim = held.find(cells[i].job->id);
+      const bool is_held = claim != held.end() && claim->second["dead"] == false;
+      if (is_held && told_.insert(claim->first).second) {
+        progress_->clear();
+        spdlog::info("cell {} is run by process {} on {}", claim->first, claim->second["pid"].dump(),
+                     claim->second["host"].get<std::string>());
+      }
+      states[i] = is_held ? CellState::held : CellState::open;
+    }
+  }
+
+  /// Whether the cell is ok, once it has a row; nothing while another process has it.
+  std::optional<bool> take(Claims& claims, const Cell& cell) {
+    if (const auto ok = finished_by_another(cell)) return ok;
+    const std::unique_ptr<Claim> claim = claims.take(cell.job->id);
+    if (claim == nullptr) return std::nullopt;
+    if (const auto ok = finished_by_another(cell)) return ok;
+    claim_ = claim.get();
+    const auto ok = run(cell);
+    claim_ = nullptr;
+    return ok;
+  }
+
+  /// Whether the cell is ok, where a row has come since this process looked at first.
+  std::optional<bool> finished_by_another(const Cell& cell) {
     const auto row = results_.row(cell.job->id);
+    const auto before = before_.find(cell.job->id);
+    if (!row || (before != before_.end() && before->second == *row)) return std::nullopt;
+    const bool ok = (*row)["status"] == "ok";
+    if (ok && !is_finished(cell, row)) return std::nullopt;
+    advance(cell.flops(), *cell.job);
+    return ok;
+  }
+
+  /// Does a finished row stand for this cell with the very inputs of now?
+  bool is_finished(const Cell& cell, const std::optional<Json>& row) {
     if (!row || (*row)["status"] != "ok") return false;
     const Json& inputs = (*row)["environment"]["inputs"];
     if (inputs == inputs_of(cell)) return !cell.job->exported || is_exported(*cell.job);
@@ -106,8 +162,8 @@ class Runner {
     return false;
   }
 
-  /// Runs one cell and writes its row; false when it failed.
-  bool run(const Cell& cell) {
+  /// Runs one cell and writes its row; false when it failed, nothing when another process took it over meanwhile.
+  std::optional<bool> run(const Cell& cell) {
     const Job& job = *cell.job;
     const at::Device device = ops::parse_device(job.model.device);
     const c10::DeviceGuard guard(device);  // our kernels run on the current device
@@ -128,7 +184,8 @@ class Runner {
     environment["trained_length"] = job.llama.trained_length;
     spdlog::info("cell {} {}", job.id, axis_label(job.axes));
     CellOutput output;
-    const double done_before = done_;
+    begun_ = done_;
+    running_ = cell.flops();
     PartialCell partial(
         results_.cell(job.id),
         {{"inputs", inputs}, {"commit", environment["commit"]}, {"device", device.is_cpu() ? "cpu" : "cuda"}}, rerun_);
@@ -138,16 +195,25 @@ class Runner {
       row["error"] = error.what_without_backtrace();
     } catch (const InternalError&) {
       throw;
+    } catch (const Stopped&) {
+      throw;
     } catch (const std::exception& error) {
       row["error"] = error.what();
     }
-    advance(cell.flops() - (done_ - done_before), job);
+    advance(cell.flops() - (done_ - begun_), job);
+    if (!claim_->is_held()) {
+      progress_->clear();
+      spdlog::warn("cell {}: another process took it over while this one did not answer; it is left to that one",
+                   job.id);
+      return std::nullopt;
+    }
     const bool ok = row["error"].is_null();
     if (!ok) {
       row["status"] = "failed";
       progress_->clear();
       spdlog::error("cell {} failed: {}", job.id, row["error"].get<std::string>());
     }
+    environment["ended"] = utc_now();
     row["environment"] = environment;
     row["config"] = job.resolved;
     results_.write(job, row, output, cell.data.get());
@@ -212,7 +278,10 @@ class Runner {
     if (partial.found() > 0) spdlog::info("cell {}: {} windows were finished already", job.id, partial.found());
     partial.start_clock();
     output.losses = evaluate({model, full ? &*full : nullptr, angles_of, documents, cell.windows, job.windows.feed},
-                             job.metrics, &partial, [&](const Window& window) { advance(cell.flops(window), job); });
+                             job.metrics, &partial, [&](const Window& window) {
+                               advance(cell.flops(window), job);
+                               stop_if_asked();
+                             });
     double tokens = 0;
     for (const Window& window : cell.windows) tokens += static_cast<double>(tokens_seen(window, job.windows.feed));
     row["seconds"] = partial.seconds();
@@ -233,6 +302,8 @@ class Runner {
     auto told = start;
     for (const auto& task : job.tasks) {
       const std::function<void(double)> tell = [&](double done) {
+        stop_if_asked();
+        if (cell.data == nullptr) claim_->tell(done);
         if (Clock::now() - told < std::chrono::seconds(10)) return;
         told = Clock::now();
         spdlog::info("cell {} {}: {:.0f} %", job.id, task->name(), 100 * done);
@@ -264,6 +335,7 @@ class Runner {
 
   void advance(double flops, const Job& job) {
     done_ += flops;
+    if (claim_ != nullptr && running_ > 0) claim_->tell((done_ - begun_) / running_);
     progress_->advance(flops, axis_label(job.axes));
   }
 
@@ -271,9 +343,35 @@ class Runner {
   std::string experiment_;
   std::optional<Progress> progress_;  ///< over the cells that run_all() has to run
   Models models_;
-  double done_ = 0;
-  bool rerun_ = false;  ///< nothing of earlier runs is used
+  double done_ = 0, begun_ = 0, running_ = 0;  ///< work of all cells, of those before this one, and of this one
+  bool rerun_ = false;                         ///< nothing of earlier runs is used
+  Claim* claim_ = nullptr;                     ///< on the cell that is running
+  std::map<std::string, Json> before_;         ///< rows that were there and do not count
+  std::set<std::string> told_;                 ///< cells of other processes that the log has named
 };
+
+/// Those whose ids begin as one of options.only.
+std::vector<Cell> only(std::vector<Cell> cells, const RunOptions& options) {
+  std::vector<std::string> unused = options.only;
+  std::erase_if(cells, [&](const Cell& cell) {
+    const auto begins_so = [&](const std::string& id) { return cell.job->id.starts_with(id); };
+    std::erase_if(unused, begins_so);
+    return std::ranges::none_of(options.only, begins_so);
+  });
+  if (!unused.empty())
+    fail("--only {}: no cell of {} has an id that begins so", fmt::join(unused, ","), options.file.string());
+  return cells;
+}
+
+/// The part that options.shard names; empty where there are fewer parts.
+std::vector<Cell> shard(std::vector<Cell> cells, const RunOptions& options) {
+  if (options.shards == 1) return cells;
+  const std::size_t all = cells.size();
+  std::vector<std::vector<Cell>> parts = packed_cells(std::move(cells), static_cast<std::size_t>(options.shards));
+  if (options.shard <= std::ssize(parts)) return parts[static_cast<std::size_t>(options.shard - 1)];
+  spdlog::info("shard {}/{} of {} cells is empty", options.shard, options.shards, all);
+  return {};
+}
 
 }  // namespace
 
@@ -283,20 +381,12 @@ bool run_experiment(const RunOptions& options) {
   const std::string experiment = options.file.stem();
   const Results results(options.results.empty() ? std::filesystem::path("results") / experiment : options.results);
 
-  std::vector<Cell> cells = plan(jobs);
-  std::vector<Cell> mine;
-  for (std::size_t i = 0; i < cells.size(); ++i) {
-    const bool in_shard = static_cast<int64_t>(i) % options.shards == options.shard - 1;
-    if (in_shard && cells[i].job->id.starts_with(options.only)) mine.push_back(cells[i]);
-  }
-  if (mine.empty() && !options.only.empty()) {
-    fail("--only {}: no cell of {} has an id that begins so", options.only, options.file.string());
-  }
-  if (mine.empty()) {
-    spdlog::info("shard {}/{} of {} cells is empty", options.shard, options.shards, cells.size());
-    return true;
-  }
-  const bool all_ok = Runner(results, experiment).run_all(with_sharing_neighbours(std::move(mine)), options.rerun);
+  std::vector<Cell> cells = with_sharing_neighbours(plan(jobs));
+  results.write_plan(experiment, cells);
+  if (!options.only.empty()) cells = only(std::move(cells), options);
+  cells = shard(std::move(cells), options);
+  if (cells.empty()) return true;
+  const bool all_ok = Runner(results, experiment).run_all(std::move(cells), options.rerun);
   results.derive_rows_file();
 
   std::vector<Json> rows;

@@ -10,13 +10,14 @@ struct RunOptions {
   std::filesystem::path file;
   std::vector<std::string> overrides;
   std::filesystem::path results;  ///< empty: results/<stem of the file>
-  int64_t shard = 1, shards = 1;  ///< this process takes jobs shard-1, shard-1+shards, ... of the sweep
-  std::string only;               ///< beginning of one cell's id; empty: all
+  int64_t shard = 1, shards = 1;  ///< this process takes one of so many parts of about equal work
+  std::vector<std::string> only;  ///< beginnings of ids; empty: all cells
   bool rerun = false;             ///< also cells that are finished
 };
 
+/// Runs the cells that no other process has, one after the other, and waits for those that others have.
 /// Prints the table of the experiment's rows to stdout.  True when no cell of this run failed.  Throws for what stops a
-/// whole run: a bad experiment, data that does not load, a write that fails.
+/// whole run: a bad experiment, data that does not load, a write that fails; Stopped.
 bool run_experiment(const RunOptions& options);
 
 }  // namespace qroar

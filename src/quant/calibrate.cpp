@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/progress.h"
+#include "base/stop.h"
 
 namespace qroar {
 namespace {
@@ -67,6 +68,7 @@ class Calibration {
     Progress progress(static_cast<double>(model_.layers.size()));
     TensorMap found;
     for (const DecoderLayer& full : model_.layers) {
+      stop_if_asked();
       TensorMap of_layer;
       DecoderLayer layer = full;
       const Calibrators exact_watch = watch(full, false), quantized_watch = watch(full, true);

@@ -1,6 +1,7 @@
 #include "search/journal.h"
 
 #include "base/error.h"
+#include "base/stop.h"
 
 namespace qroar {
 namespace {
@@ -30,6 +31,7 @@ void Journal::add(const std::string& kind, const std::vector<double>& point, Jso
   entry["point"] = point;
   log_.append(entry);
   entries_.emplace(key_of(kind, point), std::move(entry));
+  stop_if_asked();
 }
 
 }  // namespace qroar

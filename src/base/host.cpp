@@ -1,0 +1,77 @@
+#include "base/host.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <ctime>
+#include <filesystem>
+#include <fstream>
+#include <random>
+#include <sstream>
+
+namespace qroar {
+namespace {
+
+std::string first_word(const char* file) {
+  std::string word;
+  std::ifstream(file) >> word;
+  return word;
+}
+
+/// Clock ticks from the system's start to the process', or empty when there is none; a zombie counts as none.
+std::string start_of(const std::string& pid) {
+  std::ifstream in("/proc/" + pid + "/stat");
+  std::string text;
+  std::getline(in, text);
+  std::istringstream fields(text.substr(std::min(text.size(), text.rfind(')') + 1)));  // behind the program's name
+  std::string state, field;
+  fields >> state;
+  for (int i = 4; i <= 22; ++i) fields >> field;  // proc(5): starttime is field 22
+  return state == "Z" || state == "X" || !fields ? "" : field;
+}
+
+}  // namespace
+
+std::string host_name() {
+  char name[256] = {};
+  gethostname(name, sizeof name - 1);
+  return name;
+}
+
+const std::string& machine_id() {
+  static const std::string id = [] {
+    std::error_code none;
+    return fmt::format("{} {} {}", host_name(), first_word("/proc/sys/kernel/random/boot_id"),
+                       std::filesystem::read_symlink("/proc/self/ns/pid", none).string());
+  }();
+  return id;
+}
+
+std::string this_process() {
+  const std::string pid = std::to_string(::getpid());
+  return pid + " " + start_of(pid);
+}
+
+bool process_lives(const std::string& process) {
+  const auto space = process.find(' ');
+  const std::string pid = process.substr(0, space), start = start_of(pid);
+  return space != process.npos && !start.empty() && start == process.substr(space + 1);
+}
+
+std::string random_name() {
+  std::random_device random;
+  return fmt::format("{:08x}{:08x}{:08x}{:08x}", random(), random(), random(), random());
+}
+
+std::string utc_now() {
+  const auto milliseconds =
+      std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch())
+          .count();
+  const std::time_t seconds = milliseconds / 1000;
+  char second[32] = {};
+  std::strftime(second, sizeof second, "%Y-%m-%dT%H:%M:%S", std::gmtime(&seconds));
+  return fmt::format("{}.{:03}Z", second, milliseconds % 1000);
+}
+
+}  // namespace qroar

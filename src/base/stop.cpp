@@ -1,0 +1,24 @@
+#include "base/stop.h"
+
+#include <csignal>
+
+namespace qroar {
+namespace {
+
+volatile std::sig_atomic_t asked = 0;
+
+}  // namespace
+
+void note_stop_signals() {
+  struct sigaction action = {};
+  action.sa_handler = [](int) { asked = 1; };
+  action.sa_flags = SA_RESTART;  // a read or write that it interrupts goes on
+  sigaction(SIGTERM, &action, nullptr);
+  sigaction(SIGUSR1, &action, nullptr);
+}
+
+void stop_if_asked() {
+  if (asked != 0) throw Stopped();
+}
+
+}  // namespace qroar

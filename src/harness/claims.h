@@ -1,0 +1,91 @@
+// Who works on which cell of a results folder, where many processes on many machines share it and locks cannot be
+// relied on: DIR/claims/<id>.<n>/owner.json and beat.json, n = 1, 2, ...
+//
+// The one thing that has to be atomic is rename().  A claim is made under a name of its own and then renamed to
+// <id>.<n>, which fails where that exists, since a folder that is not empty is never replaced.  The owner of the
+// highest n has the cell.  Whoever finds it dead takes n + 1: never the name of the dead one, so that two who both saw
+// it dead cannot both succeed, and none can remove a claim that is newer than what it looked at.
+//
+// Dead is: on this machine, a process that is gone; elsewhere, one whose beat has not changed for kSilence by the
+// watcher's own clock (clocks of machines are never compared).  An owner that was only asleep finds the higher claim
+// when it wakes, and leaves the cell; should it write the row in that very moment, the row is the same to the last bit.
+//
+// NFS: rename() is atomic on the server.  A client may see another's rename and beats late by as long as it caches
+// attributes (acdirmax, 60 s unless mounted otherwise), which kSilence leaves room for.
+#pragma once
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "config/config.h"
+
+namespace qroar {
+
+/// A cell that this process has: beats until it is destroyed, which gives the cell back.
+class Claim {
+ public:
+  Claim(std::filesystem::path claims, std::string id, int64_t number, std::string token,
+        std::chrono::milliseconds interval);
+  ~Claim();
+  Claim(const Claim&) = delete;
+  Claim& operator=(const Claim&) = delete;
+
+  /// False once another process took the cell over.
+  bool is_held() const;
+  /// The part of the cell that is done, 0..1, for whoever looks on.
+  void tell(double done) { done_ = done; }
+
+ private:
+  void beat_until_destroyed();
+
+  std::filesystem::path claims_;
+  std::string id_;
+  int64_t number_;
+  std::string token_;
+  std::chrono::milliseconds interval_;
+  std::atomic<double> done_ = 0;
+  bool ends_ = false;
+  std::mutex mutex_;
+  std::condition_variable end_;
+  std::thread beats_;
+};
+
+class Claims {
+ public:
+  static constexpr std::chrono::milliseconds kBeat{10'000}, kSilence{180'000};
+
+  /// `beat`: time between two beats; `silence`: after which an owner elsewhere counts as dead.
+  explicit Claims(const std::filesystem::path& results, std::chrono::milliseconds beat = kBeat,
+                  std::chrono::milliseconds silence = kSilence);
+
+  /// The cell, or null when another process has it.  An Error when the folder cannot be written or cannot rename.
+  std::unique_ptr<Claim> take(const std::string& id);
+
+  /// The newest claim on every cell, by id: {host, pid, since, done, ...}, and `dead` where its owner is.
+  std::map<std::string, Json> look();
+
+ private:
+  struct Seen {
+    int64_t number = 0;
+    Json owner, beat;
+  };
+  struct Watch {
+    std::string content;
+    std::chrono::steady_clock::time_point since;
+  };
+  std::map<std::string, Seen> newest() const;
+  bool is_dead(const std::string& id, const Seen& seen);
+
+  std::filesystem::path folder_;
+  std::chrono::milliseconds beat_, silence_;
+  std::map<std::string, Watch> watched_;  ///< what beats last said, and since when
+};
+
+}  // namespace qroar
