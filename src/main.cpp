@@ -19,6 +19,7 @@
 #include "harness/results.h"
 #include "harness/runner.h"
 #include "harness/show.h"
+#include "harness/submission.h"
 #include "quant/quantizer.h"
 #include "rescale/rescaling.h"
 #include "rope/scheme.h"
@@ -66,6 +67,14 @@ bool check_files(const std::vector<std::string>& files, const std::vector<std::s
     }
   }
   return all_ok;
+}
+
+void show_results(const Results& results, const ShowOptions& options) {
+  const SweepState state = sweep_state(results);
+  const bool is_table = options.format == "table";
+  const bool only_begun = is_table && state.cells > 0 && state.done + state.failed == 0;
+  if (!only_begun) fmt::print("{}", show(results, results.rows(), options));
+  if (is_table && !state.is_finished()) fmt::print("{}{}", only_begun ? "" : "\n", state.text);
 }
 
 /// "K/N" with 1 <= K <= N.
@@ -121,6 +130,23 @@ int run_command(int argc, char** argv) {
   show_verb->add_option("--baseline", show_options.baseline,
                         "row to compare with in pairs: an id, or AXIS=LABEL such as quant=none");
 
+  auto* collect_verb = app.add_subcommand(
+      "collect", "rebuild rows.jsonl from the cells and print them; exit code 1 where one failed or has no row");
+  collect_verb->add_option("RESULTS_DIR", folder, "results folder")->required();
+
+  RunOptions packed;
+  std::filesystem::path into;
+  auto* pack_verb = app.add_subcommand(
+      "pack", "put an experiment, this program and lists of unfinished cells into a folder, for a batch scheduler");
+  pack_verb->add_option("FILE", packed.file, "experiment (YAML)")->required();
+  pack_verb->add_option("--into", into, "folder to make")->required();
+  pack_verb->add_option("--tasks", packed.shards, "at most so many lists of about equal work")
+      ->check(CLI::PositiveNumber);
+  pack_verb->add_option("--results", packed.results, "results folder (default: results/<experiment>)");
+  pack_verb->add_option("--set", packed.overrides, "key=value on top of the file")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+
   app.failure_message(
       [](const CLI::App*, const CLI::Error& error) { return fmt::format("{}; see --help\n", error.what()); });
   try {
@@ -135,9 +161,17 @@ int run_command(int argc, char** argv) {
   }
   if (*check_verb) return check_files(files, overrides) ? 0 : 1;
   if (*list_verb) list(kind);
-  if (*show_verb) {
-    const Results results(folder);
-    fmt::print("{}", show(results, results.rows(), show_options));
+  if (*pack_verb) {
+    if (const auto file = pack_submission(packed, into)) fmt::print("{}\n", file->string());
+    return 0;
+  }
+  const Results results(folder);
+  if (*show_verb) show_results(results, show_options);
+  if (*collect_verb) {
+    results.derive_rows_file();
+    show_results(results, {});
+    const bool all_ok = std::ranges::all_of(results.rows(), [](const Json& row) { return row["status"] == "ok"; });
+    return all_ok && sweep_state(results).is_finished() ? 0 : 1;
   }
   return 0;
 }

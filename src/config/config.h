@@ -129,6 +129,13 @@ class Config {
   std::shared_ptr<detail::ConfigNode> node_;
 };
 
+/// What an experiment is made of on disk.
+struct ConfigSources {
+  std::vector<std::filesystem::path> files;   ///< its own, and those that it includes
+  std::vector<std::filesystem::path> beside;  ///< what paths in it lead to that count from a file's folder
+};
+ConfigSources sources_of(const std::filesystem::path& file);
+
 /// Block-style YAML of a JSON value; reads back as the same configuration.
 std::string to_yaml(const Json& value);
 

@@ -70,10 +70,11 @@ std::string chain_text(const Files& chain) {
   return text;
 }
 
-/// `chain`: the files that include each other down to this one, which is its last.
-ConfigNode::Pointer load_tree(const Files& chain) {
+/// `chain`: the files that include each other down to this one, which is its last; `read`: all files so far.
+ConfigNode::Pointer load_tree(const Files& chain, Files& read) {
   const std::filesystem::path& file = chain.back();
   auto root = parse_root(read_file(file), std::make_shared<Source>(Source{file.string(), file.parent_path()}));
+  read.push_back(file);
   auto base = std::make_shared<ConfigNode>();
   base->kind = Config::Kind::map;
   if (root->find("include")) {
@@ -85,12 +86,23 @@ ConfigNode::Pointer load_tree(const Files& chain) {
         entry.fail(fmt::format("no such file '{}'; a path counts from the file that includes", longer.back().string()));
       }
       if (std::ranges::any_of(chain, is_this)) entry.fail("a cycle: " + chain_text(longer));
-      merge(*base, *load_tree(longer));
+      merge(*base, *load_tree(longer, read));
     }
   }
   refuse_nested_include(*root);
   merge(*base, *root);
   return base;
+}
+
+/// Relative paths in values that lead somewhere only from the folder of the file that they were written in.
+void collect_paths_beside(const ConfigNode& node, Files& found) {
+  const std::filesystem::path path = node.text;
+  std::error_code missing;
+  if (node.kind == Config::Kind::scalar && !path.empty() && path.is_relative() &&
+      !std::filesystem::exists(path, missing) && std::filesystem::exists(node.mark.source->folder / path, missing)) {
+    found.push_back(node.mark.source->folder / path);
+  }
+  for (const auto& child : node.children) collect_paths_beside(*child.node, found);
 }
 
 /// Applies one "key=value"; errors call it "--set:N:COLUMN" for the N-th.
@@ -113,12 +125,19 @@ Config Config::parse(const std::string& text, const std::string& name) {
   return ConfigNode::handle(parse_root(text, std::make_shared<Source>(Source{name, {}})));
 }
 
+ConfigSources sources_of(const std::filesystem::path& file) {
+  ConfigSources sources;
+  collect_paths_beside(*load_tree({file}, sources.files), sources.beside);
+  return sources;
+}
+
 Config Config::load(const std::filesystem::path& file, const std::vector<std::string>& overrides) {
   if (std::error_code missing; std::filesystem::is_directory(file, missing)) {
     qroar::fail("{}: is a folder; name a YAML file", file.string());
   }
   if (!is_file(file)) qroar::fail("{}: no such file", file.string());
-  const auto root = load_tree({file});
+  Files read;
+  const auto root = load_tree({file}, read);
   detail::set_paths(*root, "");
   Config config = ConfigNode::handle(root);
   int number = 0;

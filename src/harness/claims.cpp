@@ -161,6 +161,10 @@ std::map<std::string, Json> Claims::look() {
     claims[id] = seen.owner;
     claims[id]["done"] = seen.beat.value("done", 0.0);
     claims[id]["dead"] = is_dead(id, seen);
+    std::error_code none;
+    const auto beaten = std::filesystem::last_write_time(folder_of(folder_, id, seen.number) / "beat.json", none);
+    const std::chrono::duration<double> silent = std::filesystem::file_time_type::clock::now() - beaten;
+    claims[id]["silent"] = none ? 0.0 : silent.count();
   }
   return claims;
 }

@@ -68,7 +68,8 @@ class Claims {
   /// The cell, or null when another process has it.  An Error when the folder cannot be written or cannot rename.
   std::unique_ptr<Claim> take(const std::string& id);
 
-  /// The newest claim on every cell, by id: {host, pid, since, done, ...}, and `dead` where its owner is.
+  /// The newest claim on every cell, by id: {host, pid, since, done, ...}, whether its owner is `dead`, and
+  /// for how many seconds it has been `silent` by this machine's clock, for people to see.
   std::map<std::string, Json> look();
 
  private:

@@ -375,11 +375,19 @@ std::vector<Cell> shard(std::vector<Cell> cells, const RunOptions& options) {
 
 }  // namespace
 
+std::filesystem::path results_folder(const RunOptions& options) {
+  return options.results.empty() ? std::filesystem::path("results") / options.file.stem() : options.results;
+}
+
+std::vector<Cell> unfinished(std::vector<Cell> cells, const std::filesystem::path& results) {
+  return Runner(Results(results), "").unfinished(std::move(cells));
+}
+
 bool run_experiment(const RunOptions& options) {
   const c10::NoGradGuard no_grad;  // InferenceMode's tensors could not be differentiated by a search
   std::vector<Job> jobs = parse_experiment(options.file, options.overrides);
   const std::string experiment = options.file.stem();
-  const Results results(options.results.empty() ? std::filesystem::path("results") / experiment : options.results);
+  const Results results(results_folder(options));
 
   std::vector<Cell> cells = with_sharing_neighbours(plan(jobs));
   results.write_plan(experiment, cells);

@@ -1,8 +1,11 @@
 // Runs the cells of an experiment that are not finished yet.
 #pragma once
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
+
+#include "harness/cell.h"
 
 namespace qroar {
 
@@ -19,5 +22,11 @@ struct RunOptions {
 /// Prints the table of the experiment's rows to stdout.  True when no cell of this run failed.  Throws for what stops a
 /// whole run: a bad experiment, data that does not load, a write that fails; Stopped.
 bool run_experiment(const RunOptions& options);
+
+/// options.results, or its default.
+std::filesystem::path results_folder(const RunOptions& options);
+
+/// Those cells that have no row which is ok and of the same inputs.
+std::vector<Cell> unfinished(std::vector<Cell> cells, const std::filesystem::path& results);
 
 }  // namespace qroar

@@ -20,6 +20,15 @@ struct ShowOptions {
 /// the paired standard error.
 std::string show(const Results& results, const std::vector<Json>& rows, const ShowOptions& options);
 
+/// How far the sweep is that plan.json lists: counts, and a line for every cell that a process has.
+struct SweepState {
+  int64_t cells = 0, done = 0, running = 0, failed = 0, waiting = 0;
+  std::string text;  ///< empty where there is no plan
+
+  bool is_finished() const { return running == 0 && waiting == 0 && failed == 0; }
+};
+SweepState sweep_state(const Results& results);
+
 /// Difference of mean NLL (a - b, nats per token) over windows that both rows scored, with the standard error of that
 /// difference.  Windows are the independent units: what makes a window hard is common to both rows and cancels, as in
 /// llama.cpp's perplexity tool.
