@@ -42,7 +42,7 @@ def lasting(row):
     """The part of a row that every run of its cell must repeat, bit for bit."""
     costs = ("seconds", "tokens_per_second", "model_tflops_per_second", "peak_bytes")
     kept = {key: value for key, value in row.items() if key not in costs}
-    return kept | {"environment": {key: value for key, value in row["environment"].items() if key != "started"}}
+    return kept | {"environment": {key: value for key, value in row["environment"].items() if key not in ("started", "ended")}}
 
 
 def read_csv(text):

@@ -1,0 +1,167 @@
+"""scripts/slurm/submit on a real Slurm: a sweep as an array, through requeues, cancellations and changes of the checkout."""
+import os
+import shutil
+import signal
+
+import pytest
+import yaml
+
+from support.program import REPO, experiment_of, lasting, litter, read_rows
+
+SUBMIT = REPO / "scripts/slurm/submit"
+ROPES = [{"type": "none"}] + [{"type": kind, "factor": 2} for kind in ("linear", "ntk", "yarn")]
+RTN = [{"match": "layers.*", "weight": {"type": "rtn", "bits": 4, "group": 32}}]
+MANY = {"sweep": [{"rope": ROPES, "quant": [[], RTN], "windows.length": [32, 48, 64]}]}  # 24 cells
+LONG = {"windows": {"length": 64, "stride": 8}, "sweep": [{"rope": ROPES}]}  # 4 cells of seconds
+
+
+@pytest.fixture
+def submit(cluster, binary, token_cache, tmp_path):
+    """submit(argument...) -> (process, job of the array, job that collects), run in the test's folder."""
+    cluster.environment |= {"QROAR_BINARY": str(binary), "QROAR_CACHE": str(token_cache), "OMP_NUM_THREADS": "1"}
+
+    def run(*arguments):
+        process = cluster.run(SUBMIT, *arguments, cwd=tmp_path)
+        jobs = [word.rstrip(":;") for word in process.stdout.split() if word.rstrip(":;").isdigit()]
+        return process, *([jobs[0], jobs[2]] if len(jobs) == 3 else [None, None])
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def serial(run, tmp_path_factory):
+    """serial(changes) -> rows of an undisturbed run in one process, which is run once."""
+    known = {}
+
+    def rows(changes):
+        if str(changes) not in known:
+            folder = tmp_path_factory.mktemp("serial")
+            (folder / "serial.yaml").write_text(yaml.safe_dump(experiment_of(changes), sort_keys=False), encoding="utf-8")
+            process = run("run", folder / "serial.yaml", "--results", folder / "results")
+            assert process.returncode == 0, process.stderr
+            known[str(changes)] = read_rows(folder / "results")
+        return known[str(changes)]
+
+    return rows
+
+
+def same(rows):
+    return {cell: lasting(row) | {"experiment": ""} for cell, row in rows.items()}
+
+
+def partial_lines(results):
+    return sum(file.read_bytes().count(b"\n") for file in results.glob("cells/*/partial.jsonl"))
+
+
+def logs(results):
+    return "\n".join(file.read_text(encoding="utf-8") for file in sorted(results.glob("submissions/*/*.log")))
+
+
+def test_an_array_of_four_tasks_runs_a_sweep_as_one_process_does(cluster, submit, serial, experiment, tmp_path):
+    process, array, collect = submit(experiment(MANY), "--array", 4, "--results", "out")
+    assert process.returncode == 0, process.stderr
+    results = tmp_path / "out"
+    assert cluster.wait(array, 120) == {f"{array}_{task}": "COMPLETED" for task in range(1, 5)}, logs(results)
+    assert cluster.wait(collect) == {collect: "COMPLETED"}, logs(results)
+    assert same(read_rows(results)) == same(serial(MANY)) and len(serial(MANY)) == 24
+    assert not litter(results) and not list(results.glob("claims/*"))
+    assert (results / "report.md").exists() and "24 cells" not in logs(results)
+    tasks = next(results.glob("submissions/*/tasks")).read_text(encoding="utf-8").splitlines()
+    assert len(tasks) == 4 and all(4 <= len(line.split(",")) <= 8 for line in tasks)
+    assert all(logs(results).count(f"info cell {cell} ") == 1 for cell in serial(MANY))
+
+
+def test_requeued_cancelled_and_resubmitted_tasks_lose_and_double_nothing(cluster, submit, serial, experiment, tmp_path):
+    results, file = tmp_path / "out", experiment(LONG)
+    _, array, collect = submit(file, "--array", 2, "--results", results)
+    cluster.until(lambda: partial_lines(results) > 5, 60, "windows")
+    for task in (1, 2):  # as when a task's time is nearly over
+        cluster.run("scancel", "--batch", "--signal=USR1", f"{array}_{task}")
+    cluster.until(lambda: all(cluster.show(f"{array}_{task}")["Restarts"] == "1" for task in (1, 2)), 30, "requeues")
+    assert "stopped by a signal" in logs(results)
+    cluster.until(lambda: "windows were finished already" in logs(results), 60, "the tasks to go on")
+    cluster.run("scontrol", "requeue", f"{array}_1")
+    cluster.until(lambda: cluster.show(f"{array}_1")["Restarts"] == "2", 30, "the second requeue")
+    cluster.run("scancel", array)
+    assert set(cluster.wait(array).values()) == {"CANCELLED"}, logs(results)
+    assert cluster.wait(collect) == {collect: "FAILED"}  # cells are missing
+    _, array, collect = submit(file, "--array", 3, "--results", results)
+    assert set(cluster.wait(array, 120).values()) == {"COMPLETED"}, logs(results)
+    assert cluster.wait(collect) == {collect: "COMPLETED"}, logs(results)
+    assert same(read_rows(results)) == same(serial(LONG))
+    assert not litter(results) and not list(results.glob("claims/*")) and partial_lines(results) == 0
+    assert "every cell" in submit(file, "--results", results)[0].stdout
+
+
+def test_a_program_that_is_killed_leaves_its_cells_to_the_next_submission(cluster, submit, serial, experiment, tmp_path):
+    results, file = tmp_path / "out", experiment(LONG)
+    _, array, _ = submit(file, "--array", 2, "--results", results)
+    cluster.until(lambda: partial_lines(results) > 5, 60, "windows")
+    ours = [pid for pid in cluster.processes() if b"/submissions/" in open(f"/proc/{pid}/cmdline", "rb").read().split(b"\0")[0]]
+    assert ours
+    for pid in ours:
+        os.kill(pid, signal.SIGKILL)
+    assert set(cluster.wait(array).values()) == {"FAILED"}
+    _, array, collect = submit(file, "--results", results)
+    assert cluster.wait(collect, 120) == {collect: "COMPLETED"}, logs(results)
+    assert same(read_rows(results)) == same(serial(LONG))
+
+
+def test_a_task_without_progress_comes_back_three_times(cluster, submit, experiment, tmp_path, binary):
+    results = tmp_path / "out"
+    _, array, _ = submit(experiment(LONG), "--results", results)
+    cluster.until(lambda: "info cell" in logs(results), 60, "the first run")
+    cluster.run("scancel", array)
+    cluster.wait(array)
+    folder = next(results.glob("submissions/*"))
+    (folder / "qroar").write_text("#!/bin/sh\necho stopped at once\nexit 75\n", encoding="utf-8")
+    job = cluster.submit("--array=1-1", folder / "array.sbatch")
+    for restart in (1, 2, 3):
+        cluster.until(lambda: cluster.show(f"{job}_1")["Restarts"] == str(restart), 30, f"requeue {restart}")
+    assert set(cluster.wait(job).values()) == {"FAILED"}
+    assert "three times without progress" in logs(results)
+
+
+def test_a_submission_runs_what_it_was_when_it_was_submitted(cluster, submit, serial, experiment, tmp_path):
+    (tmp_path / "texts").mkdir()
+    shutil.copy(REPO / "tests/support/text.jsonl", tmp_path / "texts/text.jsonl")
+    base = experiment({"sweep": None, "data.path": "texts/text.jsonl"}, "base.yaml")
+    file = tmp_path / "sweep.yaml"
+    file.write_text("include: base.yaml\nsweep: [{windows.length: [32, 64]}]\n", encoding="utf-8")
+    cluster.run("scontrol", "update", "PartitionName=main", "State=DOWN")
+    try:
+        process, array, collect = submit(file, "--array", 2, "--set", "windows.truncate=true", "--results", "out")
+        assert process.returncode == 0, process.stderr
+        file.write_text("not: an experiment\n", encoding="utf-8")
+        base.unlink()
+    finally:
+        cluster.run("scontrol", "update", "PartitionName=main", "State=UP")
+    assert cluster.wait(collect) == {collect: "COMPLETED"}, logs(tmp_path / "out")
+    metrics = {row["axes"]["windows.length"]: row["metrics"] for row in read_rows(tmp_path / "out").values()}
+    assert metrics == {row["axes"]["windows.length"]: row["metrics"]
+                       for row in serial({"sweep": [{"windows.length": [32, 64]}]}).values()}
+
+
+def test_a_failed_cell_fails_the_task_and_the_job_that_collects(cluster, submit, experiment, tmp_path):
+    weights = {"match": "layers.*", "weight": {"type": "rtn", "bits": 4, "group": 32}}
+    changes = {"model.dtype": "float16", "sweep": [{"quant": [[], [weights | {"input": {"type": "rtn", "bits": 8, "group": 0}}]]}],
+               "rescale": {"type": "bands", "bands": 1, "scales": [1e30]}}
+    _, array, collect = submit(experiment(changes), "--results", "out")
+    assert set(cluster.wait(array).values()) == {"FAILED"}, logs(tmp_path / "out")
+    assert cluster.wait(collect) == {collect: "FAILED"}
+    assert "failed" in logs(tmp_path / "out")
+
+
+def test_nothing_is_queued_for_what_would_fail_or_for_show(cluster, submit, experiment, tmp_path):
+    before = cluster.queue()
+    process, *_ = submit(experiment({"rope": {"type": "yarm"}, "sweep": None}), "--array", 4)
+    assert process.returncode == 1 and process.stderr.count("\n") == 1 and "yarm" in process.stderr
+    for arguments, told in ((["--array", "0"], "--array 0"), (["--array"], "--array wants a value"), (["--aray", "2"], "--aray")):
+        process, *_ = submit(experiment(), *arguments)
+        assert process.returncode == 1 and process.stderr.count("\n") == 1 and told in process.stderr
+    process, *_ = submit(experiment(), "--array", 2, "--time", "2:00:00", "--gpus", 1, "--dry-run", "--", "--account=lab")
+    assert process.returncode == 0, process.stderr
+    for line in ("--array=1-2", "--time=2:00:00", "--gres=gpu:1", "--account=lab", "--signal=B:USR1@120"):
+        assert f"#SBATCH {line}\n" in process.stdout
+    assert "collect" in process.stdout and not (tmp_path / "results").exists()
+    assert cluster.queue() == before
