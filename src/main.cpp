@@ -20,6 +20,7 @@
 #include "harness/runner.h"
 #include "harness/show.h"
 #include "harness/submission.h"
+#include "harness/workers.h"
 #include "quant/quantizer.h"
 #include "rescale/rescaling.h"
 #include "rope/scheme.h"
@@ -100,7 +101,7 @@ int run_command(int argc, char** argv) {
   app.require_subcommand(1);
   RunOptions run;
   ShowOptions show_options;
-  std::string shard = "1/1", folder, kind;
+  std::string shard = "1/1", devices, folder, kind;
   std::vector<std::string> files, overrides;
 
   auto* run_verb = app.add_subcommand("run", "run the cells of an experiment that are not finished");
@@ -112,6 +113,7 @@ int run_command(int argc, char** argv) {
   run_verb->add_option("--shard", shard, "K/N: this process takes the Kth of N parts of about equal work");
   run_verb->add_option("--only", run.only, "run the cells with these ids (or their beginnings): ID,ID...")
       ->delimiter(',');
+  run_verb->add_option("--devices", devices, "one process per device: all GPUs (all), or names such as cuda:0,cuda:1");
   run_verb->add_flag("--rerun", run.rerun, "also run finished cells again");
 
   auto* check_verb = app.add_subcommand("check", "validate every job of experiments without loading weights");
@@ -157,6 +159,7 @@ int run_command(int argc, char** argv) {
   if (*run_verb) {
     read_shard(shard, run);
     note_stop_signals();
+    if (!devices.empty()) return run_workers(run, worker_devices(devices));
     return run_experiment(run) ? 0 : 1;
   }
   if (*check_verb) return check_files(files, overrides) ? 0 : 1;
@@ -181,7 +184,8 @@ int run_command(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   spdlog::set_default_logger(spdlog::stderr_color_mt("qroar"));
-  spdlog::set_pattern("%H:%M:%S %^%l%$ %v");
+  const std::string worker = qroar::worker_name();
+  spdlog::set_pattern("%H:%M:%S %^%l%$ " + (worker.empty() ? "" : worker + " ") + "%v");
   spdlog::set_error_handler(
       [](const std::string& what) { qroar::fail("{}", what); });  // a log file that cannot be written
   try {

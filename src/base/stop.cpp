@@ -17,8 +17,10 @@ void note_stop_signals() {
   sigaction(SIGUSR1, &action, nullptr);
 }
 
+bool stop_asked() { return asked != 0; }
+
 void stop_if_asked() {
-  if (asked != 0) throw Stopped();
+  if (stop_asked()) throw Stopped();
 }
 
 }  // namespace qroar

@@ -15,6 +15,8 @@ class Stopped : public std::exception {
 /// From here on SIGTERM and SIGUSR1 are only noted, as often as they come.
 void note_stop_signals();
 
+bool stop_asked();
+
 /// Throws Stopped once one of them came.  To be called where work that took time has just been written down.
 void stop_if_asked();
 

@@ -66,6 +66,8 @@ bool cuda_available() {
   return available;
 }
 
+int64_t cuda_device_count() { return cuda_available() ? at::detail::getCUDAHooks().deviceCount() : 0; }
+
 void check_device_name(const std::string& name) {
   if (name == "auto" || name == "cpu" || name == "cuda") return;
   if (!name.starts_with("cuda:") || cuda_index(name) < 0)
@@ -84,7 +86,7 @@ at::Device parse_device(const std::string& name) {
         "auto",
         name);
   }
-  const int count = at::detail::getCUDAHooks().deviceCount();
+  const int64_t count = cuda_device_count();
   if (number >= count) fail("device {} is not there: this machine has {} (cuda:0 to cuda:{})", name, count, count - 1);
   return {at::kCUDA, static_cast<at::DeviceIndex>(number)};
 }

@@ -10,6 +10,8 @@ namespace qroar::ops {
 /// Loads libtorch_cuda beside libtorch_cpu when the driver is there; true when ATen then sees a device.  The first call
 /// decides.
 bool cuda_available();
+/// How many of them this process sees.
+int64_t cuda_device_count();
 
 /// An Error for any text but auto, cpu, cuda and cuda:N; whether the device is there is not asked.
 void check_device_name(const std::string& name);
