@@ -112,7 +112,8 @@ int run_command(int argc, char** argv) {
   run_verb->add_option("--results", run.results, "results folder (default: results/<experiment>)");
   run_verb->add_option("--shard", shard, "K/N: this process takes the Kth of N parts of about equal work");
   run_verb->add_option("--only", run.only, "run the cells with these ids (or their beginnings): ID,ID...")
-      ->delimiter(',');
+      ->delimiter(',')
+      ->allow_extra_args(false);
   run_verb->add_option("--devices", devices, "one process per device: all GPUs (all), or names such as cuda:0,cuda:1");
   run_verb->add_flag("--rerun", run.rerun, "also run finished cells again");
 

@@ -99,26 +99,35 @@ std::vector<double> choice_log_likelihoods_alone(const Llama& model, const Angle
   return likelihoods;
 }
 
-std::vector<std::vector<double>> choice_log_likelihoods(const Llama& model, const AnglesOf& angles_of,
-                                                        const std::vector<Choices>& questions,
-                                                        const std::function<void(std::size_t)>& tell) {
-  std::vector<std::vector<double>> likelihoods;
+std::vector<Likelihoods> choice_log_likelihoods(const Llama& model, const AnglesOf& angles_of,
+                                                const std::vector<Choices>& questions,
+                                                const std::function<std::optional<Likelihoods>(std::size_t)>& known,
+                                                const std::function<void(std::size_t, const Likelihoods&)>& tell) {
+  const bool together = can_pack(model);
+  std::vector<Likelihoods> likelihoods;
   for (const Choices& question : questions) likelihoods.emplace_back(question.pairs.size(), 0.0);
-  if (!can_pack(model)) {
-    for (std::size_t i = 0; i < questions.size(); ++i) {
-      likelihoods[i] = choice_log_likelihoods_alone(model, angles_of, questions[i]);
-      tell(i + 1);
-    }
-    return likelihoods;
-  }
-  for (std::size_t i = 0; i < questions.size();) {
+  std::size_t end = 0;
+  for (std::size_t first = 0; first < questions.size(); first = end) {
+    // What goes together depends on the questions alone, not on which of them are known: their bits may depend on it.
     Pack pack;
     do {
-      pack.add(questions[i], i);
-      ++i;
-    } while (i < questions.size() && pack.tokens() < kPackedTokens);
-    pack.score(model, angles_of, likelihoods);
-    tell(i);
+      pack.add(questions[end], end);
+      ++end;
+    } while (together && end < questions.size() && pack.tokens() < kPackedTokens);
+    std::vector<std::optional<Likelihoods>> found;
+    for (std::size_t i = first; i < end; ++i) found.push_back(known(i));
+    if (!std::ranges::all_of(found, [](const auto& one) { return one.has_value(); })) {
+      if (together)
+        pack.score(model, angles_of, likelihoods);
+      else
+        likelihoods[first] = choice_log_likelihoods_alone(model, angles_of, questions[first]);
+    }
+    for (std::size_t i = first; i < end; ++i) {
+      if (found[i - first])
+        likelihoods[i] = *found[i - first];
+      else
+        tell(i, likelihoods[i]);
+    }
   }
   return likelihoods;
 }

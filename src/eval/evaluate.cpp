@@ -130,7 +130,7 @@ std::size_t end_of_batch(const EvaluationInput& input, std::size_t first) {
 }  // namespace
 
 std::vector<WindowLoss> evaluate(const EvaluationInput& input, const std::vector<std::unique_ptr<Metric>>& metrics,
-                                 WindowStore* store, const std::function<void(const Window&)>& after_window) {
+                                 PartStore* store, const std::function<void(const Window&)>& after_window) {
   const bool together = can_pack(input.model) && (input.reference == nullptr || can_pack(*input.reference));
   std::vector<WindowLoss> losses;
   std::size_t end = 0;
@@ -139,10 +139,11 @@ std::vector<WindowLoss> evaluate(const EvaluationInput& input, const std::vector
     // What goes together depends on the windows alone, not on which of them are known: their bits may depend on it.
     std::vector<Json> found;
     for (std::size_t i = first; i < end; ++i) {
-      const Json* known = store == nullptr ? nullptr : store->find(i);
+      const std::string part = fmt::format("window/{}", i);
+      const Json* known = store == nullptr ? nullptr : store->find(part);
       if (known == nullptr && found.empty()) found = score_together(input, first, end, metrics);
       const Json& sums = known != nullptr ? *known : found[i - first];
-      if (known == nullptr && store != nullptr) store->add(i, sums);
+      if (known == nullptr && store != nullptr) store->add(part, sums);
       losses.push_back({input.windows[i], moments_of(sums["nll"])});
       for (std::size_t k = 0; k < metrics.size(); ++k) metrics[k]->take(input.windows[i], sums["metrics"][k]);
       after_window(input.windows[i]);

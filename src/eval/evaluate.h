@@ -8,6 +8,7 @@
 #include "data/dataset.h"
 #include "data/windows.h"
 #include "eval/metric.h"
+#include "eval/parts.h"
 #include "eval/token_losses.h"
 #include "model/llama.h"
 
@@ -17,15 +18,6 @@ namespace qroar {
 struct WindowLoss {
   Window window;
   Moments nll;  ///< over its scored tokens, nats
-};
-
-/// What finished windows came to, so that an evaluation that was cut off goes on where it stopped.
-class WindowStore {
- public:
-  virtual ~WindowStore() = default;
-  /// Null where the window is not finished.
-  virtual const Json* find(std::size_t window) const = 0;
-  virtual void add(std::size_t window, const Json& sums) = 0;
 };
 
 struct EvaluationInput {
@@ -41,7 +33,7 @@ struct EvaluationInput {
 /// `after_window` hears of each finished one (progress).  A loss that is not finite is an Error that names the
 /// document, the position and the first place in the model whose values are not finite.
 std::vector<WindowLoss> evaluate(const EvaluationInput& input, const std::vector<std::unique_ptr<Metric>>& metrics,
-                                 WindowStore* store, const std::function<void(const Window&)>& after_window);
+                                 PartStore* store, const std::function<void(const Window&)>& after_window);
 
 /// The tokens [T] that the model sees in a window, int64 on its device.
 at::Tensor window_tokens(const Document& document, const Window& window, const Feed& feed, const Llama& model);

@@ -5,8 +5,13 @@
 
 namespace qroar {
 
-std::string greedy_answer(const TaskInput& input, const std::vector<int32_t>& prompt, bool bos, int64_t most,
-                          const std::function<bool(const std::string&)>& stop) {
+std::string answer_part(const std::string& task, std::size_t question) {
+  return fmt::format("task/{}/{}", task, question);
+}
+
+std::string greedy_answer(const TaskInput& input, const std::string& part, const std::vector<int32_t>& prompt, bool bos,
+                          int64_t most, const std::function<bool(const std::string&)>& stop) {
+  if (const Json* known = input.parts.find(part)) return input.tokenizer.decode(known->get<std::vector<int32_t>>());
   const LlamaConfig& llama = input.model.config;
   std::vector<int64_t> tokens(prompt.begin(), prompt.end());
   if (bos) tokens.insert(tokens.begin(), llama.bos_token_id);
@@ -18,6 +23,7 @@ std::string greedy_answer(const TaskInput& input, const std::vector<int32_t>& pr
     said.push_back(static_cast<int32_t>(token));
     return stop && stop(input.tokenizer.decode(said));
   });
+  input.parts.add(part, said);
   return input.tokenizer.decode(said);
 }
 

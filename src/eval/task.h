@@ -10,6 +10,7 @@
 #include "config/registry.h"
 #include "data/tokenizer.h"
 #include "eval/metric.h"
+#include "eval/parts.h"
 #include "model/decode.h"
 
 namespace qroar {
@@ -23,6 +24,7 @@ struct TaskInput {
   const Tokenizer& tokenizer;
   int64_t window;                                ///< windows.length: tokens that a prompt with its answer may have
   const std::function<void(double done)>& tell;  ///< the part that is done, 0..1
+  PartStore& parts;                              ///< under answer_part()
 };
 
 struct TaskResult {
@@ -45,10 +47,14 @@ class Task {
   virtual TaskResult run(const TaskInput& input) const = 0;
 };
 
+/// What a PartStore calls the answer to a question.
+std::string answer_part(const std::string& task, std::size_t question);
+
 /// The text that is decoded greedily behind a prompt (BOS first where `bos` says so), up to `most` tokens: ends before
-/// the model's end of text, and where `stop`, if there is one, says so of what is there.
-std::string greedy_answer(const TaskInput& input, const std::vector<int32_t>& prompt, bool bos, int64_t most,
-                          const std::function<bool(const std::string&)>& stop);
+/// the model's end of text, and where `stop`, if there is one, says so of what is there.  What is known of `part` is
+/// not decoded again.
+std::string greedy_answer(const TaskInput& input, const std::string& part, const std::vector<int32_t>& prompt, bool bos,
+                          int64_t most, const std::function<bool(const std::string&)>& stop);
 
 /// A text for a table: control characters become spaces.
 std::string on_one_line(std::string text);

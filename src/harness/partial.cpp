@@ -24,24 +24,30 @@ PartialCell::PartialCell(const std::filesystem::path& cell, const Json& inputs, 
     Json line = log_->lines()[i];
     const Json hash = std::exchange(line["hash"], nullptr);
     if (hash != hash_bytes(line.dump())) fail("{}:{}: no line of this program's; {}", file_.string(), i + 1, kRemedy);
-    if (windows_.emplace(line["window"], line["sums"]).second) seconds_ += line["seconds"].get<double>();
+    parts_.emplace(line["part"], Part{line["result"], line["seconds"]});
   }
-  found_ = windows_.size();
+  found_ = parts_.size();
 }
 
-const Json* PartialCell::find(std::size_t window) const {
-  const auto found = windows_.find(window);
-  return found == windows_.end() ? nullptr : &found->second;
+const Json* PartialCell::find(const std::string& part) const {
+  const auto found = parts_.find(part);
+  return found == parts_.end() ? nullptr : &found->second.result;
 }
 
-void PartialCell::add(std::size_t window, const Json& sums) {
+void PartialCell::add(const std::string& part, const Json& result) {
   const auto now = Clock::now();
   const double seconds = std::chrono::duration<double>(now - since_).count();
   since_ = now;
-  seconds_ += seconds;
-  Json line{{"window", window}, {"seconds", seconds}, {"sums", sums}, {"hash", nullptr}};
+  Json line{{"part", part}, {"seconds", seconds}, {"result", result}, {"hash", nullptr}};
   line["hash"] = hash_bytes(line.dump());
   log_->append(line);
+  parts_.emplace(part, Part{result, seconds});
+}
+
+double PartialCell::seconds(const std::string& kind) const {
+  double sum = 0;
+  for (const auto& [name, part] : parts_) sum += name.starts_with(kind) ? part.seconds : 0;
+  return sum;
 }
 
 void PartialCell::remove() const { std::filesystem::remove(file_); }

@@ -252,8 +252,10 @@ class Runner {
     progress_->leave_out(Clock::now() - before);
     at::manual_seed(static_cast<uint64_t>(job.seed));
     ops::reset_peak_bytes(device);
+    if (partial.found() > 0)
+      spdlog::info("cell {}: {} parts (windows, questions) were finished already", job.id, partial.found());
     score_windows(cell, model, angles_of, partial, output, row);
-    run_tasks(cell, model, original, angles_of, output, row);
+    run_tasks(cell, model, original, angles_of, partial, output, row);
     row["peak_bytes"] = ops::peak_bytes(device);
     if (!job.diagnostics.empty()) output.diagnostics = diagnose(cell, model, angles_of);
     if (job.exported) export_cell(job, original, *rescaling, model);
@@ -275,7 +277,6 @@ class Runner {
     const std::vector<Document>& documents = cell.data->documents;
     std::optional<Llama> full;
     if (job.needs_reference()) full = models_.full(job.quantization);
-    if (partial.found() > 0) spdlog::info("cell {}: {} windows were finished already", job.id, partial.found());
     partial.start_clock();
     output.losses = evaluate({model, full ? &*full : nullptr, angles_of, documents, cell.windows, job.windows.feed},
                              job.metrics, &partial, [&](const Window& window) {
@@ -284,9 +285,9 @@ class Runner {
                              });
     double tokens = 0;
     for (const Window& window : cell.windows) tokens += static_cast<double>(tokens_seen(window, job.windows.feed));
-    row["seconds"] = partial.seconds();
-    row["tokens_per_second"] = tokens / partial.seconds();
-    row["model_tflops_per_second"] = cell.flops() / partial.seconds() / 1e12;
+    row["seconds"] = partial.seconds("window/");
+    row["tokens_per_second"] = tokens / partial.seconds("window/");
+    row["model_tflops_per_second"] = cell.flops() / partial.seconds("window/") / 1e12;
     for (const auto& metric : job.metrics) {
       put(metric->values(job.windows.aggregate, documents), row);
       if (auto curve = metric->curve()) output.curves.insert(std::move(*curve));
@@ -295,11 +296,11 @@ class Runner {
 
   /// Where there are windows, too, their time is not in the row's.
   void run_tasks(const Cell& cell, const Llama& model, const Llama& original, const AnglesOf& angles_of,
-                 CellOutput& output, Json& row) {
+                 PartialCell& partial, CellOutput& output, Json& row) {
     const Job& job = *cell.job;
     const TableOf table_of = [&](int64_t length) { return job.table(length, original); };
-    const auto start = Clock::now();
-    auto told = start;
+    partial.start_clock();
+    auto told = Clock::now();
     for (const auto& task : job.tasks) {
       const std::function<void(double)> tell = [&](double done) {
         stop_if_asked();
@@ -308,12 +309,12 @@ class Runner {
         told = Clock::now();
         spdlog::info("cell {} {}: {:.0f} %", job.id, task->name(), 100 * done);
       };
-      TaskResult result =
-          task->run({model, angles_of, table_of, job.model.bfloat16_rope, *job.tokenizer, job.windows.length, tell});
+      TaskResult result = task->run(
+          {model, angles_of, table_of, job.model.bfloat16_rope, *job.tokenizer, job.windows.length, tell, partial});
       put(result.values, row);
       output.tasks[task->name()] = std::move(result.items);
     }
-    if (cell.data == nullptr) row["seconds"] = std::chrono::duration<double>(Clock::now() - start).count();
+    if (cell.data == nullptr) row["seconds"] = partial.seconds("");
   }
 
   /// Their time and memory are not the evaluation's: neither is in the row.

@@ -83,11 +83,11 @@ def test_a_cell_killed_at_many_moments_ends_with_the_bits_of_an_undisturbed_run(
         assert len(lines) > done  # nothing that was finished is lost
         done = len(lines)
     path, lines = read_partial(results)
-    windows = [json.loads(line)["window"] for line in lines[1:]]
+    windows = [int(json.loads(line)["part"].removeprefix("window/")) for line in lines[1:]]
     assert windows == sorted(set(windows))  # every one once, in order
     process = run("run", file, "--results", results)
     assert process.returncode == 0, process.stderr
-    assert f"{len(windows)} windows were finished already" in process.stderr
+    assert f"{len(windows)} parts (windows, questions) were finished already" in process.stderr
     row = assert_same_cell(results, undisturbed)
     assert row["seconds"] > 0 and row["tokens_per_second"] > 0
     assert run("show", results).stdout == process.stdout
@@ -104,7 +104,7 @@ def test_a_half_written_last_line_is_scored_again(run, start, experiment, change
     path.write_bytes(whole[:-bytes_lost])
     process = run("run", file, "--results", results)
     assert process.returncode == 0, process.stderr
-    assert f"{last} windows were finished already" in process.stderr
+    assert f"{last} parts (windows, questions) were finished already" in process.stderr
     assert_same_cell(results, undisturbed)
 
 
@@ -178,7 +178,7 @@ def test_a_rerun_scores_every_window_again(run, start, experiment, changes, undi
     assert kill_at(start, file, results, 20)
     process = run("run", file, "--results", results, "--rerun")
     assert process.returncode == 0, process.stderr
-    assert "windows were finished already" not in process.stderr
+    assert "parts (windows, questions) were finished already" not in process.stderr
     assert_same_cell(results, undisturbed)
 
 

@@ -181,9 +181,22 @@ TEST_CASE("the likelihoods of packed choices are those of each choice alone") {
     for (const int64_t length : {1, 4, 2}) question.pairs.push_back({i == 4 ? draw(5) : context, draw(length)});
     questions.push_back(question);
   }
-  std::size_t told = 0;
-  const auto together = choice_log_likelihoods(model, angles_of, questions, [&](std::size_t done) { told = done; });
-  CHECK(told == questions.size());
+  std::map<std::size_t, Likelihoods> told;
+  const auto known = [&](std::size_t question) {
+    return told.contains(question) ? std::optional(told[question]) : std::nullopt;
+  };
+  const auto together =
+      choice_log_likelihoods(model, angles_of, questions, known,
+                             [&](std::size_t question, const Likelihoods& found) { told[question] = found; });
+  CHECK(told.size() == questions.size());
+  // What is known is taken as it is, and what is not comes to the same bits beside it.
+  told.erase(2);
+  told[3] = {1, 2, 3};
+  auto partly = choice_log_likelihoods(model, angles_of, questions, known,
+                                       [&](std::size_t question, const Likelihoods&) { CHECK(question == 2); });
+  CHECK(partly[3] == Likelihoods{1, 2, 3});
+  partly[3] = together[3];
+  CHECK(partly == together);
   for (std::size_t i = 0; i < questions.size(); ++i) {
     const auto alone = choice_log_likelihoods_alone(model, angles_of, questions[i]);
     REQUIRE(together[i].size() == 3);

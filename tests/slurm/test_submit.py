@@ -79,7 +79,7 @@ def test_requeued_cancelled_and_resubmitted_tasks_lose_and_double_nothing(cluste
         cluster.run("scancel", "--batch", "--signal=USR1", f"{array}_{task}")
     cluster.until(lambda: all(cluster.show(f"{array}_{task}")["Restarts"] == "1" for task in (1, 2)), 30, "requeues")
     assert "stopped by a signal" in logs(results)
-    cluster.until(lambda: "windows were finished already" in logs(results), 60, "the tasks to go on")
+    cluster.until(lambda: "parts (windows, questions) were finished already" in logs(results), 60, "the tasks to go on")
     cluster.run("scontrol", "requeue", f"{array}_1")
     cluster.until(lambda: cluster.show(f"{array}_1")["Restarts"] == "2", 30, "the second requeue")
     cluster.run("scancel", array)

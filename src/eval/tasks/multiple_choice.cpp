@@ -106,9 +106,17 @@ class MultipleChoice : public Task {
 
   TaskResult run(const TaskInput& input) const override {
     const double count = static_cast<double>(asked_.size());
-    const auto likelihoods = choice_log_likelihoods(input.model, input.angles_of, tokens_, [&](std::size_t done) {
-      input.tell(static_cast<double>(done) / count);
-    });
+    const auto known = [&](std::size_t question) -> std::optional<Likelihoods> {
+      const Json* found = input.parts.find(answer_part(name_, question));
+      const auto is_number = [](const Json& one) { return one.is_number(); };  // JSON has no NaN
+      if (found == nullptr || !std::ranges::all_of(*found, is_number)) return std::nullopt;
+      return found->get<Likelihoods>();
+    };
+    const auto tell = [&](std::size_t question, const Likelihoods& found) {
+      input.parts.add(answer_part(name_, question), found);
+      input.tell(static_cast<double>(question + 1) / count);
+    };
+    const auto likelihoods = choice_log_likelihoods(input.model, input.angles_of, tokens_, known, tell);
     Moments right, right_normed;
     TaskResult result;
     result.items.columns = {"id", "label", "choice", "choice_norm", "log_likelihoods"};

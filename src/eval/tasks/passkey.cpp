@@ -75,7 +75,8 @@ class Passkey : public Task {
       for (const double depth : depths_) {
         for (int64_t sample = 0; sample < samples_; ++sample) {
           const int64_t key = key_of(length, depth, sample);
-          const std::string answer = answer_to(key, length, depth, input);
+          const std::string part = answer_part(name_, static_cast<std::size_t>(all.count));
+          const std::string answer = answer_to(key, length, depth, part, input);
           const bool right = first_number(answer) == std::to_string(key);
           all.add(right);
           by_length[length].add(right);
@@ -112,7 +113,8 @@ class Passkey : public Task {
     return {begin, std::find_if_not(begin, text.end(), is_digit)};
   }
 
-  std::string answer_to(int64_t key, int64_t length, double depth, const TaskInput& input) const {
+  std::string answer_to(int64_t key, int64_t length, double depth, const std::string& part,
+                        const TaskInput& input) const {
     std::vector<int32_t> tokens;
     const auto append = [&](const std::vector<int32_t>& more) {
       tokens.insert(tokens.end(), more.begin(), more.end());
@@ -128,7 +130,7 @@ class Passkey : public Task {
     }
     if (before == filler) append(needle);
     append(question_);
-    return greedy_answer(input, tokens, bos_, new_tokens_, nullptr);
+    return greedy_answer(input, part, tokens, bos_, new_tokens_, nullptr);
   }
 
   Config config_;

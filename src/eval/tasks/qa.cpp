@@ -100,7 +100,8 @@ class QuestionAnswering : public Task {
     result.items.columns = {"id", "answer", "exact_match", "f1"};
     Moments exact, overlap;
     for (const Asked& asked : asked_) {
-      const std::string answer = answer_to(asked, input);
+      const std::string part = answer_part(name_, static_cast<std::size_t>(exact.count));
+      const std::string answer = answer_to(asked, part, input);
       const auto found = words_of(answer);
       double same = 0, best = 0;
       for (const auto& wanted : asked.answers) {
@@ -121,9 +122,9 @@ class QuestionAnswering : public Task {
   }
 
  private:
-  std::string answer_to(const Asked& asked, const TaskInput& input) const {
+  std::string answer_to(const Asked& asked, const std::string& part, const TaskInput& input) const {
     const auto stops = [&](const std::string& said) { return said.find(stop_) != std::string::npos; };
-    std::string answer = greedy_answer(input, asked.prompt, bos_, new_tokens_,
+    std::string answer = greedy_answer(input, part, asked.prompt, bos_, new_tokens_,
                                        stop_.empty() ? nullptr : std::function<bool(const std::string&)>(stops));
     if (!stop_.empty()) answer.resize(std::min(answer.size(), answer.find(stop_)));
     return answer;
