@@ -1,7 +1,9 @@
 """scripts/slurm/submit on a real Slurm: a sweep as an array, through requeues, cancellations and changes of the checkout."""
+import contextlib
 import os
 import shutil
 import signal
+from pathlib import Path
 
 import pytest
 import yaml
@@ -93,13 +95,37 @@ def test_requeued_cancelled_and_resubmitted_tasks_lose_and_double_nothing(cluste
     assert "every cell" in submit(file, "--results", results)[0].stdout
 
 
+def programs(cluster):
+    """The processes of ours that tasks run."""
+    ours = []
+    for pid in cluster.processes():
+        with contextlib.suppress(OSError):  # ended
+            if b"/submissions/" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]:
+                ours.append(pid)
+    return ours
+
+
+def test_a_program_that_is_told_to_stop_and_a_preempted_task_come_back(cluster, submit, serial, experiment, tmp_path):
+    results = tmp_path / "out"
+    _, array, collect = submit(experiment(LONG), "--results", results)
+    cluster.until(lambda: partial_lines(results) > 5, 60, "windows")
+    for pid in programs(cluster):
+        os.kill(pid, signal.SIGTERM)
+    cluster.until(lambda: cluster.show(f"{array}_1")["Restarts"] == "1" and programs(cluster), 60, "the task to come back")
+    cluster.until(lambda: partial_lines(results) > 5, 60, "windows")
+    urgent = cluster.submit("--partition=urgent", "--exclusive", "--output=/dev/null", "--wrap", "sleep 1")
+    assert cluster.wait(urgent) == {urgent: "COMPLETED"}
+    assert cluster.wait(collect, 120) == {collect: "COMPLETED"}, logs(results)
+    assert cluster.show(f"{array}_1")["Restarts"] == "2"
+    assert same(read_rows(results)) == same(serial(LONG)) and not list(results.glob("claims/*"))
+
+
 def test_a_program_that_is_killed_leaves_its_cells_to_the_next_submission(cluster, submit, serial, experiment, tmp_path):
     results, file = tmp_path / "out", experiment(LONG)
     _, array, _ = submit(file, "--array", 2, "--results", results)
     cluster.until(lambda: partial_lines(results) > 5, 60, "windows")
-    ours = [pid for pid in cluster.processes() if b"/submissions/" in open(f"/proc/{pid}/cmdline", "rb").read().split(b"\0")[0]]
-    assert ours
-    for pid in ours:
+    assert programs(cluster)
+    for pid in programs(cluster):
         os.kill(pid, signal.SIGKILL)
     assert set(cluster.wait(array).values()) == {"FAILED"}
     _, array, collect = submit(file, "--results", results)
