@@ -144,7 +144,7 @@ int run_command(int argc, char** argv) {
   pack_verb->add_option("FILE", packed.file, "experiment (YAML)")->required();
   pack_verb->add_option("--into", into, "folder to make")->required();
   pack_verb->add_option("--tasks", packed.shards, "at most so many lists of about equal work")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(1, 100000));
   pack_verb->add_option("--results", packed.results, "results folder (default: results/<experiment>)");
   pack_verb->add_option("--set", packed.overrides, "key=value on top of the file")
       ->expected(1)

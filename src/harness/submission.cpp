@@ -1,5 +1,6 @@
 #include "harness/submission.h"
 
+#include "base/error.h"
 #include "base/files.h"
 #include "harness/cell.h"
 
@@ -27,6 +28,8 @@ void copy_configs(const ConfigSources& sources, const std::filesystem::path& con
 }  // namespace
 
 std::optional<std::filesystem::path> pack_submission(const RunOptions& options, const std::filesystem::path& folder) {
+  if (std::filesystem::exists(folder) && !std::filesystem::is_empty(folder))
+    fail("{}: is there already; name a new folder", folder.string());
   const ConfigSources sources = sources_of(options.file);
   std::vector<Job> jobs = parse_experiment(options.file, options.overrides);
   std::string tasks;

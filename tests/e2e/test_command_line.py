@@ -6,7 +6,7 @@ import shutil
 import pytest
 import yaml
 
-from support.program import REPO, TEXT, TINY_BOOKS, copy_of_tiny_books
+from support.program import REPO, TEXT, TINY_BOOKS, assert_one_line, copy_of_tiny_books, read_rows
 
 
 def test_check_needs_no_weights(run, experiment, tmp_path):
@@ -142,3 +142,22 @@ def test_the_command_line_is_frozen(run):
     for verb, argument in (("run", "FILE"), ("check", "FILE"), ("list", "KIND"), ("show", "RESULTS_DIR"), ("collect", "RESULTS_DIR"),
                            ("pack", "FILE")):
         assert re.search(rf"^  {argument} ", options(run, verb)[0], re.MULTILINE)
+
+
+def test_pack_makes_a_new_folder_that_runs_by_itself(run, experiment, finished, tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/precious").touch()
+    assert_one_line(run("pack", experiment(), "--into", tmp_path / "full"), "full", "is there already")
+    assert_one_line(run("pack", experiment(), "--into", tmp_path / "new", "--tasks", 0), "--tasks", "1 to 100000")
+    assert_one_line(run("pack", tmp_path / "none.yaml", "--into", tmp_path / "new"), "none.yaml")
+    assert_one_line(run("pack", experiment({"rope": {"type": "yarm"}, "sweep": None}), "--into", tmp_path / "new"), "yarm")
+    assert not (tmp_path / "new").exists()
+    process = run("pack", finished[1], "--into", tmp_path / "new", "--results", tmp_path / "results", "--tasks", 3)
+    assert process.returncode == 0, process.stderr
+    tasks = (tmp_path / "new/tasks").read_text(encoding="utf-8").splitlines()
+    assert 1 < len(tasks) <= 3 and sorted(",".join(tasks).split(",")) == sorted(read_rows(finished[2]))
+    process = run("run", process.stdout.strip(), "--results", tmp_path / "results", "--only", tasks[0])
+    assert process.returncode == 0, process.stderr
+    assert sorted(read_rows(tmp_path / "results")) == sorted(tasks[0].split(","))
+    everything = run("pack", finished[1], "--into", tmp_path / "nothing", "--results", finished[2])
+    assert everything.returncode == 0 and everything.stdout == "" and not (tmp_path / "nothing").exists()
