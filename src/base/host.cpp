@@ -10,6 +10,8 @@
 #include <random>
 #include <sstream>
 
+#include "base/files.h"
+
 namespace qroar {
 namespace {
 
@@ -42,8 +44,9 @@ std::string host_name() {
 const std::string& machine_id() {
   static const std::string id = [] {
     std::error_code none;
-    return fmt::format("{} {} {}", host_name(), first_word("/proc/sys/kernel/random/boot_id"),
-                       std::filesystem::read_symlink("/proc/self/ns/pid", none).string());
+    return hash_bytes(fmt::format("{} {} {}", host_name(), first_word("/proc/sys/kernel/random/boot_id"),
+                                  std::filesystem::read_symlink("/proc/self/ns/pid", none).string()))
+        .substr(0, 16);
   }();
   return id;
 }

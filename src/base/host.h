@@ -6,7 +6,8 @@ namespace qroar {
 
 std::string host_name();
 
-/// Of the running system and the process numbers in it: equal only where the other process' number means the same.
+/// Of the running system and the process numbers in it, as 16 hexadecimal digits: equal only where the other process'
+/// number means the same.
 const std::string& machine_id();
 
 /// Process number and start time, since numbers come again.

@@ -82,12 +82,12 @@ class Runner {
   /// one failed.
   bool run_all(std::vector<Cell> cells, bool rerun) {
     rerun_ = rerun;
-    if (!rerun) cells = unfinished(std::move(cells));
-    double flops = 0;
-    for (const Cell& cell : cells) {
-      flops += cell.flops();
+    for (const Cell& cell : cells) {  // first: what comes later is another process' work of now
       if (auto row = results_.row(cell.job->id)) before_.emplace(cell.job->id, std::move(*row));
     }
+    if (!rerun) cells = unfinished(std::move(cells));
+    double flops = 0;
+    for (const Cell& cell : cells) flops += cell.flops();
     progress_.emplace(flops);
     Claims claims(results_.folder());
     std::vector<CellState> states(cells.size(), CellState::open);
@@ -107,6 +107,7 @@ class Runner {
       states[*next] = CellState::done;
       all_ok = all_ok && *ok;
     }
+    claims.tidy();
     return all_ok;
   }
 

@@ -7,9 +7,8 @@ import time
 
 import pytest
 import yaml
-from safetensors.torch import load_file, save_file
 
-from support.program import TEXT, copy_of_tiny_books, lasting, litter, read_csv, read_rows
+from support.program import TEXT, copy_of_tiny_books, lasting, litter, read_csv, read_rows, scale_final_norm
 
 ROW_KEYS = ["id", "experiment", "axes", "status", "error", "metrics", "seconds", "tokens_per_second", "model_tflops_per_second",
             "peak_bytes", "environment", "config"]
@@ -215,12 +214,6 @@ def test_a_failed_cell_is_recorded_and_the_sweep_goes_on_and_a_later_run_tries_o
     before = stamps(results)
     assert run("run", file, "--results", results).returncode == 1
     assert {path.parent.name for path, stamp in stamps(results).items() if stamp != before[path]} == failed
-
-
-def scale_final_norm(model, factor):
-    tensors = load_file(model / "model.safetensors")
-    tensors["model.norm.weight"] = tensors["model.norm.weight"] * factor
-    save_file(tensors, model / "model.safetensors")
 
 
 def wait_until(condition, process):
