@@ -174,9 +174,10 @@ std::unique_ptr<Claim> Claims::take(const std::string& id) {
   }
 }
 
-void Claims::tidy() {
+void Claims::tidy(const std::function<void(const std::string&)>& taken) {
   for (const auto& [id, seen] : newest()) {
-    if (is_dead(id, seen)) take(id);  // and gives it back, with all below it
+    if (!is_dead(id, seen)) continue;
+    if (const auto claim = take(id)) taken(id);  // and gives it back, with all below it
   }
   std::error_code ignored;
   for (const auto& entry : std::filesystem::directory_iterator(folder_, ignored)) {

@@ -20,6 +20,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -75,8 +76,8 @@ class Claims {
   /// for how many seconds it has been `silent` by this machine's clock, for people to see.
   std::map<std::string, Json> look();
 
-  /// Removes what dead processes left, whatever the cell.
-  void tidy();
+  /// Removes what dead processes left, whatever the cell; calls `taken` with the id of each while it has it.
+  void tidy(const std::function<void(const std::string&)>& taken);
 
  private:
   struct Seen {

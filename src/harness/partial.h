@@ -22,7 +22,7 @@ class PartialCell : public WindowStore {
   void start_clock() { since_ = Clock::now(); }
   /// Of scoring, in all runs so far.
   double seconds() const { return seconds_; }
-  void remove() const;
+  static void remove(const std::filesystem::path& cell);
 
  private:
   using Clock = std::chrono::steady_clock;

@@ -107,7 +107,10 @@ class Runner {
       states[*next] = CellState::done;
       all_ok = all_ok && *ok;
     }
-    claims.tidy();
+    claims.tidy([&](const std::string& id) {  // killed behind its row, or in a rerun
+      const auto row = results_.row(id);
+      if (row && (*row)["status"] == "ok") PartialCell::remove(results_.cell(id));
+    });
     return all_ok;
   }
 
@@ -218,7 +221,7 @@ class Runner {
     row["environment"] = environment;
     row["config"] = job.resolved;
     results_.write(job, row, output, cell.data.get());
-    if (ok) partial.remove();
+    if (ok) PartialCell::remove(results_.cell(job.id));
     return ok;
   }
 
@@ -390,8 +393,9 @@ bool run_experiment(const RunOptions& options) {
   const std::string experiment = options.file.stem();
   const Results results(results_folder(options));
 
-  std::vector<Cell> cells = with_sharing_neighbours(plan(jobs));
+  std::vector<Cell> cells = plan(jobs);
   results.write_plan(experiment, cells);
+  cells = with_sharing_neighbours(std::move(cells));
   if (!options.only.empty()) cells = only(std::move(cells), options);
   cells = shard(std::move(cells), options);
   if (cells.empty()) return true;

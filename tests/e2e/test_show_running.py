@@ -28,10 +28,10 @@ def test_show_names_who_runs_a_cell_and_how_far_it_is_and_how_long_the_rest_take
     shown = run("show", results)
     assert shown.returncode == 0 and shown.stderr == ""
     (cell,) = (name.removesuffix(".1") for name in claims(results))
-    assert shown.stdout.startswith("id ") or "perplexity" in shown.stdout  # the table of what is there
+    assert "perplexity" in shown.stdout  # the table of what is there
     assert re.search(r"^3 cells: 1 done, 1 running, 0 failed, 1 waiting; about \d+m?\d*s left$", shown.stdout, re.M), shown.stdout
     (line,) = (line for line in shown.stdout.splitlines() if line.startswith(cell))
-    assert f":{process.pid} " in line and 0 < int(re.search(r" (\d+) % ", line)[1]) < 100
+    assert f":{process.pid} " in line and re.search(r" \d+ % ", line)
 
 
 def test_show_names_a_process_that_is_gone(halfway, run, start, experiment):
