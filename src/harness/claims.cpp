@@ -6,7 +6,6 @@
 #include <cstring>
 #include <fstream>
 #include <optional>
-#include <sstream>
 
 #include "base/error.h"
 #include "base/host.h"
@@ -33,21 +32,6 @@ std::optional<std::pair<std::string, int64_t>> parse_name(const std::string& nam
   const auto [end, error] = std::from_chars(name.data() + dot + 1, name.data() + name.size(), number);
   if (error != std::errc() || end != name.data() + name.size()) return std::nullopt;
   return std::pair(name.substr(0, dot), number);
-}
-
-/// Unique, and of this process as remains_of_dead() reads it.
-std::string new_token() { return fmt::format("{} {} {}", machine_id(), this_process(), random_name()); }
-
-/// Whether a name is ".<token>..." of a process of this machine that is gone, or of any that was here a day ago.
-bool remains_of_dead(const std::filesystem::path& path) {
-  const std::string name = path.filename();
-  std::istringstream words(name.substr(1));
-  std::string machine, pid, start;
-  if (name[0] != '.' || !(words >> machine >> pid >> start)) return false;
-  if (machine == machine_id()) return !process_lives(pid + " " + start);
-  std::error_code none;
-  const auto written = std::filesystem::last_write_time(path, none);
-  return !none && std::filesystem::file_time_type::clock::now() - written > std::chrono::hours(24);
 }
 
 /// Without a sync: a machine that crashes has lost its claims anyway.
@@ -91,7 +75,7 @@ Claim::~Claim() {
   // process.
   std::error_code ignored;
   for (int64_t number = 1; number <= number_; ++number) {
-    const auto gone = claims_ / fmt::format(".{} {}", token_, number);
+    const auto gone = claims_ / fmt::format(".{}.{}", token_, number);
     std::filesystem::rename(folder_of(claims_, id_, number), gone, ignored);
     std::filesystem::remove_all(gone, ignored);  // whatever a server said of the rename
   }
@@ -146,7 +130,7 @@ std::unique_ptr<Claim> Claims::take(const std::string& id) {
   const auto found = all.find(id);
   if (found != all.end() && !is_dead(id, found->second)) return nullptr;
   const int64_t number = found == all.end() ? 1 : found->second.number + 1;
-  const std::string token = new_token();
+  const std::string token = own_name();
   const auto own = folder_ / ("." + token), claim = folder_of(folder_, id, number);
   std::error_code failed;
   std::filesystem::create_directories(own, failed);
@@ -179,10 +163,7 @@ void Claims::tidy(const std::function<void(const std::string&)>& taken) {
     if (!is_dead(id, seen)) continue;
     if (const auto claim = take(id)) taken(id);  // and gives it back, with all below it
   }
-  std::error_code ignored;
-  for (const auto& entry : std::filesystem::directory_iterator(folder_, ignored)) {
-    if (remains_of_dead(entry.path())) std::filesystem::remove_all(entry.path(), ignored);
-  }
+  remove_left_by_dead(folder_);
 }
 
 std::map<std::string, Json> Claims::look() {

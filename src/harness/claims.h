@@ -10,8 +10,7 @@
 // watcher's own clock (clocks of machines are never compared).  An owner that was only asleep finds the higher claim
 // when it wakes, and leaves the cell; should it write the row in that very moment, the row is the same to the last bit.
 //
-// A folder .<token> is no claim yet, or none any more; a token names its process, so that it can be removed once that
-// is gone.
+// A folder .<own_name()>... is no claim yet, or none any more.
 //
 // NFS: rename() is atomic on the server.  A client may see another's rename and beats late by as long as it caches
 // attributes (acdirmax, 60 s unless mounted otherwise), which kSilence leaves room for.

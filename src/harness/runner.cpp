@@ -107,10 +107,12 @@ class Runner {
       states[*next] = CellState::done;
       all_ok = all_ok && *ok;
     }
-    claims.tidy([&](const std::string& id) {  // killed behind its row, or in a rerun
+    claims.tidy([&](const std::string& id) {
       const auto row = results_.row(id);
       if (row && (*row)["status"] == "ok") PartialCell::remove(results_.cell(id));
+      remove_left_by_dead(results_.cell(id), /*below=*/true);
     });
+    remove_left_by_dead(results_.folder());
     return all_ok;
   }
 
@@ -173,6 +175,7 @@ class Runner {
     const c10::DeviceGuard guard(device);  // our kernels run on the current device
     const Json inputs = inputs_of(cell);
     const CellLog log(results_.cell(job.id));
+    remove_left_by_dead(results_.cell(job.id), /*below=*/true);
     Json row{{"id", job.id},
              {"experiment", experiment_},
              {"axes", job.axes},

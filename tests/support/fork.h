@@ -33,26 +33,35 @@ inline int status_of(pid_t pid) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 100 + WTERMSIG(status);
 }
 
+/// What `text_of` returns in a process that is gone by now, or with `pid` in one that then does nothing until it is
+/// killed.
+template <class TextOf>
+std::string in_another_process(const TextOf& text_of, pid_t* pid = nullptr) {
+  std::array<int, 2> pipe{};
+  check(::pipe(pipe.data()) == 0, "no pipe");
+  const pid_t child = start_process([&] {
+    const std::string text = text_of();
+    if (::write(pipe[1], text.data(), text.size()) < 0) return 1;
+    ::close(pipe[1]);
+    while (pid != nullptr) pause();
+    return 0;
+  });
+  ::close(pipe[1]);
+  std::array<char, 256> text{};
+  const ssize_t size = ::read(pipe[0], text.data(), text.size());
+  ::close(pipe[0]);
+  check(size > 0, "a child without a word");
+  if (pid != nullptr)
+    *pid = child;
+  else
+    status_of(child);
+  return {text.data(), static_cast<std::size_t>(size)};
+}
+
 /// A process that does nothing until it is destroyed.
 class Sleeper {
  public:
-  Sleeper() {
-    std::array<int, 2> pipe{};
-    check(::pipe(pipe.data()) == 0, "no pipe");
-    pid_ = start_process([&] {
-      ::close(pipe[0]);
-      const std::string name = this_process();
-      if (::write(pipe[1], name.data(), name.size()) < 0) return 1;
-      ::close(pipe[1]);
-      while (true) pause();
-    });
-    ::close(pipe[1]);
-    std::array<char, 64> text{};
-    const ssize_t size = ::read(pipe[0], text.data(), text.size());
-    check(size > 0, "a child without a name");
-    name_.assign(text.data(), static_cast<std::size_t>(size));
-    ::close(pipe[0]);
-  }
+  Sleeper() : name_(in_another_process(this_process, &pid_)) {}
   ~Sleeper() {
     kill();
     reap();
@@ -77,6 +86,6 @@ class Sleeper {
 };
 
 /// The name of a process that is gone.
-inline std::string dead_process() { return Sleeper().name(); }
+inline std::string dead_process() { return in_another_process(this_process); }
 
 }  // namespace qroar

@@ -8,6 +8,7 @@
 #include "base/stop.h"
 #include "support/catch.h"
 #include "support/fork.h"
+#include "support/scratch.h"
 
 using namespace qroar;
 
@@ -60,6 +61,35 @@ TEST_CASE("random names differ, also between a process and its fork") {
   CHECK(names.size() == 1000);
   CHECK(names.begin()->size() == 32);
   CHECK(names.begin()->find_first_not_of("0123456789abcdef") == std::string::npos);
+}
+
+TEST_CASE("temporary files of dead processes are told from those of others, and removed") {
+  const Scratch scratch;
+  const std::string own = own_name(), dead = in_another_process(own_name);
+  CHECK(own != own_name());
+  CHECK(own.find_first_of("./ ") == own.npos);
+  const auto kept = scratch.write("cell/.row.json." + own + ".tmp", "");
+  const auto gone = scratch.write("cell/.row.json." + dead + ".tmp", "");
+  CHECK_FALSE(is_left_by_dead(kept));
+  CHECK(is_left_by_dead(gone));
+  CHECK(is_left_by_dead(scratch.folder() / ("." + dead)));
+  CHECK(is_left_by_dead(scratch.folder() / ("." + dead + ".3")));
+  CHECK_FALSE(is_left_by_dead(scratch.folder() / dead));  // not hidden
+  CHECK_FALSE(is_left_by_dead(scratch.folder() / ".row.json.0123456789abcdef.tmp"));
+  remove_left_by_dead(scratch.folder());
+  CHECK(std::filesystem::exists(gone));
+  remove_left_by_dead(scratch.folder(), /*below=*/true);
+  CHECK_FALSE(std::filesystem::exists(gone));
+  CHECK(std::filesystem::exists(kept));
+  remove_left_by_dead(scratch.folder() / "none");
+}
+
+TEST_CASE("temporary files of other machines are left alone for a day") {
+  const Scratch scratch;
+  const auto file = scratch.write(".x.0123456789abcdef-1-1-" + random_name() + ".tmp", "");
+  CHECK_FALSE(is_left_by_dead(file));
+  std::filesystem::last_write_time(file, std::filesystem::file_time_type::clock::now() - std::chrono::hours(25));
+  CHECK(is_left_by_dead(file));
 }
 
 TEST_CASE("utc_now is a time to the millisecond that sorts as text") {
