@@ -396,11 +396,12 @@ bool run_experiment(const RunOptions& options) {
   const std::string experiment = options.file.stem();
   const Results results(results_folder(options));
 
-  std::vector<Cell> cells = plan(jobs);
-  results.write_plan(experiment, cells);
-  cells = with_sharing_neighbours(std::move(cells));
+  const std::vector<Cell> all = plan(jobs);
+  std::vector<Cell> cells = with_sharing_neighbours(all);
   if (!options.only.empty()) cells = only(std::move(cells), options);
   cells = shard(std::move(cells), options);
+  for (const Cell& cell : cells) ops::parse_device(cell.job->model.device);  // an Error where it is not there
+  results.write_plan(experiment, all);
   if (cells.empty()) return true;
   const bool all_ok = Runner(results, experiment).run_all(std::move(cells), options.rerun);
   results.derive_rows_file();

@@ -7,7 +7,7 @@ from support.program import lasting, litter, read_rows
 
 W4, W3 = ([{"match": "layers.*", "weight": {"type": "rtn", "bits": bits, "group": 64}}] for bits in (4, 3))
 ROPES = [{"type": "none"}, *({"type": name, "factor": 2} for name in ("linear", "ntk", "yarn"))]
-SMALL_CELLS = {"sweep": [{"rope": ROPES, "quant": [W4, W3], "windows.length": [32, 64, 96]}]}  # 24
+SMALL_CELLS = {"sweep": [{"rope": ROPES, "quant": [W4, W3], "windows.length": [128, 256, 512]}]}  # 24
 LONG_CELL = {"windows": {"length": 64, "stride": 16}, "sweep": None}  # of some 160 windows, 64 of which go through the model at once
 
 
@@ -33,7 +33,8 @@ def begun_cells(log):
 
 def windows_done(results):
     """Finished windows of the cells that are not finished."""
-    return sum(max(0, path.read_bytes().count(b"\n") - 1) for path in results.glob("cells/*/partial.jsonl"))
+    files = [path for path in results.glob("cells/*/partial.jsonl") if not path.with_name("row.json").exists()]
+    return sum(max(0, path.read_bytes().count(b"\n") - 1) for path in files)
 
 
 def wait_for(condition, *processes, seconds=60):
