@@ -3,6 +3,7 @@ import contextlib
 import itertools
 import json
 import random
+import shutil
 import signal
 import time
 
@@ -133,6 +134,26 @@ def test_a_stopped_process_keeps_its_cell_and_a_killed_one_loses_it_to_one_that_
     assert f"cell {cell} is run by process {first.pid} on " in log
     assert begun_cells(log)[-1] == cell and len(begun_cells(log)) == 3
     assert "windows were finished already" in log
+    assert_clean(results)
+
+
+def test_a_process_whose_cell_was_taken_over_leaves_it_without_a_row(run, start, experiment, tmp_path):
+    file, results = experiment(LONG_CELL), tmp_path / "results"
+    assert run("run", file, "--results", tmp_path / "undisturbed").returncode == 0
+    process = start("run", file, "--results", results)
+    wait_for(lambda: windows_done(results) >= 5, process)
+    (held,) = (results / "claims").iterdir()
+    newer = held.with_suffix(".2")
+    owner = json.loads((held / "owner.json").read_text(encoding="utf-8")) | {"token": "another's"}
+    (results / "newer").mkdir()
+    (results / "newer/owner.json").write_text(json.dumps(owner), encoding="utf-8")
+    (results / "newer").rename(newer)
+    lines = iter(process.stderr.readline, "")
+    assert any("another process took it over while this one did not answer; it is left to that one" in line for line in lines)
+    assert not read_rows(results) and newer.exists()
+    shutil.rmtree(newer)
+    finish(process)
+    assert lasting_rows(results) == lasting_rows(tmp_path / "undisturbed")
     assert_clean(results)
 
 

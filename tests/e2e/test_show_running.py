@@ -1,11 +1,13 @@
 """What `show` and `collect` say of a sweep that is not finished."""
+import json
 import re
+import shutil
 import signal
 
 import pytest
 
 from support.program import copy_of_tiny_books, read_rows, scale_final_norm
-from support.sweep import LONG_CELL, claims, finish, rows_file, wait_for, windows_done
+from support.sweep import LONG_CELL, assert_clean, claims, finish, rows_file, wait_for, windows_done
 
 ROPES = [{"type": "none"}, {"type": "linear", "factor": 2}, {"type": "yarn", "factor": 2}]
 THREE = LONG_CELL | {"sweep": [{"rope": ROPES}]}
@@ -56,19 +58,26 @@ def test_show_of_a_sweep_without_any_row_tells_its_state_alone(start, run, exper
     assert "gone" in shown.stdout and "perplexity" not in shown.stdout
 
 
-def test_a_claim_that_a_dead_process_left_behind_its_row_is_no_cell_that_waits(halfway, run, start, experiment, tmp_path):
+def test_what_a_process_killed_right_behind_its_row_leaves_is_no_cell_that_waits_and_goes_with_the_next_run(halfway, run, start, experiment):
     process, results = halfway
     process.kill()
     process.communicate()
     (left,) = (results / "claims").iterdir()
-    finish(start("run", experiment(THREE), "--results", tmp_path / "other"))
-    cell = left.name.removesuffix(".1")
-    (tmp_path / "other/claims").mkdir(exist_ok=True)
-    left.rename(tmp_path / "other/claims" / left.name)
-    assert cell in read_rows(tmp_path / "other")
-    assert run("collect", tmp_path / "other").returncode == 0
-    finish(start("run", experiment(THREE), "--results", tmp_path / "other"))
-    assert claims(tmp_path / "other") == []
+    cell = results / "cells" / left.name.removesuffix(".1")
+    shutil.copytree(left, results / "left")
+    shutil.copy(cell / "partial.jsonl", results / "left")
+    finish(start("run", experiment(THREE), "--results", results))
+    shutil.copytree(results / "left", results / "claims" / left.name)  # as if that process had come so far
+    (results / "claims" / left.name / "partial.jsonl").rename(cell / "partial.jsonl")
+    shutil.rmtree(results / "left")
+    token = json.loads((results / "claims" / left.name / "owner.json").read_text(encoding="utf-8"))["token"]
+    for file in (cell / f".log.{token}.tmp", results / f".rows.jsonl.{token}.tmp"):
+        file.write_text("half", encoding="utf-8")
+    assert run("collect", results).returncode == 0
+    assert "cells:" not in run("show", results).stdout
+    _, log = finish(start("run", experiment(THREE), "--results", results))
+    assert "3 of 3 cells were finished already" in log
+    assert_clean(results)
 
 
 def test_collect_fails_while_a_cell_is_missing_and_makes_rows_jsonl_of_what_is_there(halfway, run):
