@@ -284,8 +284,9 @@ class Runner {
     if (job.needs_reference()) full = models_.full(job.quantization);
     if (partial.found() > 0) spdlog::info("cell {}: {} windows were finished already", job.id, partial.found());
     partial.start_clock();
+    const auto metrics = job.fresh_metrics();
     output.losses = evaluate({model, full ? &*full : nullptr, angles_of, documents, cell.windows, job.windows.feed},
-                             job.metrics, &partial, [&](const Window& window) {
+                             metrics, &partial, [&](const Window& window) {
                                advance(cell.flops(window), job);
                                stop_if_asked();
                              });
@@ -294,7 +295,7 @@ class Runner {
     row["seconds"] = partial.seconds();
     row["tokens_per_second"] = tokens / partial.seconds();
     row["model_tflops_per_second"] = cell.flops() / partial.seconds() / 1e12;
-    for (const auto& metric : job.metrics) {
+    for (const auto& metric : metrics) {
       put(metric->values(job.windows.aggregate, documents), row);
       if (auto curve = metric->curve()) output.curves.insert(std::move(*curve));
     }
