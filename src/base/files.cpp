@@ -7,7 +7,6 @@
 #include <cerrno>
 #include <cstdlib>
 #include <memory>
-#include <random>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -16,6 +15,7 @@
 #include <xxhash.h>
 
 #include "base/error.h"
+#include "base/host.h"
 
 namespace qroar {
 namespace {
@@ -72,10 +72,9 @@ void write_all(int fd, std::string_view bytes, const std::filesystem::path& path
   }
 }
 
-/// A new name beside `path`; random, since processes on several machines may write into one folder.
+/// A new name beside `path`, where processes on several machines may write.
 std::filesystem::path temporary_beside(const std::filesystem::path& path) {
-  std::random_device random;
-  return path.parent_path() / fmt::format(".{}.{:08x}{:08x}.tmp", path.filename().string(), random(), random());
+  return path.parent_path() / fmt::format(".{}.{}.tmp", path.filename().string(), own_name());
 }
 
 std::filesystem::path folder_of(const std::filesystem::path& path) {

@@ -3,12 +3,15 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <ctime>
-#include <filesystem>
 #include <fstream>
 #include <random>
+#include <regex>
 #include <sstream>
+
+#include "base/files.h"
 
 namespace qroar {
 namespace {
@@ -42,8 +45,9 @@ std::string host_name() {
 const std::string& machine_id() {
   static const std::string id = [] {
     std::error_code none;
-    return fmt::format("{} {} {}", host_name(), first_word("/proc/sys/kernel/random/boot_id"),
-                       std::filesystem::read_symlink("/proc/self/ns/pid", none).string());
+    return hash_bytes(fmt::format("{} {} {}", host_name(), first_word("/proc/sys/kernel/random/boot_id"),
+                                  std::filesystem::read_symlink("/proc/self/ns/pid", none).string()))
+        .substr(0, 16);
   }();
   return id;
 }
@@ -62,6 +66,33 @@ bool process_lives(const std::string& process) {
 std::string random_name() {
   std::random_device random;
   return fmt::format("{:08x}{:08x}{:08x}{:08x}", random(), random(), random(), random());
+}
+
+std::string own_name() {
+  std::string process = this_process();
+  std::ranges::replace(process, ' ', '-');
+  return fmt::format("{}-{}-{}", machine_id(), process, random_name());
+}
+
+bool is_left_by_dead(const std::filesystem::path& path) {
+  static const std::regex form(R"(\..*?([0-9a-f]{16})-([0-9]+)-([0-9]+)-[0-9a-f]{32}.*)");
+  const std::string name = path.filename();
+  std::smatch found;
+  if (!std::regex_match(name, found, form)) return false;
+  if (found[1] == machine_id()) return !process_lives(found[2].str() + " " + found[3].str());
+  std::error_code none;
+  const auto written = std::filesystem::last_write_time(path, none);
+  return !none && std::filesystem::file_time_type::clock::now() - written > std::chrono::hours(24);
+}
+
+void remove_left_by_dead(const std::filesystem::path& folder, bool below) {
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
+    if (is_left_by_dead(entry.path()))
+      std::filesystem::remove_all(entry.path(), ignored);
+    else if (below && entry.is_directory(ignored))
+      remove_left_by_dead(entry.path(), true);
+  }
 }
 
 std::string utc_now() {

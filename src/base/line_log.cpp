@@ -29,8 +29,9 @@ LineLog::LineLog(std::filesystem::path file, const std::string& remedy) : file_(
 void LineLog::append(const nlohmann::ordered_json& line) {
   const std::string text = line.dump() + "\n";
   const int handle = ::open(file_.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
-  const bool written = handle >= 0 && ::write(handle, text.data(), text.size()) == static_cast<ssize_t>(text.size());
-  const int error = errno;
+  const ssize_t count = handle >= 0 ? ::write(handle, text.data(), text.size()) : -1;
+  const bool written = count == static_cast<ssize_t>(text.size());
+  const int error = count < 0 ? errno : ENOSPC;  // a disk that fills up takes a part of it
   if (handle >= 0) ::close(handle);
   if (!written) fail("{}: cannot write: {}", file_.string(), std::strerror(error));
 }

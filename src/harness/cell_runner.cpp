@@ -77,6 +77,7 @@ std::optional<bool> CellRunner::run(const Cell& cell, Claim& claim) {
   const c10::DeviceGuard guard(device);  // our kernels run on the current device
   const Json inputs = inputs_of(cell);
   const CellLog log(results_.cell(job.id));
+  remove_left_by_dead(results_.cell(job.id), /*below=*/true);
   Json row{{"id", job.id},
            {"experiment", experiment_},
            {"axes", job.axes},
@@ -125,7 +126,7 @@ std::optional<bool> CellRunner::run(const Cell& cell, Claim& claim) {
   row["environment"] = environment;
   row["config"] = job.resolved;
   results_.write(job, row, output, cell.data.get());
-  if (ok) partial.remove();
+  if (ok) PartialCell::remove(results_.cell(job.id));
   return ok;
 }
 
@@ -180,8 +181,9 @@ void CellRunner::score_windows(const Cell& cell, const Llama& model, const Angle
   std::optional<Llama> full;
   if (job.needs_reference()) full = models_.full(job.quantization);
   partial.start_clock();
+  const auto metrics = job.fresh_metrics();
   output.losses = evaluate({model, full ? &*full : nullptr, angles_of, documents, cell.windows, job.windows.feed},
-                           job.metrics, &partial, [&](const Window& window) {
+                           metrics, &partial, [&](const Window& window) {
                              advance(cell.flops(window), job);
                              stop_if_asked();
                            });
@@ -190,7 +192,7 @@ void CellRunner::score_windows(const Cell& cell, const Llama& model, const Angle
   row["seconds"] = partial.seconds("window/");
   row["tokens_per_second"] = tokens / partial.seconds("window/");
   row["model_tflops_per_second"] = cell.flops() / partial.seconds("window/") / 1e12;
-  for (const auto& metric : job.metrics) {
+  for (const auto& metric : metrics) {
     put(metric->values(job.windows.aggregate, documents), row);
     if (auto curve = metric->curve()) output.curves.insert(std::move(*curve));
   }

@@ -40,7 +40,7 @@ void write_quickly(const std::filesystem::path& file, const std::string& text) {
   std::ofstream out(temporary);
   out << text << std::flush;
   const bool written = out.good();
-  out.close();
+  if (written) out.close();
   if (!written || ::rename(temporary.c_str(), file.c_str()) != 0)
     fail("{}: cannot write: {}", file.string(), std::strerror(errno));
 }
@@ -67,13 +67,17 @@ Claim::~Claim() {
   }
   end_.notify_one();
   beats_.join();
-  // Renamed first, since a folder that is being emptied is no claim any more but still has its name.  What cannot be
-  // removed is found dead by the next process.
+  // After a takeover the very name may be another's by now.
+  const auto owner = read_json(folder_of(claims_, id_, number_) / "owner.json");
+  if (!owner || (*owner)["token"] != token_) return;
+  // Renamed first, since a folder that is being emptied is no claim any more but still has its name.  The own one last:
+  // while it stands, nobody makes one of its number or below.  What cannot be removed is found dead by the next
+  // process.
   std::error_code ignored;
-  for (int64_t number = number_; number > 0; --number) {
-    const auto gone = claims_ / fmt::format(".{}.{}", number, token_);
+  for (int64_t number = 1; number <= number_; ++number) {
+    const auto gone = claims_ / fmt::format(".{}.{}", token_, number);
     std::filesystem::rename(folder_of(claims_, id_, number), gone, ignored);
-    if (!ignored) std::filesystem::remove_all(gone, ignored);
+    std::filesystem::remove_all(gone, ignored);  // whatever a server said of the rename
   }
 }
 
@@ -113,7 +117,7 @@ std::map<std::string, Claims::Seen> Claims::newest() const {
 
 bool Claims::is_dead(const std::string& id, const Seen& seen) {
   if (seen.owner.value("machine", "") == machine_id() && seen.owner.contains("process"))
-    if (!process_lives(seen.owner["process"])) return true;
+    return !process_lives(seen.owner["process"]);
   const std::string content = fmt::format("{} {} {}", seen.number, seen.owner.dump(), seen.beat.dump());
   const auto now = std::chrono::steady_clock::now();
   Watch& watch = watched_.try_emplace(id, Watch{content, now}).first->second;
@@ -126,11 +130,11 @@ std::unique_ptr<Claim> Claims::take(const std::string& id) {
   const auto found = all.find(id);
   if (found != all.end() && !is_dead(id, found->second)) return nullptr;
   const int64_t number = found == all.end() ? 1 : found->second.number + 1;
-  const std::string token = random_name();
+  const std::string token = own_name();
   const auto own = folder_ / ("." + token), claim = folder_of(folder_, id, number);
   std::error_code failed;
   std::filesystem::create_directories(own, failed);
-  if (failed) fail("{}: cannot create: {}", own.string(), failed.message());
+  if (failed) fail("{}: cannot create a folder there: {}", folder_.string(), failed.message());
   try {
     const Json owner{{"token", token},          {"host", host_name()},       {"pid", ::getpid()},
                      {"machine", machine_id()}, {"process", this_process()}, {"since", utc_now()}};
@@ -152,6 +156,14 @@ std::unique_ptr<Claim> Claims::take(const std::string& id) {
     std::filesystem::remove_all(own, failed);
     throw;
   }
+}
+
+void Claims::tidy(const std::function<void(const std::string&)>& taken) {
+  for (const auto& [id, seen] : newest()) {
+    if (!is_dead(id, seen)) continue;
+    if (const auto claim = take(id)) taken(id);  // and gives it back, with all below it
+  }
+  remove_left_by_dead(folder_);
 }
 
 std::map<std::string, Json> Claims::look() {

@@ -10,6 +10,8 @@
 // watcher's own clock (clocks of machines are never compared).  An owner that was only asleep finds the higher claim
 // when it wakes, and leaves the cell; should it write the row in that very moment, the row is the same to the last bit.
 //
+// A folder .<own_name()>... is no claim yet, or none any more.
+//
 // NFS: rename() is atomic on the server.  A client may see another's rename and beats late by as long as it caches
 // attributes (acdirmax, 60 s unless mounted otherwise), which kSilence leaves room for.
 #pragma once
@@ -17,6 +19,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -71,6 +74,9 @@ class Claims {
   /// The newest claim on every cell, by id: {host, pid, since, done, ...}, whether its owner is `dead`, and
   /// for how many seconds it has been `silent` by this machine's clock, for people to see.
   std::map<std::string, Json> look();
+
+  /// Removes what dead processes left, whatever the cell; calls `taken` with the id of each while it has it.
+  void tidy(const std::function<void(const std::string&)>& taken);
 
  private:
   struct Seen {

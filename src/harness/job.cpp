@@ -122,7 +122,10 @@ Job::Job(const SweepPoint& point) {
   quantization = Quantization(root, llama);
   const BandSearch* search = rescaling->search();
   if (search != nullptr && search->spec.quantization) searched.emplace(*search->spec.quantization, llama);
-  if (data) metrics = parse_metrics(root, windows, *data);
+  if (data) {
+    fresh_metrics = [root, rule = windows, spec = *data] { return parse_metrics(root, rule, spec); };
+    metrics = fresh_metrics();
+  }
   diagnostics = parse_diagnostics(root, llama, windows);
   for (const char* key : {"metrics", "diagnostics"}) {
     if (!data && root.has(key)) root.at(key).fail("look at windows of text; give `data`, too");

@@ -1,6 +1,7 @@
 // One fully resolved job: everything a cell needs, parsed and checked before the first second of device time.
 #pragma once
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -43,6 +44,8 @@ struct Job {
   /// Cells that agree in the first of these share weights, in more of them calibrations or searches.
   std::vector<std::string> shared;
   std::vector<std::unique_ptr<Metric>> metrics;  ///< of windows of text; none where there is no `data`
+  /// The same anew, since a metric keeps what it was given and a cell may be evaluated again.
+  std::function<std::vector<std::unique_ptr<Metric>>()> fresh_metrics;
   std::vector<std::shared_ptr<Task>> tasks;
   std::shared_ptr<const Tokenizer> tokenizer;                      ///< of load_tasks(); null where there are no tasks
   std::map<std::string, std::unique_ptr<Diagnostic>> diagnostics;  ///< by type

@@ -6,12 +6,12 @@
 namespace qroar {
 namespace {
 
+constexpr const char* kName = "partial.jsonl";
 constexpr const char* kRemedy = "delete the file and run again";
 
 }  // namespace
 
-PartialCell::PartialCell(const std::filesystem::path& cell, const Json& inputs, bool anew)
-    : file_(cell / "partial.jsonl") {
+PartialCell::PartialCell(const std::filesystem::path& cell, const Json& inputs, bool anew) : file_(cell / kName) {
   if (anew) std::filesystem::remove(file_);
   log_.emplace(file_, kRemedy);
   const bool same = !log_->lines().empty() && log_->lines().front().value("inputs", Json()) == inputs;
@@ -50,6 +50,6 @@ double PartialCell::seconds(const std::string& kind) const {
   return sum;
 }
 
-void PartialCell::remove() const { std::filesystem::remove(file_); }
+void PartialCell::remove(const std::filesystem::path& cell) { std::filesystem::remove(cell / kName); }
 
 }  // namespace qroar

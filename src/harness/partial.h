@@ -23,7 +23,7 @@ class PartialCell : public PartStore {
   void start_clock() { since_ = Clock::now(); }
   /// That parts whose names begin so took, in all runs so far.
   double seconds(const std::string& kind) const;
-  void remove() const;
+  static void remove(const std::filesystem::path& cell);
 
  private:
   using Clock = std::chrono::steady_clock;

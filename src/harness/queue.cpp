@@ -25,23 +25,36 @@ std::optional<std::size_t> next_cell(const std::vector<CellState>& states, std::
 
 std::vector<std::pair<std::size_t, std::size_t>> pack(const std::vector<double>& costs,
                                                       const std::vector<double>& joined, std::size_t parts) {
+  // The fewest parts that cost at most so much, or nothing where a part must cost more.
   const auto cut = [&](double most) {
-    std::vector<std::pair<std::size_t, std::size_t>> cuts;
-    double sum = 0;
-    for (std::size_t i = 0; i < costs.size(); ++i) {
-      const bool fits = !cuts.empty() && sum + costs[i] <= most;
-      sum = fits ? sum + costs[i] : costs[i] + joined[i];
-      if (!fits) cuts.emplace_back(i, i);
-      cuts.back().second = i + 1;
+    const std::size_t none = costs.size() + 1;
+    std::vector<std::size_t> fewest(costs.size() + 1, none), begins(costs.size() + 1);
+    fewest[0] = 0;
+    for (std::size_t end = 1; end <= costs.size(); ++end) {
+      double sum = 0;
+      for (std::size_t begin = end; begin-- > 0;) {
+        sum += costs[begin];
+        if (sum > most) break;
+        if (sum + joined[begin] > most || fewest[begin] + 1 >= fewest[end]) continue;
+        fewest[end] = fewest[begin] + 1;
+        begins[end] = begin;
+      }
     }
+    std::vector<std::pair<std::size_t, std::size_t>> cuts;
+    if (fewest.back() < none)
+      for (std::size_t end = costs.size(); end > 0; end = begins[end]) cuts.emplace_back(begins[end], end);
+    std::ranges::reverse(cuts);
     return cuts;
   };
-  // Halving what is between a part that is certainly too small and one for all, to a thousandth of a part's share.
-  double low = 0, high = std::reduce(costs.begin(), costs.end()) + (joined.empty() ? 0 : joined.front());
+  if (costs.empty()) return {};
+  // Halving what is between a part that is certainly too small and one for all (and a little, for sums in another
+  // order), to a thousandth of a part's share.
+  double low = 0, high = 1.000001 * std::accumulate(costs.begin(), costs.end(), joined.front());
   const double enough = high / static_cast<double>(std::max<std::size_t>(1, parts)) / 1000;
   while (high - low > enough) {
     const double most = (low + high) / 2;
-    (cut(most).size() <= parts ? high : low) = most;
+    const std::size_t found = cut(most).size();
+    (found > 0 && found <= parts ? high : low) = most;
   }
   return cut(high);
 }

@@ -96,8 +96,13 @@ std::vector<Json> Results::rows() const {
   for (const auto& entry : std::filesystem::directory_iterator(folder_ / "cells")) {
     if (auto found = row(entry.path().filename())) rows.push_back(std::move(*found));
   }
-  const auto key = [](const Json& r) {
-    return std::pair(r["environment"]["started"].get<std::string>(), r["id"].get<std::string>());
+  std::map<std::string, std::size_t> places;  // from 1
+  if (const auto planned = plan())
+    for (const Json& cell : (*planned)["cells"]) places.emplace(cell["id"], places.size() + 1);
+  const auto key = [&](const Json& r) {
+    const auto place = places.find(r["id"]);
+    return std::tuple(place == places.end() ? 0 : place->second, r["environment"]["started"].get<std::string>(),
+                      r["id"].get<std::string>());
   };
   std::sort(rows.begin(), rows.end(), [&](const Json& a, const Json& b) { return key(a) < key(b); });
   return rows;

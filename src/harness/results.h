@@ -44,7 +44,8 @@ class Results {
   /// resolved.yaml and then row.json.  An Error on any failed write.
   void write(const Job& job, const Json& row, const CellOutput& output, const Dataset* data) const;
 
-  /// Every row, ordered by when its cell started.  An Error when the folder has no cells.
+  /// Every row: those of cells that plan.json does not list, ordered by when they started, then the others in its
+  /// order. An Error when the folder has no cells.
   std::vector<Json> rows() const;
 
   /// plan.json: what cells there are to be, for whoever looks on; written only where it changed.

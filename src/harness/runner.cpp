@@ -9,10 +9,12 @@
 #include <thread>
 
 #include "base/error.h"
+#include "base/host.h"
 #include "base/stop.h"
 #include "harness/cell_runner.h"
 #include "harness/queue.h"
 #include "harness/show.h"
+#include "ops/device.h"
 
 namespace qroar {
 namespace {
@@ -33,12 +35,12 @@ class Sweep {
   /// Runs the cells that are not finished (all of them to be run again where it says so), or waits until other
   /// processes have; false when one failed.
   bool run_all(std::vector<Cell> cells) {
-    if (!rerun_) cells = unfinished(std::move(cells));
-    double flops = 0;
-    for (const Cell& cell : cells) {
-      flops += cell.flops();
+    for (const Cell& cell : cells) {  // first: what comes later is another process' work of now
       if (auto row = results_.row(cell.job->id)) before_.emplace(cell.job->id, std::move(*row));
     }
+    if (!rerun_) cells = unfinished(std::move(cells));
+    double flops = 0;
+    for (const Cell& cell : cells) flops += cell.flops();
     runner_.expect(flops);
     Claims claims(results_.folder());
     std::vector<CellState> states(cells.size(), CellState::open);
@@ -58,6 +60,12 @@ class Sweep {
       states[*next] = CellState::done;
       all_ok = all_ok && *ok;
     }
+    claims.tidy([&](const std::string& id) {
+      const auto row = results_.row(id);
+      if (row && (*row)["status"] == "ok") PartialCell::remove(results_.cell(id));
+      remove_left_by_dead(results_.cell(id), /*below=*/true);
+    });
+    remove_left_by_dead(results_.folder());
     return all_ok;
   }
 
@@ -146,8 +154,10 @@ bool run_experiment(const RunOptions& options) {
   const std::string experiment = options.file.stem();
   const Results results(results_folder(options));
 
-  std::vector<Cell> cells = with_sharing_neighbours(plan(jobs));
-  results.write_plan(experiment, cells);
+  const std::vector<Cell> all = plan(jobs);
+  std::vector<Cell> cells = with_sharing_neighbours(all);
+  for (const Cell& cell : cells) ops::parse_device(cell.job->model.device);  // an Error where it is not there
+  results.write_plan(experiment, all);
   if (!options.only.empty()) cells = only(std::move(cells), options);
   cells = shard(std::move(cells), options);
   if (cells.empty()) return true;

@@ -48,7 +48,10 @@ SweepState sweep_state(const Results& results) {
     ++state.cells;
     const std::optional<Json> row = results.row(id);
     const auto claim = claims.find(id);
-    if (claim != claims.end()) {
+    const bool quiet =
+        claim != claims.end() && claim->second["silent"] > 1e-3 * static_cast<double>(Claims::kSilence.count());
+    const bool is_left = row && claim != claims.end() && (quiet || claim->second["dead"] == true);
+    if (claim != claims.end() && !is_left) {
       const Json& owner = claim->second;
       const std::string process = fmt::format("{}:{}", owner["host"].get<std::string>(), owner["pid"].dump());
       const double done = owner["done"], silent = owner["silent"];
@@ -59,7 +62,6 @@ SweepState sweep_state(const Results& results) {
         continue;
       }
       ++state.running;
-      const bool quiet = silent > 1e-3 * static_cast<double>(Claims::kSilence.count());
       put(cell, process,
           quiet ? fmt::format("no sign of life for {}", format_seconds(silent)) : fmt::format("{:.0f} %", 100 * done),
           owner["since"]);

@@ -1,11 +1,10 @@
 """Bad experiments, command lines and machines: one clear line that names the place, exit code 1, and nothing half-written."""
 import shutil
-import subprocess
 
 import numpy as np
 import pytest
 
-from support.program import TEXT, TINY_BOOKS, assert_one_line, litter, read_rows, tiny_books_tokenizer_hash, write_token_file
+from support.program import TEXT, TINY_BOOKS, assert_one_line, read_rows, tiny_books_tokenizer_hash, write_token_file
 
 SCHEMES = "dynamic_ntk, dynamic_yarn, linear, llama3, longrope, model, none, ntk, ntk_by_parts, yarn"
 
@@ -139,45 +138,6 @@ def assert_write_failed(process, place):
     assert process.stdout == ""
     errors = [line for line in process.stderr.splitlines() if " info " not in line and not line[:2].isdigit()]
     assert len(errors) == 1 and str(place) in errors[0], process.stderr
-
-
-@pytest.fixture
-def mounted(tmp_path):
-    """mounted(options) -> a fresh tmpfs."""
-    folder = tmp_path / "mount"
-    folder.mkdir()
-
-    def mount(options):
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            pytest.skip(f"mounting a tmpfs is not permitted here: {done.stderr.strip()}")
-        return folder
-
-    yield mount
-    subprocess.run(["umount", folder], capture_output=True, check=False)
-
-
-def test_a_read_only_results_folder_is_refused(run, experiment, mounted):
-    folder = mounted("size=64k,ro")
-    process = run("run", experiment(), "--results", folder / "results")
-    assert_write_failed(process, folder)
-    assert "Read-only file system" in process.stderr
-
-
-@pytest.mark.parametrize("pages", [1, 2, 3, 4, 6])
-def test_a_full_disk_stops_the_run_and_leaves_no_half_row(run, experiment, mounted, tmp_path, pages):
-    # Each cell needs four files of one page each: the disk fills up at another write for each size.
-    folder = mounted(f"size={4 * pages}k")
-    file = experiment()
-    process = run("run", file, "--results", folder)
-    assert_write_failed(process, folder)
-    assert "No space left on device" in process.stderr
-    rows = read_rows(folder)  # whole, where there are any
-    assert len(rows) < 4 and all(row["status"] == "ok" for row in rows.values())
-    assert not litter(folder)
-    subprocess.run(["mount", "-o", "remount,size=1m", folder], check=True)
-    assert run("run", file, "--results", folder).returncode == 0
-    assert len(read_rows(folder)) == 4
 
 
 @pytest.mark.parametrize("arguments", [["show", "RESULTS"], ["list"]])

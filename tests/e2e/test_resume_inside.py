@@ -180,12 +180,3 @@ def test_a_rerun_scores_every_window_again(run, start, experiment, changes, undi
     assert process.returncode == 0, process.stderr
     assert "parts (windows, questions) were finished already" not in process.stderr
     assert_same_cell(results, undisturbed)
-
-
-def test_two_processes_in_one_cell_leave_the_row_of_one(start, experiment, changes, undisturbed, tmp_path):
-    file, results = experiment(changes), tmp_path / "results"
-    processes = [start("run", file, "--results", results) for _ in range(2)]
-    for process in processes:
-        _, stderr = process.communicate(timeout=120)
-        assert process.returncode == 0, stderr
-    assert_same_cell(results, undisturbed)

@@ -7,9 +7,8 @@ import time
 
 import pytest
 import yaml
-from safetensors.torch import load_file, save_file
 
-from support.program import TEXT, copy_of_tiny_books, lasting, litter, read_csv, read_rows
+from support.program import TEXT, copy_of_tiny_books, lasting, litter, read_csv, read_rows, scale_final_norm
 
 ROW_KEYS = ["id", "experiment", "axes", "status", "error", "metrics", "seconds", "tokens_per_second", "model_tflops_per_second",
             "peak_bytes", "environment", "config"]
@@ -125,21 +124,6 @@ def test_only_runs_the_cell_whose_id_begins_so(finished, run, tmp_path):
     assert lasting_rows(tmp_path) == {cell: lasting(read_rows(results)[cell])}
 
 
-def test_shards_cover_every_cell_once(finished, run, tmp_path):
-    _, file, results = finished
-    for shard in (1, 2):
-        assert run("run", file, "--results", tmp_path / str(shard), "--shard", f"{shard}/2").returncode == 0
-    first, second = read_rows(tmp_path / "1"), read_rows(tmp_path / "2")
-    assert len(first) == len(second) == 2
-    assert first.keys() | second.keys() == read_rows(results).keys()
-
-
-def test_a_shard_without_cells_has_nothing_to_do(run, experiment, tmp_path):
-    process = run("run", experiment(), "--results", tmp_path / "results", "--shard", "9/9")
-    assert process.returncode == 0, process.stderr
-    assert process.stdout == ""
-
-
 def test_set_changes_the_configuration_and_the_id(finished, run, tmp_path):
     _, file, results = finished
     assert run("run", file, "--results", tmp_path, "--set", "windows.bos=false", "--set", "data.documents=1").returncode == 0
@@ -217,12 +201,6 @@ def test_a_failed_cell_is_recorded_and_the_sweep_goes_on_and_a_later_run_tries_o
     assert {path.parent.name for path, stamp in stamps(results).items() if stamp != before[path]} == failed
 
 
-def scale_final_norm(model, factor):
-    tensors = load_file(model / "model.safetensors")
-    tensors["model.norm.weight"] = tensors["model.norm.weight"] * factor
-    save_file(tensors, model / "model.safetensors")
-
-
 def wait_until(condition, process):
     while not condition() and process.poll() is None:
         time.sleep(0.002)
@@ -256,25 +234,3 @@ def test_kills_in_mid_cell_lose_nothing_but_the_cell(run, start, experiment, tmp
     assert rows_file(results) == read_rows(results)
     for cell in read_rows(results):
         assert (results / "cells" / cell / "windows.csv").read_bytes() == (undisturbed / "cells" / cell / "windows.csv").read_bytes()
-
-
-def test_two_processes_may_work_on_one_folder_at_once(finished, start, tmp_path):
-    _, file, results = finished
-    for attempt in range(3):
-        both = tmp_path / f"both{attempt}"
-        processes = [start("run", file, "--results", both) for _ in range(2)]
-        for process in processes:
-            assert process.wait(timeout=120) == 0, process.stderr.read()
-            process.communicate()
-        assert lasting_rows(both) == lasting_rows(results)
-        assert rows_file(both) == read_rows(both)
-        assert not litter(both)
-
-
-def test_shards_at_once_leave_all_rows_in_rows_jsonl(finished, start, tmp_path):
-    _, file, results = finished
-    processes = [start("run", file, "--results", tmp_path, "--shard", f"{shard}/4") for shard in (1, 2, 3, 4)]
-    for process in processes:
-        assert process.wait(timeout=120) == 0, process.stderr.read()
-        process.communicate()
-    assert rows_file(tmp_path).keys() == read_rows(results).keys()

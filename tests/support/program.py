@@ -41,8 +41,9 @@ def read_rows(results):
 def lasting(row):
     """The part of a row that every run of its cell must repeat, bit for bit."""
     costs = ("seconds", "tokens_per_second", "model_tflops_per_second", "peak_bytes")
+    times = ("started", "ended", "host")
     kept = {key: value for key, value in row.items() if key not in costs}
-    return kept | {"environment": {key: value for key, value in row["environment"].items() if key not in ("started", "ended")}}
+    return kept | {"environment": {key: value for key, value in row["environment"].items() if key not in times}}
 
 
 def read_csv(text):
@@ -73,6 +74,14 @@ def copy_of_tiny_books(folder, **config):
     kept = {name: value for name, value in fields.items() if value is not None}
     (folder / "config.json").write_text(json.dumps(kept, indent=1), encoding="utf-8")
     return folder
+
+
+def scale_final_norm(model, factor):
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(model / "model.safetensors")
+    tensors["model.norm.weight"] = tensors["model.norm.weight"] * factor
+    save_file(tensors, model / "model.safetensors")
 
 
 def read_token_file(path):
