@@ -78,6 +78,12 @@ class Runner {
     return cells;
   }
 
+  /// An Error where a device is not there, or the first cell's model or texts are damaged: before anything is written.
+  void check(const std::vector<Cell>& cells) {
+    for (const Cell& cell : cells) ops::parse_device(cell.job->model.device);
+    if (!cells.empty()) inputs_of(cells.front());
+  }
+
   /// Runs the cells that are not finished (all of them with `rerun`), or waits until other processes have; false when
   /// one failed.
   bool run_all(std::vector<Cell> cells, bool rerun) {
@@ -401,10 +407,11 @@ bool run_experiment(const RunOptions& options) {
   std::vector<Cell> cells = with_sharing_neighbours(all);
   if (!options.only.empty()) cells = only(std::move(cells), options);
   cells = shard(std::move(cells), options);
-  for (const Cell& cell : cells) ops::parse_device(cell.job->model.device);  // an Error where it is not there
+  Runner runner(results, experiment);
+  runner.check(cells);
   results.write_plan(experiment, all);
   if (cells.empty()) return true;
-  const bool all_ok = Runner(results, experiment).run_all(std::move(cells), options.rerun);
+  const bool all_ok = runner.run_all(std::move(cells), options.rerun);
   results.derive_rows_file();
 
   std::vector<Json> rows;

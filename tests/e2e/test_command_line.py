@@ -132,10 +132,14 @@ def options(run, *verb):
 def test_the_command_line_is_frozen(run):
     text, top = options(run)
     assert top == {"--version"}
-    assert set(re.findall(r"^  ([a-z]+) ", text.split("Subcommands:")[1], re.MULTILINE)) == {"run", "check", "list", "show"}
+    assert set(re.findall(r"^  ([a-z]+) ", text.split("Subcommands:")[1], re.MULTILINE)) == {
+        "run", "check", "list", "show", "collect", "pack"}
     assert options(run, "run")[1] == {"--set", "--results", "--shard", "--only", "--rerun"}
     assert options(run, "check")[1] == {"--set"}
     assert options(run, "list")[1] == set()
     assert options(run, "show")[1] == {"--format", "--baseline"}
-    for verb, argument in (("run", "FILE"), ("check", "FILE"), ("list", "KIND"), ("show", "RESULTS_DIR")):
+    assert options(run, "collect")[1] == set()
+    assert options(run, "pack")[1] == {"--into", "--tasks", "--results", "--set"}
+    for verb, argument in (("run", "FILE"), ("check", "FILE"), ("list", "KIND"), ("show", "RESULTS_DIR"),
+                           ("collect", "RESULTS_DIR"), ("pack", "FILE")):
         assert re.search(rf"^  {argument} ", options(run, verb)[0], re.MULTILINE)
