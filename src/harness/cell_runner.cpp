@@ -130,7 +130,6 @@ std::optional<bool> CellRunner::run(const Cell& cell, Claim& claim) {
   return ok;
 }
 
-/// Hashes of the contents that the configuration only names by path.
 Json CellRunner::inputs_of(const Cell& cell) {
   const RopeTable table = cell.job->rope->table(cell.job->geometry, cell.job->windows.length);
   Json inputs{{"model", models_.hash(*cell.job)}};

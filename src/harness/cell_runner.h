@@ -22,6 +22,9 @@ class CellRunner {
   /// Does a finished row stand for this cell with the very inputs of now?
   bool is_finished(const Cell& cell, const std::optional<Json>& row);
 
+  /// Hashes of the contents that the configuration only names by path; an Error where they are damaged.
+  Json inputs_of(const Cell& cell);
+
   /// So much work is to come, for the time that is left.
   void expect(double flops) { progress_.emplace(flops); }
   /// The cell's work is done, by this process or another.
@@ -32,7 +35,6 @@ class CellRunner {
   std::optional<bool> run(const Cell& cell, Claim& claim);
 
  private:
-  Json inputs_of(const Cell& cell);
   CellOutput evaluate_cell(const Cell& cell, const at::Device& device, PartialCell& partial, Json& row);
   void score_windows(const Cell& cell, const Llama& model, const AnglesOf& angles_of, PartialCell& partial,
                      CellOutput& output, Json& row);

@@ -32,6 +32,12 @@ class Sweep {
     return cells;
   }
 
+  /// An Error where a device is not there, or the first cell's model or texts are damaged: before anything is written.
+  void check(const std::vector<Cell>& cells) {
+    for (const Cell& cell : cells) ops::parse_device(cell.job->model.device);
+    if (!cells.empty()) runner_.inputs_of(cells.front());
+  }
+
   /// Runs the cells that are not finished (all of them to be run again where it says so), or waits until other
   /// processes have; false when one failed.
   bool run_all(std::vector<Cell> cells) {
@@ -156,12 +162,13 @@ bool run_experiment(const RunOptions& options) {
 
   const std::vector<Cell> all = plan(jobs);
   std::vector<Cell> cells = with_sharing_neighbours(all);
-  for (const Cell& cell : cells) ops::parse_device(cell.job->model.device);  // an Error where it is not there
-  results.write_plan(experiment, all);
   if (!options.only.empty()) cells = only(std::move(cells), options);
   cells = shard(std::move(cells), options);
+  Sweep sweep(results, experiment, options.rerun);
+  sweep.check(cells);
+  results.write_plan(experiment, all);
   if (cells.empty()) return true;
-  const bool all_ok = Sweep(results, experiment, options.rerun).run_all(std::move(cells));
+  const bool all_ok = sweep.run_all(std::move(cells));
   results.derive_rows_file();
 
   std::vector<Json> rows;

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from support.program import copy_of_tiny_books, experiment_of, read_rows, scale_final_norm
-from support.sweep import (LONG_CELL, SMALL_CELLS, assert_clean, begun_cells, claims, finish, lasting_rows, wait_for, windows_done)
+from support.sweep import (LONG_CELL, SMALL_CELLS, assert_clean, begun_cells, claims, finish, held, lasting_rows, wait_for, windows_done)
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ def test_a_cell_that_fails_is_not_run_again_by_those_that_wait_for_it(start, exp
     file = experiment({"model.path": str(model), "model.dtype": "float16", "windows.length": 128, "sweep": None})
     results = tmp_path / "results"
     processes = [start("run", file, "--results", results)]
-    wait_for(lambda: claims(results), processes[0])
+    wait_for(lambda: held(results), processes[0])
     processes[0].send_signal(signal.SIGSTOP)
     assert not read_rows(results)
     processes += [start("run", file, "--results", results) for _ in range(2)]

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from support.program import copy_of_tiny_books, read_rows, scale_final_norm
-from support.sweep import LONG_CELL, assert_clean, claims, finish, rows_file, wait_for, windows_done
+from support.sweep import LONG_CELL, assert_clean, claims, finish, held, rows_file, wait_for, windows_done
 
 ROPES = [{"type": "none"}, {"type": "linear", "factor": 2}, {"type": "yarn", "factor": 2}]
 THREE = LONG_CELL | {"sweep": [{"rope": ROPES}]}
@@ -50,7 +50,7 @@ def test_show_names_a_process_that_is_gone(halfway, run, start, experiment):
 def test_show_of_a_sweep_without_any_row_tells_its_state_alone(start, run, experiment, tmp_path):
     results = tmp_path / "results"
     process = start("run", experiment(THREE), "--results", results)
-    wait_for(lambda: claims(results), process)
+    wait_for(lambda: held(results), process)
     process.kill()
     process.communicate()
     shown = run("show", results)

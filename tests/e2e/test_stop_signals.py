@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from support.program import TEXT, experiment_of, litter, read_rows
-from support.sweep import LONG_CELL, W3, assert_clean, claims, finish, lasting_rows, wait_for, windows_done
+from support.sweep import LONG_CELL, W3, assert_clean, claims, finish, held, lasting_rows, wait_for, windows_done
 from support.tasks import PASSKEY, QUESTIONS, WINDOW, write_lines
 
 SEARCH = {"data": {"path": str(TEXT), "documents": 1}, "lengths": [128], "short_length": 64, "guard": 1, "grid": {"points": 7}}
@@ -93,7 +93,7 @@ def test_a_signal_in_a_task_ends_the_run_without_a_row(start, experiment, tmp_pa
     changes = {"data": None, "sweep": None, "windows": {"length": WINDOW}, "tasks": [task]}
     file, results = experiment(changes), tmp_path / "results"
     process = start("run", file, "--results", results)
-    wait_for(lambda: claims(results), process)
+    wait_for(lambda: held(results), process)
     process.send_signal(signal.SIGUSR1)
     log = assert_stopped(process, results)
     assert "info cell " in log and not read_rows(results)
@@ -105,7 +105,7 @@ def test_a_signal_in_a_task_ends_the_run_without_a_row(start, experiment, tmp_pa
 def test_a_signal_to_one_that_waits_ends_it_alone(start, experiment, undisturbed, tmp_path):
     file, results = experiment(LONG_CELL), tmp_path / "results"
     first = start("run", file, "--results", results)
-    wait_for(lambda: claims(results), first)
+    wait_for(lambda: held(results), first)
     first.send_signal(signal.SIGSTOP)
     second = start("run", file, "--results", results)
     assert "is run by process" in second.stderr.readline()

@@ -26,6 +26,11 @@ def claims(results):
     return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
 
+def held(results):
+    """The names of the claims alone, without folders that are none yet or none any more."""
+    return [name for name in claims(results) if not name.startswith(".")]
+
+
 def begun_cells(log):
     """Ids of the cells that the process with this log ran, as often as it did."""
     return re.findall(r"info cell ([0-9a-f]{16}) (?!is run by)", log)
