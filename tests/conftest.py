@@ -37,11 +37,17 @@ def start(binary, token_cache):
     """start(argument...) -> the running process of the program, on one thread: these models are too small for more."""
     environment = os.environ | {"QROAR_CACHE": str(token_cache), "OMP_NUM_THREADS": "1"}
 
+    started = []
+
     def start_program(*arguments, **options):
         options = {"env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options
-        return subprocess.Popen([binary, *map(str, arguments)], **options)
+        started.append(subprocess.Popen([binary, *map(str, arguments)], **options))
+        return started[-1]
 
-    return start_program
+    yield start_program
+    for process in started:  # what a test that failed left, perhaps stopped
+        if process.poll() is None:
+            process.kill()
 
 
 @pytest.fixture(scope="session")
