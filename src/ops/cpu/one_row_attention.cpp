@@ -1,122 +1,23 @@
-// I input channels, O output channels, H query heads, K key/value heads, G = H / K, N tokens, d head_dim.
-#include "ops/cpu/one_row.h"
-
+// H query heads, K key/value heads, G = H / K, N tokens, d head_dim.
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <cstring>
 #include <limits>
 #include <memory>
-#include <vector>
 
-#include "ops/cpu/vector_math.h"
+#include "ops/cpu/lanes.h"
+#include "ops/cpu/one_row.h"
 
 namespace qroar::ops::cpu {
 namespace {
 
-constexpr int64_t kLanes = 16;          // of float32
-constexpr int64_t kPair = 2 * kLanes;   // bfloat16 channels that are loaded at once
-constexpr int64_t kElements = 1 << 15;  // of weights per task at least
-constexpr int64_t kKeys = 256;          // per task of attention
-
-// GCC's vectors, since it does not find its way through loops over several sums.  Where they are wider than the
-// processor's, GCC splits them; the bits stay the same.
-using Floats = float __attribute__((vector_size(kLanes * sizeof(float))));
-using Words = uint32_t __attribute__((vector_size(kLanes * sizeof(uint32_t))));
-#define QROAR_INLINE inline __attribute__((always_inline))
-
-QROAR_INLINE Floats load(const float* p) {
-  Floats x;
-  std::memcpy(&x, p, sizeof(x));
-  return x;
-}
-
-QROAR_INLINE void store(float* p, Floats x) { std::memcpy(p, &x, sizeof(x)); }
-
-/// kPair neighbouring channels, widened: those of even and those of odd places.  Cheaper than keeping them in order.
-struct Pair {
-  Floats even, odd;
-};
-QROAR_INLINE Pair load_pair(const Bf16* p) {
-  Words words;
-  std::memcpy(&words, p, sizeof(words));
-  return {std::bit_cast<Floats>(words << 16), std::bit_cast<Floats>(words & 0xffff0000u)};
-}
-
-/// a * b + sum, rounded once: written out, since the compiler may not contract, and turned into one instruction.
-QROAR_INLINE Floats fma(Floats a, Floats b, Floats sum) {
-  for (int64_t l = 0; l < kLanes; ++l) sum[l] = std::fma(a[l], b[l], sum[l]);
-  return sum;
-}
-QROAR_INLINE Floats broadcast(float x) { return x - Floats{}; }
+constexpr int64_t kKeys = 256;  // per task of attention
 
 /// Brings a row into the second-level cache.  The processor's own prefetching ends with a run of rows; asking for the
 /// next one while this one is worked on brings attention from 60 to 95 % of the bandwidth.
 QROAR_INLINE void prefetch(const Bf16* row, int64_t count) {
   constexpr int64_t kLine = 32;  // of bfloat16
   for (int64_t i = 0; i < count; i += kLine) __builtin_prefetch(row + i, /*rw=*/0, /*locality=*/2);
-}
-
-/// In halves, so that the additions go side by side.
-QROAR_INLINE float join(Floats x) {
-  x += __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
-  x += __builtin_shufflevector(x, x, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11);
-  x += __builtin_shufflevector(x, x, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
-  return x[0] + x[1];
-}
-
-/// Channels times `scale` in blocks of kPair: 16 of even, 16 of odd places; what is left at the end stays as it is.
-std::vector<float> in_pairs(const Bf16* x, int64_t count, float scale) {
-  std::vector<float> pairs(static_cast<std::size_t>(count));
-  int64_t i = 0;
-  for (; i + kPair <= count; i += kPair) {
-    const Pair pair = load_pair(x + i);
-    store(pairs.data() + i, pair.even * scale);
-    store(pairs.data() + i + kLanes, pair.odd * scale);
-  }
-  for (; i < count; ++i) pairs[static_cast<std::size_t>(i)] = widen(x[i]) * scale;
-  return pairs;
-}
-
-/// Of a linear layer: rows of weights, and what comes of them.
-struct Rows {
-  const Bf16* weights;
-  int64_t stride;
-  const Bf16* bias;  ///< null where there is none
-  Bf16* out;
-
-  Rows from(int64_t row) const {
-    return {weights + row * stride, stride, bias == nullptr ? nullptr : bias + row, out + row};
-  }
-};
-
-/// x . row of kStreams rows that lie `apart`, x as in_pairs() gives it.
-template <int kStreams>
-QROAR_INLINE void dot(const Rows& rows, int64_t apart, const float* x, int64_t count) {
-  Floats even[kStreams] = {}, odd[kStreams] = {};
-  int64_t i = 0;
-  for (; i + kPair <= count; i += kPair) {
-#pragma GCC unroll 4
-    for (int64_t s = 0; s < kStreams; ++s) {
-      const Pair pair = load_pair(rows.weights + s * apart * rows.stride + i);
-      even[s] = fma(pair.even, load(x + i), even[s]);
-      odd[s] = fma(pair.odd, load(x + i + kLanes), odd[s]);
-    }
-  }
-  for (int64_t s = 0; s < kStreams; ++s) {
-    float sum = join(even[s] + odd[s]);
-    for (int64_t k = i; k < count; ++k) sum += widen(rows.weights[s * apart * rows.stride + k]) * x[k];
-    if (rows.bias != nullptr) sum += widen(rows.bias[s * apart]);
-    rows.out[s * apart] = narrow<Bf16>(sum);
-  }
-}
-
-/// Rows far apart are read side by side: four streams bring a quarter more through than one.
-QROAR_CLONES void dot_rows(const Rows& rows, int64_t row_count, const float* x, int64_t count) {
-  constexpr int kStreams = 4;
-  const int64_t apart = row_count / kStreams;
-  for (int64_t r = 0; r < apart; ++r) dot<kStreams>(rows.from(r), apart, x, count);
-  for (int64_t r = kStreams * apart; r < row_count; ++r) dot<1>(rows.from(r), 0, x, count);
 }
 
 /// The sums of four vectors, for a third of what four join()s cost.
@@ -251,8 +152,6 @@ void attend(int64_t heads, const float* q, const Chunk& chunk, Part* parts, floa
   }
 }
 
-const Bf16* bits(const at::Tensor& x) { return static_cast<const Bf16*>(x.const_data_ptr()); }
-
 /// The chunks' sums of values over those of their weights, in `out`; parts [chunks, H], mixed [chunks, H, d].
 QROAR_CLONES void join_chunks(const Part* parts, const float* mixed, int64_t chunks, int64_t heads, int64_t dim,
                               Bf16* out) {
@@ -272,42 +171,7 @@ QROAR_CLONES void join_chunks(const Part* parts, const float* mixed, int64_t chu
   }
 }
 
-bool is_bfloat16_on_cpu(const at::Tensor& x) {
-  return x.is_cpu() && x.scalar_type() == at::kBFloat16 && x.stride(-1) == 1;
-}
-
 }  // namespace
-
-bool can_be_one_row(const at::Tensor& x_TI, const at::Tensor& weight_OI) {
-  return x_TI.size(0) == 1 && is_bfloat16_on_cpu(x_TI) && is_bfloat16_on_cpu(weight_OI);
-}
-
-std::vector<at::Tensor> linears(const at::Tensor& x_1I, const std::vector<Weights>& weights) {
-  const int64_t inputs = x_1I.size(1);
-  const std::vector<float> x = in_pairs(bits(x_1I), inputs, 1);
-  std::vector<at::Tensor> outputs, biases;
-  std::vector<Rows> rows;
-  int64_t all = 0;
-  for (const Weights& one : weights) {
-    outputs.push_back(at::empty({1, one.weight_OI.size(0)}, x_1I.options()));
-    biases.push_back(one.bias_O.defined() ? one.bias_O.contiguous() : at::Tensor());
-    rows.push_back({bits(one.weight_OI), one.weight_OI.stride(0),
-                    biases.back().defined() ? bits(biases.back()) : nullptr,
-                    static_cast<Bf16*>(outputs.back().mutable_data_ptr())});
-    all += one.weight_OI.size(0);
-  }
-  at::parallel_for(0, all, std::max<int64_t>(1, kElements / inputs), [&](int64_t begin, int64_t end) {
-    int64_t first = 0;  // of the rows of this layer, among all
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-      const int64_t count = weights[i].weight_OI.size(0);
-      const int64_t from = std::clamp<int64_t>(begin - first, 0, count),
-                    to = std::clamp<int64_t>(end - first, 0, count);
-      dot_rows(rows[i].from(from), to - from, x.data(), inputs);
-      first += count;
-    }
-  });
-  return outputs;
-}
 
 bool can_attend_one(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::Tensor& v_NKd) {
   return q_THd.size(0) == 1 && q_THd.size(2) % kPair == 0 && is_bfloat16_on_cpu(q_THd) && is_bfloat16_on_cpu(k_NKd) &&

@@ -1,0 +1,73 @@
+// Vectors of one row's kernels: 16 lanes of float32, and pairs of them out of bfloat16.
+#pragma once
+#include <ATen/ATen.h>
+
+#include <cstring>
+#include <vector>
+
+#include "ops/cpu/vector_math.h"
+
+namespace qroar::ops::cpu {
+
+constexpr int64_t kLanes = 16;         // of float32
+constexpr int64_t kPair = 2 * kLanes;  // bfloat16 channels that are loaded at once
+
+// GCC's vectors, since it does not find its way through loops over several sums.  Where they are wider than the
+// processor's, GCC splits them; the bits stay the same.
+using Floats = float __attribute__((vector_size(kLanes * sizeof(float))));
+using Words = uint32_t __attribute__((vector_size(kLanes * sizeof(uint32_t))));
+#define QROAR_INLINE inline __attribute__((always_inline))
+
+QROAR_INLINE Floats load(const float* p) {
+  Floats x;
+  std::memcpy(&x, p, sizeof(x));
+  return x;
+}
+
+QROAR_INLINE void store(float* p, Floats x) { std::memcpy(p, &x, sizeof(x)); }
+
+/// kPair neighbouring channels, widened: those of even and those of odd places.  Cheaper than keeping them in order.
+struct Pair {
+  Floats even, odd;
+};
+QROAR_INLINE Pair load_pair(const Bf16* p) {
+  Words words;
+  std::memcpy(&words, p, sizeof(words));
+  return {std::bit_cast<Floats>(words << 16), std::bit_cast<Floats>(words & 0xffff0000u)};
+}
+
+/// a * b + sum, rounded once: written out, since the compiler may not contract, and turned into one instruction.
+QROAR_INLINE Floats fma(Floats a, Floats b, Floats sum) {
+  for (int64_t l = 0; l < kLanes; ++l) sum[l] = std::fma(a[l], b[l], sum[l]);
+  return sum;
+}
+QROAR_INLINE Floats broadcast(float x) { return x - Floats{}; }
+
+/// In halves, so that the additions go side by side.
+QROAR_INLINE float join(Floats x) {
+  x += __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
+  x += __builtin_shufflevector(x, x, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11);
+  x += __builtin_shufflevector(x, x, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
+  return x[0] + x[1];
+}
+
+/// Channels times `scale` in blocks of kPair: 16 of even, 16 of odd places; what is left at the end stays as it is.
+QROAR_INLINE std::vector<float> in_pairs(const Bf16* x, int64_t count, float scale) {
+  std::vector<float> pairs(static_cast<std::size_t>(count));
+  int64_t i = 0;
+  for (; i + kPair <= count; i += kPair) {
+    const Pair pair = load_pair(x + i);
+    store(pairs.data() + i, pair.even * scale);
+    store(pairs.data() + i + kLanes, pair.odd * scale);
+  }
+  for (; i < count; ++i) pairs[static_cast<std::size_t>(i)] = widen(x[i]) * scale;
+  return pairs;
+}
+
+inline const Bf16* bits(const at::Tensor& x) { return static_cast<const Bf16*>(x.const_data_ptr()); }
+
+inline bool is_bfloat16_on_cpu(const at::Tensor& x) {
+  return x.is_cpu() && x.scalar_type() == at::kBFloat16 && x.stride(-1) == 1;
+}
+
+}  // namespace qroar::ops::cpu
