@@ -46,10 +46,10 @@ def test_a_signal_in_a_cell_stops_behind_a_window_and_the_next_run_ends_with_the
     assert not read_rows(results)
     (partial,) = results.glob("cells/*/partial.jsonl")
     text = partial.read_text(encoding="utf-8")
-    windows = [json.loads(line)["window"] for line in text.splitlines()[1:]]
+    windows = [int(json.loads(line)["part"].removeprefix("window/")) for line in text.splitlines()[1:]]
     assert text.endswith("\n") and windows == list(range(len(windows))) and len(windows) >= 5
     _, log = finish(start("run", file, "--results", results))
-    assert f"{len(windows)} windows were finished already" in log
+    assert f"{len(windows)} parts (windows, questions) were finished already" in log
     assert lasting_rows(results) == undisturbed
     assert_clean(results)
 
@@ -86,20 +86,24 @@ def test_a_signal_in_a_search_keeps_what_was_scored(run, start, experiment, tmp_
 
 
 @pytest.mark.parametrize("kind", ["multiple_choice", "passkey"])
-def test_a_signal_in_a_task_ends_the_run_without_a_row(start, experiment, tmp_path, kind):
-    many = [question | {"id": str(i)} for i, question in enumerate(QUESTIONS * 400)]
-    task = (PASSKEY | {"samples": 200} if kind == "passkey" else
+def test_a_signal_in_a_task_stops_behind_an_answer_and_the_next_run_ends_with_the_same_bits(run, start, experiment, tmp_path, kind):
+    many = [question | {"id": str(i)} for i, question in enumerate(QUESTIONS * 200)]
+    task = (PASSKEY | {"samples": 60} if kind == "passkey" else
             {"type": "multiple_choice", "path": str(write_lines(tmp_path / "questions.jsonl", many))})
-    changes = {"data": None, "sweep": None, "windows": {"length": WINDOW}, "tasks": [task]}
-    file, results = experiment(changes), tmp_path / "results"
+    file, results = experiment({"data": None, "sweep": None, "windows": {"length": WINDOW}, "tasks": [task]}), tmp_path / "results"
     process = start("run", file, "--results", results)
-    wait_for(lambda: held(results), process)
+    wait_for(lambda: windows_done(results) >= 3, process)
     process.send_signal(signal.SIGUSR1)
-    log = assert_stopped(process, results)
-    assert "info cell " in log and not read_rows(results)
-    small = PASSKEY if kind == "passkey" else task | {"path": str(write_lines(tmp_path / "three.jsonl", QUESTIONS))}
-    finish(start("run", experiment(changes | {"tasks": [small]}), "--results", results))
-    assert [row["status"] for row in read_rows(results).values()] == ["ok"]
+    assert_stopped(process, results)
+    assert not read_rows(results)
+    answers = windows_done(results)
+    _, log = finish(start("run", file, "--results", results))
+    assert f"{answers} parts (windows, questions) were finished already" in log
+    assert run("run", file, "--results", tmp_path / "undisturbed").returncode == 0
+    assert lasting_rows(results) == lasting_rows(tmp_path / "undisturbed")
+    (table,), (undisturbed,) = (folder.glob("cells/*/tasks/*.csv") for folder in (results, tmp_path / "undisturbed"))
+    assert table.read_bytes() == undisturbed.read_bytes()
+    assert_clean(results)
 
 
 def test_a_signal_to_one_that_waits_ends_it_alone(start, experiment, undisturbed, tmp_path):
