@@ -133,7 +133,7 @@ def test_a_stopped_process_keeps_its_cell_and_a_killed_one_loses_it_to_one_that_
     _, log = finish(second)
     assert f"cell {cell} is run by process {first.pid} on " in log
     assert begun_cells(log)[-1] == cell and len(begun_cells(log)) == 3
-    assert "windows were finished already" in log
+    assert "parts (windows, questions) were finished already" in log
     assert_clean(results)
 
 
