@@ -140,7 +140,9 @@ def test_a_task_without_progress_comes_back_three_times(cluster, submit, experim
     cluster.run("scancel", array)
     cluster.wait(array)
     folder = next(results.glob("submissions/*"))
-    (folder / "qroar").write_text("#!/bin/sh\necho stopped at once\nexit 75\n", encoding="utf-8")
+    (folder / "other").write_text("#!/bin/sh\necho stopped at once\nexit 75\n", encoding="utf-8")
+    (folder / "other").chmod(0o755)
+    (folder / "other").replace(folder / "qroar")  # which may be about to end
     job = cluster.submit("--array=1-1", folder / "array.sbatch")
     for restart in (1, 2, 3):
         cluster.until(lambda: cluster.show(f"{job}_1")["Restarts"] == str(restart), 30, f"requeue {restart}")
