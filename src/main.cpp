@@ -70,12 +70,19 @@ bool check_files(const std::vector<std::string>& files, const std::vector<std::s
   return all_ok;
 }
 
-void show_results(const Results& results, const ShowOptions& options) {
+/// Whether every planned cell has a row and all rows are ok.
+bool show_results(const Results& results, const ShowOptions& options) {
   const SweepState state = sweep_state(results);
   const bool is_table = options.format == "table";
   const bool only_begun = is_table && state.cells > 0 && state.done + state.failed == 0;
-  if (!only_begun) fmt::print("{}", show(results, results.rows(), options));
+  bool all_ok = state.is_finished();
+  if (!only_begun) {
+    const std::vector<Json> rows = results.rows();
+    fmt::print("{}", show(results, rows, options));
+    all_ok = all_ok && std::ranges::all_of(rows, [](const Json& row) { return row["status"] == "ok"; });
+  }
   if (is_table && !state.is_finished()) fmt::print("{}{}", only_begun ? "" : "\n", state.text);
+  return all_ok;
 }
 
 /// "K/N" with 1 <= K <= N.
@@ -173,9 +180,7 @@ int run_command(int argc, char** argv) {
   if (*show_verb) show_results(results, show_options);
   if (*collect_verb) {
     results.derive_rows_file();
-    show_results(results, {});
-    const bool all_ok = std::ranges::all_of(results.rows(), [](const Json& row) { return row["status"] == "ok"; });
-    return all_ok && sweep_state(results).is_finished() ? 0 : 1;
+    return show_results(results, {}) ? 0 : 1;
   }
   return 0;
 }

@@ -188,9 +188,10 @@ void CellRunner::score_windows(const Cell& cell, const Llama& model, const Angle
                            });
   double tokens = 0;
   for (const Window& window : cell.windows) tokens += static_cast<double>(tokens_seen(window, job.windows.feed));
-  row["seconds"] = partial.seconds("window/");
-  row["tokens_per_second"] = tokens / partial.seconds("window/");
-  row["model_tflops_per_second"] = cell.flops() / partial.seconds("window/") / 1e12;
+  const double seconds = partial.seconds("window/");
+  row["seconds"] = seconds;
+  row["tokens_per_second"] = tokens / seconds;
+  row["model_tflops_per_second"] = cell.flops() / seconds / 1e12;
   for (const auto& metric : metrics) {
     put(metric->values(job.windows.aggregate, documents), row);
     if (auto curve = metric->curve()) output.curves.insert(std::move(*curve));

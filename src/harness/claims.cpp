@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cstring>
 #include <fstream>
@@ -100,19 +101,20 @@ void Claim::beat_until_destroyed() {
 Claims::Claims(const std::filesystem::path& results, std::chrono::milliseconds beat, std::chrono::milliseconds silence)
     : folder_(results / "claims"), beat_(beat), silence_(silence) {}
 
-std::map<std::string, Claims::Seen> Claims::newest() const {
-  std::map<std::string, Seen> found;
+std::map<std::string, int64_t> Claims::newest() const {
+  std::map<std::string, int64_t> found;
   std::error_code none;
   for (const auto& entry : std::filesystem::directory_iterator(folder_, none)) {
     const auto name = parse_name(entry.path().filename());
-    if (name && name->second > found[name->first].number) found[name->first].number = name->second;
-  }
-  for (auto& [id, seen] : found) {
-    const auto claim = folder_of(folder_, id, seen.number);
-    seen.owner = read_json(claim / "owner.json").value_or(Json::object());
-    seen.beat = read_json(claim / "beat.json").value_or(Json::object());
+    if (name) found[name->first] = std::max(found[name->first], name->second);
   }
   return found;
+}
+
+Claims::Seen Claims::read(const std::string& id, int64_t number) const {
+  const auto claim = folder_of(folder_, id, number);
+  return {number, read_json(claim / "owner.json").value_or(Json::object()),
+          read_json(claim / "beat.json").value_or(Json::object())};
 }
 
 bool Claims::is_dead(const std::string& id, const Seen& seen) {
@@ -128,8 +130,8 @@ bool Claims::is_dead(const std::string& id, const Seen& seen) {
 std::unique_ptr<Claim> Claims::take(const std::string& id) {
   const auto all = newest();
   const auto found = all.find(id);
-  if (found != all.end() && !is_dead(id, found->second)) return nullptr;
-  const int64_t number = found == all.end() ? 1 : found->second.number + 1;
+  if (found != all.end() && !is_dead(id, read(id, found->second))) return nullptr;
+  const int64_t number = found == all.end() ? 1 : found->second + 1;
   const std::string token = own_name();
   const auto own = folder_ / ("." + token), claim = folder_of(folder_, id, number);
   std::error_code failed;
@@ -159,8 +161,8 @@ std::unique_ptr<Claim> Claims::take(const std::string& id) {
 }
 
 void Claims::tidy(const std::function<void(const std::string&)>& taken) {
-  for (const auto& [id, seen] : newest()) {
-    if (!is_dead(id, seen)) continue;
+  for (const auto& [id, number] : newest()) {
+    if (!is_dead(id, read(id, number))) continue;
     if (const auto claim = take(id)) taken(id);  // and gives it back, with all below it
   }
   remove_left_by_dead(folder_);
@@ -168,13 +170,14 @@ void Claims::tidy(const std::function<void(const std::string&)>& taken) {
 
 std::map<std::string, Json> Claims::look() {
   std::map<std::string, Json> claims;
-  for (const auto& [id, seen] : newest()) {
+  for (const auto& [id, number] : newest()) {
+    const Seen seen = read(id, number);
     if (seen.owner.empty()) continue;
     claims[id] = seen.owner;
     claims[id]["done"] = seen.beat.value("done", 0.0);
     claims[id]["dead"] = is_dead(id, seen);
     std::error_code none;
-    const auto beaten = std::filesystem::last_write_time(folder_of(folder_, id, seen.number) / "beat.json", none);
+    const auto beaten = std::filesystem::last_write_time(folder_of(folder_, id, number) / "beat.json", none);
     const std::chrono::duration<double> silent = std::filesystem::file_time_type::clock::now() - beaten;
     claims[id]["silent"] = none ? 0.0 : silent.count();
   }

@@ -87,7 +87,9 @@ class Claims {
     std::string content;
     std::chrono::steady_clock::time_point since;
   };
-  std::map<std::string, Seen> newest() const;
+  /// The highest number of every cell that is claimed.
+  std::map<std::string, int64_t> newest() const;
+  Seen read(const std::string& id, int64_t number) const;
   bool is_dead(const std::string& id, const Seen& seen);
 
   std::filesystem::path folder_;

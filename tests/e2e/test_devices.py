@@ -4,13 +4,10 @@ import signal
 
 import pytest
 
-from support.program import assert_one_line, lasting, read_rows
+from support.program import assert_one_line
+from support.sweep import lasting_rows
 
 CELLS = {"windows": {"length": 64, "stride": 8}}
-
-
-def same(results):
-    return {cell: lasting(row) for cell, row in read_rows(results).items()}
 
 
 def children(process):
@@ -21,7 +18,7 @@ def test_two_workers_share_the_cells_and_the_table_is_printed_once(run, experime
     process = run("run", experiment({}, "small.yaml"), "--results", tmp_path / "results", "--devices", "cpu,cpu")
     assert process.returncode == 0, process.stderr
     assert process.stdout.count("perplexity ±") == 1 and process.stdout.count("none") >= 1
-    assert same(tmp_path / "results") == {cell: lasting(row) for cell, row in read_rows(finished[2]).items()}
+    assert lasting_rows(tmp_path / "results") == lasting_rows(finished[2])
     assert process.stderr.count("info cpu cell") >= 4
 
 
@@ -45,7 +42,7 @@ def test_a_signal_reaches_the_workers_and_a_killed_worker_s_cell_goes_to_the_oth
     assert process.returncode == 1 and f"(process {victim}) was ended by signal 9" in stderr
     undisturbed = run("run", file, "--results", tmp_path / "undisturbed")
     assert undisturbed.returncode == 0
-    assert same(results) == same(tmp_path / "undisturbed") and not claims()
+    assert lasting_rows(results) == lasting_rows(tmp_path / "undisturbed") and not claims()
 
 
 @pytest.mark.parametrize("devices, told", [("tpu", "'tpu' is neither cpu nor cuda:N"), ("cuda:x", "cuda:x"), (",", "'' is neither")])

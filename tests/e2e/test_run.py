@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from support.program import TEXT, copy_of_tiny_books, lasting, litter, read_csv, read_rows, scale_final_norm
+from support.sweep import lasting_rows
 
 ROW_KEYS = ["id", "experiment", "axes", "status", "error", "metrics", "seconds", "tokens_per_second", "model_tflops_per_second",
             "peak_bytes", "environment", "config"]
@@ -24,10 +25,6 @@ def copy_of_finished(finished, tmp_path):
 
 def stamps(results):
     return {file: file.stat().st_mtime_ns for file in sorted(results.glob("cells/*/row.json"))}
-
-
-def lasting_rows(results):
-    return {cell: lasting(row) for cell, row in read_rows(results).items()}
 
 
 def rows_file(results):
