@@ -1,6 +1,8 @@
 // T new tokens, N tokens up to the last of them, H query heads, K key/value heads, d head_dim, D hidden size.
 #include "model/decode.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 
 namespace qroar {
@@ -70,6 +72,19 @@ at::Tensor Decoder::mix(const DecoderLayer& layer, const ops::RopeAngles& new_an
   return ops::residual_attention(query_THd, key_NKd, value_NKd, exact_k_NKd, exact_v_NKd, heads.residual);
 }
 
+bool Decoder::pass_in_one(const DecoderLayer& layer, at::Tensor& x_1D) {
+  const Cache& cache = caches_[static_cast<std::size_t>(&layer - model_.layers.data())];
+  const bool is_plain = !layer.heads.any() && std::ranges::none_of(kLayerLinears, [&](const auto linear) {
+    return static_cast<bool>((layer.*linear).input.function);
+  });
+  if (table_changed_ || cache.raw_key_NKd.defined() || !is_plain) return false;
+  return ops::decode_layer_(
+      x_1D,
+      {layer.input_norm_D, layer.post_attention_norm_D, layer.q_proj, layer.k_proj, layer.v_proj, layer.o_proj,
+       layer.gate_proj, layer.up_proj, layer.down_proj, model_.config.rms_norm_eps, cache.key_NKd, cache.value_NKd},
+      angles_, length_);
+}
+
 at::Tensor Decoder::append(const at::Tensor& tokens_T) {
   const int64_t end = length_ + tokens_T.size(0);
   check(end <= capacity_, "the cache has room for all tokens");
@@ -77,7 +92,10 @@ at::Tensor Decoder::append(const at::Tensor& tokens_T) {
   const Mixing mixing([this, new_angles = angles_.slice(length_, end)](
                           const DecoderLayer& layer, const at::Tensor& q_THd, const at::Tensor& k_TKd,
                           const at::Tensor& v_TKd) { return mix(layer, new_angles, q_THd, k_TKd, v_TKd); });
-  at::Tensor hidden_TD = forward_mixed(model_, tokens_T, mixing);
+  at::Tensor hidden_TD = forward_layers(model_, tokens_T, [&](const DecoderLayer& layer, at::Tensor& x_TD) {
+    if (end - length_ == 1 && pass_in_one(layer, x_TD)) return;
+    decoder_layer(layer, model_.config, x_TD, mixing);
+  });
   length_ = end;
   return hidden_TD;
 }
@@ -85,7 +103,8 @@ at::Tensor Decoder::append(const at::Tensor& tokens_T) {
 std::vector<int64_t> Decoder::greedy(at::Tensor hidden_D, int64_t count, const std::function<bool(int64_t)>& stop) {
   std::vector<int64_t> tokens;
   while (true) {
-    tokens.push_back(logits(model_, hidden_D.unsqueeze(0)).argmax().item<int64_t>());
+    // The first of the largest, as argmax() gives it, which takes four times as long.
+    tokens.push_back(std::get<1>(logits(model_, hidden_D.unsqueeze(0)).max(1)).item<int64_t>());
     if (std::ssize(tokens) == count || stop(tokens.back())) return tokens;
     hidden_D = append(at::tensor({tokens.back()}, at::kLong).to(model_.embed_tokens_VD.device()))[0];
   }

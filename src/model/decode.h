@@ -37,6 +37,8 @@ class Decoder {
   };
   at::Tensor mix(const DecoderLayer& layer, const ops::RopeAngles& new_angles, const at::Tensor& q_THd,
                  const at::Tensor& k_TKd, const at::Tensor& v_TKd);
+  /// Takes one token's residual stream [1, D] through a layer in which nothing stands between the ops; else false.
+  bool pass_in_one(const DecoderLayer& layer, at::Tensor& x_1D);
   /// Takes the table for a sequence of `length` tokens.
   void take_table(int64_t length);
 

@@ -106,11 +106,18 @@ at::Tensor forward(const Llama& model, const at::Tensor& tokens_T, const ops::Ro
 }
 
 at::Tensor forward_mixed(const Llama& model, const at::Tensor& tokens_T, const Mixing& mixing, Observer* observer) {
-  const LlamaConfig& config = model.config;
+  return forward_layers(
+      model, tokens_T,
+      [&](const DecoderLayer& layer, at::Tensor& x_TD) { decoder_layer(layer, model.config, x_TD, mixing, observer); },
+      observer);
+}
+
+at::Tensor forward_layers(const Llama& model, const at::Tensor& tokens_T,
+                          const std::function<void(const DecoderLayer&, at::Tensor&)>& through, Observer* observer) {
   at::Tensor x_TD = at::embedding(model.embed_tokens_VD, tokens_T);
   observe(observer, "embed_tokens", "", x_TD);
-  for (const DecoderLayer& layer : model.layers) decoder_layer(layer, config, x_TD, mixing, observer);
-  const at::Tensor hidden_TD = ops::rms_norm(x_TD, model.norm_D, config.rms_norm_eps);
+  for (const DecoderLayer& layer : model.layers) through(layer, x_TD);
+  const at::Tensor hidden_TD = ops::rms_norm(x_TD, model.norm_D, model.config.rms_norm_eps);
   observe(observer, "norm", "", hidden_TD);
   return hidden_TD;
 }

@@ -49,6 +49,10 @@ struct HeadTransforms {
   Transform value;            ///< as the cache holds values
   int64_t residual = 0;       ///< a query sees itself and the residual-1 tokens before it not through the cache
 
+  bool any() const {
+    return rotate.function || query.function || key_before_rope.function || key.function || value.function ||
+           residual > 0;
+  }
   /// RoPE, in place, and `rotate`.
   at::Tensor turned(at::Tensor x_THd, const ops::RopeAngles& angles) const {
     ops::rope_(x_THd, angles);
@@ -127,6 +131,11 @@ at::Tensor forward(const Llama& model, const at::Tensor& tokens_T, const ops::Ro
 /// The same of tokens that are mixed in another way.
 at::Tensor forward_mixed(const Llama& model, const at::Tensor& tokens_T, const Mixing& mixing,
                          Observer* observer = nullptr);
+
+/// The same where `through` takes the residual stream [T, D] through each layer, in place.
+at::Tensor forward_layers(const Llama& model, const at::Tensor& tokens_T,
+                          const std::function<void(const DecoderLayer&, at::Tensor&)>& through,
+                          Observer* observer = nullptr);
 
 /// Logits [R, V] of some rows of hidden states [R, D].  The caller keeps R small: [T, V] must never exist.
 at::Tensor logits(const Llama& model, const at::Tensor& hidden_RD, Observer* observer = nullptr);

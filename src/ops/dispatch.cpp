@@ -119,4 +119,10 @@ at::Tensor token_nll(const at::Tensor& logits_TV, const at::Tensor& targets_T) {
   return reference::token_nll(logits_TV, targets_T);
 }
 
+bool decode_layer_(at::Tensor& x_1D, const CachedLayer& layer, const RopeAngles& angles_C, int64_t position) {
+  const bool fits = !is_differentiated({x_1D, layer.q_proj.weight_OI}) && cpu::can_decode_layer(x_1D, layer);
+  if (fits) cpu::decode_layer_(x_1D, layer, angles_C, position);
+  return fits;
+}
+
 }  // namespace qroar::ops

@@ -72,6 +72,19 @@ at::Tensor silu_mul(const at::Tensor& gate_TF, const at::Tensor& up_TF);
 /// in float64; returned as float64 [T].  Rows do not depend on each other: logits may come in blocks of any size.
 at::Tensor token_nll(const at::Tensor& logits_TV, const at::Tensor& targets_T);
 
+/// The weights of a decoder layer, and its cache with room for C tokens, keys turned.
+struct CachedLayer {
+  const at::Tensor &input_norm_D, &post_attention_norm_D;
+  const Weights &q_proj, &k_proj, &v_proj, &o_proj, &gate_proj, &up_proj, &down_proj;
+  double rms_norm_eps;
+  const at::Tensor &key_CKd, &value_CKd;
+};
+
+/// Takes one token, which stands at `position` of C, through a whole decoder layer: in place on its residual stream x
+/// and in the cache.  False, and nothing is done, where there is no such kernel; its bits are those of the ops above
+/// in the order of decoder_layer() (model/llama.h).
+bool decode_layer_(at::Tensor& x_1D, const CachedLayer& layer, const RopeAngles& angles_C, int64_t position);
+
 namespace reference {
 at::Tensor linear(const at::Tensor& x_TI, const at::Tensor& weight_OI, const at::Tensor& bias_O);
 at::Tensor rms_norm(const at::Tensor& x_TD, const at::Tensor& weight_D, double eps);

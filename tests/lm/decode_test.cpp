@@ -1,6 +1,8 @@
 // Decoding and packed sequences against plain forwards.
 #include "model/decode.h"
 
+#include <ATen/Parallel.h>
+
 #include "eval/choices.h"
 #include "model/packing.h"
 #include "quant/plan.h"
@@ -123,6 +125,60 @@ TEST_CASE("greedy decoding takes the most likely tokens of whole forwards, and s
   const auto stopped = decode(6, [&](int64_t token) { return token == expected[2]; });
   REQUIRE_FALSE(stopped.empty());
   CHECK(stopped.back() == expected[2]);
+}
+
+TEST_CASE("a layer of one parallel region has the bits of its ops one after another") {
+  LlamaConfig llama = small_llama_config();
+  llama.vocab_size = 512;
+  llama.attention_bias = llama.mlp_bias = true;
+  const auto identity = [](const at::Tensor& x) { return x; };
+  struct Shape {
+    int64_t hidden, heads, kv_heads, dim, intermediate;
+  };
+  const int threads = at::get_num_threads();
+  // The last one has rows that no vector divides.
+  for (const auto& [hidden, heads, kv_heads, dim, intermediate] :
+       {Shape{64, 9, 3, 64, 96}, Shape{128, 5, 1, 32, 160}, Shape{96, 2, 2, 128, 64}, Shape{75, 3, 1, 32, 67}}) {
+    llama.hidden_size = hidden;
+    llama.num_attention_heads = heads;
+    llama.num_key_value_heads = kv_heads;
+    llama.head_dim = dim;
+    llama.intermediate_size = intermediate;
+    const Llama plain = random_llama(llama, at::kBFloat16, 3);
+    const auto takes_layer = [&](at::ScalarType dtype) {
+      const Llama model = random_llama(llama, dtype, 3);
+      const DecoderLayer& layer = model.layers[0];
+      at::Tensor x_1D = at::ones({1, hidden}, dtype);
+      const at::Tensor key_CKd = at::zeros({4, kv_heads, dim}, dtype), value_CKd = key_CKd.clone();
+      return ops::decode_layer_(
+          x_1D,
+          {layer.input_norm_D, layer.post_attention_norm_D, layer.q_proj, layer.k_proj, layer.v_proj, layer.o_proj,
+           layer.gate_proj, layer.up_proj, layer.down_proj, 1e-5, key_CKd, value_CKd},
+          {at::ones({4, dim / 2}), at::ones({4, dim / 2})}, 0);
+    };
+    CHECK(takes_layer(at::kBFloat16));
+    CHECK_FALSE(takes_layer(at::kFloat));
+    Llama watched = plain;  // with something between its ops, though it does nothing
+    for (DecoderLayer& layer : watched.layers) layer.heads.value.function = identity;
+    const Scheme scheme{make_scheme("{type: yarn, factor: 2}"), llama};
+    const auto states = [&](const Llama& model) {
+      Decoder decoder(
+          model, [&](int64_t length) { return scheme.table(length); }, 600, false);
+      at::manual_seed(5);
+      const at::Tensor tokens_T = at::randint(llama.vocab_size, {540}, at::kLong);
+      std::vector<at::Tensor> parts{decoder.append(tokens_T.slice(0, 0, 500))};
+      for (int64_t i = 500; i < 540; ++i) parts.push_back(decoder.append(tokens_T.slice(0, i, i + 1)));
+      return at::cat(parts);
+    };
+    at::set_num_threads(1);
+    const at::Tensor expected_TD = states(watched);
+    for (const int count : {1, 2, 3, 7}) {
+      at::set_num_threads(count);
+      INFO(hidden << " channels, " << count << " threads");
+      CHECK(at::equal(states(plain), expected_TD));
+    }
+    at::set_num_threads(threads);
+  }
 }
 
 TEST_CASE("packed sequences equal forwards of each, with and without a parent") {

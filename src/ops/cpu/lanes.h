@@ -1,9 +1,6 @@
 // Vectors of one row's kernels: 16 lanes of float32, and pairs of them out of bfloat16.
 #pragma once
-#include <ATen/ATen.h>
-
 #include <cstring>
-#include <vector>
 
 #include "ops/cpu/vector_math.h"
 
@@ -49,25 +46,6 @@ QROAR_INLINE float join(Floats x) {
   x += __builtin_shufflevector(x, x, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11);
   x += __builtin_shufflevector(x, x, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
   return x[0] + x[1];
-}
-
-/// Channels times `scale` in blocks of kPair: 16 of even, 16 of odd places; what is left at the end stays as it is.
-QROAR_INLINE std::vector<float> in_pairs(const Bf16* x, int64_t count, float scale) {
-  std::vector<float> pairs(static_cast<std::size_t>(count));
-  int64_t i = 0;
-  for (; i + kPair <= count; i += kPair) {
-    const Pair pair = load_pair(x + i);
-    store(pairs.data() + i, pair.even * scale);
-    store(pairs.data() + i + kLanes, pair.odd * scale);
-  }
-  for (; i < count; ++i) pairs[static_cast<std::size_t>(i)] = widen(x[i]) * scale;
-  return pairs;
-}
-
-inline const Bf16* bits(const at::Tensor& x) { return static_cast<const Bf16*>(x.const_data_ptr()); }
-
-inline bool is_bfloat16_on_cpu(const at::Tensor& x) {
-  return x.is_cpu() && x.scalar_type() == at::kBFloat16 && x.stride(-1) == 1;
 }
 
 }  // namespace qroar::ops::cpu

@@ -21,4 +21,10 @@ bool can_attend_one(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::
 /// any number of threads.
 at::Tensor attention_row(const at::Tensor& q_1Hd, const at::Tensor& k_NKd, const at::Tensor& v_NKd);
 
+/// Whether decode_layer_() takes these: the CPU, bfloat16, last dimensions contiguous, head_dim a multiple of 32.
+bool can_decode_layer(const at::Tensor& x_1D, const CachedLayer& layer);
+
+/// ops::decode_layer_, in one parallel region.
+void decode_layer_(at::Tensor& x_1D, const CachedLayer& layer, const RopeAngles& angles_C, int64_t position);
+
 }  // namespace qroar::ops::cpu

@@ -3,15 +3,16 @@
 
 #include <algorithm>
 #include <limits>
-#include <memory>
 
 #include "ops/cpu/lanes.h"
 #include "ops/cpu/one_row.h"
+#include "ops/cpu/row_steps.h"
 
 namespace qroar::ops::cpu {
 namespace {
 
 constexpr int64_t kKeys = 256;  // per task of attention
+static_assert(kChannels == kPair);
 
 /// Brings a row into the second-level cache.  The processor's own prefetching ends with a run of rows; asking for the
 /// next one while this one is worked on brings attention from 60 to 95 % of the bandwidth.
@@ -98,11 +99,6 @@ QROAR_INLINE float largest(const float* x, int64_t count) {
   return top;
 }
 
-/// What a chunk of keys adds to a query head: the sum of exp(score - top), and the values under those weights.
-struct Part {
-  float top, sum;
-};
-
 /// A chunk of the keys and values of one key/value head.
 struct Chunk {
   const Bf16 *keys, *values;
@@ -111,7 +107,7 @@ struct Chunk {
 
 /// Of kHeads query heads that share the chunk; `mixed` is [kHeads, dim].
 template <int kHeads>
-QROAR_CLONES void attend(const float* q, const Chunk& chunk, Part* parts, float* mixed) {
+QROAR_CLONES void attend(const float* q, const Chunk& chunk, ChunkSum* sums, float* mixed) {
   const int64_t count = chunk.count, dim = chunk.dim;
   float scores[kHeads * kKeys];
   int64_t key = 0;
@@ -124,12 +120,12 @@ QROAR_CLONES void attend(const float* q, const Chunk& chunk, Part* parts, float*
     float* own = scores + h * kKeys;
     const float top = largest(own, count);
     for (int64_t k = 0; k < count; ++k) own[k] = exp_fast(own[k] - top);
-    Floats sums = {};
+    Floats lanes = {};
     int64_t k = 0;
-    for (; k + kLanes <= count; k += kLanes) sums += load(own + k);
-    float sum = join(sums);
+    for (; k + kLanes <= count; k += kLanes) lanes += load(own + k);
+    float sum = join(lanes);
     for (; k < count; ++k) sum += own[k];
-    parts[h] = {top, sum};
+    sums[h] = {top, sum};
   }
   const Bf16* next = chunk.keys + count * chunk.key_stride;  // of the chunk that a thread mostly takes next
   const auto mix = [&]<int kPairs>(int64_t i) __attribute__((always_inline)) {
@@ -141,66 +137,82 @@ QROAR_CLONES void attend(const float* q, const Chunk& chunk, Part* parts, float*
   if (i < dim) mix.template operator()<1>(i);
 }
 
-void attend(int64_t heads, const float* q, const Chunk& chunk, Part* parts, float* mixed) {
+void attend(int64_t heads, const float* q, const Chunk& chunk, ChunkSum* sums, float* mixed) {
   constexpr int64_t kMost = 4;
   for (int64_t h = 0; h < heads; h += kMost) {
     const auto of_heads = heads - h >= kMost ? attend<kMost>
                           : heads - h == 3   ? attend<3>
                           : heads - h == 2   ? attend<2>
                                              : attend<1>;
-    of_heads(q + h * chunk.dim, chunk, parts + h, mixed + h * chunk.dim);
+    of_heads(q + h * chunk.dim, chunk, sums + h, mixed + h * chunk.dim);
   }
 }
 
-/// The chunks' sums of values over those of their weights, in `out`; parts [chunks, H], mixed [chunks, H, d].
-QROAR_CLONES void join_chunks(const Part* parts, const float* mixed, int64_t chunks, int64_t heads, int64_t dim,
+/// The chunks' sums of values over those of their weights, of one head out of `heads`.
+QROAR_CLONES void join_chunks(const ChunkSum* sums, const float* mixed, int64_t chunks, int64_t heads, int64_t dim,
                               Bf16* out) {
-  std::vector<float> sums(static_cast<std::size_t>(dim));
-  for (int64_t h = 0; h < heads; ++h) {
-    float top = -std::numeric_limits<float>::infinity(), total = 0;
-    for (int64_t c = 0; c < chunks; ++c) top = std::max(top, parts[c * heads + h].top);
-    std::ranges::fill(sums, 0.0f);
-    for (int64_t c = 0; c < chunks; ++c) {
-      const Part& part = parts[c * heads + h];
-      const float weight = std::exp(part.top - top), *own = mixed + (c * heads + h) * dim;
-      total += weight * part.sum;
-      for (std::size_t i = 0; i < sums.size(); ++i) sums[i] += weight * own[i];
-    }
-    for (std::size_t i = 0; i < sums.size(); ++i)
-      out[h * dim + static_cast<int64_t>(i)] = narrow<Bf16>(sums[i] / total);
+  std::vector<float> values(static_cast<std::size_t>(dim));
+  float top = -std::numeric_limits<float>::infinity(), total = 0;
+  for (int64_t c = 0; c < chunks; ++c) top = std::max(top, sums[c * heads].top);
+  for (int64_t c = 0; c < chunks; ++c) {
+    const ChunkSum& chunk = sums[c * heads];
+    const float weight = std::exp(chunk.top - top), *own = mixed + c * heads * dim;
+    total += weight * chunk.sum;
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] += weight * own[i];
   }
+  for (std::size_t i = 0; i < values.size(); ++i) out[i] = narrow<Bf16>(values[i] / total);
 }
 
 }  // namespace
 
 bool can_attend_one(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::Tensor& v_NKd) {
-  return q_THd.size(0) == 1 && q_THd.size(2) % kPair == 0 && is_bfloat16_on_cpu(q_THd) && is_bfloat16_on_cpu(k_NKd) &&
+  return q_THd.size(0) == 1 && q_THd.size(2) % kChannels == 0 && is_bfloat16_on_cpu(q_THd) && is_bfloat16_on_cpu(k_NKd) &&
          is_bfloat16_on_cpu(v_NKd);
 }
 
+RowAttention::RowAttention(int64_t heads, int64_t kv_heads, int64_t dim, int64_t tokens, const CacheRows& keys,
+                           const CacheRows& values)
+    : heads_(heads),
+      kv_heads_(kv_heads),
+      dim_(dim),
+      tokens_(tokens),
+      chunks_((tokens + kKeys - 1) / kKeys),
+      keys_(keys),
+      values_(values),
+      sums_(static_cast<std::size_t>(chunks_ * heads)),
+      mixed_(std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(chunks_ * heads * dim))) {}
+
+void RowAttention::attend(const float* pairs, int64_t begin, int64_t end) {
+  const int64_t group = heads_ / kv_heads_;
+  for (int64_t task = begin; task < end; ++task) {
+    const int64_t kv_head = task / chunks_, c = task % chunks_, first = c * kKeys;
+    const auto rows = [&](const CacheRows& cache) {
+      return cache.rows + first * cache.token_stride + kv_head * cache.head_stride;
+    };
+    const Chunk chunk{
+        rows(keys_), rows(values_), keys_.token_stride, values_.token_stride, std::min(kKeys, tokens_ - first), dim_};
+    const int64_t head = kv_head * group;
+    cpu::attend(group, pairs + head * dim_, chunk, &sums_[static_cast<std::size_t>(c * heads_ + head)],
+                mixed_.get() + (c * heads_ + head) * dim_);
+  }
+}
+
+void RowAttention::join(int64_t begin, int64_t end, Bf16* out) const {
+  for (int64_t h = begin; h < end; ++h)
+    join_chunks(sums_.data() + h, mixed_.get() + h * dim_, chunks_, heads_, dim_, out + h * dim_);
+}
+
 at::Tensor attention_row(const at::Tensor& q_1Hd, const at::Tensor& k_NKd, const at::Tensor& v_NKd) {
-  const int64_t heads = q_1Hd.size(1), dim = q_1Hd.size(2), tokens = k_NKd.size(0), kv_heads = k_NKd.size(1);
-  const int64_t group = heads / kv_heads, chunks = (tokens + kKeys - 1) / kKeys;
+  const int64_t heads = q_1Hd.size(1), dim = q_1Hd.size(2);
   const at::Tensor q = q_1Hd.contiguous();
-  const std::vector<float> q_Hd = in_pairs(bits(q), heads * dim, 1 / std::sqrt(static_cast<float>(dim)));
-  std::vector<Part> parts(static_cast<std::size_t>(chunks * heads));
-  const auto mixed = std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(chunks * heads * dim));
-  at::parallel_for(0, kv_heads * chunks, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t task = begin; task < end; ++task) {
-      const int64_t kv_head = task / chunks, c = task % chunks, first = c * kKeys;
-      const Chunk chunk{bits(k_NKd) + first * k_NKd.stride(0) + kv_head * k_NKd.stride(1),
-                        bits(v_NKd) + first * v_NKd.stride(0) + kv_head * v_NKd.stride(1),
-                        k_NKd.stride(0),
-                        v_NKd.stride(0),
-                        std::min(kKeys, tokens - first),
-                        dim};
-      const int64_t head = kv_head * group;
-      attend(group, q_Hd.data() + head * dim, chunk, &parts[static_cast<std::size_t>(c * heads + head)],
-             mixed.get() + (c * heads + head) * dim);
-    }
-  });
+  const auto pairs = std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(heads * dim));
+  widen_pairs(bits(q), heads * dim, 1 / std::sqrt(static_cast<float>(dim)), pairs.get());
+  const auto rows = [](const at::Tensor& x_NKd) { return CacheRows{bits(x_NKd), x_NKd.stride(0), x_NKd.stride(1)}; };
+  RowAttention attention(heads, k_NKd.size(1), dim, k_NKd.size(0), rows(k_NKd), rows(v_NKd));
+  at::parallel_for(0, attention.tasks(), 1,
+                   [&](int64_t begin, int64_t end) { attention.attend(pairs.get(), begin, end); });
   at::Tensor out_1Hd = at::empty(q_1Hd.sizes(), q_1Hd.options());
-  join_chunks(parts.data(), mixed.get(), chunks, heads, dim, static_cast<Bf16*>(out_1Hd.mutable_data_ptr()));
+  attention.join(0, heads, static_cast<Bf16*>(out_1Hd.mutable_data_ptr()));
   return out_1Hd;
 }
 

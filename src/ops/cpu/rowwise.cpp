@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "base/error.h"
-#include "ops/cpu/vector_math.h"
+#include "ops/cpu/row_steps.h"
 
 namespace qroar::ops::cpu {
 namespace {
@@ -40,8 +40,8 @@ QROAR_CLONES void scale_row(const T* x, const T* weight, float scale, T* out, in
 }
 
 template <class T>
-QROAR_CLONES void rotate_head(T* __restrict low, T* __restrict high, const float* cos, const float* sin,
-                              int64_t pairs) {
+QROAR_CLONES void rotate_pairs(T* __restrict low, T* __restrict high, const float* cos, const float* sin,
+                               int64_t pairs) {
   for (int64_t i = 0; i < pairs; ++i) {
     const float a = widen(low[i]), b = widen(high[i]);
     low[i] = narrow<T>(a * cos[i] - b * sin[i]);
@@ -50,7 +50,7 @@ QROAR_CLONES void rotate_head(T* __restrict low, T* __restrict high, const float
 }
 
 template <class T>
-QROAR_CLONES void silu_mul_row(const T* gate, const T* up, T* out, int64_t count) {
+QROAR_CLONES void silu_mul_channels(const T* gate, const T* up, T* out, int64_t count) {
   for (int64_t i = 0; i < count; ++i) {
     const float g = widen(gate[i]);
     out[i] = narrow<T>(widen(narrow<T>(g / (1.0f + exp_fast(-g)))) * widen(up[i]));
@@ -98,6 +98,26 @@ void over_rows(const at::Tensor& x, const Body& body) {
 
 }  // namespace
 
+template <class T>
+void rms_norm_row(const T* x, const T* weight, double eps, T* out, int64_t count) {
+  const float mean = sum_of_squares(x, count) / static_cast<float>(count);
+  scale_row(x, weight, 1.0f / std::sqrt(mean + static_cast<float>(eps)), out, count);
+}
+
+template <class T>
+void rotate_head(T* head, const float* cos, const float* sin, int64_t pairs) {
+  rotate_pairs(head, head + pairs, cos, sin, pairs);
+}
+
+template <class T>
+void silu_mul_row(const T* gate, const T* up, T* out, int64_t count) {
+  silu_mul_channels(gate, up, out, count);
+}
+
+template void rms_norm_row<Bf16>(const Bf16*, const Bf16*, double, Bf16*, int64_t);
+template void rotate_head<Bf16>(Bf16*, const float*, const float*, int64_t);
+template void silu_mul_row<Bf16>(const Bf16*, const Bf16*, Bf16*, int64_t);
+
 bool can_go_by_rows(at::TensorList tensors) {
   return std::all_of(tensors.begin(), tensors.end(), [&](const at::Tensor& x) {
     return x.is_cpu() && x.stride(-1) == 1 && x.scalar_type() == tensors[0].scalar_type() &&
@@ -110,10 +130,7 @@ at::Tensor rms_norm(const at::Tensor& x_TD, const at::Tensor& weight_D, double e
   const int64_t dim = x_TD.size(1);
   over_rows(x_TD, [&]<class T>(T, int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
-      const T* x = row<T>(x_TD, t);
-      const float mean = sum_of_squares(x, dim) / static_cast<float>(dim);
-      const float scale = 1.0f / std::sqrt(mean + static_cast<float>(eps));
-      scale_row(x, row<T>(weight_D, 0), scale, row<T>(out_TD, t), dim);
+      rms_norm_row(row<T>(x_TD, t), row<T>(weight_D, 0), eps, row<T>(out_TD, t), dim);
     }
   });
   return out_TD;
@@ -127,8 +144,7 @@ void rope_(at::Tensor& x_THd, const RopeAngles& angles) {
     for (int64_t t = begin; t < end; ++t) {
       const float *cos = row<float>(angles.cos_TP, t), *sin = row<float>(angles.sin_TP, t);
       for (int64_t h = 0; h < heads; ++h) {
-        T* head = row<T>(x_THd, t) + h * x_THd.stride(1);
-        rotate_head(head, head + pairs, cos, sin, pairs);
+        rotate_head(row<T>(x_THd, t) + h * x_THd.stride(1), cos, sin, pairs);
       }
     }
   });
