@@ -11,16 +11,47 @@
 namespace qroar {
 namespace {
 
+/// The tokens that all contexts begin with, at least one of each being left; 0 where they are too few to be kept.
+int64_t shared_tokens(const std::vector<Choices>& questions) {
+  const std::vector<int32_t>& first = questions.front().pairs.front().context;
+  std::ptrdiff_t shared = std::ssize(first) - 1;
+  for (const Choices& question : questions) {
+    for (const TokenPair& pair : question.pairs) {
+      const std::ptrdiff_t most = std::min(shared, std::ssize(pair.context) - 1);
+      shared = std::mismatch(first.begin(), first.begin() + most, pair.context.begin()).first - first.begin();
+    }
+  }
+  return shared < kSharedTokens ? 0 : shared;
+}
+
+/// Tokens that go through the model for a continuation, the last of which is only predicted, at most.
+int64_t longest_of(const std::vector<Choices>& questions) {
+  int64_t longest = 0;
+  for (const Choices& question : questions) {
+    for (const TokenPair& pair : question.pairs)
+      longest = std::max(longest, std::ssize(pair.context) + std::ssize(pair.continuation) - 1);
+  }
+  return longest;
+}
+
+at::Tensor on_device(const Llama& model, const std::vector<int64_t>& numbers) {
+  return at::tensor(numbers, at::kLong).to(model.embed_tokens_VD.device());
+}
+
 /// Sequences behind each other, and which of their rows predict which token of which continuation.
 class Pack {
  public:
+  /// `shared`: so many tokens of every context are not here but in a prefix.
+  explicit Pack(int64_t shared) : shared_(shared) {}
+
   int64_t tokens() const { return std::ssize(tokens_); }
 
   void add(const Choices& question, std::size_t index) {
     int64_t parent = -1;
     for (std::size_t i = 0; i < question.pairs.size(); ++i) {
       const auto& [context, continuation] = question.pairs[i];
-      if (parent < 0 || context != question.pairs[i - 1].context) parent = append(context, -1);
+      if (parent < 0 || context != question.pairs[i - 1].context)
+        parent = append({context.begin() + shared_, context.end()}, -1);
       const int64_t context_end = end_of(parent);
       const int64_t first = tokens();
       if (continuation.size() > 1) append({continuation.begin(), continuation.end() - 1}, parent);
@@ -32,13 +63,11 @@ class Pack {
     }
   }
 
-  /// Takes every loss off its owner.
-  void score(const Llama& model, const AnglesOf& angles_of, std::vector<std::vector<double>>& likelihoods) const {
-    const at::Device device = model.embed_tokens_VD.device();
-    const at::Tensor hidden_TD =
-        forward_mixed(model, at::tensor(tokens_, at::kLong).to(device), packed(sequences_, angles_of(longest())));
-    const at::Tensor rows = at::tensor(rows_, at::kLong).to(device),
-                     targets = at::tensor(targets_, at::kLong).to(device);
+  /// Takes every loss off its owner; angles cover all tokens.
+  void score(const Llama& model, const ops::RopeAngles& angles, const SharedPrefix* prefix,
+             std::vector<std::vector<double>>& likelihoods) const {
+    const at::Tensor hidden_TD = forward_mixed(model, on_device(model, tokens_), packed(sequences_, angles, prefix));
+    const at::Tensor rows = on_device(model, rows_), targets = on_device(model, targets_);
     for (int64_t begin = 0; begin < rows.size(0); begin += kLogitRows) {
       const int64_t end = std::min(begin + kLogitRows, rows.size(0));
       const at::Tensor nll_R = ops::token_nll(logits(model, hidden_TD.index_select(0, rows.slice(0, begin, end))),
@@ -51,14 +80,7 @@ class Pack {
     }
   }
 
- private:
-  int64_t append(std::vector<int32_t> tokens, int64_t parent) {
-    sequences_.push_back({std::ssize(tokens), parent});
-    tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
-    ends_.push_back(std::ssize(tokens_));
-    return std::ssize(sequences_) - 1;
-  }
-  int64_t end_of(int64_t sequence) const { return ends_[static_cast<std::size_t>(sequence)]; }
+  /// Of its sequences with their parents.
   int64_t longest() const {
     int64_t longest = 0;
     for (const PackedSequence& sequence : sequences_) {
@@ -68,6 +90,15 @@ class Pack {
     return longest;
   }
 
+ private:
+  int64_t append(std::vector<int32_t> tokens, int64_t parent) {
+    sequences_.push_back({std::ssize(tokens), parent});
+    tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
+    ends_.push_back(std::ssize(tokens_));
+    return std::ssize(sequences_) - 1;
+  }
+  int64_t end_of(int64_t sequence) const { return ends_[static_cast<std::size_t>(sequence)]; }
+  int64_t shared_;
   std::vector<PackedSequence> sequences_;
   std::vector<int64_t> tokens_, ends_, rows_, targets_;
   std::vector<std::pair<std::size_t, std::size_t>> owners_;  ///< question and choice of each of rows_
@@ -82,7 +113,7 @@ std::vector<double> choice_log_likelihoods_alone(const Llama& model, const Angle
     std::vector<int64_t> tokens(context.begin(), context.end());
     tokens.insert(tokens.end(), continuation.begin(), continuation.end() - 1);
     // The last token is only predicted: it does not go through the model, nor count for the scheme's length.
-    const at::Tensor tokens_T = at::tensor(tokens, at::kLong).to(model.embed_tokens_VD.device());
+    const at::Tensor tokens_T = on_device(model, tokens);
     const at::Tensor hidden_TD = forward(model, tokens_T, angles_of(tokens_T.size(0)));
     const std::vector<int64_t> targets(continuation.begin(), continuation.end());
     const int64_t first = std::ssize(context) - 1;
@@ -104,12 +135,15 @@ std::vector<Likelihoods> choice_log_likelihoods(const Llama& model, const Angles
                                                 const std::function<std::optional<Likelihoods>(std::size_t)>& known,
                                                 const std::function<void(std::size_t, const Likelihoods&)>& tell) {
   const bool together = can_pack(model);
+  const int64_t shared = together ? shared_tokens(questions) : 0;
+  const ops::RopeAngles angles = shared > 0 ? angles_of(longest_of(questions)) : ops::RopeAngles();
+  std::optional<SharedPrefix> prefix;
   std::vector<Likelihoods> likelihoods;
   for (const Choices& question : questions) likelihoods.emplace_back(question.pairs.size(), 0.0);
   std::size_t end = 0;
   for (std::size_t first = 0; first < questions.size(); first = end) {
     // What goes together depends on the questions alone, not on which of them are known: their bits may depend on it.
-    Pack pack;
+    Pack pack(shared);
     do {
       pack.add(questions[end], end);
       ++end;
@@ -117,8 +151,13 @@ std::vector<Likelihoods> choice_log_likelihoods(const Llama& model, const Angles
     std::vector<std::optional<Likelihoods>> found;
     for (std::size_t i = first; i < end; ++i) found.push_back(known(i));
     if (!std::ranges::all_of(found, [](const auto& one) { return one.has_value(); })) {
+      if (shared > 0 && !prefix) {
+        const auto& context = questions.front().pairs.front().context;
+        prefix.emplace(model, on_device(model, {context.begin(), context.begin() + shared}), angles,
+                       longest_of(questions) - shared);
+      }
       if (together)
-        pack.score(model, angles_of, likelihoods);
+        pack.score(model, prefix ? angles : angles_of(pack.longest()), prefix ? &*prefix : nullptr, likelihoods);
       else
         likelihoods[first] = choice_log_likelihoods_alone(model, angles_of, questions[first]);
     }

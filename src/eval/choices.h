@@ -16,9 +16,12 @@ struct Choices {
   std::vector<TokenPair> pairs;  ///< nothing in them is empty
 };
 
-/// Of every question the summed ln p of each continuation given its context; nats.  Questions are packed
-/// (model/packing.h) up to kPackedTokens where the model allows it.  `known` says what is known of a question, or
+/// Of every question the summed ln p of each continuation given its context; nats.  Where the model allows it
+/// (can_pack()), questions are packed up to kPackedTokens, and what all contexts begin with (padding, examples) goes
+/// through the model once, if it is kSharedTokens long; under a scheme that depends on the length, tables are then
+/// those of the longest question.  `known` says what is known of a question, or
 /// nothing; `tell` hears of those that are new once they are finished.
+inline constexpr int64_t kSharedTokens = 128;
 using Likelihoods = std::vector<double>;
 std::vector<Likelihoods> choice_log_likelihoods(const Llama& model, const AnglesOf& angles_of,
                                                 const std::vector<Choices>& questions,

@@ -117,8 +117,10 @@ std::vector<Cell> plan(std::vector<Job>& jobs) {
 
 void check_memory(const Cell& cell, const at::Device& device) {
   const int64_t tokens = cell.longest();
+  const auto element_size = static_cast<int64_t>(c10::elementSize(cell.job->model.dtype));
+  const int64_t cached = cell.job->tasks.empty() ? 0 : cell.job->windows.length;
   const int64_t needed =
-      forward_bytes(cell.job->llama, tokens, static_cast<int64_t>(c10::elementSize(cell.job->model.dtype)));
+      forward_bytes(cell.job->llama, tokens, element_size) + cache_bytes(cell.job->llama, cached, element_size);
   const int64_t available = ops::available_bytes(device);
   if (needed > available) {
     fail(

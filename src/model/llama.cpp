@@ -141,6 +141,10 @@ double forward_flops(const LlamaConfig& config, int64_t T) {
          2 * hidden * static_cast<double>(config.vocab_size) * tokens;
 }
 
+int64_t cache_bytes(const LlamaConfig& config, int64_t T, int64_t element_size) {
+  return 2 * T * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * element_size;
+}
+
 int64_t forward_bytes(const LlamaConfig& config, int64_t T, int64_t element_size) {
   // Residual stream, normed copy, sublayer output and its addend; q and the mixed heads twice; k and v with packed
   // copies.

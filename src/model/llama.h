@@ -144,6 +144,9 @@ at::Tensor logits(const Llama& model, const at::Tensor& hidden_RD, Observer* obs
 /// layers, 4 per head channel and (query, key) pair of the causal triangle in attention.
 double forward_flops(const LlamaConfig& config, int64_t T);
 
+/// Bytes of the keys and values of T tokens.
+int64_t cache_bytes(const LlamaConfig& config, int64_t T, int64_t element_size);
+
 /// Upper estimate of the bytes that a forward over T tokens needs beside the weights.
 int64_t forward_bytes(const LlamaConfig& config, int64_t T, int64_t element_size);
 

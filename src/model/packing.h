@@ -1,6 +1,7 @@
 // Several short sequences in one forward, so that weights meet many rows at once; sequences may continue another one,
 // whose keys and values they then share.
 #pragma once
+#include <unordered_map>
 #include <vector>
 
 #include "model/llama.h"
@@ -19,7 +20,28 @@ struct PackedSequence {
 /// otherwise than far ones.
 bool can_pack(const Llama& model);
 
-/// Of sequences that lie behind each other in tokens [T]; angles cover the longest with its parent.
-Mixing packed(const std::vector<PackedSequence>& sequences, const ops::RopeAngles& angles);
+/// Tokens that all sequences of some packs begin with: they go through the model once.
+class SharedPrefix {
+ public:
+  /// `angles` cover the tokens and `room` more behind them.  The model has to be one that can_pack().
+  SharedPrefix(const Llama& model, const at::Tensor& tokens_P, const ops::RopeAngles& angles, int64_t room);
+
+  int64_t length() const { return length_; }
+
+  /// As attention reads them: [P + room, K, d], what is behind the prefix being free to write to.
+  struct KeysAndValues {
+    at::Tensor key_CKd, value_CKd;
+  };
+  const KeysAndValues& of(const DecoderLayer& layer) const { return kept_.at(&layer); }
+
+ private:
+  int64_t length_;
+  std::unordered_map<const DecoderLayer*, KeysAndValues> kept_;
+};
+
+/// Of sequences that lie behind each other in tokens [T], each behind `prefix` where there is one; angles cover the
+/// longest with all that is before it.
+Mixing packed(const std::vector<PackedSequence>& sequences, const ops::RopeAngles& angles,
+              const SharedPrefix* prefix = nullptr);
 
 }  // namespace qroar

@@ -212,6 +212,37 @@ TEST_CASE("packed sequences equal forwards of each, with and without a parent") 
   }
 }
 
+TEST_CASE("packs behind a prefix equal forwards of prefix, parent and sequence") {
+  const LlamaConfig llama = small_llama_config();
+  const Scheme scheme{make_scheme("{type: yarn, factor: 2}"), llama};
+  for (const auto& yaml : {std::string("{}"), kCaches[1], kCaches[2]}) {
+    const Llama model = with(random_llama(llama, at::kDouble, 3), yaml);
+    const at::Tensor tokens_T = random_tokens(40), before_P = tokens_T.slice(0, 20, 40);
+    const SharedPrefix prefix(model, before_P, scheme.angles(35), 15);
+    // A second pack finds nothing of the first one.
+    for (const auto& sequences : {std::vector<PackedSequence>{{10, -1}, {3, 0}, {5, 0}, {2, -1}},
+                                  std::vector<PackedSequence>{{1, -1}, {4, -1}, {9, 1}, {6, -1}}}) {
+      const at::Tensor packed_TD =
+          forward_mixed(model, tokens_T.slice(0, 0, 20), packed(sequences, scheme.angles(35), &prefix));
+      std::vector<at::Tensor> tokens;
+      int64_t begin = 0;
+      for (const PackedSequence& sequence : sequences) {
+        tokens.push_back(tokens_T.slice(0, begin, begin + sequence.length));
+        std::vector<at::Tensor> parts{before_P, tokens.back()};
+        if (sequence.parent >= 0) parts.insert(parts.begin() + 1, tokens[static_cast<std::size_t>(sequence.parent)]);
+        const at::Tensor whole_T = at::cat(parts);
+        const at::Tensor whole_TD = forward(model, whole_T, scheme.angles(whole_T.size(0)));
+        INFO(yaml << ", sequence at " << begin);
+        CHECK((packed_TD.slice(0, begin, begin + sequence.length) - whole_TD.slice(0, -sequence.length))
+                  .abs()
+                  .max()
+                  .item<double>() < kTolerance);
+        begin += sequence.length;
+      }
+    }
+  }
+}
+
 TEST_CASE("models whose rounding couples tokens are not packed") {
   const Llama model = random_llama(small_llama_config(), at::kDouble, 3);
   CHECK_FALSE(can_pack(with(model, kCaches[3])));
@@ -219,7 +250,9 @@ TEST_CASE("models whose rounding couples tokens are not packed") {
   CHECK_FALSE(can_pack(with(model, "{quant: [{match: 'layers.*', input: {type: rtn, bits: 8, group: -1}}]}")));
 }
 
-TEST_CASE("the likelihoods of packed choices are those of each choice alone") {
+TEST_CASE("the likelihoods of packed choices are those of each choice alone, behind a common beginning or none") {
+  const int64_t common = GENERATE(0, kSharedTokens - 1, kSharedTokens, 300);
+  INFO(common << " tokens in common");
   const LlamaConfig llama = small_llama_config();
   const Llama model = random_llama(llama, at::kDouble, 3);
   const Scheme scheme{make_scheme("{type: ntk, factor: 2}"), llama};
@@ -230,11 +263,17 @@ TEST_CASE("the likelihoods of packed choices are those of each choice alone") {
     for (int32_t& token : tokens) token = static_cast<int32_t>(random() % 50);
     return tokens;
   };
+  const auto beginning = draw(common);
+  const auto context_of = [&](int64_t count) {
+    auto tokens = beginning;
+    for (const int32_t token : draw(count)) tokens.push_back(token);
+    return tokens;
+  };
   std::vector<Choices> questions;
   for (int64_t i = 0; i < 7; ++i) {
     Choices question;
-    const auto context = draw(3 + i);
-    for (const int64_t length : {1, 4, 2}) question.pairs.push_back({i == 4 ? draw(5) : context, draw(length)});
+    const auto context = context_of(3 + i);
+    for (const int64_t length : {1, 4, 2}) question.pairs.push_back({i == 4 ? context_of(5) : context, draw(length)});
     questions.push_back(question);
   }
   std::map<std::size_t, Likelihoods> told;

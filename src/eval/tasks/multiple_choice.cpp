@@ -9,8 +9,7 @@
 //   shots       so many questions with their answers come first: those of `shots_path`, else the file's own first ones,
 //               which then are not asked
 //   pad         {path: TEXT, tokens: N}: the text's first tokens come before the prompt, so that both have N tokens
-//   (the
-//               papers' tables of 4K and 32K windows)
+//               (the papers' tables of 4K and 32K windows)
 //   bos         BOS comes before every context (the harness' models of the Llama family: no)
 // A prompt longer than the window loses its beginning, as in the harness; how many did is in the row (`cut`) and
 // logged.
