@@ -1,8 +1,8 @@
 #!/usr/bin/env -S sh -c 'exec "${QROAR_VENV:-$(dirname "$0")/../.venv}/bin/python" "$0" "$@"'
 """The same multiple-choice questions asked by qroar and by lm-evaluation-harness (PyPI: lm-eval): choices one by one, and time.
 
-usage: QROAR_DATA=... bench/compare_lm_eval.py MODEL_FOLDER [--tasks hellaswag,piqa] [--questions 300] [--dtype bfloat16] [--threads N]
-                                               [--batch-size 8] [--binary build/release/qroar]
+usage: QROAR_DATA=... bench/compare_lm_eval.py MODEL_FOLDER [--tasks hellaswag,piqa] [--questions 300] [--shots 0] [--dtype bfloat16]
+                                               [--threads N] [--batch-size 8] [--binary build/release/qroar]
 
 Timed is the asking, after the model is loaded; for the harness with log_samples and without bootstrap.  A question counts as the same where both
 sides are right or both wrong, by acc and by acc_norm.  Quote ratios: times on shared machines drift.
@@ -28,7 +28,7 @@ def ask_qroar(options, name, file):
     """[(right, right by acc_norm)] and seconds."""
     (task,) = yaml.safe_load((REPO / f"configs/tasks/{name}.yaml").read_text(encoding="utf-8"))["tasks"]
     experiment = {"model": {"path": os.path.abspath(options.model), "dtype": options.dtype, "device": "cpu"}, "windows": {"length": 2048},
-                  "tasks": [task | {"path": str(file)}]}
+                  "tasks": [task | {"path": str(file), "shots": options.shots}]}
     with one_cell(options.binary, experiment, options.threads) as (row, cell):
         lines = read_csv((cell / f"tasks/{name}.csv").read_text(encoding="utf-8"))
     return [(line["choice"] == line["label"], line["choice_norm"] == line["label"]) for line in lines], row["seconds"]
@@ -36,11 +36,14 @@ def ask_qroar(options, name, file):
 
 def ask_lm_eval(options, name, file, folder):
     tasks = folder / f"{name}-tasks"
-    write_tasks({name: file}, tasks)
+    write_tasks({name: file}, tasks, options.shots)
     load(os.path.abspath(options.model), options.dtype, options.batch_size, options.threads)
     start = time.perf_counter()
     answers = ask(os.path.abspath(options.model), tasks, options.dtype, options.batch_size, options.threads)[name]
-    return [(bool(acc), bool(acc_norm)) for _, acc, acc_norm in answers], time.perf_counter() - start
+    seconds = time.perf_counter() - start
+    # The harness asks the first questions, too, and shows them the next ones; those after them see the very first, as here.
+    asked = answers[options.shots:]
+    return [(bool(acc), bool(acc_norm)) for _, acc, acc_norm in asked], seconds * len(asked) / len(answers)
 
 
 def main():
@@ -48,6 +51,7 @@ def main():
     parser.add_argument("model")
     parser.add_argument("--tasks", default=",".join(TASKS))
     parser.add_argument("--questions", type=int, default=300)
+    parser.add_argument("--shots", type=int, default=0, help="questions with their answers before each; they are asked by the harness alone")
     parser.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float32"])
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--batch-size", type=int, default=8)
@@ -57,7 +61,7 @@ def main():
     print(f"{'task':14} {'acc':>12} {'lm-eval':>8} {'same':>7} {'acc_norm':>9} {'lm-eval':>8} {'same':>7} {'seconds':>8} {'lm-eval':>8} {'ratio':>6}")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        files = write_bench(os.environ["QROAR_DATA"], folder, options.questions)
+        files = write_bench(os.environ["QROAR_DATA"], folder, options.questions + options.shots)
         for name in options.tasks.split(","):
             ours, seconds = ask_qroar(options, name, files[name])
             theirs, their_seconds = ask_lm_eval(options, name, files[name], folder)

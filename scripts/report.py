@@ -40,6 +40,8 @@ def label(value, operand="W"):
     """What tables and plots call the value of an axis: "yarn", "linear ×2", "rtn W4 g64", "none", "4096"."""
     if isinstance(value, list):
         return " + ".join(label(item) for item in value) or "none"
+    if isinstance(value, str):
+        return value if value.isprintable() else json.dumps(value, ensure_ascii=False)
     if not isinstance(value, dict):
         return f"{value:g}" if isinstance(value, float) else json.dumps(value) if isinstance(value, bool) else str(value)
     if "weight" in value or "input" in value:  # a rule of `quant`
@@ -57,7 +59,7 @@ def label(value, operand="W"):
             words.append({0: "per row", -1: "per tensor"}.get(entry, f"g{entry}"))
         elif key == "factor" and entry != "auto":
             words.append(f"×{label(entry)}")
-        elif key not in ("type", "factor"):
+        elif key not in ("type", "factor", "prompt"):
             words.append(f"{key}={label(entry, {'key': 'K', 'value': 'V', 'query': 'Q'}.get(key, operand))}")
     return " ".join(words)
 

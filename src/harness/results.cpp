@@ -161,7 +161,11 @@ std::string bands_label(const Json& block) {
 }  // namespace
 
 std::string axis_label(const Json& value, char bits_of) {
-  if (value.is_string()) return value.get<std::string>();
+  if (value.is_string()) {
+    const auto& text = value.get_ref<const std::string&>();
+    const bool has_control = std::ranges::any_of(text, [](unsigned char c) { return std::iscntrl(c) != 0; });
+    return has_control ? value.dump() : text;
+  }
   if (value.is_array()) {
     std::string label;
     for (const Json& item : value) label += (label.empty() ? "" : " + ") + axis_label(item);
@@ -181,7 +185,7 @@ std::string axis_label(const Json& value, char bits_of) {
   for (const auto& [key, entry] : value.items()) {
     const char operand = key == "key" ? 'K' : key == "value" ? 'V' : key == "query" ? 'Q' : bits_of;
     const std::string text = axis_label(entry, operand);
-    if (key == "type" || (key == "factor" && text == "auto")) continue;
+    if (key == "type" || (key == "factor" && text == "auto") || key == "prompt") continue;
     label += label.empty() ? "" : " ";
     if (key == "path")
       label += std::filesystem::path(text).stem();
