@@ -106,6 +106,22 @@ class Pack {
 
 }  // namespace
 
+std::vector<double> choice_flops(const LlamaConfig& llama, const std::vector<Choices>& questions) {
+  const int64_t shared = shared_tokens(questions);
+  std::vector<double> flops;
+  for (const Choices& question : questions) {
+    flops.push_back(flops.empty() && shared > 0 ? forward_flops(llama, shared) : 0);
+    for (std::size_t i = 0; i < question.pairs.size(); ++i) {
+      const auto& [context, continuation] = question.pairs[i];
+      const int64_t tokens = std::ssize(context);
+      if (i == 0 || context != question.pairs[i - 1].context)
+        flops.back() += forward_flops(llama, tokens - shared, shared);
+      flops.back() += forward_flops(llama, std::ssize(continuation) - 1, tokens);
+    }
+  }
+  return flops;
+}
+
 std::vector<double> choice_log_likelihoods_alone(const Llama& model, const AnglesOf& angles_of,
                                                  const Choices& question) {
   std::vector<double> likelihoods;

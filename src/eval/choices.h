@@ -28,6 +28,9 @@ std::vector<Likelihoods> choice_log_likelihoods(const Llama& model, const Angles
                                                 const std::function<std::optional<Likelihoods>(std::size_t)>& known,
                                                 const std::function<void(std::size_t, const Likelihoods&)>& tell);
 
+/// Estimate of the floating point operations of each question; those of what all begin with are the first one's.
+std::vector<double> choice_flops(const LlamaConfig& llama, const std::vector<Choices>& questions);
+
 /// The same, each continuation with its context by itself: the slow twin.
 std::vector<double> choice_log_likelihoods_alone(const Llama& model, const AnglesOf& angles_of,
                                                  const Choices& question);

@@ -44,6 +44,8 @@ class Task {
   virtual const std::string& name() const = 0;
   /// Of the contents of its files, once loaded.
   virtual std::string hash() const = 0;
+  /// Estimate of the floating point operations of run(), once loaded.
+  virtual double flops(const LlamaConfig& llama) const = 0;
   virtual TaskResult run(const TaskInput& input) const = 0;
 };
 

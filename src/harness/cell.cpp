@@ -44,6 +44,7 @@ double Cell::flops(const Window& window) const {
 double Cell::flops() const {
   double sum = 0;
   for (const Window& window : windows) sum += flops(window);
+  for (const auto& task : job->tasks) sum += task->flops(job->llama);
   return sum;
 }
 

@@ -16,7 +16,7 @@ struct Cell {
   std::shared_ptr<const Dataset> dev;                  ///< what scales are searched on; null without a search
   std::shared_ptr<const CalibrationText> dev_calibration;
 
-  /// Floating point operations of its forwards over windows.
+  /// Floating point operations of its forwards over windows, and of its tasks as they estimate them.
   double flops() const;
   double flops(const Window& window) const;
   /// Estimate of what comes before, in the same unit, and need not be done again for the next cell where Job::shared is

@@ -186,12 +186,15 @@ void CellRunner::score_windows(const Cell& cell, const Llama& model, const Angle
                              advance(cell.flops(window), job);
                              stop_if_asked();
                            });
-  double tokens = 0;
-  for (const Window& window : cell.windows) tokens += static_cast<double>(tokens_seen(window, job.windows.feed));
+  double tokens = 0, flops = 0;
+  for (const Window& window : cell.windows) {
+    tokens += static_cast<double>(tokens_seen(window, job.windows.feed));
+    flops += cell.flops(window);
+  }
   const double seconds = partial.seconds("window/");
   row["seconds"] = seconds;
   row["tokens_per_second"] = tokens / seconds;
-  row["model_tflops_per_second"] = cell.flops() / seconds / 1e12;
+  row["model_tflops_per_second"] = flops / seconds / 1e12;
   for (const auto& metric : metrics) {
     put(metric->values(job.windows.aggregate, documents), row);
     if (auto curve = metric->curve()) output.curves.insert(std::move(*curve));
@@ -204,14 +207,13 @@ void CellRunner::run_tasks(const Cell& cell, const Llama& model, const Llama& or
   const Job& job = *cell.job;
   const TableOf table_of = [&](int64_t length) { return job.table(length, original); };
   partial.start_clock();
-  auto told = Clock::now();
   for (const auto& task : job.tasks) {
+    const double flops = task->flops(job.llama);
+    double told = 0;
     const std::function<void(double)> tell = [&](double done) {
+      advance(flops * (done - told), job, task->name());
+      told = done;
       stop_if_asked();
-      if (cell.data == nullptr) claim_->tell(done);
-      if (Clock::now() - told < std::chrono::seconds(10)) return;
-      told = Clock::now();
-      spdlog::info("cell {} {}: {:.0f} %", job.id, task->name(), 100 * done);
     };
     TaskResult result = task->run(
         {model, angles_of, table_of, job.model.bfloat16_rope, *job.tokenizer, job.windows.length, tell, partial});
@@ -238,10 +240,10 @@ std::map<std::string, CsvTable> CellRunner::diagnose(const Cell& cell, const Lla
   return tables;
 }
 
-void CellRunner::advance(double flops, const Job& job) {
+void CellRunner::advance(double flops, const Job& job, const std::string& part) {
   done_ += flops;
   if (claim_ != nullptr && running_ > 0) claim_->tell((done_ - begun_) / running_);
-  progress_->advance(flops, axis_label(job.axes));
+  progress_->advance(flops, axis_label(job.axes) + (part.empty() ? "" : ": " + part));
 }
 
 }  // namespace qroar

@@ -41,7 +41,7 @@ class CellRunner {
   void run_tasks(const Cell& cell, const Llama& model, const Llama& original, const AnglesOf& angles_of,
                  PartialCell& partial, CellOutput& output, Json& row);
   std::map<std::string, CsvTable> diagnose(const Cell& cell, const Llama& model, const AnglesOf& angles_of);
-  void advance(double flops, const Job& job);
+  void advance(double flops, const Job& job, const std::string& part = "");
 
   Results results_;
   std::string experiment_;

@@ -128,14 +128,14 @@ at::Tensor logits(const Llama& model, const at::Tensor& hidden_RD, Observer* obs
   return logits_RV;
 }
 
-double forward_flops(const LlamaConfig& config, int64_t T) {
+double forward_flops(const LlamaConfig& config, int64_t T, int64_t behind) {
   const auto tokens = static_cast<double>(T);
   const auto heads = static_cast<double>(config.num_attention_heads), d = static_cast<double>(config.head_dim);
   const auto kv_heads = static_cast<double>(config.num_key_value_heads),
              hidden = static_cast<double>(config.hidden_size);
   const double projections =
       hidden * d * (2 * heads + 2 * kv_heads) + 3 * hidden * static_cast<double>(config.intermediate_size);
-  const double attention_pairs = tokens * (tokens + 1) / 2;
+  const double attention_pairs = tokens * (static_cast<double>(behind) + (tokens + 1) / 2);
   const auto layers = static_cast<double>(config.num_hidden_layers);
   return layers * (2 * projections * tokens + 4 * heads * d * attention_pairs) +
          2 * hidden * static_cast<double>(config.vocab_size) * tokens;

@@ -140,9 +140,9 @@ at::Tensor forward_layers(const Llama& model, const at::Tensor& tokens_T,
 /// Logits [R, V] of some rows of hidden states [R, D].  The caller keeps R small: [T, V] must never exist.
 at::Tensor logits(const Llama& model, const at::Tensor& hidden_RD, Observer* observer = nullptr);
 
-/// Floating point operations of one forward over T tokens with logits everywhere: 2 per weight and token in linear
-/// layers, 4 per head channel and (query, key) pair of the causal triangle in attention.
-double forward_flops(const LlamaConfig& config, int64_t T);
+/// Floating point operations of one forward over T tokens, behind others whose keys and values are kept, with logits
+/// everywhere: 2 per weight and token in linear layers, 4 per head channel and (query, key) pair in attention.
+double forward_flops(const LlamaConfig& config, int64_t T, int64_t behind = 0);
 
 /// Bytes of the keys and values of T tokens.
 int64_t cache_bytes(const LlamaConfig& config, int64_t T, int64_t element_size);

@@ -58,6 +58,24 @@ def test_show_of_a_sweep_without_any_row_tells_its_state_alone(start, run, exper
     assert "gone" in shown.stdout and "perplexity" not in shown.stdout
 
 
+def test_the_time_left_and_the_parts_of_a_sweep_count_tasks_as_work(start, run, experiment, tmp_path):
+    # Six cells of 10 short prompts and one of 40 long ones.
+    short, long = ({"type": "passkey", "lengths": [length], "depths": [0, 1], "samples": samples} for length, samples in ((96, 5), (512, 20)))
+    file = experiment({"data": None, "windows": {"length": 512},
+                       "sweep": [{"tasks": [*([short | {"seed": seed}] for seed in range(6)), [long]]}]})
+    packed = run("pack", file, "--into", tmp_path / "packed", "--results", tmp_path / "nothing", "--tasks", 2)
+    assert packed.returncode == 0, packed.stderr
+    assert [line.count(",") for line in (tmp_path / "packed/tasks").read_text(encoding="utf-8").splitlines()] == [5, 0]
+    results = tmp_path / "results"
+    process = start("run", file, "--results", results)
+    wait_for(lambda: len(read_rows(results)) == 6 and windows_done(results) >= 5, process)
+    process.send_signal(signal.SIGSTOP)
+    shown = run("show", results).stdout
+    process.kill()
+    process.communicate()
+    assert re.search(r"^7 cells: 6 done, 1 running, 0 failed, 0 waiting; about \d+s left$", shown, re.M), shown
+
+
 def test_what_a_process_killed_right_behind_its_row_leaves_is_no_cell_that_waits_and_goes_with_the_next_run(halfway, run, start, experiment):
     process, results = halfway
     process.kill()

@@ -250,6 +250,18 @@ TEST_CASE("models whose rounding couples tokens are not packed") {
   CHECK_FALSE(can_pack(with(model, "{quant: [{match: 'layers.*', input: {type: rtn, bits: 8, group: -1}}]}")));
 }
 
+TEST_CASE("the work of questions counts what they share once") {
+  const LlamaConfig llama = small_llama_config();
+  CHECK(forward_flops(llama, 7) + forward_flops(llama, 5, 7) == Approx(forward_flops(llama, 12)));
+  const std::vector<int32_t> common(200, 1);
+  auto longer = common;
+  longer.push_back(2);
+  const std::vector<Choices> questions{{{{common, {3, 4}}, {common, {5}}}}, {{{longer, {6, 7, 8}}}}};
+  const auto flops = choice_flops(llama, questions);
+  CHECK(flops[0] == Approx(forward_flops(llama, 201)));  // the last token of a choice is only predicted
+  CHECK(flops[1] == Approx(forward_flops(llama, 4, 199)));
+}
+
 TEST_CASE("the likelihoods of packed choices are those of each choice alone, behind a common beginning or none") {
   const int64_t common = GENERATE(0, kSharedTokens - 1, kSharedTokens, 300);
   INFO(common << " tokens in common");

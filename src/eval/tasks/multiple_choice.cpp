@@ -17,6 +17,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -103,8 +104,15 @@ class MultipleChoice : public Task {
   const std::string& name() const override { return name_; }
   std::string hash() const override { return hash_bytes(hash_); }
 
+  double flops(const LlamaConfig& llama) const override {
+    const auto each = choice_flops(llama, tokens_);
+    return std::accumulate(each.begin(), each.end(), 0.0);
+  }
+
   TaskResult run(const TaskInput& input) const override {
-    const double count = static_cast<double>(asked_.size());
+    const auto work = choice_flops(input.model.config, tokens_);
+    const double total = flops(input.model.config);
+    double done = 0;
     const auto known = [&](std::size_t question) -> std::optional<Likelihoods> {
       const Json* found = input.parts.find(answer_part(name_, question));
       const auto is_number = [](const Json& one) { return one.is_number(); };  // JSON has no NaN
@@ -113,7 +121,8 @@ class MultipleChoice : public Task {
     };
     const auto tell = [&](std::size_t question, const Likelihoods& found) {
       input.parts.add(answer_part(name_, question), found);
-      input.tell(static_cast<double>(question + 1) / count);
+      done += work[question];
+      input.tell(done / total);
     };
     const auto likelihoods = choice_log_likelihoods(input.model, input.angles_of, tokens_, known, tell);
     Moments right, right_normed;

@@ -63,14 +63,19 @@ class Passkey : public Task {
   const std::string& name() const override { return name_; }
   std::string hash() const override { return hash_; }
 
+  double flops(const LlamaConfig& llama) const override {
+    double sum = 0;
+    for (const int64_t length : lengths_) sum += forward_flops(llama, length);
+    return sum * static_cast<double>(samples_) * static_cast<double>(depths_.size());
+  }
+
   TaskResult run(const TaskInput& input) const override {
     TaskResult result;
     result.items.columns = {"length", "depth", "sample", "key", "answer", "right"};
     Moments all;
     std::map<int64_t, Moments> by_length;
-    double total = 0, done = 0;
-    for (const int64_t length : lengths_) total += forward_flops(input.model.config, length);
-    total *= static_cast<double>(samples_) * static_cast<double>(depths_.size());
+    const double total = flops(input.model.config);
+    double done = 0;
     for (const int64_t length : lengths_) {
       for (const double depth : depths_) {
         for (int64_t sample = 0; sample < samples_; ++sample) {

@@ -95,6 +95,12 @@ class QuestionAnswering : public Task {
   const std::string& name() const override { return name_; }
   std::string hash() const override { return hash_; }
 
+  double flops(const LlamaConfig& llama) const override {
+    double sum = 0;
+    for (const Asked& asked : asked_) sum += forward_flops(llama, std::ssize(asked.prompt));
+    return sum;
+  }
+
   TaskResult run(const TaskInput& input) const override {
     TaskResult result;
     result.items.columns = {"id", "answer", "exact_match", "f1"};
