@@ -131,7 +131,7 @@ int run_command(int argc, char** argv) {
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
 
   auto* list_verb = app.add_subcommand("list", "list plugins with examples");
-  list_verb->add_option("KIND", kind, "rope scheme, quantizer, rescaling, search strategy, metric or diagnostic");
+  list_verb->add_option("KIND", kind, "rope scheme, quantizer, rescaling, search strategy, metric, task or diagnostic");
 
   auto* show_verb = app.add_subcommand("show", "print the results of a folder");
   show_verb->add_option("RESULTS_DIR", folder, "results folder")->required();

@@ -154,6 +154,14 @@ std::vector<Cell> unfinished(std::vector<Cell> cells, const std::filesystem::pat
   return Sweep(Results(results), "", false).unfinished(std::move(cells));
 }
 
+void print_rows(const Results& results, const std::vector<Job>& jobs) {
+  std::vector<Json> rows;
+  for (const Job& job : jobs) {
+    if (auto row = results.row(job.id)) rows.push_back(std::move(*row));
+  }
+  fmt::print("{}", show(results, rows, {}));
+}
+
 bool run_experiment(const RunOptions& options) {
   const c10::NoGradGuard no_grad;  // InferenceMode's tensors could not be differentiated by a search
   std::vector<Job> jobs = parse_experiment(options.file, options.overrides);
@@ -170,12 +178,7 @@ bool run_experiment(const RunOptions& options) {
   if (cells.empty()) return true;
   const bool all_ok = sweep.run_all(std::move(cells));
   results.derive_rows_file();
-
-  std::vector<Json> rows;
-  for (const Job& job : jobs) {
-    if (auto row = results.row(job.id)) rows.push_back(std::move(*row));
-  }
-  fmt::print("{}", show(results, rows, {}));
+  print_rows(results, jobs);
   return all_ok;
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "harness/cell.h"
+#include "harness/results.h"
 
 namespace qroar {
 
@@ -22,6 +23,9 @@ struct RunOptions {
 /// Prints the table of the experiment's rows to stdout.  True when no cell of this run failed.  Throws for what stops a
 /// whole run: a bad experiment, data that does not load, a write that fails; Stopped.
 bool run_experiment(const RunOptions& options);
+
+/// Prints the table of the jobs' rows to stdout.
+void print_rows(const Results& results, const std::vector<Job>& jobs);
 
 /// options.results, or its default.
 std::filesystem::path results_folder(const RunOptions& options);

@@ -47,12 +47,12 @@ SweepState sweep_state(const Results& results) {
     const double flops = cell["flops"];
     ++state.cells;
     const std::optional<Json> row = results.row(id);
-    const auto claim = claims.find(id);
-    const bool quiet =
-        claim != claims.end() && claim->second["silent"] > 1e-3 * static_cast<double>(Claims::kSilence.count());
-    const bool is_left = row && claim != claims.end() && (quiet || claim->second["dead"] == true);
-    if (claim != claims.end() && !is_left) {
-      const Json& owner = claim->second;
+    const auto found = claims.find(id);
+    const Json* claim = found == claims.end() ? nullptr : &found->second;
+    const bool quiet = claim != nullptr && (*claim)["silent"] > 1e-3 * static_cast<double>(Claims::kSilence.count());
+    if (row && claim != nullptr && (quiet || (*claim)["dead"] == true)) claim = nullptr;  // left behind its row
+    if (claim != nullptr) {
+      const Json& owner = *claim;
       const std::string process = fmt::format("{}:{}", owner["host"].get<std::string>(), owner["pid"].dump());
       const double done = owner["done"], silent = owner["silent"];
       left += flops * (1 - done);

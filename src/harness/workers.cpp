@@ -14,8 +14,6 @@
 
 #include "base/error.h"
 #include "base/stop.h"
-#include "harness/results.h"
-#include "harness/show.h"
 #include "ops/device.h"
 
 extern char** environ;
@@ -119,7 +117,7 @@ std::vector<std::string> worker_devices(const std::string& devices) {
 }
 
 int run_workers(const RunOptions& options, const std::vector<std::string>& devices) {
-  parse_experiment(options.file, options.overrides);  // what is wrong with it is said once
+  const std::vector<Job> jobs = parse_experiment(options.file, options.overrides);  // its error is said once
   std::vector<Worker> running;
   for (const std::string& device : devices) {
     running.push_back({device, start(arguments_of(options), environment_of(device, devices.size()))});
@@ -138,8 +136,7 @@ int run_workers(const RunOptions& options, const std::vector<std::string>& devic
     }
     std::this_thread::sleep_for(kPoll);
   }
-  const Results results(results_folder(options));
-  if (code <= 1) fmt::print("{}", show(results, results.rows(), {}));
+  if (code <= 1) print_rows(Results(results_folder(options)), jobs);
   return code;
 }
 

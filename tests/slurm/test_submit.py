@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from support.program import REPO, experiment_of, lasting, litter, read_rows
+from support.program import REPO, experiment_of, litter, read_rows
+from support.sweep import assert_clean, lasting_rows, windows_done
 
 SUBMIT = REPO / "scripts/slurm/submit"
 ROPES = [{"type": "none"}] + [{"type": kind, "factor": 2} for kind in ("linear", "ntk", "yarn")]
@@ -32,27 +33,19 @@ def submit(cluster, binary, token_cache, tmp_path):
 
 @pytest.fixture(scope="module")
 def serial(run, tmp_path_factory):
-    """serial(changes) -> rows of an undisturbed run in one process, which is run once."""
+    """serial(changes) -> the lasting part of the rows of an undisturbed run in one process, which is run once."""
     known = {}
 
     def rows(changes):
         if str(changes) not in known:
             folder = tmp_path_factory.mktemp("serial")
-            (folder / "serial.yaml").write_text(yaml.safe_dump(experiment_of(changes), sort_keys=False), encoding="utf-8")
-            process = run("run", folder / "serial.yaml", "--results", folder / "results")
+            (folder / "experiment.yaml").write_text(yaml.safe_dump(experiment_of(changes), sort_keys=False), encoding="utf-8")
+            process = run("run", folder / "experiment.yaml", "--results", folder / "results")
             assert process.returncode == 0, process.stderr
-            known[str(changes)] = read_rows(folder / "results")
+            known[str(changes)] = lasting_rows(folder / "results")
         return known[str(changes)]
 
     return rows
-
-
-def same(rows):
-    return {cell: lasting(row) | {"experiment": ""} for cell, row in rows.items()}
-
-
-def partial_lines(results):
-    return sum(file.read_bytes().count(b"\n") for file in results.glob("cells/*/partial.jsonl"))
 
 
 def logs(results):
@@ -65,7 +58,7 @@ def test_an_array_of_four_tasks_runs_a_sweep_as_one_process_does(cluster, submit
     results = tmp_path / "out"
     assert cluster.wait(array, 120) == {f"{array}_{task}": "COMPLETED" for task in range(1, 5)}, logs(results)
     assert cluster.wait(collect) == {collect: "COMPLETED"}, logs(results)
-    assert same(read_rows(results)) == same(serial(MANY)) and len(serial(MANY)) == 24
+    assert lasting_rows(results) == serial(MANY) and len(serial(MANY)) == 24
     assert not litter(results) and not list(results.glob("claims/*"))
     assert (results / "report.md").exists() and "24 cells" not in logs(results)
     tasks = next(results.glob("submissions/*/tasks")).read_text(encoding="utf-8").splitlines()
@@ -76,7 +69,7 @@ def test_an_array_of_four_tasks_runs_a_sweep_as_one_process_does(cluster, submit
 def test_requeued_cancelled_and_resubmitted_tasks_lose_and_double_nothing(cluster, submit, serial, experiment, tmp_path):
     results, file = tmp_path / "out", experiment(LONG)
     _, array, collect = submit(file, "--array", 2, "--results", results)
-    cluster.until(lambda: partial_lines(results) > 5, 60, "windows")
+    cluster.until(lambda: windows_done(results) > 5, 60, "windows")
     for task in (1, 2):  # as when a task's time is nearly over
         cluster.run("scancel", "--batch", "--signal=USR1", f"{array}_{task}")
     cluster.until(lambda: all(cluster.show(f"{array}_{task}")["Restarts"] == "1" for task in (1, 2)), 30, "requeues")
@@ -90,8 +83,8 @@ def test_requeued_cancelled_and_resubmitted_tasks_lose_and_double_nothing(cluste
     _, array, collect = submit(file, "--array", 3, "--results", results)
     assert set(cluster.wait(array, 120).values()) == {"COMPLETED"}, logs(results)
     assert cluster.wait(collect) == {collect: "COMPLETED"}, logs(results)
-    assert same(read_rows(results)) == same(serial(LONG))
-    assert not litter(results) and not list(results.glob("claims/*")) and partial_lines(results) == 0
+    assert lasting_rows(results) == serial(LONG)
+    assert_clean(results)
     assert "every cell" in submit(file, "--results", results)[0].stdout
 
 
@@ -108,29 +101,30 @@ def programs(cluster):
 def test_a_program_that_is_told_to_stop_and_a_preempted_task_come_back(cluster, submit, serial, experiment, tmp_path):
     results = tmp_path / "out"
     _, array, collect = submit(experiment(LONG), "--results", results)
-    cluster.until(lambda: partial_lines(results) > 5, 60, "windows")
+    cluster.until(lambda: windows_done(results) > 5, 60, "windows")
     for pid in programs(cluster):
         os.kill(pid, signal.SIGTERM)
     cluster.until(lambda: cluster.show(f"{array}_1")["Restarts"] == "1" and programs(cluster), 60, "the task to come back")
-    cluster.until(lambda: partial_lines(results) > 5, 60, "windows")
+    cluster.until(lambda: windows_done(results) > 5, 60, "windows")
     urgent = cluster.submit("--partition=urgent", "--exclusive", "--output=/dev/null", "--wrap", "sleep 1")
     assert cluster.wait(urgent) == {urgent: "COMPLETED"}
     assert cluster.wait(collect, 120) == {collect: "COMPLETED"}, logs(results)
     assert cluster.show(f"{array}_1")["Restarts"] == "2"
-    assert same(read_rows(results)) == same(serial(LONG)) and not list(results.glob("claims/*"))
+    assert lasting_rows(results) == serial(LONG)
+    assert_clean(results)
 
 
 def test_a_program_that_is_killed_leaves_its_cells_to_the_next_submission(cluster, submit, serial, experiment, tmp_path):
     results, file = tmp_path / "out", experiment(LONG)
     _, array, _ = submit(file, "--array", 2, "--results", results)
-    cluster.until(lambda: partial_lines(results) > 5, 60, "windows")
+    cluster.until(lambda: windows_done(results) > 5, 60, "windows")
     assert programs(cluster)
     for pid in programs(cluster):
         os.kill(pid, signal.SIGKILL)
     assert set(cluster.wait(array).values()) == {"FAILED"}
     _, array, collect = submit(file, "--results", results)
     assert cluster.wait(collect, 120) == {collect: "COMPLETED"}, logs(results)
-    assert same(read_rows(results)) == same(serial(LONG))
+    assert lasting_rows(results) == serial(LONG)
 
 
 def test_a_task_without_progress_comes_back_three_times(cluster, submit, experiment, tmp_path, binary):
