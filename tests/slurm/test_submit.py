@@ -69,12 +69,13 @@ def test_an_array_of_four_tasks_runs_a_sweep_as_one_process_does(cluster, submit
 def test_requeued_cancelled_and_resubmitted_tasks_lose_and_double_nothing(cluster, submit, serial, experiment, tmp_path):
     results, file = tmp_path / "out", experiment(LONG)
     _, array, collect = submit(file, "--array", 2, "--results", results)
-    cluster.until(lambda: windows_done(results) > 5, 60, "windows")
+    cluster.until(lambda: windows_done(results) > 5 and len(programs(cluster)) == 2, 60, "windows of two programs")
     for task in (1, 2):  # as when a task's time is nearly over
         cluster.run("scancel", "--batch", "--signal=USR1", f"{array}_{task}")
     cluster.until(lambda: all(cluster.show(f"{array}_{task}")["Restarts"] == "1" for task in (1, 2)), 30, "requeues")
     assert "stopped by a signal" in logs(results)
     cluster.until(lambda: "parts (windows, questions) were finished already" in logs(results), 60, "the tasks to go on")
+    cluster.until(lambda: cluster.show(f"{array}_1")["JobState"] == "RUNNING", 60, "the first task")
     cluster.run("scontrol", "requeue", f"{array}_1")
     cluster.until(lambda: cluster.show(f"{array}_1")["Restarts"] == "2", 30, "the second requeue")
     cluster.run("scancel", array)
