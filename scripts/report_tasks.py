@@ -23,19 +23,19 @@ def plot_retrieval(cells):
         right = {(length, depth): [] for length in lengths for depth in depths}
         for line in table:
             right[int(line["length"]), float(line["depth"])].append(int(line["right"]))
-        share = [[sum(found) / len(found) if (found := right[length, depth]) else math.nan for length in lengths] for depth in depths]
-        image = axes.imshow(share, cmap="viridis", vmin=0, vmax=1, aspect="auto", origin="upper")
+        percent = [[100 * sum(found) / len(found) if (found := right[length, depth]) else math.nan for length in lengths] for depth in depths]
+        image = axes.imshow(percent, cmap="viridis", vmin=0, vmax=100, aspect="auto", origin="upper")
         axes.grid(visible=False)
         axes.set_xticks(range(len(lengths)), [f"{length / 1024:g}K" if length % 512 == 0 else str(length) for length in lengths], fontsize=9)
         axes.set_yticks(range(len(depths)), [f"{depth:g}" for depth in depths], fontsize=9)
         axes.set_title(textwrap.fill(title, 34), fontsize=10)
-        for row, values in enumerate(share):
+        for row, values in enumerate(percent):
             for column, value in enumerate(values):
                 if math.isfinite(value):
-                    axes.text(column, row, f"{100 * value:.0f}", ha="center", va="center", fontsize=8, color="black" if value > 0.6 else "white")
+                    axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=8, color="black" if value > 60 else "white")
     figure.supxlabel("length (tokens)", fontsize=10)
     figure.supylabel("depth (0: beginning)", fontsize=10)
-    figure.colorbar(image, ax=all_axes, label="accuracy", shrink=0.8)
+    figure.colorbar(image, ax=all_axes, label="accuracy (%)", shrink=0.8)
     return figure
 
 
