@@ -40,7 +40,7 @@ def test_there_are_experiments():
 @pytest.mark.parametrize("file", EXPERIMENTS, ids=str)
 def test_every_experiment_passes_check(run, file):
     process = run("check", file, cwd=REPO)
-    missing = re.search(r"(?:data|model|tasks\[\d+\])(?:\.pad)?\.path: \S*?/((?:data|models)/[^/\s]+): no such", process.stderr)
+    missing = re.search(r"(?:data|model|tasks\[\d+\])(?:\.pad)?\.path: \S*?/((?:data|models)/[^:\s]+): no such", process.stderr)
     if missing and not (REPO / missing[1]).exists():
         pytest.skip(f"{missing[1]} is not there: it is fetched or made, not committed")
     assert process.returncode == 0, process.stderr
