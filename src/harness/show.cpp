@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "harness/row_axes.h"
 #include "harness/table.h"
 
 namespace qroar {
@@ -19,8 +20,6 @@ std::string with_error(double value, double error) {
   const int digits = std::clamp(1 - static_cast<int>(std::floor(std::log10(error))), 2, 12);
   return fmt::format("{:.{}f} ± {:.{}f}", value, digits, error, digits);
 }
-
-bool is_ok(const Json& row) { return row["status"] == "ok"; }
 
 double number_of(const Json& value) { return value.is_number() ? value.get<double>() : std::nan(""); }
 
@@ -42,20 +41,6 @@ std::string metric_cell(const Json& row, const std::string& name) {
   if (!row["metrics"].contains(name)) return "";
   const Json& metric = row["metrics"][name];
   return with_error(number_of(metric["value"]), number_of(metric["stderr"]));
-}
-
-std::vector<std::string> axis_names(const std::vector<Json>& rows) {
-  std::vector<std::string> names;
-  for (const Json& row : rows) {
-    for (const auto& [name, value] : row["axes"].items()) {
-      if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
-    }
-  }
-  return names;
-}
-
-std::string axis_cell(const Json& row, const std::string& name) {
-  return row["axes"].contains(name) ? axis_label(row["axes"][name]) : "";
 }
 
 /// The values of an axis that runs across: lengths by size, others as they appear.
@@ -104,10 +89,32 @@ Table grid_table(const std::vector<Json>& rows, const std::vector<std::string>& 
   return table.rows.empty() ? grid_table(rows, "data", texts) : table;
 }
 
+bool has_text(const Json& row) { return row["config"].contains("data"); }
+
+/// The difference of a task's metric over the same questions; empty where it has none.
+std::string task_difference(const Results& results, const Json& row, const Json* baseline, const std::string& metric) {
+  if (!is_ok(row)) return "";
+  if (baseline == nullptr || !is_ok(*baseline)) return "no baseline";
+  if (row["id"] == (*baseline)["id"]) return "baseline";
+  const Scores scores = question_scores(results, row, metric);
+  if (scores.empty()) return "";
+  const PairedDifference paired = paired_difference(scores, question_scores(results, *baseline, metric));
+  return paired.windows == 0 ? "other questions" : with_error(paired.difference, paired.standard_error);
+}
+
+/// Those metrics that are means over all of a task's questions.
+std::vector<std::string> task_metrics(const Results& results, const std::vector<Json>& rows) {
+  std::vector<std::string> names = metrics_of(rows);
+  std::erase_if(names, [&](const std::string& name) {
+    return std::ranges::all_of(rows, [&](const Json& row) { return question_scores(results, row, name).empty(); });
+  });
+  return names;
+}
+
 /// The difference's cells: nats, their interval over documents, and the ratio of perplexities exp(difference) with its
 /// error.
 std::vector<std::string> paired_cells(const Results& results, const Json& row, const Json* baseline) {
-  if (!is_ok(row)) return {"", "", "", ""};
+  if (!is_ok(row) || !has_text(row)) return {"", "", "", ""};
   if (baseline == nullptr || !is_ok(*baseline)) return {"no baseline", "", "", ""};
   if (row["id"] == (*baseline)["id"]) return {"baseline", "", "1", ""};
   const auto windows_of_row = [&](const Json& r) {
@@ -121,9 +128,6 @@ std::vector<std::string> paired_cells(const Results& results, const Json& row, c
           with_error(ratio, ratio * paired.standard_error), std::to_string(paired.windows)};
 }
 
-/// Of each row the row it is compared with, null where there is none; empty without a baseline.
-using Baselines = std::vector<const Json*>;
-
 Table flat_table(const Results& results, const std::vector<Json>& rows, const Baselines& baselines) {
   const std::vector<std::string> names = axis_names(rows);
   Table table{{"id"}, {}, names.size() + 1};
@@ -131,10 +135,13 @@ Table flat_table(const Results& results, const std::vector<Json>& rows, const Ba
   const std::vector<std::string> metrics = metrics_of(rows);
   table.header.insert(table.header.end(), metrics.begin(), metrics.end());
   for (const char* column : {"scored", "seconds", "tokens/s", "TFLOP/s", "peak MB"}) table.header.emplace_back(column);
-  if (!baselines.empty()) {
+  const bool text_is_paired = !baselines.empty() && std::ranges::any_of(rows, has_text);
+  if (text_is_paired) {
     for (const char* column : {"Δnll", "95 % over documents", "ppl ratio", "paired windows"})
       table.header.emplace_back(column);
   }
+  const std::vector<std::string> paired = baselines.empty() ? std::vector<std::string>() : task_metrics(results, rows);
+  for (const auto& metric : paired) table.header.push_back("Δ" + metric);
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const Json& row = rows[i];
     std::vector<std::string> cells{row["id"].get<std::string>()};
@@ -148,9 +155,10 @@ Table flat_table(const Results& results, const std::vector<Json>& rows, const Ba
     cells.push_back(rate("tokens_per_second", "{:.0f}"));
     cells.push_back(rate("model_tflops_per_second", "{:.3f}"));
     cells.push_back(fmt::format("{:.0f}", number_of(row["peak_bytes"]) / 1e6));
-    if (!baselines.empty()) {
+    if (text_is_paired) {
       for (auto& cell : paired_cells(results, row, baselines[i])) cells.push_back(std::move(cell));
     }
+    for (const auto& metric : paired) cells.push_back(task_difference(results, row, baselines[i], metric));
     table.rows.push_back(std::move(cells));
   }
   return table;
@@ -188,66 +196,6 @@ Table csv_table(const std::vector<Json>& rows) {
   return table;
 }
 
-const Json& find_row(const std::vector<Json>& rows, const std::string& id) {
-  std::vector<const Json*> found;
-  for (const Json& row : rows) {
-    if (row["id"].get<std::string>().starts_with(id)) found.push_back(&row);
-  }
-  if (found.size() != 1)
-    fail("--baseline {}: {} rows have an id that begins so; `show` with --format csv lists the ids", id, found.size());
-  if (!is_ok(*found.front())) fail("--baseline {}: that cell failed", id);
-  return *found.front();
-}
-
-/// The JSON pointer of "quant[0].weight.bits": /quant/0/weight/bits.
-Json::json_pointer pointer_of(const std::string& axis) {
-  std::string path = "/";
-  for (const char c : axis) {
-    if (c != ']') path += c == '.' || c == '[' ? '/' : c;
-  }
-  return Json::json_pointer(path);
-}
-
-/// Of each row the row whose configuration is the same but for `axis`, which has that label there.  Calibration does
-/// not count: it is not in the configuration of rows that need none.
-Baselines find_by_axis(const std::vector<Json>& rows, const std::string& axis, const std::string& label) {
-  const Json::json_pointer place = pointer_of(axis);
-  const auto without_axis = [&](const Json& row) {
-    Json config = row["config"];
-    config.erase("calibration");
-    if (config.contains(place)) config[place] = nullptr;
-    return config;
-  };
-  std::vector<std::string> labels;
-  std::vector<std::pair<Json, const Json*>> candidates;
-  for (const Json& row : rows) {
-    std::string own = axis_cell(row, axis);
-    if (own.empty() && row["config"].contains(place)) own = axis_label(row["config"][place]);
-    if (own == label) candidates.emplace_back(without_axis(row), &row);
-    if (!own.empty() && std::find(labels.begin(), labels.end(), own) == labels.end()) labels.push_back(own);
-  }
-  if (candidates.empty()) {
-    fail("--baseline {}={}: no row has that value; {}", axis, label,
-         labels.empty() ? fmt::format("no axis '{}'; the axes are {}", axis, fmt::join(axis_names(rows), ", "))
-                        : fmt::format("its values are {}", fmt::join(labels, " | ")));
-  }
-  Baselines found;
-  for (const Json& row : rows) {
-    const Json config = without_axis(row);
-    const auto match = std::find_if(candidates.begin(), candidates.end(),
-                                    [&](const auto& candidate) { return candidate.first == config; });
-    found.push_back(match == candidates.end() ? nullptr : match->second);
-  }
-  return found;
-}
-
-Baselines find_baselines(const std::vector<Json>& rows, const std::string& baseline) {
-  if (baseline.empty()) return {};
-  const auto equals = baseline.find('=');
-  if (equals == std::string::npos) return Baselines(rows.size(), &find_row(rows, baseline));
-  return find_by_axis(rows, baseline.substr(0, equals), baseline.substr(equals + 1));
-}
-
 /// How the windows were made: "protocol yarn, bos true, stride 256".
 std::string protocol_of(const auto& common) {
   const std::string name = common("windows", "protocol");
@@ -262,12 +210,22 @@ std::string protocol_of(const auto& common) {
   return text;
 }
 
+/// What the differences are.
+std::string difference_note(const Json& row, const std::string& baseline, bool in_brackets) {
+  const bool is_text = has_text(row);
+  std::string note = fmt::format("; {}Δ{} against {} over the same {}, with its paired standard error",
+                                 in_brackets ? "in brackets " : "", is_text ? "nll" : "", baseline,
+                                 is_text ? "windows (of tasks: questions)" : "questions");
+  if (is_text && !in_brackets) note += "; 95 % over documents: paired bootstrap of documents, 10,000 draws";
+  return note;
+}
+
 /// What the numbers are, under the table.
 std::string caption(const std::vector<Json>& rows, const std::string& paired) {
   const Json& config = rows.front()["config"];
-  const bool has_text = config.contains("data");
-  std::string text = fmt::format("{} ± standard error ({} taken as independent){}", has_text ? "perplexity" : "value",
-                                 has_text ? config["windows"]["aggregate"].get<std::string>() : "questions", paired);
+  const bool is_text = has_text(rows.front());
+  std::string text = fmt::format("{} ± standard error ({} taken as independent){}", is_text ? "perplexity" : "value",
+                                 is_text ? config["windows"]["aggregate"].get<std::string>() : "questions", paired);
   const auto common = [&](const char* block, const char* key) {
     const Json::json_pointer place(fmt::format("/{}/{}", block, key));
     const auto value_of = [&](const Json& of) { return of.contains(place) ? of[place] : Json(""); };
@@ -277,7 +235,7 @@ std::string caption(const std::vector<Json>& rows, const std::string& paired) {
                : "swept";
   };
   text += fmt::format("; model {}, {}", common("model", "path"), common("model", "dtype"));
-  if (has_text) {
+  if (is_text) {
     const std::string documents = common("data", "documents");
     text += fmt::format("; data {}, documents {}; {}", common("data", "path"), documents == "0" ? "all" : documents,
                         protocol_of(common));
@@ -305,24 +263,22 @@ std::string show(const Results& results, const std::vector<Json>& rows, const Sh
     std::vector<std::string> texts;
     for (std::size_t i = 0; i < rows.size(); ++i) {
       texts.push_back(metric_cell(rows[i], metric));
-      if (own_baselines && metric == "perplexity")
-        texts.back() += " (" + paired_cells(results, rows[i], baselines[i]).front() + ")";
+      if (!own_baselines) continue;
+      const std::string difference = metric == "perplexity" ? paired_cells(results, rows[i], baselines[i]).front()
+                                                            : task_difference(results, rows[i], baselines[i], metric);
+      if (!difference.empty()) texts.back() += " (" + difference + ")";
     }
     const Table grid = grid_table(rows, texts);
     if (grid.rows.empty()) break;
     if (metrics.size() > 1) text += (text.empty() ? "" : "\n") + metric + "\n";
     text += grid.render(options.format);
   }
-  if (text.empty()) text = flat_table(results, rows, baselines).render(options.format);
-  const std::string paired = !baselines.empty() && !own_baselines
-                                 ? "; 95 % over documents: paired bootstrap of documents, 10,000 draws"
-                             : own_baselines ? fmt::format(
-                                                   "; in brackets Δnll against {} over the same windows, with its "
-                                                   "paired standard error",
-                                                   options.baseline)
-                                             : "";
+  const bool in_grid = !text.empty();
+  if (!in_grid) text = flat_table(results, rows, baselines).render(options.format);
   if (options.format == "csv") return text;
-  return text + "\n" + caption(rows, paired) + show_controls(results, rows, options.format);
+  return text + "\n" +
+         caption(rows, baselines.empty() ? "" : difference_note(rows.front(), options.baseline, in_grid)) +
+         show_controls(results, rows, options.format);
 }
 
 }  // namespace qroar

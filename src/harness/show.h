@@ -16,8 +16,8 @@ struct ShowOptions {
 };
 
 /// The rows as text.  table, markdown and latex put windows.length into columns when the rows form such a grid; csv and
-/// json are flat and complete.  With a baseline every row gets its difference in mean NLL over the same windows, with
-/// the paired standard error.
+/// json are flat and complete.  With a baseline every row gets its difference in mean NLL over the same windows and in
+/// each task's values over the same questions, with paired standard errors.
 std::string show(const Results& results, const std::vector<Json>& rows, const ShowOptions& options);
 
 /// How far the sweep is that plan.json lists: counts, and a line for every cell that a process has.
@@ -41,6 +41,15 @@ struct PairedDifference {
   double low = std::numeric_limits<double>::quiet_NaN(), high = low;
 };
 PairedDifference paired_difference(const std::vector<WindowRecord>& a, const std::vector<WindowRecord>& b);
+
+/// What every question of a task counts for a metric such as "arc_easy/acc", beside its name, in the order of
+/// tasks/arc_easy.csv; empty where the metric is no mean over all questions, or the row has none of them.
+using Scores = std::vector<std::pair<std::string, double>>;
+Scores question_scores(const Results& results, const Json& row, const std::string& metric);
+
+/// The same of values that are means over questions, which are the units; windows is the number of questions, 0 where
+/// they differ.
+PairedDifference paired_difference(const Scores& a, const Scores& b);
 
 /// Of every search its gain beside its controls: differences of mean NLL with 95 % intervals (Student's t over paired
 /// windows).  Empty where no row was searched; a control that has not run, or failed, is named.

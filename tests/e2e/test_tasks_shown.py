@@ -1,6 +1,7 @@
 """What rows, `show` and the report make of tasks: whole runs of tiny-books, with and without text beside them."""
 import json
 import re
+import statistics
 import subprocess
 import sys
 
@@ -52,6 +53,43 @@ def test_text_is_scored_the_same_with_and_without_tasks(mixed, run, experiment, 
     for row in read_rows(tmp_path / "results").values():
         other = next(found for found in read_rows(results).values() if found["axes"] == row["axes"])
         assert row["metrics"].items() <= other["metrics"].items()
+
+
+def test_a_baseline_pairs_questions(mixed, run):
+    _, results = mixed
+    rows = read_rows(results)
+    baseline, other = sorted(rows, key=lambda cell: rows[cell]["axes"]["rope"]["type"])  # none, yarn
+    lines = {line["id"]: line for line in read_csv(run("show", results, "--format", "csv", "--baseline", baseline).stdout)}
+    assert {name for name in lines[other] if name.startswith("Δ")} == {"Δnll"} | {
+        "Δ" + name for name in TASK_METRICS if not re.search(r"_\d+$", name)}
+    assert lines[baseline]["Δchoice/acc"] == "baseline"
+
+    def right(cell, task):
+        table = read_csv((results / f"cells/{cell}/tasks/{task}.csv").read_text(encoding="utf-8"))
+        return [float(line["right"]) if task == "passkey" else float(line["label"] == line["choice"]) for line in table]
+
+    for task, metric in (("choice", "acc"), ("passkey", "accuracy")):
+        differences = [a - b for a, b in zip(right(other, task), right(baseline, task))]
+        value, *error = lines[other][f"Δ{task}/{metric}"].split(" ± ")
+        assert float(value) == pytest.approx(statistics.mean(differences), abs=0.006)
+        if error:  # they do not all differ by the same
+            assert float(error[0]) == pytest.approx(statistics.stdev(differences) / len(differences) ** 0.5, rel=0.1)
+    caption = run("show", results, "--baseline", baseline).stdout
+    assert f"Δnll against {baseline} over the same windows (of tasks: questions)" in caption
+
+
+def test_rows_of_tasks_alone_are_compared_in_pairs(run, experiment, tmp_path):
+    questions = write_lines(tmp_path / "q.jsonl", QUESTIONS)
+    task = {"type": "multiple_choice", "path": str(questions)}
+    file = experiment({"data": None, "windows": {"length": 128}, "sweep": [{"tasks": [[task], [task | {"limit": 2}], [task | {"delimiter": "  "}]]}]})
+    results = tmp_path / "results"
+    assert run("run", file, "--results", results).returncode == 0
+    baseline = next(cell for cell, row in read_rows(results).items() if row["axes"]["tasks"] == [task])
+    shown = run("show", results, "--baseline", baseline[:8])
+    assert shown.returncode == 0 and "windows" not in shown.stdout and "over the same questions, with its paired standard error" in shown.stdout
+    lines = {line["id"]: line for line in read_csv(run("show", results, "--format", "csv", "--baseline", baseline).stdout)}
+    assert sorted(line["Δq/acc"] for line in lines.values())[-2:] == ["baseline", "other questions"]
+    assert {name for name in lines[baseline] if name.startswith("Δ")} == {"Δq/acc", "Δq/acc_norm"}
 
 
 def test_show_prints_every_value_of_a_task(mixed, run):
