@@ -1,6 +1,6 @@
 // The paired comparison of two rows' answers, question by question.
 #include <algorithm>
-#include <cmath>
+#include <charconv>
 #include <map>
 
 #include "base/csv.h"
@@ -32,13 +32,18 @@ std::vector<Line> read_table(const std::filesystem::path& file) {
   return table;
 }
 
-/// A column, or two that are equal, by the metric's name.
-std::optional<double> score(const Line& line, const std::string& metric) {
+/// A column, or whether two of them are equal, by the metric's name.
+std::optional<double> score(const Line& line, const std::string& metric, const std::filesystem::path& file) {
   for (const auto& [name, choice] : {std::pair("acc", "choice"), {"acc_norm", "choice_norm"}}) {
     if (metric == name && line.contains(choice)) return line.at(choice) == line.at("label") ? 1 : 0;
   }
   const auto found = line.find(metric == "accuracy" ? "right" : metric);
-  return found == line.end() ? std::nullopt : std::optional(std::stod(found->second));
+  if (found == line.end()) return std::nullopt;
+  double value = 0;
+  const std::string& text = found->second;
+  if (std::from_chars(text.data(), text.data() + text.size(), value).ec != std::errc())
+    fail("{}: expected a number under '{}', found '{}'", file.string(), found->first, text);
+  return value;
 }
 
 }  // namespace
@@ -46,10 +51,10 @@ std::optional<double> score(const Line& line, const std::string& metric) {
 Scores question_scores(const Results& results, const Json& row, const std::string& metric) {
   const auto slash = metric.rfind('/');
   if (slash == metric.npos || !row["metrics"].contains(metric)) return {};
-  const auto folder = results.cell(row["id"].get<std::string>()) / "tasks";
+  const auto file = results.cell(row["id"].get<std::string>()) / "tasks" / (metric.substr(0, slash) + ".csv");
   Scores scores;
-  for (const Line& line : read_table(folder / (metric.substr(0, slash) + ".csv"))) {
-    const auto found = score(line, metric.substr(slash + 1));
+  for (const Line& line : read_table(file)) {
+    const auto found = score(line, metric.substr(slash + 1), file);
     if (!found) return {};
     std::string name;
     for (const char* column : {"id", "label", "length", "depth", "sample"}) {

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from support.program import REPO, TEXT, TINY_BOOKS, read_csv, read_rows
+from support.program import REPO, TEXT, TINY_BOOKS, assert_one_line, read_csv, read_rows
 from support.tasks import ASKED, PASSKEY, QUESTIONS, write_lines
 
 
@@ -90,6 +90,11 @@ def test_rows_of_tasks_alone_are_compared_in_pairs(run, experiment, tmp_path):
     lines = {line["id"]: line for line in read_csv(run("show", results, "--format", "csv", "--baseline", baseline).stdout)}
     assert sorted(line["Δq/acc"] for line in lines.values())[-2:] == ["baseline", "other questions"]
     assert {name for name in lines[baseline] if name.startswith("Δ")} == {"Δq/acc", "Δq/acc_norm"}
+    table = results / f"cells/{baseline}/tasks/q.csv"
+    table.write_text(table.read_text(encoding="utf-8").replace(",", ";", 1), encoding="utf-8")
+    assert_one_line(run("show", results, "--baseline", baseline), str(table), "not as many fields as the first one")
+    table.unlink()
+    assert_one_line(run("show", results, "--baseline", baseline), str(table))
 
 
 def test_show_prints_every_value_of_a_task(mixed, run):
