@@ -6,31 +6,25 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <cctype>
 #include <map>
 #include <sstream>
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/regex.h"
 #include "eval/questions.h"
 #include "eval/task.h"
 
 namespace qroar {
 namespace {
 
-/// SQuAD's normalized words.
+/// SQuAD's normalized words, as Python takes them (but for a capital sigma at a word's end and the dotted capital I).
 std::vector<std::string> words_of(const std::string& text) {
-  std::string plain;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 128 && std::ispunct(byte) != 0) continue;
-    plain += byte < 128 ? static_cast<char>(std::tolower(byte)) : c;
-  }
+  std::string plain = replace_all(replace_all(text, "(?s).+", "\\L$0"), "[!-/:-@\\[-`{-~]", "");
+  plain = replace_all(replace_all(plain, "\\b(a|an|the)\\b", " "), "\\s+", " ");
   std::vector<std::string> words;
   std::istringstream stream(plain);
-  for (std::string word; stream >> word;) {
-    if (word != "a" && word != "an" && word != "the") words.push_back(word);
-  }
+  for (std::string word; stream >> word;) words.push_back(word);
   return words;
 }
 
