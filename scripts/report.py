@@ -31,7 +31,7 @@ TYPE_ORDER = ["none", "linear", "ntk", "dynamic_ntk", "ntk_by_parts", "yarn", "d
 METRIC_NAMES = {"nll": "mean NLL (nats per token)"}
 LOGARITHM_OF = {"nll": "perplexity"}  # shown once, as the latter
 AXIS_NAMES = {LENGTH: "window length (tokens)", "quant": "quantizer", "rope": "RoPE scheme"}
-ERROR_NOTE = ("± and bars are standard errors over tokens, which they treat as independent. Rows over the same windows share what "
+ERROR_NOTE = ("± and bars are standard errors over {units}, which they treat as independent. Rows over the same {shared} share what "
               "is hard about the texts, so differences between them are known better than these errors say: "
               "`qroar show RESULTS_DIR --baseline ID` compares in pairs.")
 
@@ -49,10 +49,12 @@ def label(value, operand="W"):
         return ", ".join(part for part in parts if part != "none") or "none"
     if value.get("type") == "bands":
         return bands_label(value)
-    words = [str(value["type"])] if "type" in value else []
+    words = [str(value["type"])] if value.get("type", "multiple_choice") != "multiple_choice" else []  # whose file says what it is
     for key, entry in value.items():
         if key == "bits":
             words.append(f"{operand}{entry}")
+        elif key == "pad":
+            words.append(f"padded to {entry.get('tokens')}")
         elif key == "path":
             words.append(Path(entry).stem)
         elif key == "group":
@@ -261,7 +263,7 @@ def plot_points(rows, layout, metric):
         axes.set_title(" · ".join(title), fontsize=11)
         axes.set_xlabel(METRIC_NAMES.get(metric, metric))
         scale_values(axes.xaxis, [measured(row, metric)[0] for row in panel_rows if measured(row, metric)])
-    all_axes[0][0].set_yticks(range(len(lines)), [text or "the experiment" for text in lines], fontsize=9)
+    all_axes[0][0].set_yticks(range(len(lines)), [textwrap.fill(text, 70) or "the experiment" for text in lines], fontsize=9)
     all_axes[0][0].set_ylim(len(lines) - 0.5, -0.5)
     return figure
 
@@ -321,7 +323,9 @@ def write_report(rows, results, out):
     layout = Layout(rows)
     finished = [row for row in rows if row["status"] == "ok"]
     failed = [row for row in rows if row["status"] != "ok"]
-    text = [f"# {rows[0]['experiment']}\n", f"{len(finished)} cells finished, {len(failed)} failed. {ERROR_NOTE}\n"]
+    has_text = any("data" in row["config"] for row in finished)
+    note = ERROR_NOTE.format(units="tokens" if has_text else "questions", shared="windows" if has_text else "questions")
+    text = [f"# {rows[0]['experiment']}\n", f"{len(finished)} cells finished, {len(failed)} failed. {note}\n"]
     metrics = dict.fromkeys(name for row in finished for name in row["metrics"])
     # Accuracies by length stand in the heat map of their task.
     for metric in [name for name in metrics if LOGARITHM_OF.get(name) not in metrics and not re.search(r"/accuracy_\d+$", name)]:

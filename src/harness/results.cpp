@@ -182,12 +182,15 @@ std::string axis_label(const Json& value, char bits_of) {
   }
   std::string label = value.contains("type") ? value["type"].get<std::string>() : "";
   if (label == "bands") return bands_label(value);
+  if (label == "multiple_choice") label.clear();  // its file says what it is
   for (const auto& [key, entry] : value.items()) {
     const char operand = key == "key" ? 'K' : key == "value" ? 'V' : key == "query" ? 'Q' : bits_of;
     const std::string text = axis_label(entry, operand);
     if (key == "type" || (key == "factor" && text == "auto") || key == "prompt") continue;
     label += label.empty() ? "" : " ";
-    if (key == "path")
+    if (key == "pad")
+      label += "padded to " + entry.value("tokens", Json()).dump();
+    else if (key == "path")
       label += std::filesystem::path(text).stem();
     else if (key == "bits")
       label += bits_of + text;

@@ -19,8 +19,9 @@ TEST_CASE("axis labels are short and say what varies") {
   CHECK(label(R"([{"match": "*", "weight": {"type": "rtn", "bits": 4, "group": 0, "zero": "awq"}}])") ==
         "rtn W4 per row zero=awq");
   CHECK(
-      label(R"([{"type": "multiple_choice", "path": "data/piqa.jsonl", "prompt": "{query}\nAnswer:", "limit": 9}])") ==
-      "multiple_choice piqa limit=9");
+      label(
+          R"([{"type": "multiple_choice", "path": "data/piqa.jsonl", "prompt": "{query}\nAnswer:", "limit": 9, "pad": {"path": "a.txt", "tokens": 64}}])") ==
+      "piqa limit=9 padded to 64");
   CHECK(label(R"("{query}\nAnswer:")") == R"("{query}\nAnswer:")");  // stays on its line
 }
 
