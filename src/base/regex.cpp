@@ -12,7 +12,7 @@ namespace {
 
 PCRE2_SPTR bytes(const std::string& text) { return reinterpret_cast<PCRE2_SPTR>(text.data()); }
 
-/// Each maximal run of bytes that cannot be read becomes one U+FFFD.
+/// Each byte that cannot be read becomes U+FFFD.
 std::string with_valid_utf8(const pcre2_code* code, std::string text) {
   const std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> match(
       pcre2_match_data_create_from_pattern(code, nullptr), pcre2_match_data_free);

@@ -152,7 +152,8 @@ std::vector<Likelihoods> choice_log_likelihoods(const Llama& model, const Angles
                                                 const std::function<void(std::size_t, const Likelihoods&)>& tell) {
   const bool together = can_pack(model);
   const int64_t shared = together ? shared_tokens(questions) : 0;
-  const ops::RopeAngles angles = shared > 0 ? angles_of(longest_of(questions)) : ops::RopeAngles();
+  const int64_t longest = shared > 0 ? longest_of(questions) : 0;
+  const ops::RopeAngles angles = shared > 0 ? angles_of(longest) : ops::RopeAngles();
   std::optional<SharedPrefix> prefix;
   std::vector<Likelihoods> likelihoods;
   for (const Choices& question : questions) likelihoods.emplace_back(question.pairs.size(), 0.0);
@@ -169,8 +170,7 @@ std::vector<Likelihoods> choice_log_likelihoods(const Llama& model, const Angles
     if (!std::ranges::all_of(found, [](const auto& one) { return one.has_value(); })) {
       if (shared > 0 && !prefix) {
         const auto& context = questions.front().pairs.front().context;
-        prefix.emplace(model, on_device(model, {context.begin(), context.begin() + shared}), angles,
-                       longest_of(questions) - shared);
+        prefix.emplace(model, on_device(model, {context.begin(), context.begin() + shared}), angles, longest - shared);
       }
       if (together)
         pack.score(model, prefix ? angles : angles_of(pack.longest()), prefix ? &*prefix : nullptr, likelihoods);

@@ -111,7 +111,7 @@ class MultipleChoice : public Task {
 
   TaskResult run(const TaskInput& input) const override {
     const auto work = choice_flops(input.model.config, tokens_);
-    const double total = flops(input.model.config);
+    const double total = std::accumulate(work.begin(), work.end(), 0.0);
     double done = 0;
     const auto known = [&](std::size_t question) -> std::optional<Likelihoods> {
       const Json* found = input.parts.find(answer_part(name_, question));
