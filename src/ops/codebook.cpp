@@ -101,9 +101,8 @@ at::Tensor codebook_fake_quant(const at::Tensor& weight_OI, int64_t block, const
 #ifdef QROAR_HAVE_CUDA
   if (kernels_take(weight_OI) && !double_quant) {
     at::Tensor out = at::empty_like(weight_OI);
-    const char* error = kernels::codebook_fake_quant(weight_OI.const_data_ptr(), out.mutable_data_ptr(),
-                                                     element_of(weight_OI), weight_OI.numel(), block, book);
-    if (error != nullptr) fail("code book kernel on {}: {}", weight_OI.device().str(), error);
+    check_launch("code book", kernels::codebook_fake_quant(weight_OI.const_data_ptr(), out.mutable_data_ptr(),
+                                                           element_of(weight_OI), weight_OI.numel(), block, book));
     return out;
   }
 #endif

@@ -9,14 +9,6 @@ namespace qroar::ops::cuda {
 
 #ifdef QROAR_HAVE_CUDA
 
-namespace {
-
-void check_launch(const char* op, const char* error) {
-  if (error != nullptr) fail("{} kernel: {}", op, error);
-}
-
-}  // namespace
-
 bool can_go_by_rows(at::TensorList tensors) {
   return std::ranges::all_of(tensors, [&](const at::Tensor& x) {
     return kernels_take(x) && x.is_contiguous() && x.scalar_type() == tensors[0].scalar_type();

@@ -5,6 +5,7 @@
 #include "ops/cpu/attention.h"
 #include "ops/cpu/one_row.h"
 #include "ops/cpu/rowwise.h"
+#include "ops/device_one_row.h"
 #include "ops/device_rows.h"
 #include "ops/ops.h"
 
@@ -66,16 +67,20 @@ at::Tensor fused_attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, con
 }  // namespace
 
 at::Tensor linear(const at::Tensor& x_TI, const at::Tensor& weight_OI, const at::Tensor& bias_O) {
-  if (!is_differentiated({x_TI, weight_OI}) && cpu::can_be_one_row(x_TI, weight_OI))
-    return cpu::linears(x_TI, {{weight_OI, bias_O}}).front();
+  if (x_TI.size(0) == 1 && !is_differentiated({x_TI, weight_OI})) {
+    if (cpu::can_be_one_row(x_TI, weight_OI)) return cpu::linears(x_TI, {{weight_OI, bias_O}}).front();
+    if (cuda::can_be_one_row(x_TI, {{weight_OI, bias_O}})) return cuda::linears(x_TI, {{weight_OI, bias_O}}).front();
+  }
   return bias_O.defined() ? at::linear(x_TI, weight_OI, bias_O) : at::linear(x_TI, weight_OI);
 }
 
 std::vector<at::Tensor> linears(const at::Tensor& x_TI, const std::vector<Weights>& weights) {
-  const bool in_one_loop = std::ranges::all_of(weights, [&](const Weights& one) {
-    return !is_differentiated({x_TI, one.weight_OI}) && cpu::can_be_one_row(x_TI, one.weight_OI);
-  });
-  if (in_one_loop) return cpu::linears(x_TI, weights);
+  const auto is_for_cpu = [&](const Weights& one) { return cpu::can_be_one_row(x_TI, one.weight_OI); };
+  const auto has_gradient = [&](const Weights& one) { return is_differentiated({x_TI, one.weight_OI}); };
+  if (x_TI.size(0) == 1 && std::ranges::none_of(weights, has_gradient)) {
+    if (std::ranges::all_of(weights, is_for_cpu)) return cpu::linears(x_TI, weights);
+    if (cuda::can_be_one_row(x_TI, weights)) return cuda::linears(x_TI, weights);
+  }
   std::vector<at::Tensor> outputs;
   for (const Weights& one : weights) outputs.push_back(linear(x_TI, one.weight_OI, one.bias_O));
   return outputs;
@@ -97,6 +102,7 @@ void rope_(at::Tensor& x_THd, const RopeAngles& angles) {
 at::Tensor causal_attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::Tensor& v_NKd) {
   if (is_differentiated({q_THd, k_NKd, v_NKd})) return fused_attention(q_THd, k_NKd, v_NKd);
   if (cpu::can_attend_one(q_THd, k_NKd, v_NKd)) return cpu::attention_row(q_THd, k_NKd, v_NKd);
+  if (cuda::can_attend_one(q_THd, k_NKd, v_NKd)) return cuda::attention_row(q_THd, k_NKd, v_NKd);
   if (cpu::can_attend(q_THd, k_NKd, v_NKd)) return cpu::attention(q_THd, k_NKd, v_NKd);
   if (q_THd.scalar_type() == at::kDouble) return reference::causal_attention(q_THd, k_NKd, v_NKd);
   return fused_attention(q_THd, k_NKd, v_NKd);
@@ -120,9 +126,15 @@ at::Tensor token_nll(const at::Tensor& logits_TV, const at::Tensor& targets_T) {
 }
 
 bool decode_layer_(at::Tensor& x_1D, const CachedLayer& layer, const RopeAngles& angles_C, int64_t position) {
-  const bool fits = !is_differentiated({x_1D, layer.q_proj.weight_OI}) && cpu::can_decode_layer(x_1D, layer);
-  if (fits) cpu::decode_layer_(x_1D, layer, angles_C, position);
-  return fits;
+  if (is_differentiated({x_1D, layer.q_proj.weight_OI})) return false;
+  if (cpu::can_decode_layer(x_1D, layer)) {
+    cpu::decode_layer_(x_1D, layer, angles_C, position);
+  } else if (cuda::can_decode_layer(x_1D, layer, angles_C)) {
+    cuda::decode_layer_(x_1D, layer, angles_C, position);
+  } else {
+    return false;
+  }
+  return true;
 }
 
 }  // namespace qroar::ops

@@ -1,7 +1,9 @@
-// What the host side of the CUDA kernels shares: which tensors they take, and their dtype under the kernels' name.
+// What the host side of the CUDA kernels shares: which tensors they take, their dtype under the
+// kernels' name, and the errors of their launches.
 #pragma once
 #include <ATen/ATen.h>
 
+#include "base/error.h"
 #include "ops/kernels.h"
 
 namespace qroar::ops {
@@ -14,6 +16,10 @@ inline kernels::Element element_of(const at::Tensor& tensor) {
   return dtype == at::kFloat      ? kernels::Element::float32
          : dtype == at::kBFloat16 ? kernels::Element::bfloat16
                                   : kernels::Element::float16;
+}
+
+inline void check_launch(const char* op, const char* error) {
+  if (error != nullptr) fail("{} kernel: {}", op, error);
 }
 
 }  // namespace qroar::ops

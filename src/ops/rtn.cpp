@@ -71,9 +71,8 @@ namespace {
 
 at::Tensor on_device(const at::Tensor& weight_OI, int64_t group_size, const RtnGrid& grid) {
   at::Tensor out = at::empty_like(weight_OI);
-  const char* error = kernels::rtn_fake_quant(weight_OI.const_data_ptr(), out.mutable_data_ptr(), element_of(weight_OI),
-                                              weight_OI.numel() / group_size, group_size, grid);
-  if (error != nullptr) fail("RTN kernel on {}: {}", weight_OI.device().str(), error);
+  check_launch("RTN", kernels::rtn_fake_quant(weight_OI.const_data_ptr(), out.mutable_data_ptr(), element_of(weight_OI),
+                                              weight_OI.numel() / group_size, group_size, grid));
   return out;
 }
 

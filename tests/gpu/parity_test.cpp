@@ -3,21 +3,9 @@
 #include "ops/ops.h"
 #include "ops/rtn.h"
 #include "support/catch.h"
+#include "support/error_bounds.h"
 
 namespace qroar {
-namespace {
-
-/// Largest difference relative to the largest magnitude of the expectation.
-double relative_error(const at::Tensor& found, const at::Tensor& expected) {
-  const at::Tensor difference = found.to(at::kCPU, at::kDouble) - expected;
-  return (difference.abs().max() / expected.abs().max()).item<double>();
-}
-
-/// Half a unit in the last place for the final cast, times a few roundings of intermediate values in the dtype.
-double tolerance(at::ScalarType dtype) { return dtype == at::kFloat ? 2e-5 : dtype == at::kHalf ? 3e-3 : 2e-2; }
-
-}  // namespace
-
 TEST_CASE("RTN on the GPU equals the CPU bit for bit", "[gpu]") {
   at::manual_seed(5);
   for (const auto dtype : {at::kFloat, at::kBFloat16, at::kHalf}) {

@@ -7,6 +7,7 @@
 #include "model/packing.h"
 #include "quant/plan.h"
 #include "support/catch.h"
+#include "support/decode.h"
 #include "support/llama.h"
 #include "support/rope.h"
 
@@ -131,7 +132,6 @@ TEST_CASE("a layer of one parallel region has the bits of its ops one after anot
   LlamaConfig llama = small_llama_config();
   llama.vocab_size = 512;
   llama.attention_bias = llama.mlp_bias = true;
-  const auto identity = [](const at::Tensor& x) { return x; };
   struct Shape {
     int64_t hidden, heads, kv_heads, dim, intermediate;
   };
@@ -158,20 +158,15 @@ TEST_CASE("a layer of one parallel region has the bits of its ops one after anot
     };
     CHECK(takes_layer(at::kBFloat16));
     CHECK_FALSE(takes_layer(at::kFloat));
-    Llama watched = plain;  // with something between its ops, though it does nothing
-    for (DecoderLayer& layer : watched.layers) layer.heads.value.function = identity;
     const Scheme scheme{make_scheme("{type: yarn, factor: 2}"), llama};
+    at::manual_seed(5);
+    const at::Tensor tokens_T = at::randint(llama.vocab_size, {540}, at::kLong);
     const auto states = [&](const Llama& model) {
-      Decoder decoder(
-          model, [&](int64_t length) { return scheme.table(length); }, 600, false);
-      at::manual_seed(5);
-      const at::Tensor tokens_T = at::randint(llama.vocab_size, {540}, at::kLong);
-      std::vector<at::Tensor> parts{decoder.append(tokens_T.slice(0, 0, 500))};
-      for (int64_t i = 500; i < 540; ++i) parts.push_back(decoder.append(tokens_T.slice(0, i, i + 1)));
-      return at::cat(parts);
+      return decoded_states(
+          model, [&](int64_t length) { return scheme.table(length); }, tokens_T, 500);
     };
     at::set_num_threads(1);
-    const at::Tensor expected_TD = states(watched);
+    const at::Tensor expected_TD = states(op_by_op(plain));
     for (const int count : {1, 2, 3, 7}) {
       at::set_num_threads(count);
       INFO(hidden << " channels, " << count << " threads");

@@ -1,6 +1,7 @@
 // Small models with random weights.
 #pragma once
 #include <ATen/ATen.h>
+#include <fmt/core.h>
 
 #include <cmath>
 

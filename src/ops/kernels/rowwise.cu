@@ -1,64 +1,16 @@
 // RMS norm, RoPE, SwiGLU's product and token losses on the GPU, each in one pass over memory (ATen takes six to ten);
 // contracts in ops/ops.h.  Built with --fmad=false: RoPE equals the definition bit for bit; the others differ from it
 // in the order of sums and in the exponential (expf: 1 ulp).
-#include "ops/kernels.h"
-#include "ops/kernels/element.cuh"
+#include "ops/kernels/row.cuh"
 
 namespace qroar::ops::kernels {
 namespace {
-
-constexpr int kThreads = 256, kWarp = 32, kWarps = kThreads / kWarp;
-
-struct Add {
-  template <class T>
-  __device__ T operator()(T a, T b) const {
-    return a + b;
-  }
-};
-struct Max {
-  __device__ float operator()(float a, float b) const { return nan_max(a, b); }
-};
-
-/// Over all threads of the block, which all get it; in the same order every time.  May be called once per type.
-template <class Join, class T>
-__device__ T over_block(T x) {
-  for (int step = kWarp / 2; step > 0; step /= 2) x = Join()(x, __shfl_xor_sync(0xffffffffu, x, step));
-  __shared__ T of_warp[kWarps];
-  if (threadIdx.x % kWarp == 0) of_warp[threadIdx.x / kWarp] = x;
-  __syncthreads();
-  x = of_warp[0];
-  for (int warp = 1; warp < kWarps; ++warp) x = Join()(x, of_warp[warp]);
-  return x;
-}
-
-template <class T>
-__device__ float rounded(float x) {
-  T element;
-  store(&element, 0, x);
-  return load(&element, 0);
-}
 
 /// A block per row.
 template <class T, int kLanes>
 __global__ void rms_norm_kernel(const Chunk<T, kLanes>* x, const Chunk<T, kLanes>* weight, Chunk<T, kLanes>* out,
                                 int64_t chunks, float eps) {
-  x += blockIdx.x * chunks;
-  out += blockIdx.x * chunks;
-  float squares = 0;
-  for (int64_t i = threadIdx.x; i < chunks; i += kThreads) {
-    const Chunk<T, kLanes> chunk = x[i];
-    for (int lane = 0; lane < kLanes; ++lane) squares += load(chunk.lanes, lane) * load(chunk.lanes, lane);
-  }
-  const float mean = over_block<Add>(squares) / static_cast<float>(chunks * kLanes);
-  const float scale = 1.0f / sqrtf(mean + eps);
-  for (int64_t i = threadIdx.x; i < chunks; i += kThreads) {
-    Chunk<T, kLanes> chunk = x[i];
-    const Chunk<T, kLanes> own = weight[i];
-    for (int lane = 0; lane < kLanes; ++lane) {
-      store(chunk.lanes, lane, rounded<T>(load(chunk.lanes, lane) * scale) * load(own.lanes, lane));
-    }
-    out[i] = chunk;
-  }
+  rms_norm_row(x + blockIdx.x * chunks, weight, out + blockIdx.x * chunks, chunks, eps);
 }
 
 /// A thread per chunk of a head's lower half and the one of the upper half that it turns with.
@@ -74,9 +26,10 @@ __global__ void rope_kernel(T* x, int64_t count, int64_t heads, int64_t chunks, 
   Chunk<T, kLanes> a = *low, b = *high;
   for (int lane = 0; lane < kLanes; ++lane) {
     const float c = cos[token * pairs + first + lane], s = sin[token * pairs + first + lane];
-    const float x_low = load(a.lanes, lane), x_high = load(b.lanes, lane);
-    store(a.lanes, lane, x_low * c - x_high * s);
-    store(b.lanes, lane, x_high * c + x_low * s);
+    float x_low = load(a.lanes, lane), x_high = load(b.lanes, lane);
+    rotate_pair(x_low, x_high, c, s);
+    store(a.lanes, lane, x_low);
+    store(b.lanes, lane, x_high);
   }
   *low = a;
   *high = b;
@@ -90,8 +43,7 @@ __global__ void silu_mul_kernel(const Chunk<T, kLanes>* gate, const Chunk<T, kLa
   Chunk<T, kLanes> chunk = gate[i];
   const Chunk<T, kLanes> other = up[i];
   for (int lane = 0; lane < kLanes; ++lane) {
-    const float g = load(chunk.lanes, lane);
-    store(chunk.lanes, lane, rounded<T>(g / (1.0f + expf(-g))) * load(other.lanes, lane));
+    store(chunk.lanes, lane, silu_mul_one<T>(load(chunk.lanes, lane), load(other.lanes, lane)));
   }
   out[i] = chunk;
 }
@@ -119,25 +71,6 @@ __global__ void token_nll_kernel(const Chunk<T, kLanes>* logits, const int64_t* 
 }
 
 unsigned blocks_of(int64_t threads) { return static_cast<unsigned>((threads + kThreads - 1) / kThreads); }
-
-/// Are these addresses, and rows of `elements` behind them, cut into whole chunks of 16 bytes?
-template <class T, class... Pointers>
-bool in_chunks(int64_t elements, Pointers... pointers) {
-  const auto bits = (static_cast<uintptr_t>(elements * sizeof(T)) | ... | reinterpret_cast<uintptr_t>(pointers));
-  return bits % 16 == 0;
-}
-
-/// Calls run(a T, lanes of a chunk) with the element's type.
-template <class Run>
-void with_type(Element element, const Run& run) {
-  if (element == Element::float32) {
-    run(float{});
-  } else if (element == Element::bfloat16) {
-    run(__nv_bfloat16{});
-  } else {
-    run(__half{});
-  }
-}
 
 /// Calls run(a chunk of 16 bytes) or run(a chunk of one element).
 template <class T, class Run>
