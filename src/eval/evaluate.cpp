@@ -64,7 +64,7 @@ Moments score_window(const EvaluationInput& input, const Window& window, const a
                      const at::Tensor& hidden_TD, const at::Tensor& reference_TD,
                      const std::vector<std::unique_ptr<Metric>>& metrics) {
   const Document& document = input.documents[static_cast<std::size_t>(window.document)];
-  for (const auto& metric : metrics) metric->begin_window({window, tokens_T, input.reference, input.angles_of});
+  for (const auto& metric : metrics) metric->begin_window({window, tokens_T, input.reference});
   at::Tensor targets_T = tokens_T.slice(0, 1);  // row t predicts token t + 1
   if (input.feed.beyond) {
     const int64_t beyond = document.tokens[static_cast<std::size_t>(window.end - 1)];
@@ -86,7 +86,7 @@ Moments score_window(const EvaluationInput& input, const Window& window, const a
       nll.add(loss);
     }
     at::Tensor reference_RV;
-    if (input.reference != nullptr) reference_RV = logits(*input.reference, reference_TD.slice(0, begin, end));
+    if (input.reference != nullptr) reference_RV = logits(input.reference->model, reference_TD.slice(0, begin, end));
     for (const auto& metric : metrics) metric->add({begin, logits_RV, targets_R, nll_R, reference_RV});
   }
   return nll;
@@ -104,7 +104,9 @@ std::vector<Json> score_together(const EvaluationInput& input, std::size_t first
   const ops::RopeAngles angles = input.angles_of(tokens.front().size(0));
   const std::vector<at::Tensor> hidden = forward_together(input.model, tokens, angles);
   std::vector<at::Tensor> reference(tokens.size());
-  if (input.reference != nullptr) reference = forward_together(*input.reference, tokens, angles);
+  if (input.reference != nullptr) {
+    reference = forward_together(input.reference->model, tokens, input.reference->angles_of(tokens.front().size(0)));
+  }
   std::vector<Json> all;
   for (std::size_t k = 0; k < tokens.size(); ++k) {
     Json sums;
@@ -131,7 +133,7 @@ std::size_t end_of_batch(const EvaluationInput& input, std::size_t first) {
 
 std::vector<WindowLoss> evaluate(const EvaluationInput& input, const std::vector<std::unique_ptr<Metric>>& metrics,
                                  PartStore* store, const std::function<void(const Window&)>& after_window) {
-  const bool together = can_pack(input.model) && (input.reference == nullptr || can_pack(*input.reference));
+  const bool together = can_pack(input.model) && (input.reference == nullptr || can_pack(input.reference->model));
   std::vector<WindowLoss> losses;
   std::size_t end = 0;
   for (std::size_t first = 0; first < input.windows.size(); first = end) {

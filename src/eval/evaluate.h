@@ -22,7 +22,7 @@ struct WindowLoss {
 
 struct EvaluationInput {
   const Llama& model;
-  const Llama* reference;  ///< the model in full precision; may be null where no metric asks for it
+  const ReferenceModel* reference;  ///< may be null where no metric asks for it
   const AnglesOf& angles_of;
   const std::vector<Document>& documents;
   const std::vector<Window>& windows;

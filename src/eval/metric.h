@@ -17,12 +17,17 @@ namespace qroar {
 
 struct Llama;
 
+/// What a metric compares with: the evaluated model in full precision, or another checkpoint.
+struct ReferenceModel {
+  const Llama& model;
+  const AnglesOf& angles_of;
+};
+
 /// A window that is about to be scored.
 struct ScoredWindow {
   const Window& window;
-  const at::Tensor& tokens_T;  ///< what the model sees, int64 on its device
-  const Llama* reference;      ///< the model in full precision where a metric asks for it, else null
-  const AnglesOf& angles_of;
+  const at::Tensor& tokens_T;       ///< what the model sees, int64 on its device
+  const ReferenceModel* reference;  ///< null where no metric asks for it
 };
 
 /// Some neighbouring scored positions of one window.  R rows, V vocabulary.
@@ -31,7 +36,7 @@ struct LogitBlock {
   const at::Tensor& logits_RV;     ///< in the model's dtype, on its device
   const at::Tensor& targets_R;     ///< int64, on the model's device
   const at::Tensor& nll_R;         ///< float64 on the CPU: -ln p(target)
-  const at::Tensor& reference_RV;  ///< logits of the model in full precision; undefined where no metric asks for them
+  const at::Tensor& reference_RV;  ///< logits of the reference; undefined where no metric asks for them
 };
 
 struct MetricValue {
@@ -53,7 +58,7 @@ class Metric {
   virtual void bind(const WindowRule&, const DataSpec&) {}
   /// Looks at the documents before the first cell runs; an Error names one that lacks what the metric needs.
   virtual void check(const std::vector<Document>&) const {}
-  /// Does it compare with the model in full precision?  That costs a second forward for every window.
+  /// Does it compare with a reference?  That costs a second forward for every window.
   virtual bool needs_reference() const { return false; }
 
   virtual void begin_window(const ScoredWindow&) {}

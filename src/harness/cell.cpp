@@ -37,8 +37,9 @@ void check_disjoint(const Job& job, const Dataset& dev, const Dataset& evaluated
 }  // namespace
 
 double Cell::flops(const Window& window) const {
-  const double forwards = job->needs_reference() ? 2 : 1;
-  return forwards * forward_flops(job->llama, tokens_seen(window, job->windows.feed));
+  const int64_t tokens = tokens_seen(window, job->windows.feed);
+  const LlamaConfig& reference = job->reference ? job->reference->llama : job->llama;
+  return forward_flops(job->llama, tokens) + (job->needs_reference() ? forward_flops(reference, tokens) : 0);
 }
 
 double Cell::flops() const {
@@ -120,8 +121,12 @@ void check_memory(const Cell& cell, const at::Device& device) {
   const int64_t tokens = cell.longest();
   const auto element_size = static_cast<int64_t>(c10::elementSize(cell.job->model.dtype));
   const int64_t cached = cell.job->tasks.empty() ? 0 : cell.job->windows.length;
-  const int64_t needed =
-      forward_bytes(cell.job->llama, tokens, element_size) + cache_bytes(cell.job->llama, cached, element_size);
+  int64_t forward = forward_bytes(cell.job->llama, tokens, element_size);
+  if (const auto& reference = cell.job->reference) {
+    const auto size = static_cast<int64_t>(c10::elementSize(reference->dtype));
+    forward = std::max(forward, forward_bytes(reference->llama, tokens, size));
+  }
+  const int64_t needed = forward + cache_bytes(cell.job->llama, cached, element_size);
   const int64_t available = ops::available_bytes(device);
   if (needed > available) {
     fail(

@@ -39,16 +39,16 @@ class CellLog {
 
 /// Angles of the last lengths asked for: windows of one cell mostly share theirs, and a search goes to and fro between
 /// its lengths.
-AnglesOf cached_angles(const Job& job, const Llama& original) {
+AnglesOf cached_angles(const TableOf& table_of, const Llama& original, bool bfloat16_rope) {
   constexpr std::size_t kKept = 4;
   auto last = std::make_shared<std::deque<std::pair<int64_t, ops::RopeAngles>>>();
-  const at::Device device = original.embed_tokens_VD.device();
-  return [&job, original, device, last](int64_t length) {
+  const at::Tensor weights = original.embed_tokens_VD;
+  return [table_of, weights, bfloat16_rope, last](int64_t length) {
     const auto known = std::ranges::find(*last, length, &std::pair<int64_t, ops::RopeAngles>::first);
     if (known != last->end()) return known->second;
     if (last->size() == kKept) last->pop_front();
-    const RopeTable table = job.table(length, original);
-    last->emplace_back(length, rope_angles(table, length, job.model.dtype, device, job.model.bfloat16_rope));
+    last->emplace_back(length,
+                       rope_angles(table_of(length), length, weights.scalar_type(), weights.device(), bfloat16_rope));
     return last->back().second;
   };
 }
@@ -134,6 +134,7 @@ Json CellRunner::inputs_of(const Cell& cell) {
   const RopeTable table = cell.job->rope->table(cell.job->geometry, cell.job->windows.length);
   Json inputs{{"model", models_.hash(*cell.job)}};
   if (cell.data != nullptr) inputs["data"] = cell.data->hash;
+  if (cell.job->reference) inputs["reference"] = models_.reference_hash(*cell.job->reference);
   inputs["rope"] = hash_bytes(Json(table.inv_freq).dump());
   for (const auto& task : cell.job->tasks) inputs["tasks"].push_back(task->hash());
   if (cell.calibration != nullptr) inputs["calibration"] = cell.calibration->hash;
@@ -150,7 +151,8 @@ CellOutput CellRunner::evaluate_cell(const Cell& cell, const at::Device& device,
   const auto before = Clock::now();
   progress_->clear();
   const Llama original = models_.original(job, device);
-  const AnglesOf angles_of = cached_angles(job, original);
+  const TableOf table_of = [&](int64_t length) { return job.table(length, original); };
+  const AnglesOf angles_of = cached_angles(table_of, original, job.model.bfloat16_rope);
   CellOutput output;
   job.rescaling->check_checkpoint(models_.hash(job));
   const auto rescaling =
@@ -163,7 +165,7 @@ CellOutput CellRunner::evaluate_cell(const Cell& cell, const at::Device& device,
   if (partial.found() > 0)
     spdlog::info("cell {}: {} parts (windows, questions) were finished already", job.id, partial.found());
   score_windows(cell, model, angles_of, partial, output, row);
-  run_tasks(cell, model, original, angles_of, partial, output, row);
+  run_tasks(cell, model, table_of, angles_of, partial, output, row);
   row["peak_bytes"] = ops::peak_bytes(device);
   if (!job.diagnostics.empty()) output.diagnostics = diagnose(cell, model, angles_of);
   if (job.exported) export_cell(job, original, *rescaling, model);
@@ -177,15 +179,24 @@ void CellRunner::score_windows(const Cell& cell, const Llama& model, const Angle
   if (cell.data == nullptr) return;
   const Job& job = *cell.job;
   const std::vector<Document>& documents = cell.data->documents;
-  std::optional<Llama> full;
-  if (job.needs_reference()) full = models_.full(job.quantization);
+  Llama reference;
+  AnglesOf reference_angles = angles_of;
+  if (job.reference) {
+    reference = models_.reference(*job.reference, model.embed_tokens_VD.device());
+    reference_angles =
+        cached_angles([&](int64_t length) { return job.reference->table(length); }, reference, job.model.bfloat16_rope);
+  } else if (job.needs_reference()) {
+    reference = models_.full(job.quantization);
+  }
+  const ReferenceModel compared{reference, reference_angles};
   partial.start_clock();
   const auto metrics = job.fresh_metrics();
-  output.losses = evaluate({model, full ? &*full : nullptr, angles_of, documents, cell.windows, job.windows.feed},
-                           metrics, &partial, [&](const Window& window) {
-                             advance(cell.flops(window), job);
-                             stop_if_asked();
-                           });
+  output.losses = evaluate(
+      {model, job.needs_reference() ? &compared : nullptr, angles_of, documents, cell.windows, job.windows.feed},
+      metrics, &partial, [&](const Window& window) {
+        advance(cell.flops(window), job);
+        stop_if_asked();
+      });
   double tokens = 0, flops = 0;
   for (const Window& window : cell.windows) {
     tokens += static_cast<double>(tokens_seen(window, job.windows.feed));
@@ -202,10 +213,9 @@ void CellRunner::score_windows(const Cell& cell, const Llama& model, const Angle
 }
 
 /// Where there are windows, too, their time is not in the row's.
-void CellRunner::run_tasks(const Cell& cell, const Llama& model, const Llama& original, const AnglesOf& angles_of,
+void CellRunner::run_tasks(const Cell& cell, const Llama& model, const TableOf& table_of, const AnglesOf& angles_of,
                            PartialCell& partial, CellOutput& output, Json& row) {
   const Job& job = *cell.job;
-  const TableOf table_of = [&](int64_t length) { return job.table(length, original); };
   partial.start_clock();
   for (const auto& task : job.tasks) {
     const double flops = task->flops(job.llama);

@@ -38,7 +38,7 @@ class CellRunner {
   CellOutput evaluate_cell(const Cell& cell, const at::Device& device, PartialCell& partial, Json& row);
   void score_windows(const Cell& cell, const Llama& model, const AnglesOf& angles_of, PartialCell& partial,
                      CellOutput& output, Json& row);
-  void run_tasks(const Cell& cell, const Llama& model, const Llama& original, const AnglesOf& angles_of,
+  void run_tasks(const Cell& cell, const Llama& model, const TableOf& table_of, const AnglesOf& angles_of,
                  PartialCell& partial, CellOutput& output, Json& row);
   std::map<std::string, CsvTable> diagnose(const Cell& cell, const Llama& model, const AnglesOf& angles_of);
   void advance(double flops, const Job& job, const std::string& part = "");

@@ -126,6 +126,11 @@ Job::Job(const SweepPoint& point) {
     fresh_metrics = [root, rule = windows, spec = *data] { return parse_metrics(root, rule, spec); };
     metrics = fresh_metrics();
   }
+  if (root.has("reference")) {
+    const Config block = root.at("reference");
+    reference.emplace(block, model, llama, rope_config, windows.length);
+    if (!needs_reference()) block.fail("no metric compares with it; list kl_divergence or long_ppl in `metrics`");
+  }
   diagnostics = parse_diagnostics(root, llama, windows);
   for (const char* key : {"metrics", "diagnostics"}) {
     if (!data && root.has(key)) root.at(key).fail("look at windows of text; give `data`, too");

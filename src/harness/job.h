@@ -14,6 +14,7 @@
 #include "diagnostics/diagnostic.h"
 #include "eval/metric.h"
 #include "eval/task.h"
+#include "harness/reference.h"
 #include "model/checkpoint.h"
 #include "quant/quantization.h"
 #include "rescale/rescaling.h"
@@ -44,6 +45,7 @@ struct Job {
   /// Cells that agree in the first of these share weights, in more of them calibrations or searches.
   std::vector<std::string> shared;
   std::vector<std::unique_ptr<Metric>> metrics;  ///< of windows of text; none where there is no `data`
+  std::optional<ReferenceSpec> reference;        ///< what metrics compare with, where that is another checkpoint
   /// The same anew, since a metric keeps what it was given and a cell may be evaluated again.
   std::function<std::vector<std::unique_ptr<Metric>>()> fresh_metrics;
   std::vector<std::shared_ptr<Task>> tasks;
@@ -57,7 +59,7 @@ struct Job {
   /// file's presence. Throws an Error with its place.
   explicit Job(const SweepPoint& point);
 
-  /// Does a metric compare with the model in full precision?
+  /// Does a metric compare with a reference?
   bool needs_reference() const {
     return std::ranges::any_of(metrics, [](const auto& metric) { return metric->needs_reference(); });
   }

@@ -12,6 +12,12 @@ constexpr int kCalibrationVersion = 2;
 
 }  // namespace
 
+void Models::Source::open(const std::filesystem::path& folder) {
+  checkpoint = std::make_unique<Checkpoint>(folder);
+  path = folder;
+  hash = checkpoint->hash();
+}
+
 void Models::forget_quantized() {
   quantized_key_.clear();
   quantized_ = rescaled_ = {};
@@ -19,20 +25,44 @@ void Models::forget_quantized() {
 }
 
 const Checkpoint& Models::checkpoint(const Job& job) {
-  if (checkpoint_ == nullptr || path_ != job.model.path) {
+  if (!source_.is(job.model.path)) {
     full_key_.clear();
     forget_quantized();
     full_ = {};
-    checkpoint_ = std::make_unique<Checkpoint>(job.model.path);
-    path_ = job.model.path;
-    hash_ = checkpoint_->hash();
+    source_.open(job.model.path);
   }
-  return *checkpoint_;
+  return *source_.checkpoint;
+}
+
+const Checkpoint& Models::reference_checkpoint(const ReferenceSpec& spec) {
+  if (!reference_source_.is(spec.path)) {
+    reference_key_.clear();
+    reference_ = {};
+    reference_source_.open(spec.path);
+  }
+  return *reference_source_.checkpoint;
 }
 
 const std::string& Models::hash(const Job& job) {
   checkpoint(job);
-  return hash_;
+  return source_.hash;
+}
+
+const std::string& Models::reference_hash(const ReferenceSpec& spec) {
+  reference_checkpoint(spec);
+  return reference_source_.hash;
+}
+
+const Llama& Models::reference(const ReferenceSpec& spec, const at::Device& device) {
+  const Checkpoint& source = reference_checkpoint(spec);
+  const std::string key = fmt::format("{} {}", at::toString(spec.dtype), device.str());
+  if (key != reference_key_) {
+    reference_key_.clear();
+    reference_ = {};
+    reference_ = source.build(spec.dtype, device);
+    reference_key_ = key;
+  }
+  return reference_;
 }
 
 const Llama& Models::original(const Job& job, const at::Device& device) {
@@ -67,7 +97,7 @@ TensorMap Models::calibrated(const Recipe& recipe, const Llama& prepared) const 
   const at::Device device = prepared.embed_tokens_VD.device();
   const RopeTable table = calibration_table(recipe);
   Json key{{"version", kCalibrationVersion},
-           {"model", hash_},
+           {"model", source_.hash},
            {"dtype", at::toString(job.model.dtype)},
            {"device", device.is_cpu() ? "cpu" : "cuda"},
            {"rotation", recipe.quantization.key["rotation"]},

@@ -24,6 +24,10 @@ class Models {
   /// The checkpoint's model with nothing done to it.
   const Llama& original(const Job& job, const at::Device& device);
 
+  /// The same of the checkpoint that a job's metrics compare with.
+  const std::string& reference_hash(const ReferenceSpec& spec);
+  const Llama& reference(const ReferenceSpec& spec, const at::Device& device);
+
   /// The model that a recipe makes.  Full-precision weights are shared with the last one where checkpoint, dtype and
   /// device are the same; all of it where rescaling and quantization are the same, too.
   const Llama& model(const Recipe& recipe, const at::Device& device);
@@ -40,10 +44,20 @@ class Models {
   void forget_quantized();
   const Checkpoint& checkpoint(const Job& job);
 
-  std::filesystem::path path_;
-  std::unique_ptr<Checkpoint> checkpoint_;
-  std::string hash_, full_key_, quantized_key_;
-  Llama full_, rescaled_, quantized_;
+  /// A checkpoint that stays open until another is asked for.
+  struct Source {
+    std::filesystem::path path;
+    std::unique_ptr<Checkpoint> checkpoint;
+    std::string hash;
+
+    bool is(const std::filesystem::path& other) const { return checkpoint != nullptr && path == other; }
+    void open(const std::filesystem::path& folder);
+  };
+  const Checkpoint& reference_checkpoint(const ReferenceSpec& spec);
+
+  Source source_, reference_source_;
+  std::string full_key_, quantized_key_, reference_key_;
+  Llama full_, rescaled_, quantized_, reference_;
   TensorMap found_;  ///< by the calibration of quantized_
 };
 

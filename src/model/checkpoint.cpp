@@ -7,19 +7,27 @@
 
 namespace qroar {
 
-ModelSpec::ModelSpec(const Config& config)
-    : path(config.at("path").as_path()),
-      dtype(config.get_choice<at::ScalarType>(
-          "dtype", at::kBFloat16,
-          {{"bfloat16", at::kBFloat16}, {"float16", at::kHalf}, {"float32", at::kFloat}, {"float64", at::kDouble}})),
-      device(config.get<std::string>("device", "auto")),
-      bfloat16_rope(config.get_choice<bool>("rope_dtype", false, {{"float32", false}, {"bfloat16", true}})) {
+std::filesystem::path model_folder(const Config& block) {
+  const Config place = block.at("path");
+  const std::filesystem::path path = place.as_path();
   if (!std::filesystem::is_directory(path)) {
-    config.at("path").fail(
-        path.string() +
-        ": no such folder; give a Hugging Face model folder (config.json, *.safetensors, tokenizer.model)");
+    place.fail(path.string() +
+               ": no such folder; give a Hugging Face model folder (config.json, *.safetensors, tokenizer.model)");
   }
+  return path;
 }
+
+at::ScalarType weight_dtype(const Config& block, at::ScalarType fallback) {
+  return block.get_choice<at::ScalarType>(
+      "dtype", fallback,
+      {{"bfloat16", at::kBFloat16}, {"float16", at::kHalf}, {"float32", at::kFloat}, {"float64", at::kDouble}});
+}
+
+ModelSpec::ModelSpec(const Config& config)
+    : path(model_folder(config)),
+      dtype(weight_dtype(config, at::kBFloat16)),
+      device(config.get<std::string>("device", "auto")),
+      bfloat16_rope(config.get_choice<bool>("rope_dtype", false, {{"float32", false}, {"bfloat16", true}})) {}
 
 Checkpoint::Checkpoint(const std::filesystem::path& folder)
     : folder_(folder), config_(LlamaConfig::load(folder)), files_(open_safetensors(folder)) {}

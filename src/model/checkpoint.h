@@ -13,6 +13,11 @@
 
 namespace qroar {
 
+/// The key `path` of a block that names a Hugging Face folder; an Error at its place where there is none.
+std::filesystem::path model_folder(const Config& block);
+/// The key `dtype` of such a block.
+at::ScalarType weight_dtype(const Config& block, at::ScalarType fallback);
+
 /// The YAML block `model`.
 struct ModelSpec {
   std::filesystem::path path;

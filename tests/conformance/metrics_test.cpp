@@ -44,7 +44,8 @@ struct Scored {
       const at::Tensor logits = at::randn({window.scored, V}), reference = logits + 0.3 * at::randn({window.scored, V});
       const int64_t first = tokens.size(0) - 1 - window.scored;
       const at::Tensor targets = tokens.slice(0, first + 1);
-      metric->begin_window({window, tokens, &model, angles_of});
+      const ReferenceModel compared{model, angles_of};
+      metric->begin_window({window, tokens, &compared});
       for (int64_t begin = 0; begin < window.scored; begin += rows) {
         const auto part = [&](const at::Tensor& x) { return x.slice(0, begin, begin + rows); };
         metric->add(

@@ -1,8 +1,8 @@
-// How far the model's next-token distributions are from those of the same model in full precision, under the same
-// scheme and scales, as llama.cpp's --kl-divergence reports it: mean KL(full || model) in nats, how often both have the
-// same most likely token, and the change of the target's probability (delta_p = p - p_full: mean, root of the mean
-// square, percentiles).  The reference is computed beside the model: every window costs two forwards.  R rows, V
-// vocabulary.
+// How far the model's next-token distributions are from the reference's: those of the same model in full precision,
+// under the same scheme and scales, or of the checkpoint that the block `reference` names, as llama.cpp's
+// --kl-divergence reports it: mean KL(full || model) in nats, how often both have the same most likely token, and the
+// change of the target's probability (delta_p = p - p_full: mean, root of the mean square, percentiles).  The reference
+// is computed beside the model: every window costs two forwards.  R rows, V vocabulary.
 #include <algorithm>
 #include <cmath>
 
@@ -92,7 +92,8 @@ class KlDivergence : public Metric {
 };
 
 const Register<Metric, KlDivergence> kKlDivergence{
-    "kl_divergence", "KL divergence from the model in full precision, top-1 agreement, changes of p(target)",
+    "kl_divergence",
+    "KL divergence from the model in full precision (or `reference`), top-1 agreement, changes of p(target)",
     "{type: kl_divergence}"};
 
 }  // namespace

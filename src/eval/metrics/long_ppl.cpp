@@ -1,9 +1,10 @@
 // LongPPL (Fang et al. arXiv 2410.23771): perplexity over the key tokens alone, those which a long context helps to
-// predict.  A token is key when, in the model in full precision, its NLL rises by more than `alpha` where only the
+// predict.  A token is key when, in the reference, its NLL rises by more than `alpha` where only the
 // nearest `short` tokens (up to short + step) are seen, and its NLL in the long context is below -`beta`.  Tokens
-// within the first `short` places are none.  The paper lets a large model find them; here it is the evaluated model's
-// own full-precision self, so that all quantizers of a sweep are judged by the same tokens.  Cost: a forward of that
-// model over every window, and one over short + step tokens for every `step` tokens.
+// within the first `short` places are none.  The paper lets a large model find them, which the block `reference` can
+// name; else it is the evaluated model's own full-precision self, so that all quantizers of a sweep are judged by the
+// same tokens.  Cost: a forward of that model over every window, and one over short + step tokens for every `step`
+// tokens.
 #include <cmath>
 
 #include "eval/metric.h"
@@ -35,7 +36,7 @@ class LongPpl : public Metric {
     for (int64_t begin = 0; begin + short_ < T; begin += step_) {
       const at::Tensor part_T = window.tokens_T.slice(0, begin, std::min(begin + short_ + step_, T));
       const std::vector<double> losses =
-          token_losses(*window.reference, part_T, window.angles_of(part_T.size(0)), short_ - 1);
+          token_losses(window.reference->model, part_T, window.reference->angles_of(part_T.size(0)), short_ - 1);
       std::ranges::copy(losses, short_nll_.begin() + begin + short_);
     }
   }
