@@ -188,3 +188,6 @@ def test_nothing_is_queued_for_what_would_fail_or_for_show(cluster, submit, expe
         assert f"#SBATCH {line}\n" in process.stdout
     assert "collect" in process.stdout and not (tmp_path / "results").exists()
     assert cluster.queue() == before
+    process, *_ = submit(experiment(), "--time", "soon", "--results", tmp_path / "out")  # what Slurm alone can refuse
+    assert process.returncode == 1 and "nothing is queued" in process.stderr
+    assert not (tmp_path / "out").exists() and cluster.queue() == before
