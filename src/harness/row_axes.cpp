@@ -9,6 +9,8 @@ namespace qroar {
 
 bool is_ok(const Json& row) { return row["status"] == "ok"; }
 
+bool has_text(const Json& row) { return row["config"].contains("data"); }
+
 std::vector<std::string> axis_names(const std::vector<Json>& rows) {
   std::vector<std::string> names;
   for (const Json& row : rows) {

@@ -8,6 +8,8 @@
 namespace qroar {
 
 bool is_ok(const Json& row);
+/// Are there losses over windows of text?
+bool has_text(const Json& row);
 
 /// The axes of all rows, in order of appearance.
 std::vector<std::string> axis_names(const std::vector<Json>& rows);

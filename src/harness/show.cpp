@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "harness/differences.h"
 #include "harness/row_axes.h"
 #include "harness/table.h"
 
@@ -13,13 +14,6 @@ namespace qroar {
 namespace {
 
 const std::string kLength = "windows.length";
-
-/// Two significant digits of the error, and two decimals at least: 35.2913 ± 0.0051 -> "35.2913 ± 0.0051".
-std::string with_error(double value, double error) {
-  if (!std::isfinite(error) || error <= 0) return fmt::format("{:.5g}", value);
-  const int digits = std::clamp(1 - static_cast<int>(std::floor(std::log10(error))), 2, 12);
-  return fmt::format("{:.{}f} ± {:.{}f}", value, digits, error, digits);
-}
 
 double number_of(const Json& value) { return value.is_number() ? value.get<double>() : std::nan(""); }
 
@@ -89,58 +83,20 @@ Table grid_table(const std::vector<Json>& rows, const std::vector<std::string>& 
   return table.rows.empty() ? grid_table(rows, "data", texts) : table;
 }
 
-bool has_text(const Json& row) { return row["config"].contains("data"); }
-
-/// The difference of a task's metric over the same questions; empty where it has none.
-std::string task_difference(const Results& results, const Json& row, const Json* baseline, const std::string& metric) {
-  if (!is_ok(row)) return "";
-  if (baseline == nullptr || !is_ok(*baseline)) return "no baseline";
-  if (row["id"] == (*baseline)["id"]) return "baseline";
-  const Scores scores = question_scores(results, row, metric);
-  if (scores.empty()) return "";
-  const PairedDifference paired = paired_difference(scores, question_scores(results, *baseline, metric));
-  return paired.windows == 0 ? "other questions" : with_error(paired.difference, paired.standard_error);
-}
-
-/// Those metrics that are means over all of a task's questions.
-std::vector<std::string> task_metrics(const Results& results, const std::vector<Json>& rows) {
-  std::vector<std::string> names = metrics_of(rows);
-  std::erase_if(names, [&](const std::string& name) {
-    return std::ranges::all_of(rows, [&](const Json& row) { return question_scores(results, row, name).empty(); });
-  });
-  return names;
-}
-
-/// The difference's cells: nats, their interval over documents, and the ratio of perplexities exp(difference) with its
-/// error.
-std::vector<std::string> paired_cells(const Results& results, const Json& row, const Json* baseline) {
-  if (!is_ok(row) || !has_text(row)) return {"", "", "", ""};
-  if (baseline == nullptr || !is_ok(*baseline)) return {"no baseline", "", "", ""};
-  if (row["id"] == (*baseline)["id"]) return {"baseline", "", "1", ""};
-  const auto windows_of_row = [&](const Json& r) {
-    return read_windows(results.cell(r["id"].get<std::string>()) / "windows.csv");
-  };
-  const PairedDifference paired = paired_difference(windows_of_row(row), windows_of_row(*baseline));
-  if (paired.windows == 0) return {"other windows", "", "", ""};
-  const double ratio = std::exp(paired.difference);
-  return {with_error(paired.difference, paired.standard_error),
-          std::isfinite(paired.low) ? fmt::format("{:+.4f} .. {:+.4f}", paired.low, paired.high) : "",
-          with_error(ratio, ratio * paired.standard_error), std::to_string(paired.windows)};
-}
-
-Table flat_table(const Results& results, const std::vector<Json>& rows, const Baselines& baselines) {
+Table flat_table(const std::vector<Json>& rows, Differences& differences) {
   const std::vector<std::string> names = axis_names(rows);
   Table table{{"id"}, {}, names.size() + 1};
   table.header.insert(table.header.end(), names.begin(), names.end());
   const std::vector<std::string> metrics = metrics_of(rows);
   table.header.insert(table.header.end(), metrics.begin(), metrics.end());
   for (const char* column : {"scored", "seconds", "tokens/s", "TFLOP/s", "peak MB"}) table.header.emplace_back(column);
-  const bool text_is_paired = !baselines.empty() && std::ranges::any_of(rows, has_text);
-  if (text_is_paired) {
-    for (const char* column : {"Δnll", "95 % over documents", "ppl ratio", "paired windows"})
-      table.header.emplace_back(column);
+  const bool text_is_paired = !differences.empty() && std::ranges::any_of(rows, has_text);
+  std::vector<std::string> paired;  // metrics of tasks
+  if (text_is_paired)
+    table.header.insert(table.header.end(), Differences::kTextHeader.begin(), Differences::kTextHeader.end());
+  for (const auto& metric : metrics) {
+    if (!differences.empty() && differences.is_over_questions(metric)) paired.push_back(metric);
   }
-  const std::vector<std::string> paired = baselines.empty() ? std::vector<std::string>() : task_metrics(results, rows);
   for (const auto& metric : paired) table.header.push_back("Δ" + metric);
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const Json& row = rows[i];
@@ -156,9 +112,9 @@ Table flat_table(const Results& results, const std::vector<Json>& rows, const Ba
     cells.push_back(rate("model_tflops_per_second", "{:.3f}"));
     cells.push_back(fmt::format("{:.0f}", number_of(row["peak_bytes"]) / 1e6));
     if (text_is_paired) {
-      for (auto& cell : paired_cells(results, row, baselines[i])) cells.push_back(std::move(cell));
+      for (auto& cell : differences.of_text(i)) cells.push_back(std::move(cell));
     }
-    for (const auto& metric : paired) cells.push_back(task_difference(results, row, baselines[i], metric));
+    for (const auto& metric : paired) cells.push_back(differences.of_task(i, metric));
     table.rows.push_back(std::move(cells));
   }
   return table;
@@ -253,6 +209,7 @@ std::string caption(const std::vector<Json>& rows, const std::string& paired) {
 std::string show(const Results& results, const std::vector<Json>& rows, const ShowOptions& options) {
   if (rows.empty()) fail("{}: no finished cells yet", results.folder().string());
   const Baselines baselines = find_baselines(rows, options.baseline);
+  Differences differences(results, rows, baselines);
   if (options.format == "json") return Json(rows).dump(1) + "\n";
   if (options.format == "csv" && baselines.empty()) return csv_table(rows).render("csv");
   const bool own_baselines = options.baseline.find('=') != std::string::npos;
@@ -264,8 +221,8 @@ std::string show(const Results& results, const std::vector<Json>& rows, const Sh
     for (std::size_t i = 0; i < rows.size(); ++i) {
       texts.push_back(metric_cell(rows[i], metric));
       if (!own_baselines) continue;
-      const std::string difference = metric == "perplexity" ? paired_cells(results, rows[i], baselines[i]).front()
-                                                            : task_difference(results, rows[i], baselines[i], metric);
+      const std::string difference =
+          metric == "perplexity" ? differences.of_text(i).front() : differences.of_task(i, metric);
       if (!difference.empty()) texts.back() += " (" + difference + ")";
     }
     const Table grid = grid_table(rows, texts);
@@ -274,7 +231,7 @@ std::string show(const Results& results, const std::vector<Json>& rows, const Sh
     text += grid.render(options.format);
   }
   const bool in_grid = !text.empty();
-  if (!in_grid) text = flat_table(results, rows, baselines).render(options.format);
+  if (!in_grid) text = flat_table(rows, differences).render(options.format);
   if (options.format == "csv") return text;
   return text + "\n" +
          caption(rows, baselines.empty() ? "" : difference_note(rows.front(), options.baseline, in_grid)) +

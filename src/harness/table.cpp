@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/csv.h"
 
@@ -78,6 +79,12 @@ std::string Table::render(const std::string& format) const {
   for (const auto& row : rows) out += line(row);
   if (format == "latex") out += "\\bottomrule\n\\end{tabular}\n";
   return out;
+}
+
+std::string with_error(double value, double error) {
+  if (!std::isfinite(error) || error <= 0) return fmt::format("{:.5g}", value);
+  const int digits = std::clamp(1 - static_cast<int>(std::floor(std::log10(error))), 2, 12);
+  return fmt::format("{:.{}f} ± {:.{}f}", value, digits, error, digits);
 }
 
 }  // namespace qroar

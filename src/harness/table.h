@@ -14,4 +14,7 @@ struct Table {
   std::string render(const std::string& format) const;
 };
 
+/// A figure with its error: two significant digits of that, and two decimals at least ("35.2913 ± 0.0051").
+std::string with_error(double value, double error);
+
 }  // namespace qroar

@@ -28,15 +28,11 @@ class SharedPrefix {
 
   int64_t length() const { return length_; }
 
-  /// As attention reads them: [P + room, K, d], what is behind the prefix being free to write to.
-  struct KeysAndValues {
-    at::Tensor key_CKd, value_CKd;
-  };
-  const KeysAndValues& of(const DecoderLayer& layer) const { return kept_.at(&layer); }
+  const ops::Prefix& of(const DecoderLayer& layer) const { return kept_.at(&layer); }
 
  private:
   int64_t length_;
-  std::unordered_map<const DecoderLayer*, KeysAndValues> kept_;
+  std::unordered_map<const DecoderLayer*, ops::Prefix> kept_;
 };
 
 /// Of sequences that lie behind each other in tokens [T], each behind `prefix` where there is one; angles cover the

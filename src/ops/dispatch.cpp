@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "base/error.h"
 #include "ops/cpu/attention.h"
 #include "ops/cpu/one_row.h"
 #include "ops/cpu/rowwise.h"
@@ -64,6 +65,34 @@ at::Tensor fused_attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, con
   return at::cat(parts);
 }
 
+/// attention_in_packs() of one sequence after the other.
+at::Tensor attend_one_by_one(const at::Tensor& q_THd, const at::Tensor& k_TKd, const at::Tensor& v_TKd,
+                             const std::vector<SequenceRows>& sequences, const Prefix* prefix) {
+  check(prefix == nullptr || !prefix->packed.defined(), "a prefix is read by what kept it");
+  at::Tensor mixed_THd = at::empty_like(q_THd);
+  for (const SequenceRows& sequence : sequences) {
+    const auto seen = [&](const at::Tensor& x_TKd, at::Tensor Prefix::*kept) {
+      std::vector<at::Tensor> parts{x_TKd.slice(0, sequence.begin, sequence.end)};
+      if (sequence.parent >= 0) {
+        const SequenceRows& parent = sequences[static_cast<std::size_t>(sequence.parent)];
+        parts.insert(parts.begin(), x_TKd.slice(0, parent.begin, parent.end));
+      }
+      if (prefix == nullptr) return parts.size() == 1 ? parts[0] : at::cat(parts);
+      const at::Tensor& all_CKd = prefix->*kept;
+      int64_t end = prefix->length;
+      for (const at::Tensor& part : parts) {
+        all_CKd.slice(0, end, end + part.size(0)).copy_(part);
+        end += part.size(0);
+      }
+      return all_CKd.slice(0, 0, end);
+    };
+    mixed_THd.slice(0, sequence.begin, sequence.end)
+        .copy_(ops::causal_attention(q_THd.slice(0, sequence.begin, sequence.end), seen(k_TKd, &Prefix::key_CKd),
+                                     seen(v_TKd, &Prefix::value_CKd)));
+  }
+  return mixed_THd;
+}
+
 }  // namespace
 
 at::Tensor linear(const at::Tensor& x_TI, const at::Tensor& weight_OI, const at::Tensor& bias_O) {
@@ -106,6 +135,27 @@ at::Tensor causal_attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, co
   if (cpu::can_attend(q_THd, k_NKd, v_NKd)) return cpu::attention(q_THd, k_NKd, v_NKd);
   if (q_THd.scalar_type() == at::kDouble) return reference::causal_attention(q_THd, k_NKd, v_NKd);
   return fused_attention(q_THd, k_NKd, v_NKd);
+}
+
+Prefix keep_prefix(const at::Tensor& q_PHd, const at::Tensor& k_PKd, const at::Tensor& v_PKd, int64_t room) {
+  if (!is_differentiated({q_PHd, k_PKd, v_PKd}) && cpu::can_attend(q_PHd, k_PKd, v_PKd))
+    return cpu::packed_prefix(k_PKd, v_PKd);
+  const int64_t length = k_PKd.size(0);
+  const auto with_room = [&](const at::Tensor& x_PKd) {
+    // A head's tokens lie beside each other, as attention reads them.
+    at::Tensor kept_CKd = at::empty({x_PKd.size(1), length + room, x_PKd.size(2)}, x_PKd.options()).transpose(0, 1);
+    kept_CKd.slice(0, 0, length).copy_(x_PKd);
+    return kept_CKd;
+  };
+  return {length, with_room(k_PKd), with_room(v_PKd), {}};
+}
+
+at::Tensor attention_in_packs(const at::Tensor& q_THd, const at::Tensor& k_TKd, const at::Tensor& v_TKd,
+                              const std::vector<SequenceRows>& sequences, const Prefix* prefix) {
+  const bool packed = prefix == nullptr || prefix->packed.defined();
+  if (packed && !is_differentiated({q_THd, k_TKd, v_TKd}) && cpu::can_attend(q_THd, k_TKd, v_TKd))
+    return cpu::attention_in_packs(q_THd, k_TKd, v_TKd, sequences, prefix);
+  return attend_one_by_one(q_THd, k_TKd, v_TKd, sequences, prefix);
 }
 
 at::Tensor residual_attention(const at::Tensor& q_THd, const at::Tensor& cached_k_NKd, const at::Tensor& cached_v_NKd,

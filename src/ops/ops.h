@@ -59,6 +59,28 @@ std::vector<at::Tensor> linears(const at::Tensor& x_TI, const std::vector<Weight
 /// tokens: query t sees keys 0..t + N - T.
 at::Tensor causal_attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::Tensor& v_NKd);
 
+/// One of several sequences that lie behind each other in the rows of a tensor.
+struct SequenceRows {
+  int64_t begin, end;
+  int64_t parent = -1;  ///< the earlier sequence that comes before this one's first token and has no parent; -1: none
+};
+
+/// Keys and values that come before all sequences of some packs, as attention reads them.
+struct Prefix {
+  int64_t length = 0;
+  at::Tensor key_CKd, value_CKd;  ///< with room behind them, which is free to write to; undefined where `packed` is not
+  at::Tensor packed;              ///< in a kernel's own order
+};
+
+/// Keeps keys and values for attention_in_packs() of queries such as these.  `room`: for the longest sequence, its
+/// parent counted in.
+Prefix keep_prefix(const at::Tensor& q_PHd, const at::Tensor& k_PKd, const at::Tensor& v_PKd, int64_t room);
+
+/// causal_attention of each sequence: a query sees `prefix` where there is one, the sequence's parent, and its own
+/// sequence up to itself.
+at::Tensor attention_in_packs(const at::Tensor& q_THd, const at::Tensor& k_TKd, const at::Tensor& v_TKd,
+                              const std::vector<SequenceRows>& sequences, const Prefix* prefix);
+
 /// causal_attention through a quantized cache: a query of token t sees the tokens in (t - residual, t] as exact_k and
 /// exact_v and those before as cached_k and cached_v.  Scores, softmax and sums in float32, output cast once; no faster
 /// twin.

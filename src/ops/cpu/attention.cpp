@@ -9,7 +9,7 @@
 #include <memory>
 #include <numbers>
 
-#include "ops/cpu/attention_kernel.h"
+#include "ops/cpu/packed_keys.h"
 
 namespace qroar::ops::cpu {
 namespace {
@@ -20,47 +20,31 @@ bool has_avx512_bf16() {
          __builtin_cpu_supports("avx512bf16");
 }
 
-const Bf16* bits(const at::Tensor& x) { return reinterpret_cast<const Bf16*>(x.const_data_ptr<at::BFloat16>()); }
+int64_t whole_tiles(int64_t rows) { return (rows + kRowTile - 1) / kRowTile * kRowTile; }
 
-Rows rows_of_head(const at::Tensor& x_TKd, int64_t head) {
-  return {bits(x_TKd) + head * x_TKd.stride(1), x_TKd.stride(0)};
-}
+/// Of a sequence: neighbouring queries whose rows stand in one block.
+struct Span {
+  std::size_t sequence;
+  int64_t first, tokens;  // of the sequence
+};
 
-/// The keys and values of all heads, packed; as large as the tensors they come from.
-class PackedHeads {
- public:
-  PackedHeads(const at::Tensor& k_TKd, const at::Tensor& v_TKd) {
-    const int64_t tokens = k_TKd.size(0), heads = k_TKd.size(1), dim = k_TKd.size(2);
-    const int64_t tiles = (tokens + kKeyTile - 1) / kKeyTile;
-    words_per_head_ = tiles * kKeyTile * (dim / 2);
-    words_ = at::empty({2, heads, words_per_head_}, k_TKd.options().dtype(at::kInt));
-    at::parallel_for(0, heads * tiles, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        const int64_t head = i / tiles;
-        pack_tile(rows_of_head(k_TKd, head), rows_of_head(v_TKd, head), i % tiles, tokens, dim, (*this)[head]);
-      }
-    });
-  }
-
-  PackedHead operator[](int64_t head) const {
-    auto* words = reinterpret_cast<Bf16Pair*>(words_.data_ptr<int>());
-    return {words + head * words_per_head_, words + (words_.size(1) + head) * words_per_head_};
-  }
-
- private:
-  int64_t words_per_head_;
-  at::Tensor words_;  // [keys or values, K, words_per_head_]
+/// What queries see: sequences of tokens behind each other, each behind its parent, all of them behind `prefix`.
+struct Scene {
+  const std::vector<SequenceRows>& sequences;
+  const PackedKeys& own;  // a part for each sequence
+  int64_t before;         // keys of its own that a sequence's first query has before it
+  const PackedKeys* prefix;
 };
 
 /// One thread's work space and the way in and out of it.  The rows of a block are (token, head) with the heads of one
 /// key/value head beside each other, so that they share what is loaded of it.
 class Worker {
  public:
-  Worker(const at::Tensor& q_THd, at::Tensor& out_THd, int64_t kv_heads, int64_t tokens_before)
+  Worker(const at::Tensor& q_THd, at::Tensor& out_THd, int64_t kv_heads, const Scene& scene)
       : q_(q_THd),
         out_(out_THd),
+        scene_(scene),
         group_(q_THd.size(1) / kv_heads),
-        before_(tokens_before),
         block_(std::make_unique<QueryBlock>()) {
     const int64_t dim = q_THd.size(2);
     queries_.reset(new Bf16Pair[kBlockRows * dim / 2]());
@@ -68,35 +52,104 @@ class Worker {
     block_->dim = dim;
     block_->queries = queries_.get();
     block_->mixed = mixed_.get();
+    log2_scale_ = static_cast<float>(std::numbers::log2e / std::sqrt(static_cast<double>(dim)));
   }
 
-  void run(int64_t kv_head, int64_t first_token, int64_t tokens, PackedHead packed) {
-    const int64_t rows = tokens * group_, dim = block_->dim;
-    block_->rows = (rows + kRowTile - 1) / kRowTile * kRowTile;
-    for (int64_t row = 0; row < block_->rows; ++row) {
-      const int64_t source = std::min(row, rows - 1);  // rows that fill the last tile repeat the last one
-      const int64_t token = first_token + source / group_, head = kv_head * group_ + source % group_;
-      block_->position[row] = before_ + token;
-      std::memcpy(queries_.get() + row * (dim / 2), bits(q_) + token * q_.stride(0) + head * q_.stride(1),
-                  dim * sizeof(Bf16));
+  void run(int64_t kv_head, const std::vector<Span>& spans) {
+    block_->rows = 0;
+    for (const Span& span : spans) read(kv_head, span);
+    start(*block_);
+    if (scene_.prefix != nullptr) {
+      std::fill_n(block_->position, block_->rows, scene_.prefix->count(0) - 1);
+      attend(*block_, 0, block_->rows, scene_.prefix->of(kv_head, 0), log2_scale_);
     }
-    attend(*block_, packed, static_cast<float>(std::numbers::log2e / std::sqrt(static_cast<double>(dim))));
-    auto* out = reinterpret_cast<Bf16*>(out_.data_ptr<at::BFloat16>());
-    for (int64_t row = 0; row < rows; ++row) {
-      const int64_t head = kv_head * group_ + row % group_;
-      write_row(*block_, row, out + ((first_token + row / group_) * out_.size(1) + head) * dim);
+    int64_t begin = 0;
+    for (const Span& span : spans) {
+      const int64_t end = begin + whole_tiles(span.tokens * group_);
+      see(kv_head, span, begin, end);
+      write(kv_head, span, begin);
+      begin = end;
     }
   }
 
  private:
+  const SequenceRows& sequence_of(const Span& span) const { return scene_.sequences[span.sequence]; }
+
+  void read(int64_t kv_head, const Span& span) {
+    const int64_t rows = span.tokens * group_, dim = block_->dim;
+    for (int64_t row = 0; row < whole_tiles(rows); ++row) {
+      const int64_t source = std::min(row, rows - 1);  // rows that fill the last tile repeat the last one
+      const int64_t token = sequence_of(span).begin + span.first + source / group_;
+      const int64_t head = kv_head * group_ + source % group_;
+      std::memcpy(queries_.get() + block_->rows++ * (dim / 2), bits(q_) + token * q_.stride(0) + head * q_.stride(1),
+                  static_cast<std::size_t>(dim) * sizeof(Bf16));
+    }
+  }
+
+  void see(int64_t kv_head, const Span& span, int64_t begin, int64_t end) {
+    if (sequence_of(span).parent >= 0) {
+      const auto parent = static_cast<std::size_t>(sequence_of(span).parent);
+      std::fill(block_->position + begin, block_->position + end, scene_.own.count(parent) - 1);
+      attend(*block_, begin, end, scene_.own.of(kv_head, parent), log2_scale_);
+    }
+    for (int64_t row = begin; row < end; ++row) {
+      const int64_t token = std::min((row - begin) / group_, span.tokens - 1);
+      block_->position[row] = scene_.before + span.first + token;
+    }
+    attend(*block_, begin, end, scene_.own.of(kv_head, span.sequence), log2_scale_);
+  }
+
+  void write(int64_t kv_head, const Span& span, int64_t begin) {
+    auto* out = reinterpret_cast<Bf16*>(out_.data_ptr<at::BFloat16>());
+    for (int64_t row = 0; row < span.tokens * group_; ++row) {
+      const int64_t token = sequence_of(span).begin + span.first + row / group_, head = kv_head * group_ + row % group_;
+      write_row(*block_, begin + row, out + (token * out_.size(1) + head) * block_->dim);
+    }
+  }
+
   const at::Tensor& q_;
   at::Tensor& out_;
-  int64_t group_;   // H / K
-  int64_t before_;  // tokens before the first query's
+  const Scene& scene_;
+  int64_t group_;  // H / K
+  float log2_scale_;
   std::unique_ptr<QueryBlock> block_;
   std::unique_ptr<Bf16Pair[]> queries_;
   std::unique_ptr<float[]> mixed_;
 };
+
+/// All queries in blocks of up to kBlockRows rows.
+std::vector<std::vector<Span>> blocks_of(const std::vector<SequenceRows>& sequences, int64_t group) {
+  std::vector<std::vector<Span>> blocks;
+  int64_t room = 0;
+  for (std::size_t i = 0; i < sequences.size(); ++i) {
+    const int64_t count = sequences[i].end - sequences[i].begin;
+    for (int64_t first = 0, tokens = 0; first < count; first += tokens) {
+      if (room < group) {
+        blocks.emplace_back();
+        room = kBlockRows;
+      }
+      tokens = std::min(room / group, count - first);
+      blocks.back().push_back({i, first, tokens});
+      room -= whole_tiles(tokens * group);
+    }
+  }
+  return blocks;
+}
+
+at::Tensor attend_all(const at::Tensor& q_THd, int64_t kv_heads, const Scene& scene) {
+  const auto blocks = blocks_of(scene.sequences, q_THd.size(1) / kv_heads);
+  at::Tensor out_THd = at::empty(q_THd.sizes(), q_THd.options());
+  // Blocks late in the sequence cost most, so they go first, each to the thread that is free.
+  const int64_t tasks = std::ssize(blocks) * kv_heads;
+  std::atomic<int64_t> next = 0;
+  at::parallel_for(0, at::get_num_threads(), 1, [&](int64_t, int64_t) {
+    Worker worker(q_THd, out_THd, kv_heads, scene);
+    for (int64_t task = next++; task < tasks; task = next++) {
+      worker.run(task % kv_heads, blocks[blocks.size() - 1 - static_cast<std::size_t>(task / kv_heads)]);
+    }
+  });
+  return out_THd;
+}
 
 }  // namespace
 
@@ -109,21 +162,24 @@ bool can_attend(const at::Tensor& q_THd, const at::Tensor& k_TKd, const at::Tens
 }
 
 at::Tensor attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::Tensor& v_NKd) {
-  const int64_t tokens = q_THd.size(0), kv_heads = k_NKd.size(1);
-  const int64_t block_tokens = kBlockRows * kv_heads / q_THd.size(1),
-                blocks = (tokens + block_tokens - 1) / block_tokens;
-  const PackedHeads packed(k_NKd, v_NKd);
-  at::Tensor out_THd = at::empty(q_THd.sizes(), q_THd.options());
-  // Blocks late in the sequence cost most, so they go first, each to the thread that is free.
-  std::atomic<int64_t> next = 0;
-  at::parallel_for(0, at::get_num_threads(), 1, [&](int64_t, int64_t) {
-    Worker worker(q_THd, out_THd, kv_heads, k_NKd.size(0) - tokens);
-    for (int64_t task = next++; task < blocks * kv_heads; task = next++) {
-      const int64_t first = (blocks - 1 - task / kv_heads) * block_tokens, kv_head = task % kv_heads;
-      worker.run(kv_head, first, std::min(block_tokens, tokens - first), packed[kv_head]);
-    }
-  });
-  return out_THd;
+  const int64_t tokens = q_THd.size(0), keys = k_NKd.size(0);
+  const std::vector<SequenceRows> one{{0, tokens}};
+  return attend_all(q_THd, k_NKd.size(1), {one, PackedKeys(k_NKd, v_NKd, {{0, keys}}), keys - tokens, nullptr});
+}
+
+Prefix packed_prefix(const at::Tensor& k_PKd, const at::Tensor& v_PKd) {
+  const int64_t tokens = k_PKd.size(0);
+  return {tokens, {}, {}, PackedKeys(k_PKd, v_PKd, {{0, tokens}}).words()};
+}
+
+at::Tensor attention_in_packs(const at::Tensor& q_THd, const at::Tensor& k_TKd, const at::Tensor& v_TKd,
+                              const std::vector<SequenceRows>& sequences, const Prefix* prefix) {
+  std::vector<PackedKeys::Part> parts;
+  for (const SequenceRows& sequence : sequences) parts.push_back({sequence.begin, sequence.end});
+  const PackedKeys own(k_TKd, v_TKd, parts);
+  if (prefix == nullptr) return attend_all(q_THd, k_TKd.size(1), {sequences, own, 0, nullptr});
+  const PackedKeys before(prefix->packed, prefix->length, k_TKd.size(2));
+  return attend_all(q_THd, k_TKd.size(1), {sequences, own, 0, &before});
 }
 
 }  // namespace qroar::ops::cpu

@@ -99,7 +99,7 @@ QROAR_INLINE void attend_tile(QueryBlock& block, int64_t row, int64_t tile, Pack
 
 }  // namespace
 
-void pack_tile(Rows keys, Rows values, int64_t tile, int64_t tokens, int64_t dim, PackedHead packed) {
+void pack_tile(HeadRows keys, HeadRows values, int64_t tile, int64_t tokens, int64_t dim, PackedHead packed) {
   const int64_t begin = tile * kKeyTile, count = tokens - begin < kKeyTile ? tokens - begin : kKeyTile;
   const auto pair = [](Bf16 low, Bf16 high) { return static_cast<Bf16Pair>(low) | static_cast<Bf16Pair>(high) << 16; };
   const auto value = [&](int64_t n, int64_t i) -> Bf16 {
@@ -119,16 +119,19 @@ void pack_tile(Rows keys, Rows values, int64_t tile, int64_t tokens, int64_t dim
   }
 }
 
-void attend(QueryBlock& block, PackedHead packed, float log2_scale) {
+void start(QueryBlock& block) {
   for (int64_t row = 0; row < block.rows; ++row) {
     block.shift[row] = kLowest;
     for (float& sum : block.sum[row]) sum = 0;
     for (int64_t i = 0; i < block.dim; ++i) block.mixed[row * block.dim + i] = 0;
   }
+}
+
+void attend(QueryBlock& block, int64_t begin, int64_t end, PackedHead packed, float log2_scale) {
   const __m512 scale = _mm512_set1_ps(log2_scale);
-  const int64_t tiles = block.position[block.rows - 1] / kKeyTile + 1;
+  const int64_t tiles = block.position[end - 1] / kKeyTile + 1;
   for (int64_t tile = 0; tile < tiles; ++tile) {
-    for (int64_t row = 0; row < block.rows; row += kRowTile) {
+    for (int64_t row = begin; row < end; row += kRowTile) {
       const int64_t first = block.position[row], last = block.position[row + kRowTile - 1];
       if (last < tile * kKeyTile) continue;  // the tile lies after these rows
       if (first >= (tile + 1) * kKeyTile - 1) {

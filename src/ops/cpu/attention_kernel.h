@@ -15,7 +15,7 @@ using Bf16 = uint16_t;
 using Bf16Pair = uint32_t;
 
 /// A matrix of bfloat16 rows somewhere in a tensor.
-struct Rows {
+struct HeadRows {
   const Bf16* data;
   int64_t stride;  ///< elements between rows
 };
@@ -27,21 +27,25 @@ struct PackedHead {
 };
 
 /// Packs tokens [begin, begin + kKeyTile) that lie below `tokens`.
-void pack_tile(Rows keys, Rows values, int64_t tile, int64_t tokens, int64_t dim, PackedHead packed);
+void pack_tile(HeadRows keys, HeadRows values, int64_t tile, int64_t tokens, int64_t dim, PackedHead packed);
 
 /// kBlockRows queries of one key/value head and what has been accumulated for them.
 struct QueryBlock {
   alignas(64) float sum[kBlockRows][16];  ///< sums of exponentials, one per vector lane
   float shift[kBlockRows];                ///< what scores are relative to, in units of log2
-  int64_t position[kBlockRows];           ///< token index of each row, never falling
+  int64_t position[kBlockRows];           ///< of the last key that a row sees, among those it is given; never falling
   int64_t rows;                           ///< a multiple of kRowTile
   int64_t dim;
   Bf16Pair* queries;  ///< [kBlockRows][d/2]
   float* mixed;       ///< [kBlockRows][d]: unnormalized outputs
 };
 
-/// Runs the block over all keys its rows may see.  log2_scale = log2(e) / sqrt(d).
-void attend(QueryBlock& block, PackedHead packed, float log2_scale);
+/// Forgets what the rows have seen.
+void start(QueryBlock& block);
+
+/// Lets rows [begin, end), whole tiles of rows, also see these keys, up to their positions.  log2_scale = log2(e) /
+/// sqrt(d).
+void attend(QueryBlock& block, int64_t begin, int64_t end, PackedHead packed, float log2_scale);
 
 /// One finished row of the block, normalized and rounded to nearest even.
 void write_row(const QueryBlock& block, int64_t row, Bf16* out);
