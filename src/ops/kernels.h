@@ -75,6 +75,7 @@ constexpr int kMaxRowLayers = 3;
 /// of two layers with as many rows, silu_mul of the first's and the second's is stored.
 enum class RowResult { store, add, silu_mul };
 
+/// Weights are read before the kernel launched last has ended: they must not be what it writes.
 const char* linear_row(const RowInput& input, const RowWeights* layers, int count, RowResult result, void* out,
                        Element element);
 

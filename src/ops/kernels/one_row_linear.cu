@@ -6,8 +6,8 @@
 namespace qroar::ops::kernels {
 namespace {
 
-constexpr int kBatch = 4;          // chunks of a lane
-constexpr int kBlocksPerUnit = 4;  // of a multiprocessor
+constexpr int kBatch = 4;           // chunks of a lane
+constexpr int kResidentBlocks = 4;  // on a multiprocessor
 /// Shared memory that a block may take without asking.
 constexpr int64_t kFreeBytes = 47 << 10;
 
@@ -33,7 +33,7 @@ __device__ const RowWeights& find_row(const Layers& layers, int64_t& row) {
 }
 
 template <class T, RowResult kResult>
-__global__ void __launch_bounds__(kThreads, kBlocksPerUnit)
+__global__ void __launch_bounds__(kThreads, kResidentBlocks)
     linear_row_kernel(RowInput input, const __grid_constant__ Layers layers, T* out, int64_t results) {
   constexpr int kLanes = 16 / sizeof(T);
   constexpr int kOfEach = kResult == RowResult::silu_mul ? 2 : 1;  // rows that make a result
@@ -113,7 +113,7 @@ template <class T, RowResult kResult>
 void launch(const RowInput& input, const Layers& layers, void* out, int64_t results) {
   const DeviceShape shape = device_shape();
   const int64_t bytes = input.size * static_cast<int64_t>(sizeof(T)), blocks = (results + kWarps - 1) / kWarps,
-                at_once = static_cast<int64_t>(shape.multiprocessors) * kBlocksPerUnit;
+                at_once = static_cast<int64_t>(shape.multiprocessors) * kResidentBlocks;
   const auto kernel = linear_row_kernel<T, kResult>;
   if (bytes > kFreeBytes) {
     cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
