@@ -65,6 +65,16 @@ at::Tensor fused_attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, con
   return at::cat(parts);
 }
 
+/// linears() of one row, where our kernels take it.
+std::optional<std::vector<at::Tensor>> one_row_linears(const at::Tensor& x_1I, const std::vector<Weights>& weights) {
+  const auto has_gradient = [&](const Weights& one) { return is_differentiated({x_1I, one.weight_OI}); };
+  const auto is_for_cpu = [&](const Weights& one) { return cpu::can_be_one_row(x_1I, one.weight_OI); };
+  if (std::ranges::any_of(weights, has_gradient)) return std::nullopt;
+  if (std::ranges::all_of(weights, is_for_cpu)) return cpu::linears(x_1I, weights);
+  if (cuda::can_be_one_row(x_1I, weights)) return cuda::linears(x_1I, weights);
+  return std::nullopt;
+}
+
 /// attention_in_packs() of one sequence after the other.
 at::Tensor attend_one_by_one(const at::Tensor& q_THd, const at::Tensor& k_TKd, const at::Tensor& v_TKd,
                              const std::vector<SequenceRows>& sequences, const Prefix* prefix) {
@@ -96,19 +106,15 @@ at::Tensor attend_one_by_one(const at::Tensor& q_THd, const at::Tensor& k_TKd, c
 }  // namespace
 
 at::Tensor linear(const at::Tensor& x_TI, const at::Tensor& weight_OI, const at::Tensor& bias_O) {
-  if (x_TI.size(0) == 1 && !is_differentiated({x_TI, weight_OI})) {
-    if (cpu::can_be_one_row(x_TI, weight_OI)) return cpu::linears(x_TI, {{weight_OI, bias_O}}).front();
-    if (cuda::can_be_one_row(x_TI, {{weight_OI, bias_O}})) return cuda::linears(x_TI, {{weight_OI, bias_O}}).front();
+  if (x_TI.size(0) == 1) {
+    if (const auto found = one_row_linears(x_TI, {{weight_OI, bias_O}})) return found->front();
   }
   return bias_O.defined() ? at::linear(x_TI, weight_OI, bias_O) : at::linear(x_TI, weight_OI);
 }
 
 std::vector<at::Tensor> linears(const at::Tensor& x_TI, const std::vector<Weights>& weights) {
-  const auto is_for_cpu = [&](const Weights& one) { return cpu::can_be_one_row(x_TI, one.weight_OI); };
-  const auto has_gradient = [&](const Weights& one) { return is_differentiated({x_TI, one.weight_OI}); };
-  if (x_TI.size(0) == 1 && std::ranges::none_of(weights, has_gradient)) {
-    if (std::ranges::all_of(weights, is_for_cpu)) return cpu::linears(x_TI, weights);
-    if (cuda::can_be_one_row(x_TI, weights)) return cuda::linears(x_TI, weights);
+  if (x_TI.size(0) == 1) {
+    if (auto found = one_row_linears(x_TI, weights)) return *std::move(found);
   }
   std::vector<at::Tensor> outputs;
   for (const Weights& one : weights) outputs.push_back(linear(x_TI, one.weight_OI, one.bias_O));
