@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <span>
 
 #include "base/error.h"
 #include "ops/element.h"
@@ -45,12 +46,11 @@ kernels::RowWeights row_weights(const Weights& linear) {
 /// An input as it is.
 kernels::RowInput row_input(const at::Tensor& x_1I) { return {x_1I.const_data_ptr(), x_1I.size(1), nullptr, 0}; }
 
-template <std::size_t N>
-void linear_row(const kernels::RowInput& input, const std::array<kernels::RowWeights, N>& layers,
-                kernels::RowResult result, at::Tensor& out) {
-  static_assert(N <= kernels::kMaxRowLayers);
-  check_launch("linear", kernels::linear_row(input, layers.data(), static_cast<int>(N), result, out.mutable_data_ptr(),
-                                             element_of(out)));
+void linear_row(const kernels::RowInput& input, std::span<const kernels::RowWeights> layers, kernels::RowResult result,
+                at::Tensor& out) {
+  check(std::ssize(layers) <= kernels::kMaxRowLayers, "a kernel takes few layers");
+  check_launch("linear", kernels::linear_row(input, layers.data(), static_cast<int>(layers.size()), result,
+                                             out.mutable_data_ptr(), element_of(out)));
 }
 
 void attend_row(const kernels::RowQuery& in, at::Tensor& out) {
@@ -76,8 +76,7 @@ std::vector<at::Tensor> linears(const at::Tensor& x_1I, const std::vector<Weight
     rows += one.weight_OI.size(0);
   }
   at::Tensor out_1O = at::empty({1, rows}, x_1I.options());
-  check_launch("linear", kernels::linear_row(row_input(x_1I), layers.data(), static_cast<int>(layers.size()),
-                                             kernels::RowResult::store, out_1O.mutable_data_ptr(), element_of(x_1I)));
+  linear_row(row_input(x_1I), layers, kernels::RowResult::store, out_1O);
   std::vector<at::Tensor> outputs;
   int64_t first = 0;
   for (const Weights& one : weights) {
@@ -110,9 +109,7 @@ bool can_decode_layer(const at::Tensor& x_1D, const CachedLayer& layer, const Ro
          is_row(layer.key_CKd) && is_row(layer.value_CKd) && takes_head(layer.key_CKd.size(2)) &&
          angles_C.cos_TP.scalar_type() == at::kFloat && angles_C.cos_TP.is_contiguous() &&
          angles_C.sin_TP.is_contiguous() &&
-         std::ranges::all_of(std::array{&layer.q_proj, &layer.k_proj, &layer.v_proj, &layer.o_proj, &layer.gate_proj,
-                                        &layer.up_proj, &layer.down_proj},
-                             [&](const Weights* linear) { return takes(*linear, dtype); });
+         std::ranges::all_of(layer.linears(), [&](const Weights* linear) { return takes(*linear, dtype); });
 }
 
 void decode_layer_(at::Tensor& x_1D, const CachedLayer& layer, const RopeAngles& angles_C, int64_t position) {

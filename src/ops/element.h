@@ -1,5 +1,5 @@
-// What the host side of the CUDA kernels shares: which tensors they take, their dtype under the
-// kernels' name, and the errors of their launches.
+// What the host side of the CUDA kernels shares: which tensors they take, their dtype under the kernels' name, and
+// the errors of their launches.
 #pragma once
 #include <ATen/ATen.h>
 

@@ -8,6 +8,7 @@
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -68,8 +69,9 @@ struct SequenceRows {
 /// Keys and values that come before all sequences of some packs, as attention reads them.
 struct Prefix {
   int64_t length = 0;
-  at::Tensor key_CKd, value_CKd;  ///< with room behind them, which is free to write to; undefined where `packed` is not
-  at::Tensor packed;              ///< in a kernel's own order
+  at::Tensor key_CKd,
+      value_CKd;      ///< with room behind them, which is free to write to; undefined where `packed` is there
+  at::Tensor packed;  ///< in a kernel's own order
 };
 
 /// Keeps keys and values for attention_in_packs() of queries such as these.  `room`: for the longest sequence, its
@@ -100,6 +102,10 @@ struct CachedLayer {
   const Weights &q_proj, &k_proj, &v_proj, &o_proj, &gate_proj, &up_proj, &down_proj;
   double rms_norm_eps;
   const at::Tensor &key_CKd, &value_CKd;
+
+  std::array<const Weights*, 7> linears() const {
+    return {&q_proj, &k_proj, &v_proj, &o_proj, &gate_proj, &up_proj, &down_proj};
+  }
 };
 
 /// Takes one token, which stands at `position` of C, through a whole decoder layer: in place on its residual stream x

@@ -108,7 +108,6 @@ TEST_CASE("a layer of one token on the GPU has the bits of its ops one after ano
   struct Shape {
     int64_t hidden, heads, kv_heads, dim, intermediate;
   };
-  const auto scheme = make_scheme("{type: yarn, factor: 2}");
   // The last one is no kernel's.
   for (const auto& [hidden, heads, kv_heads, dim, intermediate] :
        {Shape{64, 9, 3, 64, 96}, Shape{576, 9, 3, 64, 1536}, Shape{96, 2, 2, 128, 64}, Shape{1032, 5, 1, 32, 2056},
@@ -118,8 +117,8 @@ TEST_CASE("a layer of one token on the GPU has the bits of its ops one after ano
     llama.num_key_value_heads = kv_heads;
     llama.head_dim = dim;
     llama.intermediate_size = intermediate;
-    const RopeGeometry geometry{dim, llama.rope_theta, llama.trained_length, 64, ""};
-    const auto table_of = [&](int64_t length) { return scheme->table(geometry, length); };
+    const Scheme scheme{make_scheme("{type: yarn, factor: 2}"), llama};
+    const TableOf table_of = [&](int64_t length) { return scheme.table(length); };
     at::manual_seed(5);
     const at::Tensor tokens_T = at::randint(llama.vocab_size, {300}, at::kLong);
     const Llama drawn = random_llama(llama, at::kDouble, 3);
@@ -128,7 +127,7 @@ TEST_CASE("a layer of one token on the GPU has the bits of its ops one after ano
       const Llama model = converted(drawn, [&](const at::Tensor& x) { return x.to(at::kCUDA, dtype); });
       const at::Tensor exact_TD =
           forward(converted(model, [](const at::Tensor& x) { return x.to(at::kCPU, at::kDouble); }), tokens_T,
-                  rope_angles(table_of(300), 300, at::kDouble, at::kCPU, false));
+                  scheme.angles(300));
       const at::Tensor found_TD = decoded_states(model, table_of, tokens_T.to(at::kCUDA), 200);
       CHECK(at::equal(found_TD, decoded_states(op_by_op(model), table_of, tokens_T.to(at::kCUDA), 200)));
       CHECK(at::equal(found_TD, decoded_states(model, table_of, tokens_T.to(at::kCUDA), 200)));

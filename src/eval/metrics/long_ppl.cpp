@@ -1,7 +1,7 @@
 // LongPPL (Fang et al. arXiv 2410.23771): perplexity over the key tokens alone, those which a long context helps to
-// predict.  A token is key when, in the reference, its NLL rises by more than `alpha` where only the
-// nearest `short` tokens (up to short + step) are seen, and its NLL in the long context is below -`beta`.  Tokens
-// within the first `short` places are none.  The paper lets a large model find them, which the block `reference` can
+// predict.  A token is key when, in the reference, its NLL rises by more than `alpha` where only the nearest `short`
+// tokens (up to short + step) are seen, and its NLL in the long context is below -`beta`.  Tokens within the first
+// `short` places are none.  The paper lets a large model find them, which the block `reference` can
 // name; else it is the evaluated model's own full-precision self, so that all quantizers of a sweep are judged by the
 // same tokens.  Cost: a forward of that model over every window, and one over short + step tokens for every `step`
 // tokens.

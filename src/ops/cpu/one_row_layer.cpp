@@ -34,9 +34,7 @@ bool can_decode_layer(const at::Tensor& x_1D, const CachedLayer& layer) {
   return x_1D.size(0) == 1 && is_bfloat16_on_cpu(x_1D) && is_bfloat16_on_cpu(layer.input_norm_D) &&
          is_bfloat16_on_cpu(layer.post_attention_norm_D) && is_bfloat16_on_cpu(layer.key_CKd) &&
          is_bfloat16_on_cpu(layer.value_CKd) && layer.key_CKd.size(2) % kChannels == 0 &&
-         std::ranges::all_of(std::array{&layer.q_proj, &layer.k_proj, &layer.v_proj, &layer.o_proj, &layer.gate_proj,
-                                        &layer.up_proj, &layer.down_proj},
-                             takes);
+         std::ranges::all_of(layer.linears(), takes);
 }
 
 void decode_layer_(at::Tensor& x_1D, const CachedLayer& layer, const RopeAngles& angles_C, int64_t position) {
