@@ -42,10 +42,10 @@ class FirstNonFinite : public Observer {
 at::Tensor window_tokens(const Document& document, const Window& window, const Feed& feed, const Llama& model) {
   std::vector<int64_t> tokens;
   tokens.reserve(static_cast<std::size_t>(window.end - window.begin + feed.added()));
-  if (feed.bos == Bos::every) tokens.push_back(model.config.bos_token_id);
+  if (feed.bos == Bos::every) tokens.push_back(model.config.bos_token_id.value());
   const auto end = document.tokens.begin() + window.end - (feed.beyond ? 1 : 0);
   tokens.insert(tokens.end(), document.tokens.begin() + window.begin, end);
-  if (feed.bos == Bos::replace) tokens.front() = model.config.bos_token_id;
+  if (feed.bos == Bos::replace) tokens.front() = model.config.bos_token_id.value();
   return at::tensor(tokens, at::kLong).to(model.embed_tokens_VD.device());
 }
 

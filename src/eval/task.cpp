@@ -14,7 +14,7 @@ std::string greedy_answer(const TaskInput& input, const std::string& part, const
   if (const Json* known = input.parts.find(part)) return input.tokenizer.decode(known->get<std::vector<int32_t>>());
   const LlamaConfig& llama = input.model.config;
   std::vector<int64_t> tokens(prompt.begin(), prompt.end());
-  if (bos) tokens.insert(tokens.begin(), llama.bos_token_id);
+  if (bos) tokens.insert(tokens.begin(), llama.bos_token_id.value());
   Decoder decoder(input.model, input.table_of, std::ssize(tokens) + most, input.bfloat16_rope);
   const at::Tensor hidden_TD = decoder.append(at::tensor(tokens, at::kLong).to(input.model.embed_tokens_VD.device()));
   std::vector<int32_t> said;

@@ -78,7 +78,7 @@ std::vector<Cell> plan(std::vector<Job>& jobs) {
     const WindowRule& rule = job.windows;
     if (!rule.concatenate && rule.feed.bos != Bos::start && rule.feed.bos != Bos::replace) return chosen;
     auto& data = read[{chosen.get(), rule.concatenate, rule.feed.bos}];
-    if (data == nullptr) data = std::make_shared<const Dataset>(as_read_by(rule, *chosen, job.llama.bos_token_id));
+    if (data == nullptr) data = std::make_shared<const Dataset>(as_read_by(rule, *chosen, job.llama.bos_token_id.value()));
     return data;
   };
   load_tasks(jobs);

@@ -112,6 +112,12 @@ Job::Job(const SweepPoint& point) {
   }
   if (tasks.empty() || root.has("data")) data = present_data(root.at("data"));
   windows = WindowRule(root.at("windows"));
+  const bool feeds_bos = windows.feed.bos != Bos::none && data;
+  if (feeds_bos && !llama.bos_token_id) {
+    const Config place = root.at("windows");
+    (place.has("bos") ? place.at("bos") : place)
+        .fail("the model has no BOS: its config.json says bos_token_id: null; say windows.bos: false");
+  }
   if (windows.length > int64_t{1} << 31) root.at("windows").at("length").fail("no more than 2147483648 tokens");
 
   const Config rope_config = root.at("rope", "{type: none}");

@@ -94,8 +94,8 @@ Fields read_fields(const std::filesystem::path& path) {
   try {
     Json json = Json::parse(text);
     if (!json.is_object()) fail("{}: expected a JSON object, found {}", path.string(), json.type_name());
-    Json& bos = json["bos_token_id"];  // a list, as some models have it: the first one counts
-    if (bos.is_array() && !bos.empty()) bos = Json(bos[0]);
+    const auto bos = json.find("bos_token_id");  // a list, as some models have it: the first one counts
+    if (bos != json.end() && bos->is_array() && !bos->empty()) *bos = Json(bos->front());
     return Fields(path.string(), std::move(json));
   } catch (const Json::exception& error) {
     const std::string what = error.what();  // "[json.exception.parse_error.101] parse error at line 3, column 5: ..."
@@ -178,6 +178,7 @@ LlamaConfig LlamaConfig::load(const std::filesystem::path& folder) {
   config.attention_bias = fields.boolean("attention_bias", false);
   config.mlp_bias = fields.boolean("mlp_bias", false);
   config.bos_token_id = fields.integer("bos_token_id", 1, 0, config.vocab_size - 1);
+  if (fields.json().contains("bos_token_id") && !fields.has("bos_token_id")) config.bos_token_id.reset();
   config.eos_token_ids = fields.integers("eos_token_id");
   read_rope(fields, config);
   return config;

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,7 +22,7 @@ struct LlamaConfig {
   bool tie_word_embeddings = false;
   bool attention_bias = false;
   bool mlp_bias = false;
-  int64_t bos_token_id = 1;
+  std::optional<int64_t> bos_token_id = 1;  ///< none where config.json says null: a model without BOS
   std::vector<int64_t> eos_token_ids;  ///< tokens that end a text; config.json has one or a list
   /// rope_scaling (v4) or rope_parameters (v5) as JSON text; empty when absent or of type default.  A factor left out
   /// beside original_max_position_embeddings is filled in as max_position_embeddings / original, as Hugging Face reads

@@ -204,7 +204,7 @@ TEST_CASE("on tiny-books the gradient in float32 is that in float64, and bfloat1
   const Checkpoint checkpoint(folder);
   const Dataset corpus =
       load_corpus(std::filesystem::path(QROAR_SOURCE_DIR) / "tests/support/text.jsonl", folder, checkpoint.config());
-  std::vector<int64_t> tokens{checkpoint.config().bos_token_id};
+  std::vector<int64_t> tokens{checkpoint.config().bos_token_id.value()};
   for (const Document& document : corpus.documents) {
     tokens.insert(tokens.end(), document.tokens.begin(), document.tokens.end());
   }

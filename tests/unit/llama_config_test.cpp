@@ -76,7 +76,7 @@ TEST_CASE("missing optional fields have Hugging Face's defaults, and null is mis
   Json with_nulls = minimal();
   for (const char* name :
        {"num_key_value_heads", "head_dim", "rms_norm_eps", "rope_theta", "rope_scaling", "rope_parameters",
-        "tie_word_embeddings", "attention_bias", "mlp_bias", "bos_token_id", "hidden_act"}) {
+        "tie_word_embeddings", "attention_bias", "mlp_bias", "hidden_act"}) {
     with_nulls[name] = nullptr;
   }
   for (const Json& json : {minimal(), with_nulls}) {
@@ -92,6 +92,12 @@ TEST_CASE("missing optional fields have Hugging Face's defaults, and null is mis
     CHECK(!config.mlp_bias);
     CHECK(config.bos_token_id == 1);
   }
+}
+
+TEST_CASE("a bos_token_id of null is a model without BOS") {
+  Json json = minimal();
+  json["bos_token_id"] = nullptr;
+  CHECK(!load(json).bos_token_id);
 }
 
 TEST_CASE("stated optional fields are read") {

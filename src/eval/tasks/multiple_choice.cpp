@@ -94,7 +94,7 @@ class MultipleChoice : public Task {
       tokens_.push_back(tokenized(question, asked_.back().choices, before, padding, tokenizer, window));
       if (!bos_) continue;
       for (auto& pair : tokens_.back().pairs)
-        pair.context.insert(pair.context.begin(), static_cast<int32_t>(llama.bos_token_id));
+        pair.context.insert(pair.context.begin(), static_cast<int32_t>(llama.bos_token_id.value()));
     }
     if (cut_ > 0)
       spdlog::warn("{}: {} of {} prompts are longer than the window of {} tokens and lose their beginning", name_, cut_,
