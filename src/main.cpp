@@ -14,6 +14,7 @@
 #include "diagnostics/diagnostic.h"
 #include "eval/metric.h"
 #include "eval/task.h"
+#include "harness/cost.h"
 #include "harness/environment.h"
 #include "harness/job.h"
 #include "harness/results.h"
@@ -53,15 +54,17 @@ void list(const std::string& kind) {
   list_kind<Diagnostic>(kind);
 }
 
-/// Parses every job of every file and reads its questions; reports each file's first error and goes on, so that one
-/// call shows them all.
+/// Parses every job of every file, opens its model and reads its texts and questions; reports the errors of all cells
+/// and files, so that one call shows them all, and what a good experiment will take.
 bool check_files(const std::vector<std::string>& files, const std::vector<std::string>& overrides) {
   bool all_ok = true;
-  for (const auto& file : files) {
+  for (const std::filesystem::path file : files) {
     try {
       std::vector<Job> jobs = parse_experiment(file, overrides);
-      load_tasks(jobs);
-      fmt::print("{}: {} jobs\n", file, jobs.size());
+      const std::vector<Cell> cells = plan(jobs);
+      check_opened(cells);
+      fmt::print("{}: {} jobs\n  {}\n", file.string(), jobs.size(),
+                 cost_of(cells, results_folder({file}).parent_path()));
     } catch (const Error& error) {
       fmt::print(stderr, "{}\n", error.what());
       all_ok = false;

@@ -15,6 +15,7 @@ struct Cell {
   std::shared_ptr<const CalibrationText> calibration;  ///< null where no quantizer asks for it
   std::shared_ptr<const Dataset> dev;                  ///< what scales are searched on; null without a search
   std::shared_ptr<const CalibrationText> dev_calibration;
+  std::vector<std::string> warnings;  ///< for whoever reads the row, a line each
 
   /// Floating point operations of its forwards over windows, and of its tasks as they estimate them.
   double flops() const;
@@ -26,11 +27,17 @@ struct Cell {
   int64_t longest() const;
 };
 
-/// Loads each data set and all questions once and cuts texts into windows, so that whatever is wrong with data shows
-/// before the first cell runs.
+/// Opens each model, loads each data set and all questions once and cuts texts into windows, so that whatever is wrong
+/// with them shows before the first cell runs.  The Error for bad data has a line for each distinct complaint; a cell
+/// whose model cannot be opened (Job::unopened) is a cell without data.
 std::vector<Cell> plan(std::vector<Job>& jobs);
 
-/// Throws an Error when the longest window's forward needs more memory than the device has free.
+/// Throws an Error with what is wrong with each model that cannot be opened.
+void check_opened(const std::vector<Cell>& cells);
+
+/// Estimate of the bytes that a cell's largest forward takes beside the weights.
+int64_t forward_bytes(const Cell& cell);
+/// Throws an Error when that is more than the device has free.
 void check_memory(const Cell& cell, const at::Device& device);
 
 /// In the experiment's order, but that cells which share something become neighbours.

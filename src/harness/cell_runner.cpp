@@ -62,10 +62,11 @@ void put(const std::vector<MetricValue>& values, Json& row) {
 }  // namespace
 
 bool CellRunner::is_finished(const Cell& cell, const std::optional<Json>& row) {
-  if (!row || (*row)["status"] != "ok") return false;
+  if (!row || (*row)["status"] != "ok" || !cell.job->unopened.empty()) return false;
+  if (!row->contains("/environment/inputs"_json_pointer)) return false;
   const Json& inputs = (*row)["environment"]["inputs"];
   if (inputs == inputs_of(cell)) return !cell.job->exported || is_exported(*cell.job);
-  spdlog::warn("cell {}: its model, data or RoPE factors changed since its row was written; running it again",
+  spdlog::warn("cell {}: its model, tokenizer, data or RoPE factors changed since its row was written; running it again",
                cell.job->id);
   return false;
 }
@@ -73,9 +74,6 @@ bool CellRunner::is_finished(const Cell& cell, const std::optional<Json>& row) {
 std::optional<bool> CellRunner::run(const Cell& cell, Claim& claim) {
   claim_ = &claim;
   const Job& job = *cell.job;
-  const at::Device device = ops::parse_device(job.model.device);
-  const c10::DeviceGuard guard(device);  // our kernels run on the current device
-  const Json inputs = inputs_of(cell);
   const CellLog log(results_.cell(job.id));
   remove_left_by_dead(results_.cell(job.id), /*below=*/true);
   Json row{{"id", job.id},
@@ -88,18 +86,12 @@ std::optional<bool> CellRunner::run(const Cell& cell, Claim& claim) {
            {"tokens_per_second", nullptr},
            {"model_tflops_per_second", nullptr},
            {"peak_bytes", nullptr}};
-  Json environment = describe_environment(device);
-  environment["inputs"] = inputs;
-  environment["trained_length"] = job.llama.trained_length;
   spdlog::info("cell {} {}", job.id, axis_label(job.axes));
-  CellOutput output;
   begun_ = done_;
   running_ = cell.flops();
-  PartialCell partial(
-      results_.cell(job.id),
-      {{"inputs", inputs}, {"commit", environment["commit"]}, {"device", device.is_cpu() ? "cpu" : "cuda"}}, rerun_);
+  CellOutput output;
   try {
-    output = evaluate_cell(cell, device, partial, row);
+    output = run_parts(cell, row);
   } catch (const c10::Error& error) {
     row["error"] = error.what_without_backtrace();
   } catch (const InternalError&) {
@@ -119,28 +111,57 @@ std::optional<bool> CellRunner::run(const Cell& cell, Claim& claim) {
   const bool ok = row["error"].is_null();
   if (!ok) {
     row["status"] = "failed";
+    output = {};
     progress_->clear();
     spdlog::error("cell {} failed: {}", job.id, row["error"].get<std::string>());
   }
-  environment["ended"] = utc_now();
-  row["environment"] = environment;
+  row["environment"]["ended"] = utc_now();
   row["config"] = job.resolved;
   results_.write(job, row, output, cell.data.get());
   if (ok) PartialCell::remove(results_.cell(job.id));
   return ok;
 }
 
+CellOutput CellRunner::run_parts(const Cell& cell, Json& row) {
+  const Job& job = *cell.job;
+  const at::Device device = ops::parse_device(job.unopened.empty() ? job.model.device : "cpu");
+  const c10::DeviceGuard guard(device);  // our kernels run on the current device
+  Json environment = describe_environment(device);
+  row["environment"] = environment;
+  if (!job.unopened.empty()) fail("{}", job.unopened);
+  environment["inputs"] = inputs_of(cell);
+  environment["trained_length"] = job.llama.trained_length;
+  environment["dtype"] = dtype_text(job.model.dtype);
+  environment["rope"] = job.resolved["rope"]["type"] == "model" ? job.llama.rope : job.resolved["rope"];
+  row["environment"] = environment;
+  Json warnings = job.llama.warnings;
+  for (const std::string& warning : cell.warnings) {
+    spdlog::warn("cell {}: {}", job.id, warning);
+    warnings.push_back(warning);
+  }
+  if (!warnings.empty()) row["warnings"] = warnings;
+  const auto check_unchanged = [&] { models_.check_unchanged(job); };
+  PartialCell partial(results_.cell(job.id), {{"inputs", environment["inputs"]}, {"bits", deciding_bits(environment)}},
+                      rerun_, check_unchanged);
+  CellOutput output = evaluate_cell(cell, device, partial, row);
+  check_unchanged();
+  return output;
+}
+
 Json CellRunner::inputs_of(const Cell& cell) {
-  const RopeTable table = cell.job->rope->table(cell.job->geometry, cell.job->windows.length);
-  Json inputs{{"model", models_.hash(*cell.job)}};
+  models_.close_changed();
+  const Job& job = *cell.job;
+  const RopeTable table = job.rope->table(job.geometry, job.windows.length);
+  Json inputs{{"model", models_.hash(job)}, {"tokenizer", job.opened.tokenizer_hash}};
+  models_.check_config(job);
   if (cell.data != nullptr) inputs["data"] = cell.data->hash;
-  if (cell.job->reference) inputs["reference"] = models_.reference_hash(*cell.job->reference);
+  if (job.reference) inputs["reference"] = models_.reference_hash(*job.reference);
   inputs["rope"] = hash_bytes(Json(table.inv_freq).dump());
-  for (const auto& task : cell.job->tasks) inputs["tasks"].push_back(task->hash());
+  for (const auto& task : job.tasks) inputs["tasks"].push_back(task->hash());
   if (cell.calibration != nullptr) inputs["calibration"] = cell.calibration->hash;
   if (cell.dev != nullptr) inputs["dev"] = cell.dev->hash;
   if (cell.dev_calibration != nullptr) inputs["dev_calibration"] = cell.dev_calibration->hash;
-  const Json scales = cell.job->rescaling->weights_key();
+  const Json scales = job.rescaling->weights_key();
   if (!scales.is_null()) inputs["scales"] = hash_bytes(scales.dump());
   return inputs;
 }

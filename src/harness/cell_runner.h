@@ -35,6 +35,8 @@ class CellRunner {
   std::optional<bool> run(const Cell& cell, Claim& claim);
 
  private:
+  /// All that may fail the cell.
+  CellOutput run_parts(const Cell& cell, Json& row);
   CellOutput evaluate_cell(const Cell& cell, const at::Device& device, PartialCell& partial, Json& row);
   void score_windows(const Cell& cell, const Llama& model, const AnglesOf& angles_of, PartialCell& partial,
                      CellOutput& output, Json& row);

@@ -6,7 +6,7 @@
 #include "base/files.h"
 #include "config/registry.h"
 #include "harness/controls.h"
-#include "ops/device.h"
+#include "harness/error_list.h"
 #include "search/spec.h"
 
 namespace qroar {
@@ -94,10 +94,15 @@ void check_at(const Config& place, const Check& check_value) {
 Job::Job(const SweepPoint& point) {
   const Config& root = point.config;
   for (const auto& [path, value] : point.axes) axes[path] = value;
-  model = ModelSpec(root.at("model"));
-  if (root.at("model").has("device"))
-    check_at(root.at("model").at("device"), [&] { ops::check_device_name(model.device); });
-  llama = LlamaConfig::load(model.path);
+  try {
+    llama = LlamaConfig::load(model_folder(root.at("model")));
+  } catch (const UnreadableConfig& error) {
+    unopened = error.what();
+    resolved = root.json();
+    id = hash_bytes(resolved.dump()).substr(0, 16);
+    return;
+  }
+  model = ModelSpec(root.at("model"), llama);
   for (const Config& item : root.items("tasks")) tasks.push_back(parse_plugin<Task>(item));
   for (std::size_t i = 0; i < tasks.size(); ++i) {
     const std::string& name = tasks[i]->name();
@@ -112,22 +117,17 @@ Job::Job(const SweepPoint& point) {
   }
   if (tasks.empty() || root.has("data")) data = present_data(root.at("data"));
   windows = WindowRule(root.at("windows"));
-  const bool feeds_bos = windows.feed.bos != Bos::none && data;
-  if (feeds_bos && !llama.bos_token_id) {
-    const Config place = root.at("windows");
-    (place.has("bos") ? place.at("bos") : place)
-        .fail("the model has no BOS: its config.json says bos_token_id: null; say windows.bos: false");
-  }
   if (windows.length > int64_t{1} << 31) root.at("windows").at("length").fail("no more than 2147483648 tokens");
 
-  const Config rope_config = root.at("rope", "{type: none}");
+  const Config rope_config = root.at("rope", "{type: model}");
   rope = Registry<RopeScheme>::instance().build(rope_config);
-  geometry = {llama.head_dim, llama.rope_theta, llama.trained_length, windows.length, llama.rope_scaling};
+  geometry = {llama.head_dim, llama.rope_theta, llama.trained_length, windows.length, llama.rope};
   check_at(rope_config, [&] { rope->table(geometry, windows.length); });
   rescaling = parse_rescaling(root, llama);
   quantization = Quantization(root, llama);
   const BandSearch* search = rescaling->search();
   if (search != nullptr && search->spec.quantization) searched.emplace(*search->spec.quantization, llama);
+  check_windows(root.at("windows"));
   if (data) {
     fresh_metrics = [root, rule = windows, spec = *data] { return parse_metrics(root, rule, spec); };
     metrics = fresh_metrics();
@@ -156,56 +156,59 @@ Job::Job(const SweepPoint& point) {
   }
 }
 
+void Job::check_windows(const Config& place) const {
+  const BandSearch* search = rescaling->search();
+  if (windows.feed.bos != Bos::none && (data || search != nullptr) && !llama.bos_token_id) {
+    (place.has("bos") ? place.at("bos") : place)
+        .fail("the model has no BOS: its config.json says bos_token_id: null; say windows.bos: false");
+  }
+  int64_t longest = windows.length;
+  if (quantization.calibration) longest = std::max(longest, quantization.calibration->length);
+  if (search != nullptr) longest = std::max(longest, std::ranges::max(search->spec.lengths));
+  if (llama.sliding_window.value_or(longest) < longest) {
+    place.at("length").fail(fmt::format(
+        "{} tokens go through the model, whose config.json says sliding_window: {}; attention here sees all of a window, "
+        "so take windows up to that length",
+        longest, *llama.sliding_window));
+  }
+}
+
 RopeTable Job::trained_table(int64_t length) const {
-  const char* trained = llama.rope_scaling.empty() ? "{type: none}" : "{type: model}";
-  return Registry<RopeScheme>::instance().build(Config::parse(trained, "calibration.rope"))->table(geometry, length);
+  return Registry<RopeScheme>::instance().build(Config::parse("{type: model}", "calibration.rope"))->table(geometry, length);
 }
 
 std::vector<Job> parse_experiment(const std::filesystem::path& file, const std::vector<std::string>& overrides) {
   std::vector<Job> jobs;
+  ErrorList errors;
   std::set<std::string> ids, folders;
   std::vector<std::pair<std::size_t, NamedPoint>> controls;  // after which job, what
   for (const SweepPoint& point : expand(Config::load(file, overrides))) {
-    Job job(point);
-    if (!ids.insert(job.id).second) {
-      fail("{}: two points of the sweep are the same job ({}); an axis there changes nothing", point.origin,
-           job.axes.dump());
+    try {
+      Job job(point);
+      if (!ids.insert(job.id).second) {
+        fail("{}: two points of the sweep are the same job ({}); an axis there changes nothing", point.origin,
+             job.axes.dump());
+      }
+      if (job.exported && !folders.insert(std::filesystem::absolute(job.exported->folder).lexically_normal()).second) {
+        point.config.at("export").fail("two cells export into this folder; sweep export.folder, too");
+      }
+      if (job.rescaling != nullptr && job.rescaling->search() != nullptr) {
+        for (const auto& [axis, value] : axes_beside_controls(point)) job.axes[axis] = value;
+        for (NamedPoint& control : controls_of(point)) controls.emplace_back(jobs.size(), std::move(control));
+      }
+      jobs.push_back(std::move(job));
+      errors.add_good();
+    } catch (const Error& error) {
+      errors.add(error.what());
     }
-    if (job.exported && !folders.insert(std::filesystem::absolute(job.exported->folder).lexically_normal()).second) {
-      point.config.at("export").fail("two cells export into this folder; sweep export.folder, too");
-    }
-    if (job.rescaling->search() != nullptr) {
-      for (const auto& [axis, value] : axes_beside_controls(point)) job.axes[axis] = value;
-      for (NamedPoint& control : controls_of(point)) controls.emplace_back(jobs.size(), std::move(control));
-    }
-    jobs.push_back(std::move(job));
   }
+  errors.throw_if_any();
   for (const auto& [searched, control] : controls) {
     Job job(control.point);
     jobs[searched].controls[control.name] = job.id;
     if (ids.insert(job.id).second) jobs.push_back(std::move(job));
   }
   return jobs;
-}
-
-void load_tasks(std::vector<Job>& jobs) {
-  std::map<std::filesystem::path, std::shared_ptr<const Tokenizer>> tokenizers;  // by model
-  std::map<std::string, std::shared_ptr<Task>> loaded;
-  for (Job& job : jobs) {
-    if (job.tasks.empty()) continue;
-    auto& tokenizer = tokenizers[job.model.path];
-    if (tokenizer == nullptr) tokenizer = load_tokenizer(job.model.path);
-    job.tokenizer = tokenizer;
-    for (std::size_t i = 0; i < job.tasks.size(); ++i) {
-      const Json key{job.resolved["tasks"][i], job.model.path.string(), job.windows.length};
-      auto& known = loaded[key.dump()];
-      if (known == nullptr) {
-        known = job.tasks[i];
-        known->load(*tokenizer, job.llama, job.windows.length);
-      }
-      job.tasks[i] = known;
-    }
-  }
 }
 
 }  // namespace qroar

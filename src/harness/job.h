@@ -28,6 +28,13 @@ struct ExportSpec {
   bool full_precision = false;   ///< weights: full_precision leaves out all that `quant` says
 };
 
+/// What open_models() finds in a model's folder.
+struct OpenedModel {
+  int64_t weights = 0;                         ///< numbers in all its tensors
+  std::string tokenizer_hash;                  ///< of the file that its tokens are made with
+  std::shared_ptr<const Tokenizer> tokenizer;  ///< null where all texts are token files
+};
+
 struct Job {
   std::string id;  ///< 16 hexadecimal digits: the hash of `resolved`
   Json axes =
@@ -49,14 +56,17 @@ struct Job {
   /// The same anew, since a metric keeps what it was given and a cell may be evaluated again.
   std::function<std::vector<std::unique_ptr<Metric>>()> fresh_metrics;
   std::vector<std::shared_ptr<Task>> tasks;
-  std::shared_ptr<const Tokenizer> tokenizer;                      ///< of load_tasks(); null where there are no tasks
+  OpenedModel opened;
+  /// Why the model cannot be opened, empty where it can.  Where even its config.json cannot be read, `resolved` is the
+  /// configuration as it was written, `id` its hash, and nothing below `resolved` is set.
+  std::string unopened;
   std::map<std::string, std::unique_ptr<Diagnostic>> diagnostics;  ///< by type
   int64_t seed = 0;
   std::optional<ExportSpec> exported;           ///< not in the id: what a cell leaves elsewhere changes no number
   std::map<std::string, std::string> controls;  ///< of a search: the ids of its controls, by name (harness/controls.h)
 
   /// Reads every key, builds every plugin, reads config.json, checks rules against the model's layers and the data
-  /// file's presence. Throws an Error with its place.
+  /// file's presence. Throws an Error with its place, but for a config.json that cannot be read (`unopened`).
   explicit Job(const SweepPoint& point);
 
   /// Does a metric compare with a reference?
@@ -70,16 +80,14 @@ struct Job {
   RopeTable table(int64_t length, const Llama& full) const {
     return rescaling->table(rope->table(geometry, length), geometry, full);
   }
+  /// Throws an Error at the block `windows` for one that the model cannot take.
+  void check_windows(const Config& place) const;
   /// The table of the model as it was trained.
   RopeTable trained_table(int64_t length) const;
 };
 
 /// All jobs of an experiment file in the order of its sweep, each search followed by those of its controls that the
-/// sweep does not hold itself.
+/// sweep does not hold itself.  The Error for a bad experiment has a line for each distinct complaint about a cell.
 std::vector<Job> parse_experiment(const std::filesystem::path& file, const std::vector<std::string>& overrides);
-
-/// Reads the questions of all jobs and tokenizes them, those that jobs share once; whatever is wrong with them shows
-/// here.
-void load_tasks(std::vector<Job>& jobs);
 
 }  // namespace qroar

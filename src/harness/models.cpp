@@ -1,5 +1,7 @@
 #include "harness/models.h"
 
+#include <spdlog/spdlog.h>
+
 #include "base/error.h"
 #include "model/angles.h"
 #include "quant/calibrate.h"
@@ -12,10 +14,36 @@ constexpr int kCalibrationVersion = 2;
 
 }  // namespace
 
-void Models::Source::open(const std::filesystem::path& folder) {
-  checkpoint = std::make_unique<Checkpoint>(folder);
-  path = folder;
-  hash = checkpoint->hash();
+void Models::Source::open(const CheckpointSpec& of) {
+  checkpoint.reset();
+  auto opened = std::make_unique<Checkpoint>(of);
+  hash = opened->hash();
+  spec = of;
+  checkpoint = std::move(opened);
+}
+
+void Models::Source::close_changed() {
+  try {
+    if (checkpoint != nullptr) checkpoint->check_unchanged();
+  } catch (const Error& error) {
+    spdlog::warn("{}", error.what());
+    checkpoint.reset();
+  }
+}
+
+void Models::close_changed() {
+  source_.close_changed();
+  reference_source_.close_changed();
+}
+
+void Models::check_config(const Job& job) {
+  if (checkpoint(job).config().hash != job.llama.hash)
+    fail("{}: config.json changed since the experiment was read; run again", job.model.path.string());
+}
+
+void Models::check_unchanged(const Job& job) {
+  checkpoint(job).check_unchanged();
+  if (job.reference) reference_checkpoint(*job.reference).check_unchanged();
 }
 
 void Models::forget_quantized() {
@@ -25,20 +53,20 @@ void Models::forget_quantized() {
 }
 
 const Checkpoint& Models::checkpoint(const Job& job) {
-  if (!source_.is(job.model.path)) {
+  if (!source_.is(job.model)) {
     full_key_.clear();
     forget_quantized();
     full_ = {};
-    source_.open(job.model.path);
+    source_.open(job.model);
   }
   return *source_.checkpoint;
 }
 
 const Checkpoint& Models::reference_checkpoint(const ReferenceSpec& spec) {
-  if (!reference_source_.is(spec.path)) {
+  if (!reference_source_.is(spec)) {
     reference_key_.clear();
     reference_ = {};
-    reference_source_.open(spec.path);
+    reference_source_.open(spec);
   }
   return *reference_source_.checkpoint;
 }

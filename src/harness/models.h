@@ -18,6 +18,13 @@ struct Recipe {
 
 class Models {
  public:
+  /// Before a cell: checkpoints whose files have changed are opened again when they are asked for.
+  void close_changed();
+  /// An Error where the job was read from another config.json than the one that lies there now.
+  void check_config(const Job& job);
+  /// After a cell: an Error where a file has changed since.
+  void check_unchanged(const Job& job);
+
   /// Hash of the job's checkpoint.
   const std::string& hash(const Job& job);
 
@@ -46,12 +53,14 @@ class Models {
 
   /// A checkpoint that stays open until another is asked for.
   struct Source {
-    std::filesystem::path path;
+    CheckpointSpec spec;
     std::unique_ptr<Checkpoint> checkpoint;
     std::string hash;
 
-    bool is(const std::filesystem::path& other) const { return checkpoint != nullptr && path == other; }
-    void open(const std::filesystem::path& folder);
+    bool is(const CheckpointSpec& other) const { return checkpoint != nullptr && spec == other; }
+    void open(const CheckpointSpec& of);
+    /// Closes a checkpoint whose files have changed.
+    void close_changed();
   };
   const Checkpoint& reference_checkpoint(const ReferenceSpec& spec);
 

@@ -11,7 +11,8 @@ constexpr const char* kRemedy = "delete the file and run again";
 
 }  // namespace
 
-PartialCell::PartialCell(const std::filesystem::path& cell, const Json& inputs, bool anew) : file_(cell / kName) {
+PartialCell::PartialCell(const std::filesystem::path& cell, const Json& inputs, bool anew, std::function<void()> check)
+    : file_(cell / kName), check_(std::move(check)) {
   if (anew) std::filesystem::remove(file_);
   log_.emplace(file_, kRemedy);
   const bool same = !log_->lines().empty() && log_->lines().front().value("inputs", Json()) == inputs;
@@ -35,6 +36,7 @@ const Json* PartialCell::find(const std::string& part) const {
 }
 
 void PartialCell::add(const std::string& part, const Json& result) {
+  check_();
   const auto now = Clock::now();
   const double seconds = std::chrono::duration<double>(now - since_).count();
   since_ = now;

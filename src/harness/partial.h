@@ -1,6 +1,7 @@
 // The finished parts of a cell that is not finished: cells/<id>/partial.jsonl, removed once the cell has its row.
 #pragma once
 #include <chrono>
+#include <functional>
 #include <map>
 #include <optional>
 
@@ -11,9 +12,10 @@ namespace qroar {
 
 class PartialCell : public PartStore {
  public:
-  /// Goes on from a file whose parts were made with the same `inputs` (hashes, commit, device); starts anew from any
-  /// other, and with `anew` from every one.  An Error for a line that is not as it was written.
-  PartialCell(const std::filesystem::path& cell, const Json& inputs, bool anew);
+  /// Goes on from a file whose parts were made with the same `inputs` (hashes, what decides the bits); starts anew from
+  /// any other, and with `anew` from every one.  An Error for a line that is not as it was written.  `check` throws where
+  /// what is computed now may not be kept.
+  PartialCell(const std::filesystem::path& cell, const Json& inputs, bool anew, std::function<void()> check);
 
   const Json* find(const std::string& part) const override;
   void add(const std::string& part, const Json& result) override;
@@ -33,6 +35,7 @@ class PartialCell : public PartStore {
   };
 
   std::filesystem::path file_;
+  std::function<void()> check_;
   std::optional<LineLog> log_;
   std::map<std::string, Part> parts_;
   std::size_t found_ = 0;

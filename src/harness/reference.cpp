@@ -8,7 +8,9 @@ namespace qroar {
 
 ReferenceSpec::ReferenceSpec(const Config& block, const ModelSpec& model, const LlamaConfig& evaluated_llama,
                              const Config& evaluated, int64_t window)
-    : path(model_folder(block)), dtype(weight_dtype(block, model.dtype)), llama(LlamaConfig::load(path)) {
+    : CheckpointSpec(block),
+      llama(LlamaConfig::load(path)),
+      dtype(weight_dtype(block, dtype_text(model.dtype), path, llama, model.device)) {
   const Config place = block.at("path");
   if (llama.vocab_size != evaluated_llama.vocab_size) {
     place.fail(
@@ -22,11 +24,11 @@ ReferenceSpec::ReferenceSpec(const Config& block, const ModelSpec& model, const 
   }
   const bool has_own = block.has("rope");
   const Config scheme = has_own ? block.at("rope") : evaluated;
-  if (!has_own && scheme.get<std::string>("type") == "model" && llama.rope_scaling != evaluated_llama.rope_scaling) {
+  if (!has_own && scheme.get<std::string>("type") == "model" && llama.rope != evaluated_llama.rope) {
     block.fail("the scheme is what config.json says, and its config.json says another one than the model's; give rope");
   }
   rope = Registry<RopeScheme>::instance().build(scheme);
-  geometry = {llama.head_dim, llama.rope_theta, llama.trained_length, window, llama.rope_scaling};
+  geometry = {llama.head_dim, llama.rope_theta, llama.trained_length, window, llama.rope};
   try {
     table(window);
   } catch (const Error& error) {

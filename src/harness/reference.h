@@ -9,14 +9,13 @@
 
 namespace qroar {
 
-struct ReferenceSpec {
-  std::filesystem::path path;
-  at::ScalarType dtype;
+struct ReferenceSpec : CheckpointSpec {
   LlamaConfig llama;
+  at::ScalarType dtype;
   std::shared_ptr<const RopeScheme> rope;
   RopeGeometry geometry;
 
-  /// Reads path (required), dtype (the model's) and rope (`evaluated`, which an `auto` in it takes from the reference's
+  /// Reads path (required), ignore_tensors, dtype (the model's) and rope (`evaluated`, which an `auto` in it takes from the reference's
   /// own trained length).  `model`: the evaluated one.  Throws an Error with its place, also for a checkpoint of
   /// another vocabulary or tokenizer.
   ReferenceSpec(const Config& block, const ModelSpec& model, const LlamaConfig& llama, const Config& evaluated,

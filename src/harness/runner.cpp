@@ -32,10 +32,12 @@ class Sweep {
     return cells;
   }
 
-  /// An Error where a device is not there, or the first cell's model or texts are damaged: before anything is written.
+  /// An Error where a device is not there, or no model can be opened: before anything is written.
   void check(const std::vector<Cell>& cells) {
-    for (const Cell& cell : cells) ops::parse_device(cell.job->model.device);
-    if (!cells.empty()) runner_.inputs_of(cells.front());
+    for (const Cell& cell : cells) {
+      if (cell.job->unopened.empty()) ops::parse_device(cell.job->model.device);
+    }
+    if (std::ranges::none_of(cells, [](const Cell& cell) { return cell.job->unopened.empty(); })) check_opened(cells);
   }
 
   /// Runs the cells that are not finished (all of them to be run again where it says so), or waits until other

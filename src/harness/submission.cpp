@@ -33,8 +33,10 @@ std::optional<std::filesystem::path> pack_submission(const RunOptions& options, 
   const ConfigSources sources = sources_of(options.file);
   std::vector<Job> jobs = parse_experiment(options.file, options.overrides);
   std::string tasks;
+  const std::vector<Cell> cells = plan(jobs);
+  check_opened(cells);
   for (const std::vector<Cell>& part :
-       packed_cells(unfinished(plan(jobs), results_folder(options)), static_cast<std::size_t>(options.shards))) {
+       packed_cells(unfinished(cells, results_folder(options)), static_cast<std::size_t>(options.shards))) {
     std::string ids;
     for (const Cell& cell : part) ids += (ids.empty() ? "" : ",") + cell.job->id;
     tasks += ids + "\n";

@@ -6,7 +6,16 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
+#include "config/config.h"
+
 namespace qroar {
+
+/// A config.json that cannot be read, or that describes a model which is not evaluated here.
+class UnreadableConfig : public Error {
+ public:
+  using Error::Error;
+};
 
 struct LlamaConfig {
   int64_t vocab_size = 0;
@@ -24,15 +33,21 @@ struct LlamaConfig {
   bool mlp_bias = false;
   std::optional<int64_t> bos_token_id = 1;  ///< none where config.json says null: a model without BOS
   std::vector<int64_t> eos_token_ids;  ///< tokens that end a text; config.json has one or a list
-  /// rope_scaling (v4) or rope_parameters (v5) as JSON text; empty when absent or of type default.  A factor left out
-  /// beside original_max_position_embeddings is filled in as max_position_embeddings / original, as Hugging Face reads
-  /// it.
-  std::string rope_scaling;
+  /// A query's reach back in tokens, itself included; none: all.  The model here has no such limit, so that no longer
+  /// window may be evaluated.
+  std::optional<int64_t> sliding_window;
+  std::string dtype;  ///< of the weights as config.json names it ("bfloat16"), empty where it does not
 
-  /// L0: rope_scaling's original_max_position_embeddings where stated, else max_position_embeddings.
+  /// The block `rope` that config.json's RoPE parameters come to (model/config_rope.h).
+  Json rope;
+  /// L0: original_max_position_embeddings where stated, else max_position_embeddings.
   int64_t trained_length = 0;
 
-  /// Reads and checks FOLDER/config.json; an Error names the file, the field, what was found and what is needed.
+  std::vector<std::string> warnings;  ///< what was guessed or is not known, a line each
+  std::string hash;                   ///< of the file's bytes
+
+  /// Reads and checks FOLDER/config.json; an UnreadableConfig names the file, the field, what was found and what is
+  /// needed.
   static LlamaConfig load(const std::filesystem::path& folder);
 };
 

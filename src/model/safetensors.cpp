@@ -1,20 +1,16 @@
 #include "model/safetensors.h"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <bit>
-#include <cerrno>
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/mapped_file.h"
 #include "config/config.h"
+#include "model/site.h"
 
 namespace qroar {
 namespace {
@@ -48,26 +44,6 @@ std::string printable(const StrictJson& value) {
 bool is_there(const fs::path& path) {
   std::error_code unreadable;
   return fs::exists(path, unreadable);
-}
-
-std::shared_ptr<const std::string_view> map_file(const fs::path& path) {
-  const auto system_error = [&](const char* what) {
-    fail("{}: cannot {}: {}", path.string(), what, std::strerror(errno));
-  };
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) system_error("open");
-  const std::shared_ptr<const int> closer(&descriptor, [](const int* file) { ::close(*file); });
-  struct stat status = {};
-  if (::fstat(descriptor, &status) != 0) system_error("read its size");
-  if (!S_ISREG(status.st_mode)) fail("{}: is not a regular file", path.string());
-  const auto size = static_cast<uint64_t>(status.st_size);
-  if (size < kLengthBytes) fail("{}: is {} bytes, too short for safetensors: truncated download?", path.string(), size);
-  void* data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, descriptor, 0);
-  if (data == MAP_FAILED) system_error("map into memory");
-  return {new std::string_view(static_cast<const char*>(data), size), [](const std::string_view* bytes) {
-            ::munmap(const_cast<char*>(bytes->data()), bytes->size());
-            delete bytes;
-          }};
 }
 
 /// A JSON object without duplicate keys and without deep nesting (which would cost memory before it could be refused).
@@ -172,20 +148,28 @@ void check_coverage(std::vector<Entry>& entries, int64_t data_bytes, const std::
 std::string_view dtype_name(Dtype dtype) { return std::ranges::find(kDtypes, dtype, &DtypeRow::dtype)->name; }
 int64_t dtype_bytes(Dtype dtype) { return std::ranges::find(kDtypes, dtype, &DtypeRow::dtype)->bytes; }
 
-SafetensorsFile::SafetensorsFile(const fs::path& path) : bytes_(map_file(path)) {
+bool is_leftover(const std::string& name) {
+  return glob_matches("*{rotary_emb.inv_freq,rotary_emb.original_inv_freq,rotary_emb.cos_cached,rotary_emb.sin_cached,"
+                      "causal_mask,attn.masked_bias,self_attn.masked_bias}", name);
+}
+
+SafetensorsFile::SafetensorsFile(const fs::path& path) : file_(std::make_shared<const MappedFile>(path)) {
   const std::string file = path.string();
+  const std::string_view bytes = file_->bytes();
+  if (bytes.size() < kLengthBytes)
+    fail("{}: is {} bytes, too short for safetensors: truncated download?", file, bytes.size());
   uint64_t header_bytes = 0;
-  std::memcpy(&header_bytes, bytes_->data(), kLengthBytes);
+  std::memcpy(&header_bytes, bytes.data(), kLengthBytes);
   if (header_bytes > kMostHeaderBytes) {
     fail("{}: header of {} bytes, at most {} are read; not a safetensors file?", file, header_bytes, kMostHeaderBytes);
   }
-  if (header_bytes > bytes_->size() - kLengthBytes) {
-    fail("{}: file is {} bytes, its first 8 say that the header alone is {}: truncated download?", file, bytes_->size(),
+  if (header_bytes > bytes.size() - kLengthBytes) {
+    fail("{}: file is {} bytes, its first 8 say that the header alone is {}: truncated download?", file, bytes.size(),
          header_bytes);
   }
-  const std::string_view data = bytes_->substr(kLengthBytes + header_bytes);
+  const std::string_view data = bytes.substr(kLengthBytes + header_bytes);
   std::vector<Entry> entries;
-  const StrictJson header = parse_object(bytes_->substr(kLengthBytes, header_bytes), file + ": header");
+  const StrictJson header = parse_object(bytes.substr(kLengthBytes, header_bytes), file + ": header");
   for (const auto& [name, json] : header.items()) {
     if (name != "__metadata__") entries.push_back(read_entry(name, json, file));
   }
@@ -193,12 +177,14 @@ SafetensorsFile::SafetensorsFile(const fs::path& path) : bytes_(map_file(path)) 
   for (Entry& entry : entries) {
     entry.view.data = reinterpret_cast<const std::byte*>(data.data()) + entry.begin;
     entry.view.aligned = reinterpret_cast<uintptr_t>(entry.view.data) % dtype_bytes(entry.view.dtype) == 0;
-    entry.view.owner = bytes_;
+    entry.view.owner = file_;
     tensors_.emplace(std::move(entry.name), std::move(entry.view));
   }
 }
 
-std::string SafetensorsFile::hash() const { return hash_bytes(*bytes_); }
+std::string SafetensorsFile::hash() const { return file_->hash(); }
+bool SafetensorsFile::is_unchanged() const { return file_->is_unchanged(); }
+std::filesystem::path SafetensorsFile::path() const { return file_->path(); }
 
 namespace {
 
@@ -251,13 +237,14 @@ void SafetensorsCheckpoint::add_shards(const fs::path& index) {
         fail("{}: tensor {} is also in another shard", (folder_ / shard).string(), printable(name));
       }
       const auto listed = shard_of.find(name);
-      if (listed == shard_of.end() || listed->second != shard) {
+      if ((listed == shard_of.end() || listed->second != shard) && !is_leftover(name)) {
         fail("{}: tensor {} is in {} but weight_map does not say so", index.string(), printable(name), shard);
       }
     }
   }
   for (const auto& [name, shard] : shard_of) {
-    if (!has(name)) fail("{}: weight_map says {} is in {}, but it is not", index.string(), printable(name), shard);
+    if (!has(name) && !is_leftover(name))
+      fail("{}: weight_map says {} is in {}, but it is not", index.string(), printable(name), shard);
   }
 }
 
@@ -273,6 +260,12 @@ std::vector<std::string> SafetensorsCheckpoint::names() const {
   std::vector<std::string> names;
   for (const auto& [name, view] : tensors_) names.push_back(name);
   return names;
+}
+
+void SafetensorsCheckpoint::check_unchanged() const {
+  for (const SafetensorsFile& file : files_) {
+    if (!file.is_unchanged()) fail("{}: changed while it was read; run again", file.path().string());
+  }
 }
 
 std::string SafetensorsCheckpoint::hash() const {

@@ -28,6 +28,12 @@ struct TensorView {
   std::shared_ptr<const void> owner;  ///< keeps the mapping alive for tensors that point into it
 };
 
+class MappedFile;
+
+/// Does a tensor of that name only hold what a model computes by itself, such as RoPE's frequencies or a causal mask,
+/// which old files carry along?
+bool is_leftover(const std::string& name);
+
 /// One .safetensors file.
 class SafetensorsFile {
  public:
@@ -35,9 +41,12 @@ class SafetensorsFile {
   const std::map<std::string, TensorView>& tensors() const { return tensors_; }
   /// XXH3 of the whole file, the same as hash_file.
   std::string hash() const;
+  /// False once another process has changed the file.
+  bool is_unchanged() const;
+  std::filesystem::path path() const;
 
  private:
-  std::shared_ptr<const std::string_view> bytes_;  ///< the mapping
+  std::shared_ptr<const MappedFile> file_;
   std::map<std::string, TensorView> tensors_;
 };
 
@@ -50,6 +59,8 @@ class SafetensorsCheckpoint {
   std::vector<std::string> names() const;
   /// Of the contents of all files.
   std::string hash() const;
+  /// An Error that names a file which another process has changed since it was opened.
+  void check_unchanged() const;
 
  private:
   friend SafetensorsCheckpoint open_safetensors(const std::filesystem::path& folder);
@@ -59,7 +70,8 @@ class SafetensorsCheckpoint {
   std::map<std::string, TensorView> tensors_;
 };
 
-/// FOLDER/model.safetensors, else the shards that FOLDER/model.safetensors.index.json names.
+/// FOLDER/model.safetensors, else the shards that FOLDER/model.safetensors.index.json names; index and shards may
+/// disagree about leftovers.
 SafetensorsCheckpoint open_safetensors(const std::filesystem::path& folder);
 
 }  // namespace qroar

@@ -12,14 +12,6 @@ namespace {
 const std::pair<Dtype, at::ScalarType> kTypes[] = {
     {Dtype::f32, at::kFloat}, {Dtype::bf16, at::kBFloat16}, {Dtype::f16, at::kHalf}, {Dtype::f64, at::kDouble}};
 
-at::ScalarType scalar_type(Dtype dtype, const std::string& place) {
-  for (const auto& [ours, theirs] : kTypes) {
-    if (ours == dtype) return theirs;
-  }
-  fail("{} has dtype {}, expected BF16, F16, F32 or F64; is this an already quantized checkpoint?", place,
-       dtype_name(dtype));
-}
-
 std::string_view name_of(at::ScalarType dtype) {
   for (const auto& [ours, theirs] : kTypes) {
     if (theirs == dtype) return dtype_name(ours);
@@ -29,8 +21,16 @@ std::string_view name_of(at::ScalarType dtype) {
 
 }  // namespace
 
+at::ScalarType floating_type(Dtype dtype, const std::string& place) {
+  for (const auto& [ours, theirs] : kTypes) {
+    if (ours == dtype) return theirs;
+  }
+  fail("{} has dtype {}, expected BF16, F16, F32 or F64; is this an already quantized checkpoint?", place,
+       dtype_name(dtype));
+}
+
 at::Tensor tensor_of(const TensorView& view, const std::string& place) {
-  const auto options = at::TensorOptions().dtype(scalar_type(view.dtype, place));
+  const auto options = at::TensorOptions().dtype(floating_type(view.dtype, place));
   if (!view.aligned) {
     at::Tensor copy = at::empty(view.shape, options);
     std::memcpy(copy.mutable_data_ptr(), view.data, static_cast<std::size_t>(view.bytes));

@@ -12,6 +12,9 @@ namespace qroar {
 
 using TensorMap = std::map<std::string, at::Tensor>;
 
+/// An Error that names `place` for a dtype that is no floating point number.
+at::ScalarType floating_type(Dtype dtype, const std::string& place);
+
 /// A tensor over the mapped bytes, which live as long as it does.  An Error that names `place` for a dtype that is no
 /// floating point number.
 at::Tensor tensor_of(const TensorView& view, const std::string& place);

@@ -91,6 +91,14 @@ at::Device parse_device(const std::string& name) {
   return {at::kCUDA, static_cast<at::DeviceIndex>(number)};
 }
 
+bool cpu_has_float16() {
+#ifdef __x86_64__
+  return __builtin_cpu_supports("avx512fp16") != 0;
+#else
+  return false;
+#endif
+}
+
 std::string device_name(const at::Device& device) {
   if (device.is_cpu()) {
     std::ifstream in("/proc/cpuinfo");

@@ -19,6 +19,9 @@ void check_device_name(const std::string& name);
 /// auto is the first GPU, else the CPU; an Error when a GPU is asked for that is not there.
 at::Device parse_device(const std::string& name);
 
+/// Does this CPU multiply float16 numbers (AVX512-FP16), so that a model of them is not many times slower than float32?
+bool cpu_has_float16();
+
 /// "AMD EPYC", "NVIDIA H200".
 std::string device_name(const at::Device& device);
 

@@ -18,8 +18,8 @@ struct RopeGeometry {
   int64_t trained_length =
       0;  ///< L0: original_max_position_embeddings where the model states it, else max_position_embeddings
   int64_t target_length = 0;  ///< windows.length of the job: what `factor: auto` looks at
-  std::string
-      model_scaling;  ///< config.json's rope_scaling (or rope_parameters) as JSON text, empty when the model has none
+  /// What the model's config.json asks for, as a block `rope` (model/config_rope.h); null: nothing.
+  Json model_rope;
   /// Multiplies s: every factor, given or auto (which stays at least 1), and the length that dynamic schemes see.  Only
   /// derivatives in ln s set it.
   double stretch = 1;

@@ -70,7 +70,7 @@ void run(const char* setup, const char* tokens_file, const char* folder) {
   const int64_t length = tokens_T.size(0);
   const auto scheme = Registry<RopeScheme>::instance().build(config.at("rope"));
   RopeTable table =
-      scheme->table({llama.head_dim, llama.rope_theta, llama.trained_length, length, llama.rope_scaling}, length);
+      scheme->table({llama.head_dim, llama.rope_theta, llama.trained_length, length, llama.rope}, length);
   const auto still = config.get<int64_t>("still_pairs", 0, {0, llama.head_dim / 2});
   std::fill(table.inv_freq.end() - still, table.inv_freq.end(), 0.0);
   check_all_read(config);

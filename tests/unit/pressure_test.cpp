@@ -101,7 +101,7 @@ TEST_CASE("a table that does not depend on s has no pressure, but a displacement
 
 TEST_CASE("the model's own scaling is pressed like the scheme it names") {
   RopeGeometry geometry = kGeometry;
-  geometry.model_scaling = R"({"rope_type": "linear", "factor": 4})";
+  geometry.model_rope = {{"type", "linear"}, {"factor", 4}};
   check_near(pressure("{type: model}", geometry), {250, 25, 2.5, 0.25});
 }
 

@@ -1,0 +1,44 @@
+// Checked access to the fields of a config.json; every complaint names the file and the field.
+#pragma once
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "config/config.h"
+
+namespace qroar {
+
+/// One object of the file.  null counts as absent, as with Hugging Face.
+class ConfigFields {
+ public:
+  ConfigFields(std::string place, Json object) : place_(std::move(place)), object_(std::move(object)) {}
+  /// A whole file, which must hold a JSON object, from its bytes.
+  static ConfigFields parse(const std::string& bytes, const std::filesystem::path& file);
+
+  bool has(const std::string& name) const;
+  const Json& json() const { return object_; }
+
+  /// An integer, which may be written as a float such as 4096.0; an Error without `fallback` where it is missing.
+  int64_t integer(const std::string& name, std::optional<int64_t> fallback, int64_t low, int64_t high) const;
+  /// One integer or a list of them, none when absent.
+  std::vector<int64_t> integers(const std::string& name) const;
+  /// Above `low`, up to `high`.
+  double number(const std::string& name, double fallback, double low, double high) const;
+  bool boolean(const std::string& name, bool fallback) const;
+  /// Empty when absent.
+  std::string text(const std::string& name) const;
+  void require_text(const std::string& name, const std::string& supported) const;
+  /// The object under `name`, empty when absent.
+  ConfigFields object(const std::string& name) const;
+
+  [[noreturn]] void wrong(const std::string& name, const std::string& expected) const;
+  [[noreturn]] void missing(const std::string& name, const std::string& expected) const;
+  [[noreturn]] void complain(const std::string& what) const;
+
+ private:
+  std::string place_;
+  Json object_;
+};
+
+}  // namespace qroar

@@ -1,0 +1,192 @@
+#include "model/config_rope.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+namespace qroar {
+namespace {
+
+constexpr double kMaxTheta = 1e15;
+constexpr int64_t kMaxPositions = int64_t{1} << 31;
+constexpr const char* kOriginal = "original_max_position_embeddings";
+
+/// The types of transformers and the schemes of the same formula.  `su` is what Phi-3's first files call longrope.
+const std::map<std::string, std::string> kSchemes = {
+    {"default", "none"},      {"linear", "linear"}, {"dynamic", "dynamic_ntk"}, {"yarn", "yarn"},
+    {"longrope", "longrope"}, {"su", "longrope"},   {"llama3", "llama3"}};
+
+/// `rope_type`, or `type` as older files write it; "default" without either.
+Json type_of(const Json& dictionary) {
+  if (dictionary.contains("rope_type")) return dictionary["rope_type"];
+  return dictionary.value("type", Json("default"));
+}
+
+/// What a dictionary says whatever its spelling: no nulls, one name for the type, keys in order, numbers as numbers.
+nlohmann::json meaning_of(const Json& dictionary) {
+  nlohmann::json meaning = nlohmann::json::object();
+  for (const auto& [key, value] : dictionary.items()) {
+    if (key != "type" && key != "rope_type" && !value.is_null()) meaning[key] = nlohmann::json(value);
+  }
+  meaning["rope_type"] = nlohmann::json(type_of(dictionary));
+  return meaning;
+}
+
+class Reader {
+ public:
+  Reader(const ConfigFields& fields, int64_t max_positions, std::vector<std::string>& warnings)
+      : fields_(fields), max_positions_(max_positions), warnings_(warnings), rope_(dictionary()) {}
+
+  ConfigRope read() {
+    for (const ConfigFields* part : {&fields_, &rope_}) {
+      if (part->number("partial_rotary_factor", 1, 0, 1) != 1)
+        part->wrong("partial_rotary_factor", "1: all of a head is turned");
+    }
+    ConfigRope found;
+    found.theta = theta();
+    const std::string type = rope_type();
+    read_lengths(type, found);
+    found.scheme = scheme(type);
+    if (type == "yarn" || type == "longrope" || type == "su" || type == "llama3")
+      found.scheme[kOriginal] = found.trained_length;
+    if (type == "dynamic") found.scheme[kOriginal] = max_positions_;
+    warn_of_unread(found.scheme);
+    return found;
+  }
+
+ private:
+  /// Of two dictionaries transformers takes rope_scaling and drops the other.
+  ConfigFields dictionary() const {
+    const ConfigFields v4 = fields_.object("rope_scaling"), v5 = fields_.object("rope_parameters");
+    if (v4.json().empty()) return v5;
+    if (!v5.json().empty() && meaning(v4) != meaning(v5))
+      fields_.complain("'rope_scaling' and 'rope_parameters' differ; keep one of them");
+    return v4;
+  }
+  nlohmann::json meaning(const ConfigFields& dictionary) const {
+    nlohmann::json meaning = meaning_of(dictionary.json());
+    meaning.erase("rope_theta");
+    meaning["rope_theta"] = theta_of(dictionary);
+    return meaning;
+  }
+
+  void warn(const std::string& what) { warnings_.push_back("config.json: " + what); }
+
+  double theta_of(const ConfigFields& dictionary) const {
+    return dictionary.number("rope_theta", fields_.number("rope_theta", ConfigRope().theta, 1, kMaxTheta), 1,
+                             kMaxTheta);
+  }
+  double theta() {
+    const double outside = fields_.number("rope_theta", 0, 1, kMaxTheta), theta = theta_of(rope_);
+    if (fields_.has("rope_theta") && outside != theta)
+      warn(fmt::format("rope_theta is {} and {} among the RoPE parameters, which counts", outside, theta));
+    return theta;
+  }
+
+  std::string rope_type() {
+    const Json& json = rope_.json();
+    for (const auto& [key, value] : json.items()) {
+      if (value.is_object()) rope_.wrong(key, "one RoPE for all layers: parameters by layer type are not evaluated");
+    }
+    const Json type = type_of(json);
+    if (!type.is_string() || !kSchemes.contains(type.get<std::string>())) {
+      std::string known;
+      for (const auto& [name, ours] : kSchemes) known += (known.empty() ? "" : ", ") + name;
+      rope_.complain(fmt::format("unknown rope_type {}; known are {}; or name a scheme in the experiment's `rope`",
+                                 type.dump(), known));
+    }
+    if (json.contains("rope_type") && json.contains("type") && json["type"] != type)
+      warn(fmt::format("rope_type is {} and type {}; the former counts", type.dump(), json["type"].dump()));
+    if (!json.contains("rope_type") && !json.contains("type") && has_parameters())
+      warn("RoPE parameters without a rope_type: plain RoPE, as transformers reads them");
+    return type;
+  }
+  bool has_parameters() const {
+    return std::ranges::any_of(rope_.json().items(),
+                               [](const auto& item) { return item.key() != "rope_theta" && !item.value().is_null(); });
+  }
+
+  /// Of yarn, longrope and llama3 the original length outside of the dictionary counts before the one in it; linear and
+  /// dynamic know none, and what is stated is L0 for `factor: auto` and calibration alone.
+  void read_lengths(const std::string& type, ConfigRope& found) {
+    const int64_t inside = rope_.integer(kOriginal, max_positions_, 2, kMaxPositions);
+    const int64_t outside = fields_.integer(kOriginal, inside, 2, kMaxPositions);
+    found.trained_length = outside;
+    if (rope_.has(kOriginal) && inside != outside)
+      warn(fmt::format("{} is {} and {} among the RoPE parameters; the former counts", kOriginal, outside, inside));
+    if (type == "dynamic" && found.trained_length != max_positions_) {
+      warn(fmt::format("dynamic RoPE takes max_position_embeddings ({}) and not {} ({}), as transformers reads it",
+                       max_positions_, kOriginal, found.trained_length));
+    }
+    quotient_ = static_cast<double>(max_positions_) / static_cast<double>(found.trained_length);
+  }
+
+  Json scheme(const std::string& type) {
+    Json scheme = {{"type", kSchemes.at(type)}};
+    if (type == "linear" || type == "dynamic" || type == "llama3") require("factor", scheme);
+    if (type == "llama3") {
+      for (const char* key : {"low_freq_factor", "high_freq_factor"}) require(key, scheme);
+    }
+    if (type == "yarn") read_yarn(scheme);
+    if (type == "longrope" || type == "su") {
+      if (type == "su") warn("RoPE of type su is read as longrope");
+      scheme["factor"] = rope_.has("factor") ? rope_.json()["factor"] : Json(std::max(1.0, quotient_));
+      for (const char* key : {"short_factor", "long_factor"}) require(key, scheme);
+      if (rope_.has("attention_factor")) scheme["attention_factor"] = rope_.json()["attention_factor"];
+    }
+    return scheme;
+  }
+
+  void read_yarn(Json& scheme) {
+    if (!rope_.json().contains("factor")) {
+      warn(fmt::format("yarn RoPE without a factor, which transformers refuses: {}, max_position_embeddings over {}",
+                       quotient_, kOriginal));
+    }
+    scheme["factor"] = rope_.has("factor") ? rope_.json()["factor"] : Json(quotient_);
+    for (const char* key : {"beta_fast", "beta_slow"}) take(key, scheme);
+    // null is no, as Python has it.
+    if (rope_.json().contains("truncate")) scheme["truncate"] = rope_.boolean("truncate", false);
+    if (rope_.has("attention_factor")) {
+      scheme["attention_factor"] = rope_.json()["attention_factor"];
+      return;
+    }
+    take("mscale", scheme);
+    take("mscale_all_dim", scheme);
+    if (scheme.contains("mscale") != scheme.contains("mscale_all_dim")) {
+      scheme.erase("mscale");
+      scheme.erase("mscale_all_dim");
+    }
+  }
+
+  /// A number that is there and not 0, which transformers takes for absent.
+  void take(const char* key, Json& scheme) const {
+    if (rope_.has(key) && rope_.json()[key] != 0) scheme[key] = rope_.json()[key];
+  }
+  void require(const char* key, Json& scheme) const {
+    if (!rope_.has(key)) rope_.missing(key, "what the rope_type needs");
+    scheme[key] = rope_.json()[key];
+  }
+
+  /// Published models carry keys that change nothing ("finetuned": true), so that an error would shut them out.
+  void warn_of_unread(const Json& scheme) {
+    static const std::set<std::string> kRead = {"type", "rope_type", "rope_theta", "partial_rotary_factor", kOriginal};
+    for (const auto& [key, value] : rope_.json().items()) {
+      if (!scheme.contains(key) && !kRead.contains(key) && !value.is_null())
+        warn(fmt::format("RoPE parameter '{}' is not used", key));
+    }
+  }
+
+  const ConfigFields& fields_;
+  int64_t max_positions_;
+  std::vector<std::string>& warnings_;
+  ConfigFields rope_;
+  double quotient_ = 1;  ///< of max_position_embeddings and the original length
+};
+
+}  // namespace
+
+ConfigRope read_rope(const ConfigFields& fields, int64_t max_position_embeddings, std::vector<std::string>& warnings) {
+  return Reader(fields, max_position_embeddings, warnings).read();
+}
+
+}  // namespace qroar
