@@ -63,11 +63,12 @@ void put(const std::vector<MetricValue>& values, Json& row) {
 
 bool CellRunner::is_finished(const Cell& cell, const std::optional<Json>& row) {
   if (!row || (*row)["status"] != "ok" || !cell.job->unopened.empty()) return false;
-  if (!row->contains("/environment/inputs"_json_pointer)) return false;
+  if (!row->contains(Json::json_pointer("/environment/inputs"))) return false;
   const Json& inputs = (*row)["environment"]["inputs"];
   if (inputs == inputs_of(cell)) return !cell.job->exported || is_exported(*cell.job);
-  spdlog::warn("cell {}: its model, tokenizer, data or RoPE factors changed since its row was written; running it again",
-               cell.job->id);
+  spdlog::warn(
+      "cell {}: its model, tokenizer, data or RoPE factors changed since its row was written; running it again",
+      cell.job->id);
   return false;
 }
 
@@ -247,7 +248,7 @@ void CellRunner::run_tasks(const Cell& cell, const Llama& model, const TableOf& 
       stop_if_asked();
     };
     TaskResult result = task->run(
-        {model, angles_of, table_of, job.model.bfloat16_rope, *job.tokenizer, job.windows.length, tell, partial});
+        {model, angles_of, table_of, job.model.bfloat16_rope, *job.opened.tokenizer, job.windows.length, tell, partial});
     put(result.values, row);
     output.tasks[task->name()] = std::move(result.items);
   }

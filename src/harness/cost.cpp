@@ -13,9 +13,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-bool is_cpu(const std::string& device) {
-  return device == "cpu" || (device == "auto" && !ops::cuda_available());
-}
+bool is_cpu(const std::string& device) { return device == "cpu" || (device == "auto" && !ops::cuda_available()); }
 
 /// Full-precision weights, and the changed ones beside them.
 double memory_of(const Cell& cell) {
@@ -80,7 +78,8 @@ std::string cost_of(const std::vector<Cell>& cells, const fs::path& results) {
   for (const Cell& cell : with_sharing_neighbours(cells)) {
     if (!cell.job->unopened.empty()) continue;
     windows += static_cast<double>(cell.windows.size());
-    for (const Window& window : cell.windows) tokens += static_cast<double>(tokens_seen(window, cell.job->windows.feed));
+    for (const Window& window : cell.windows)
+      tokens += static_cast<double>(tokens_seen(window, cell.job->windows.feed));
     flops += cell.flops();
     const bool prepares = cell.calibration != nullptr || cell.dev != nullptr;
     if (prepares && (before == nullptr || before->shared != cell.job->shared)) flops += cell.setup_flops();

@@ -1,13 +1,13 @@
 #include "harness/environment.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <torch/headeronly/version.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <map>
 #include <string_view>
-#include <ATen/Version.h>
-#include <torch/headeronly/version.h>
 
 #include "base/host.h"
 #include "commit.h"
@@ -26,8 +26,9 @@ Json numeric_settings() {
     const std::string_view text = *entry;
     const auto equals = text.find('=');
     const std::string_view name = text.substr(0, equals);
-    const bool counts = std::ranges::any_of(std::initializer_list<std::string_view>{"MKL_", "ONEDNN_", "DNNL_", "ATEN_"},
-                                            [&](std::string_view begin) { return name.starts_with(begin); });
+    const bool counts =
+        std::ranges::any_of(std::initializer_list<std::string_view>{"MKL_", "ONEDNN_", "DNNL_", "ATEN_"},
+                            [&](std::string_view begin) { return name.starts_with(begin); });
     if (counts && name != "MKL_NUM_THREADS") settings.emplace(name, text.substr(equals + 1));
   }
   return settings;

@@ -6,8 +6,9 @@
 
 namespace qroar {
 
-/// {program, commit, torch, device, device_name, cpu_capability, settings, kernels, threads, host, started}; the inputs'
-/// hashes are the runner's to add.  `settings`: environment variables that hold numeric libraries to other code.
+/// {program, commit, torch, device, device_name, cpu_capability, settings, kernels, threads, host, started}; the
+/// inputs' hashes are the runner's to add.  `settings`: environment variables that hold numeric libraries to other
+/// code.
 Json describe_environment(const at::Device& device);
 
 /// What of it decides the last bits of a result, whose parts may be put together only where it is the same: commit,

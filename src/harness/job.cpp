@@ -166,15 +166,18 @@ void Job::check_windows(const Config& place) const {
   if (quantization.calibration) longest = std::max(longest, quantization.calibration->length);
   if (search != nullptr) longest = std::max(longest, std::ranges::max(search->spec.lengths));
   if (llama.sliding_window.value_or(longest) < longest) {
-    place.at("length").fail(fmt::format(
-        "{} tokens go through the model, whose config.json says sliding_window: {}; attention here sees all of a window, "
-        "so take windows up to that length",
-        longest, *llama.sliding_window));
+    place.at("length").fail(
+        fmt::format("{} tokens go through the model, whose config.json says sliding_window: {}; attention here sees "
+                    "all of a window, "
+                    "so take windows up to that length",
+                    longest, *llama.sliding_window));
   }
 }
 
 RopeTable Job::trained_table(int64_t length) const {
-  return Registry<RopeScheme>::instance().build(Config::parse("{type: model}", "calibration.rope"))->table(geometry, length);
+  return Registry<RopeScheme>::instance()
+      .build(Config::parse("{type: model}", "calibration.rope"))
+      ->table(geometry, length);
 }
 
 std::vector<Job> parse_experiment(const std::filesystem::path& file, const std::vector<std::string>& overrides) {

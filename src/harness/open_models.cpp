@@ -2,11 +2,13 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <map>
 #include <set>
 
 #include "base/error.h"
 #include "data/token_file.h"
+#include "search/spec.h"
 
 namespace qroar {
 namespace {
@@ -19,7 +21,8 @@ bool reads_text(const Job& job) {
     if (quantization->calibration) data.push_back(&quantization->calibration->data);
   }
   if (const BandSearch* search = job.rescaling->search()) data.push_back(&search->spec.data);
-  return !job.tasks.empty() || !std::ranges::all_of(data, [](const DataSpec* spec) { return is_token_file(spec->path); });
+  return !job.tasks.empty() ||
+         !std::ranges::all_of(data, [](const DataSpec* spec) { return is_token_file(spec->path); });
 }
 
 OpenedModel open(const Job& job) {

@@ -71,8 +71,7 @@ class Planner {
  private:
   std::shared_ptr<const Dataset> load(const Job& job, const DataSpec& spec, const Json& resolved) {
     auto& data = loaded_[resolved.dump() + job.model.path.string()];
-    if (data == nullptr)
-      data = std::make_shared<const Dataset>(choose_documents(corpus(job, spec), spec));
+    if (data == nullptr) data = std::make_shared<const Dataset>(choose_documents(corpus(job, spec), spec));
     return data;
   }
 
@@ -129,7 +128,8 @@ class Planner {
                                   [&] { return dev_parts(*cell.dev, search->spec); });
       if (common) {
         fail(
-            "{}: document '{}' of rescale.search.data has {} tokens in common with '{}', which is evaluated, from token "
+            "{}: document '{}' of rescale.search.data has {} tokens in common with '{}', which is evaluated, from "
+            "token "
             "{} on; scales must be searched on other documents, set skip or documents in either block",
             search->spec.data.path.string(), common->second, kCommonTokens, common->first, common->place);
       }
@@ -153,7 +153,7 @@ class Planner {
     return known->second;
   }
 
-  std::map<std::pair<std::string, std::string>, Dataset> corpora_;    ///< by file and model
+  std::map<std::pair<std::string, std::string>, Dataset> corpora_;     ///< by file and model
   std::map<std::pair<std::string, std::string>, std::string> unread_;  ///< and why not
   std::map<std::string, std::optional<CommonRun>> overlaps_;
   std::map<std::string, std::shared_ptr<const Dataset>> loaded_;

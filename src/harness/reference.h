@@ -15,9 +15,9 @@ struct ReferenceSpec : CheckpointSpec {
   std::shared_ptr<const RopeScheme> rope;
   RopeGeometry geometry;
 
-  /// Reads path (required), ignore_tensors, dtype (the model's) and rope (`evaluated`, which an `auto` in it takes from the reference's
-  /// own trained length).  `model`: the evaluated one.  Throws an Error with its place, also for a checkpoint of
-  /// another vocabulary or tokenizer.
+  /// Reads path (required), ignore_tensors, dtype (the model's) and rope (`evaluated`, which an `auto` in it takes from
+  /// the reference's own trained length).  `model`: the evaluated one.  Throws an Error with its place, also for a
+  /// checkpoint of another vocabulary or tokenizer.
   ReferenceSpec(const Config& block, const ModelSpec& model, const LlamaConfig& llama, const Config& evaluated,
                 int64_t window);
 

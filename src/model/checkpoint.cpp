@@ -33,9 +33,7 @@ at::ScalarType stored_dtype(const std::filesystem::path& folder, const LlamaConf
        (folder / "config.json").string(), llama.dtype);
 }
 
-bool has_float16(const std::string& device) {
-  return !ops::parse_device(device).is_cpu() || ops::cpu_has_float16();
-}
+bool has_float16(const std::string& device) { return !ops::parse_device(device).is_cpu() || ops::cpu_has_float16(); }
 
 }  // namespace
 

@@ -24,6 +24,7 @@ struct CheckpointSpec {
   std::vector<std::string> ignore_tensors;  ///< globs of tensors that the user knows are not part of the model
 
   CheckpointSpec() = default;
+  explicit CheckpointSpec(std::filesystem::path folder) : path(std::move(folder)) {}
   explicit CheckpointSpec(const Config& block);
   bool operator==(const CheckpointSpec&) const = default;
 };
@@ -53,7 +54,7 @@ class Checkpoint {
   /// Maps the weights; nothing is copied yet.  An Error where a tensor that the model needs is missing or of another
   /// shape or kind, and where there is one that it does not read and that spec.ignore_tensors does not name.
   explicit Checkpoint(const CheckpointSpec& spec);
-  explicit Checkpoint(const std::filesystem::path& folder) : Checkpoint(CheckpointSpec{folder, {}}) {}
+  explicit Checkpoint(const std::filesystem::path& folder) : Checkpoint(CheckpointSpec(folder)) {}
 
   const LlamaConfig& config() const { return config_; }
   /// Hash of config.json and of all weight bytes.

@@ -4,6 +4,8 @@
 #include <map>
 #include <set>
 
+#include "base/error.h"
+
 namespace qroar {
 namespace {
 
@@ -38,7 +40,7 @@ class Reader {
       : fields_(fields), max_positions_(max_positions), warnings_(warnings), rope_(dictionary()) {}
 
   ConfigRope read() {
-    for (const ConfigFields* part : {&fields_, &rope_}) {
+    for (const ConfigFields* part : {&fields_, static_cast<const ConfigFields*>(&rope_)}) {
       if (part->number("partial_rotary_factor", 1, 0, 1) != 1)
         part->wrong("partial_rotary_factor", "1: all of a head is turned");
     }
@@ -138,10 +140,7 @@ class Reader {
   }
 
   void read_yarn(Json& scheme) {
-    if (!rope_.json().contains("factor")) {
-      warn(fmt::format("yarn RoPE without a factor, which transformers refuses: {}, max_position_embeddings over {}",
-                       quotient_, kOriginal));
-    }
+    if (!rope_.json().contains("factor")) require("factor", scheme);
     scheme["factor"] = rope_.has("factor") ? rope_.json()["factor"] : Json(quotient_);
     for (const char* key : {"beta_fast", "beta_slow"}) take(key, scheme);
     // null is no, as Python has it.
@@ -167,11 +166,16 @@ class Reader {
     scheme[key] = rope_.json()[key];
   }
 
-  /// Published models carry keys that change nothing ("finetuned": true), so that an error would shut them out.
+  /// Published models carry keys that change nothing ("finetuned": true), so that an error would shut them out.  vLLM's
+  /// names for what attention_factor says are no news beside it.
   void warn_of_unread(const Json& scheme) {
     static const std::set<std::string> kRead = {"type", "rope_type", "rope_theta", "partial_rotary_factor", kOriginal};
+    if (!rope_.json().contains("rope_type") && !rope_.json().contains("type")) return;  // said already
+    const Json attention = scheme.value("attention_factor", Json());
     for (const auto& [key, value] : rope_.json().items()) {
-      if (!scheme.contains(key) && !kRead.contains(key) && !value.is_null())
+      const bool repeats = (key == "attn_factor" && !attention.is_null()) ||
+                           ((key == "short_mscale" || key == "long_mscale") && value == attention);
+      if (!scheme.contains(key) && !kRead.contains(key) && !value.is_null() && !repeats)
         warn(fmt::format("RoPE parameter '{}' is not used", key));
     }
   }

@@ -32,7 +32,7 @@ struct LlamaConfig {
   bool attention_bias = false;
   bool mlp_bias = false;
   std::optional<int64_t> bos_token_id = 1;  ///< none where config.json says null: a model without BOS
-  std::vector<int64_t> eos_token_ids;  ///< tokens that end a text; config.json has one or a list
+  std::vector<int64_t> eos_token_ids;       ///< tokens that end a text; config.json has one or a list
   /// A query's reach back in tokens, itself included; none: all.  The model here has no such limit, so that no longer
   /// window may be evaluated.
   std::optional<int64_t> sliding_window;

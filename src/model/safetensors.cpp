@@ -149,8 +149,10 @@ std::string_view dtype_name(Dtype dtype) { return std::ranges::find(kDtypes, dty
 int64_t dtype_bytes(Dtype dtype) { return std::ranges::find(kDtypes, dtype, &DtypeRow::dtype)->bytes; }
 
 bool is_leftover(const std::string& name) {
-  return glob_matches("*{rotary_emb.inv_freq,rotary_emb.original_inv_freq,rotary_emb.cos_cached,rotary_emb.sin_cached,"
-                      "causal_mask,attn.masked_bias,self_attn.masked_bias}", name);
+  return glob_matches(
+      "*{rotary_emb.inv_freq,rotary_emb.original_inv_freq,rotary_emb.cos_cached,rotary_emb.sin_cached,"
+      "causal_mask,attn.masked_bias,self_attn.masked_bias}",
+      name);
 }
 
 SafetensorsFile::SafetensorsFile(const fs::path& path) : file_(std::make_shared<const MappedFile>(path)) {

@@ -85,7 +85,7 @@ TEST_CASE("missing optional fields have Hugging Face's defaults, and null is mis
     CHECK(config.head_dim == 8);
     CHECK(config.rms_norm_eps == 1e-6);
     CHECK(config.rope_theta == 10000);
-    CHECK(config.rope_scaling.empty());
+    CHECK(config.rope == Json{{"type", "none"}});
     CHECK(config.trained_length == 512);
     CHECK(!config.tie_word_embeddings);
     CHECK(!config.attention_bias);
@@ -123,39 +123,6 @@ TEST_CASE("stated optional fields are read") {
   CHECK(config.bos_token_id == 7);
 }
 
-TEST_CASE("both spellings of rope scaling are kept as JSON text") {
-  const Json scaling = {{"type", "yarn"}, {"factor", 16.0}, {"original_max_position_embeddings", 128}};
-  Json json = minimal();
-  json["rope_scaling"] = scaling;
-  CHECK(load(json).rope_scaling == scaling.dump());
-  CHECK(load(json).trained_length == 128);
-
-  json = minimal();
-  json["rope_theta"] = 777;
-  json["rope_parameters"] = {{"rope_type", "linear"}, {"rope_theta", 250000.0}, {"factor", 2.0}};
-  CHECK(load(json).rope_scaling == json["rope_parameters"].dump());
-  CHECK(load(json).rope_theta == 250000);
-  CHECK(load(json).trained_length == 512);
-}
-
-TEST_CASE("rope parameters of type default say no more than the base") {
-  Json json = minimal();
-  json["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 250000.0}};
-  CHECK(load(json).rope_scaling.empty());
-  CHECK(load(json).rope_theta == 250000);
-  json["rope_parameters"].erase("rope_type");
-  CHECK(load(json).rope_scaling.empty());
-}
-
-TEST_CASE("a factor left out beside the original length is the quotient of the lengths") {
-  Json json = minimal();
-  json["original_max_position_embeddings"] = 128;
-  json["rope_scaling"] = {{"type", "longrope"}, {"long_factor", {1, 1, 1, 1}}};
-  const LlamaConfig config = load(json);
-  CHECK(config.trained_length == 128);
-  CHECK(Json::parse(config.rope_scaling)["factor"] == 4.0);
-}
-
 TEST_CASE("a missing, unreadable or malformed config.json is an error with file and line") {
   const Scratch scratch;
   const std::string missing = error_text([&] { LlamaConfig::load(scratch.folder()); });
@@ -183,7 +150,7 @@ TEST_CASE("a field of the wrong type or size is an error that shows it and what 
   CHECK(contains(error_with("num_hidden_layers", "5"),
                  "config.json: field 'num_hidden_layers' is \"5\"; expected an integer from 1 to 65536"));
   for (const Json& bad :
-       {Json(0), Json(-1), Json(65537), Json(2.0), Json(UINT64_MAX), Json(INT64_MIN), Json({1}), Json(true)}) {
+       {Json(0), Json(-1), Json(65537), Json(2.5), Json(1e30), Json(UINT64_MAX), Json(INT64_MIN), Json({1}), Json(true)}) {
     CAPTURE(bad.dump());
     CHECK(contains(error_with("num_hidden_layers", bad), "field 'num_hidden_layers' is " + bad.dump()));
   }
@@ -194,9 +161,9 @@ TEST_CASE("a field of the wrong type or size is an error that shows it and what 
   CHECK(contains(error_with("rope_theta", 1), "field 'rope_theta' is 1; expected a number above 1"));
   CHECK(contains(error_with("tie_word_embeddings", 1), "field 'tie_word_embeddings' is 1; expected true or false"));
   CHECK(contains(error_with("rope_scaling", "yarn"), "field 'rope_scaling' is \"yarn\"; expected an object"));
-  CHECK(contains(error_with("rope_scaling", {{"factor", 2.0}}), "rope_scaling: missing field 'rope_type'"));
   CHECK(contains(error_with("bos_token_id", 512), "field 'bos_token_id' is 512; expected an integer from 0 to 511"));
   CHECK(contains(error_with("bos_token_id", Json::array()), "field 'bos_token_id' is []"));
+  CHECK(contains(error_with("bos_token_id", {600, 1}), "field 'bos_token_id' is [600,1]; expected an integer from 0"));
 }
 
 TEST_CASE("sizes that do not fit each other are errors with both numbers") {
@@ -209,8 +176,8 @@ TEST_CASE("sizes that do not fit each other are errors with both numbers") {
 }
 
 TEST_CASE("a model that is no Llama is refused with what is supported") {
-  CHECK(contains(error_with("model_type", "mistral"),
-                 "field 'model_type' is \"mistral\"; expected \"llama\", the only one supported"));
+  CHECK(contains(error_with("model_type", "mistral"), "a \"mistral\" model, and Llama models"));
+  CHECK(!contains(error_with("model_type", "mistral"), "expected"));  // nobody is told to write llama there
   CHECK(contains(error_with("hidden_act", "gelu"),
                  "field 'hidden_act' is \"gelu\"; expected \"silu\", the only one supported"));
   CHECK(contains(error_with("partial_rotary_factor", 0.5), "field 'partial_rotary_factor' is 0.5; expected 1"));
@@ -218,11 +185,76 @@ TEST_CASE("a model that is no Llama is refused with what is supported") {
                  "config.json: rope_parameters: field 'partial_rotary_factor' is 0.5; expected 1"));
 }
 
-TEST_CASE("rope_scaling and rope_parameters that differ are an error") {
+TEST_CASE("whole numbers may be written as floats") {
   Json json = minimal();
-  json["rope_scaling"] = {{"type", "linear"}, {"factor", 2.0}};
-  json["rope_parameters"] = json["rope_scaling"];
-  CHECK(load(json).rope_scaling == json["rope_scaling"].dump());
-  json["rope_parameters"]["factor"] = 4.0;
-  CHECK(contains(error_text([&] { load(json); }), "'rope_scaling' and 'rope_parameters' differ"));
+  json["num_hidden_layers"] = 5.0;
+  json["max_position_embeddings"] = 4096.0;
+  CHECK(load(json).num_hidden_layers == 5);
+  CHECK(load(json).max_position_embeddings == 4096);
+}
+
+TEST_CASE("an already quantized checkpoint is refused with its method") {
+  const std::string text = error_with("quantization_config", {{"quant_method", "gptq"}, {"bits", 4}});
+  CHECK(contains(text, "config.json: 'quantization_config' says that the weights are already quantized"));
+  CHECK(contains(text, "quant_method \"gptq\""));
+  CHECK(contains(error_with("compression_config", {{"format", "dense"}}), "quant_method \"unnamed\""));
+  Json json = minimal();
+  json["quantization_config"] = nullptr;
+  CHECK(load(json).warnings.empty());
+}
+
+TEST_CASE("keys that ask for another forward are refused unless they say what is done here") {
+  const std::vector<std::pair<const char*, Json>> changing = {
+      {"embedding_multiplier", 12.0},  {"residual_multiplier", 0.22},
+      {"logits_scaling", 8},           {"attention_multiplier", 0.0078125},
+      {"lm_head_multiplier", 0.5},     {"attn_logit_softcapping", 50.0},
+      {"final_logit_softcapping", 30}, {"query_pre_attn_scalar", 256},
+      {"no_rope_layers", {1, 1, 0}},   {"layer_types", {"full_attention", "sliding_attention"}},
+      {"rotary_pct", 0.25},            {"logn_attention", true},
+      {"use_logn_attn", true},         {"num_local_experts", 8},
+      {"qk_norm", true},               {"attention_chunk_size", 8192},
+      {"scale_emb", 12},               {"alibi", true},
+      {"rope_interleaved", true},      {"bias", true}};
+  for (const auto& [key, value] : changing) {
+    CAPTURE(key);
+    CHECK(contains(error_with(key, value), fmt::format("field '{}' is {}; expected a model without it", key, value.dump())));
+  }
+  const std::vector<std::pair<const char*, Json>> neutral = {
+      {"embedding_multiplier", 1.0},  {"attention_multiplier", 0.35355339},
+      {"attn_logit_softcapping", nullptr}, {"query_pre_attn_scalar", 8},
+      {"no_rope_layers", {1, 1, 1}},  {"layer_types", {"full_attention"}},
+      {"rotary_pct", 1.0},            {"num_local_experts", 0},
+      {"qk_norm", false},             {"rope_interleaved", false},
+      {"bias", false},                {"logits_scaling", 1}};
+  for (const auto& [key, value] : neutral) {
+    Json json = minimal();
+    json[key] = value;
+    CAPTURE(key);
+    CHECK(load(json).warnings.empty());
+  }
+}
+
+TEST_CASE("harmless keys pass, and all others are named in one warning") {
+  Json json = minimal();
+  json.update({{"architectures", {"LlamaForCausalLM"}},
+               {"_name_or_path", "x"},
+               {"attention_dropout", 0.1},
+               {"pretraining_tp", 2},
+               {"use_cache", true},
+               {"transformers_version", "5.17.0"}});
+  CHECK(load(json).warnings.empty());
+  json["novel_gate"] = 3;
+  json["auto_map"] = {{"AutoModelForCausalLM", "modeling.py"}};
+  const auto warnings = load(json).warnings;
+  REQUIRE(warnings.size() == 1);
+  CHECK(contains(warnings[0], "not known here and were not acted on: novel_gate, auto_map"));
+}
+
+TEST_CASE("a sliding window is what config.json says, unless it is switched off") {
+  Json json = minimal();
+  CHECK(!load(json).sliding_window);
+  json["sliding_window"] = 128;
+  CHECK(load(json).sliding_window == 128);
+  json["use_sliding_window"] = false;
+  CHECK(!load(json).sliding_window);
 }

@@ -201,6 +201,17 @@ TEST_CASE_METHOD(Shards, "the shards of an index make one checkpoint") {
   CHECK(open_safetensors(scratch.folder()).hash() != hash);
 }
 
+TEST_CASE_METHOD(Shards, "index and shards may disagree about leftovers that a model computes by itself") {
+  const std::string inv_freq = "model.layers.0.self_attn.rotary_emb.inv_freq";
+  write_index("{\"a\": \"1.safetensors\", \"b\": \"2.safetensors\", \"" + inv_freq + "\": \"2.safetensors\"}");
+  CHECK(open_safetensors(scratch.folder()).names() == std::vector<std::string>{"a", "b"});
+  scratch.write("2.safetensors", file_of("{" + tensor(inv_freq) + "}", 2));
+  write_index("{\"a\": \"1.safetensors\", \"model.rotary_emb.inv_freq\": \"2.safetensors\"}");
+  CHECK(open_safetensors(scratch.folder()).has(inv_freq));
+  CHECK(is_leftover("rotary_emb.inv_freq"));
+  CHECK(!is_leftover("model.layers.0.self_attn.q_proj.bias"));
+}
+
 TEST_CASE_METHOD(Shards, "an index that does not fit its shards is an Error") {
   CHECK(contains(error("[]"), "index.json: no object weight_map"));
   CHECK(contains(error("{\"a\": \"1.safetensors\", \"c\": \"2.safetensors\"}"),

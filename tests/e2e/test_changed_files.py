@@ -1,0 +1,99 @@
+"""Files that change: while a cell runs, between runs, and under a part of a cell that is kept on disk."""
+import json
+import os
+import signal
+import time
+
+import pytest
+
+from support.program import REPO, copy_of_tiny_books, read_rows
+
+LONG = {"sweep": None, "windows.length": 64, "windows.truncate": False, "data.path": str(REPO / "tests/support/text.jsonl"), "metrics": ["perplexity"]}
+
+
+def wait_for_parts(process, results, count):
+    """Until the running cell has so many finished parts; its partial.jsonl."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        for file in results.glob("cells/*/partial.jsonl"):
+            if file.read_bytes().count(b"\n") > count:
+                return file
+        time.sleep(0.002)
+    pytest.fail("the cell ended before it could be changed")
+
+
+@pytest.fixture
+def slow(experiment, tmp_path):
+    """An experiment of one cell of some hundred windows on a model of its own: (file, model, results)."""
+    model = copy_of_tiny_books(tmp_path / "model")
+    text = json.loads((REPO / "tests/support/text.jsonl").read_text(encoding="utf-8").splitlines()[0])["text"]
+    (tmp_path / "long.jsonl").write_text(json.dumps({"id": "long", "text": text * 100}), encoding="utf-8")
+    file = experiment(LONG | {"model.path": str(model), "data.path": str(tmp_path / "long.jsonl")})
+    return file, model, tmp_path / "results"
+
+
+def overwrite(file):
+    with open(file, "r+b") as stream:
+        stream.seek(file.stat().st_size - 1000)
+        stream.write(bytes(500))
+
+
+def restore_times(edit):
+    def both(file):
+        before = file.stat()
+        edit(file)
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    return both
+
+
+@pytest.mark.parametrize(("name", "edit"), [
+    ("model.safetensors", overwrite),
+    ("model.safetensors", restore_times(overwrite)),
+    ("model.safetensors", lambda file: os.truncate(file, 1_000_000)),
+    ("model.safetensors", lambda file: os.truncate(file, 0)),
+    ("config.json", lambda file: file.write_text(file.read_text(encoding="utf-8").replace("1e-05", "1e-04"), encoding="utf-8")),
+], ids=["bytes", "bytes with the old time", "cut", "emptied", "config"])
+def test_a_model_that_changes_under_a_cell_fails_it(start, slow, name, edit):
+    file, model, results = slow
+    process = start("run", file, "--results", results)
+    wait_for_parts(process, results, 2)
+    edit(model / name)
+    stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == 1, (process.returncode, stderr)
+    (row,) = read_rows(results).values()
+    assert row["status"] == "failed" and f"{model}/{name}: changed while it was read; run again" in row["error"]
+    assert row["metrics"] == {}
+
+
+def test_a_changed_tokenizer_makes_cells_unfinished_and_parts_unusable(run, start, slow):
+    file, model, results = slow
+    process = start("run", file, "--results", results)
+    partial = wait_for_parts(process, results, 3)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    header = json.loads(partial.read_text(encoding="utf-8").splitlines()[0])
+    assert set(header["inputs"]["inputs"]) >= {"model", "tokenizer", "data"}
+    # A field that SentencePiece does not know and skips: the same tokens from another file.
+    with open(model / "tokenizer.model", "ab") as tokenizer:
+        tokenizer.write(b"\xfa\x3f\x01x")
+    again = run("run", file, "--results", results)
+    assert again.returncode == 0, again.stderr
+    assert "were finished already" not in again.stderr
+    with open(model / "tokenizer.model", "ab") as tokenizer:
+        tokenizer.write(b"\xfa\x3f\x01y")
+    changed = run("run", file, "--results", results)
+    assert "its model, tokenizer, data or RoPE factors changed" in changed.stderr
+
+
+@pytest.mark.parametrize("setting", [{"ATEN_CPU_CAPABILITY": "avx2"}, {"ONEDNN_MAX_CPU_ISA": "AVX2"}, {"MKL_CBWR": "COMPATIBLE"}])
+def test_parts_of_another_instruction_set_are_not_gone_on_with(run, start, slow, setting):
+    file, _, results = slow
+    process = start("run", file, "--results", results)
+    wait_for_parts(process, results, 3)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    again = run("run", file, "--results", results, env=os.environ | {"QROAR_CACHE": str(results / "cache"), "OMP_NUM_THREADS": "1"} | setting)
+    assert again.returncode == 0, again.stderr
+    assert "were finished already" not in again.stderr
+    (row,) = read_rows(results).values()
+    assert row["environment"]["settings"] == setting or row["environment"]["cpu_capability"] == "AVX2"

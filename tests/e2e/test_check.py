@@ -1,0 +1,86 @@
+"""`check` keeps its promise: what it lets pass runs, it names every bad cell, and says what the experiment will take."""
+import re
+
+from support.program import copy_of_tiny_books, read_rows
+
+
+def test_every_bad_cell_is_named_once(run, experiment):
+    file = experiment({"sweep": [{"rope": [{"type": "none"}, {"type": "linear", "factor": 0.5}, {"type": "yarn", "factor": 2, "beta": 1}],
+                                  "windows.length": [32, 64]}]})
+    process = run("check", file)
+    assert process.returncode == 1 and process.stdout == ""
+    lines = process.stderr.splitlines()
+    assert len(lines) == 2, process.stderr
+    assert "factor: expected auto or a number from 1" in lines[0] and lines[0].endswith("(2 of 6 cells)")
+    assert "beta" in lines[1] and lines[1].endswith("(2 of 6 cells)")
+
+
+def test_bad_texts_of_several_cells_are_named(run, experiment, tmp_path):
+    (tmp_path / "empty.jsonl").write_text("", encoding="utf-8")
+    (tmp_path / "broken.jsonl").write_text("{\n", encoding="utf-8")
+    file = experiment({"sweep": [{"data.path": [str(tmp_path / "empty.jsonl"), str(tmp_path / "broken.jsonl")], "windows.length": [32, 64]}]})
+    process = run("check", file)
+    assert process.returncode == 1
+    assert len(process.stderr.splitlines()) == 2
+    assert "holds no documents" in process.stderr and "broken JSON" in process.stderr
+
+
+def two_models(tmp_path, **config):
+    good, bad = copy_of_tiny_books(tmp_path / "good"), copy_of_tiny_books(tmp_path / "bad", **config)
+    return good, bad, {"sweep": [{"model.path": [str(bad), str(good)], "windows.length": [32, 64]}]}
+
+
+def check_one_model_fails(run, experiment, changes, bad, text, tmp_path):
+    file = experiment(changes)
+    checked = run("check", file)
+    assert checked.returncode == 1 and len(checked.stderr.splitlines()) == 1, checked.stderr
+    assert str(bad) in checked.stderr and text in checked.stderr and "(2 of 4 cells)" in checked.stderr
+    process = run("run", file, "--results", tmp_path / "results")
+    assert process.returncode == 1
+    rows = read_rows(tmp_path / "results")
+    assert sorted(row["status"] for row in rows.values()) == ["failed", "failed", "ok", "ok"]
+    for row in rows.values():
+        assert (row["axes"]["model.path"] == str(bad)) == (row["status"] == "failed")
+        assert row["status"] == "ok" or text in row["error"]
+    assert process.stdout.count("failed") >= 2  # the table shows them beside the others
+    shown = run("show", tmp_path / "results")
+    assert shown.returncode == 0 and text in shown.stdout
+
+
+def test_a_model_whose_weights_cannot_be_opened_is_a_failed_cell_beside_others(run, experiment, tmp_path):
+    _, bad, changes = two_models(tmp_path)
+    (bad / "model.safetensors").write_bytes(b"short")
+    check_one_model_fails(run, experiment, changes, bad, "too short for safetensors", tmp_path)
+
+
+def test_a_model_whose_config_is_refused_is_a_failed_cell_beside_others(run, experiment, tmp_path):
+    _, bad, changes = two_models(tmp_path, quantization_config={"quant_method": "awq"})
+    check_one_model_fails(run, experiment, changes, bad, 'quant_method "awq"', tmp_path)
+
+
+def test_a_model_whose_tokenizer_cannot_be_read_is_a_failed_cell_beside_others(run, experiment, tmp_path):
+    _, bad, changes = two_models(tmp_path)
+    (bad / "tokenizer.model").write_bytes(b"\x0a\xff\xff broken")
+    check_one_model_fails(run, experiment, changes, bad, "not a SentencePiece model", tmp_path)
+
+
+def test_a_mended_model_runs_and_the_others_stay(run, experiment, tmp_path):
+    good, bad, changes = two_models(tmp_path, quantization_config={"quant_method": "awq"})
+    file = experiment(changes)
+    run("run", file, "--results", tmp_path / "results")
+    (bad / "config.json").write_bytes((good / "config.json").read_bytes())
+    process = run("run", file, "--results", tmp_path / "results")
+    assert process.returncode == 0, process.stderr
+    assert "2 of 4 cells were finished already" in process.stderr
+    assert "failed" not in process.stdout
+
+
+def test_check_says_what_an_experiment_takes_and_estimates_from_this_machines_rows(run, experiment, tmp_path):
+    file = experiment()
+    first = run("check", file, cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert re.search(r"4 cells, 8 windows of 384 tokens, [\d.e-]+ TFLOP; largest memory about 0\.\d GB\n", first.stdout), first.stdout
+    assert "here" not in first.stdout
+    assert run("run", file, cwd=tmp_path).returncode == 0
+    second = run("check", file, cwd=tmp_path)
+    assert re.search(r"; about \d+s here, by the rate of this machine's last rows", second.stdout), second.stdout
