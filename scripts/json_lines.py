@@ -1,5 +1,6 @@
 """JSON lines as the scripts that make data files read and write them: what is wrong with a file is one line that names its place, and a file
 is written whole or not at all."""
+import codecs
 import gzip
 import json
 import logging
@@ -22,20 +23,30 @@ def read_rows(path):
     if opener is None:
         raise BadInput(f"{path}: is of no kind that is read here; give a {', '.join(OPENERS)} file")
     try:
-        with opener(path, "rt", encoding="utf-8", newline="\n") as file:
+        with opener(path, "rb") as file:
             for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield f"{path}:{number}", line, parsed(f"{path}:{number}", line)
-    except (lzma.LZMAError, zlib.error, gzip.BadGzipFile, EOFError, UnicodeDecodeError) as error:
+                place = f"{path}:{number}"
+                text = decoded(place, line.removeprefix(codecs.BOM_UTF8) if number == 1 else line)
+                if text.strip():
+                    yield place, text, parsed(place, text)
+    except (lzma.LZMAError, zlib.error, gzip.BadGzipFile, EOFError) as error:
         raise BadInput(f"{path}: cannot be read ({error}); fetch it again") from error
 
 
 def read_text(path):
-    """A text without translating line ends, as the program reads it."""
+    """A text without translating line ends and without a byte order mark, as the program reads it."""
+    return decoded(path, path.read_bytes().removeprefix(codecs.BOM_UTF8))
+
+
+def decoded(place, content):
+    """What the bytes say in UTF-8, in which no text has a NUL."""
     try:
-        return path.read_bytes().decode("utf-8")
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise BadInput(f"{path}: is not UTF-8 ({error}); convert it") from error
+        raise BadInput(f"{place}: the byte {content[error.start]:#04x} at offset {error.start} is no UTF-8; convert it with iconv") from error
+    if "\0" in text:
+        raise BadInput(f"{place}: the byte 0x00 at offset {content.index(0)} is no text; convert it with iconv, from UTF-16 if it is that")
+    return text
 
 
 def parsed(place, line):
@@ -43,6 +54,8 @@ def parsed(place, line):
         row = json.loads(line)
     except json.JSONDecodeError as error:
         raise BadInput(f"{place}:{error.colno}: broken JSON ({error.msg}); every line is one object") from error
+    except (ValueError, RecursionError) as error:  # an integer of thousands of digits, thousands of brackets
+        raise BadInput(f"{place}: cannot be read ({error}); every line is one object") from error
     if not isinstance(row, dict):
         raise BadInput(f"{place}: no JSON object; every line is one")
     return row

@@ -9,6 +9,7 @@ for bits_per_byte, are counted in the text as lm-evaluation-harness counts them,
 """
 import argparse
 import json
+import re
 import struct
 import sys
 from pathlib import Path
@@ -22,17 +23,22 @@ from tokenizers import Tokenizer  # noqa: E402
 
 from json_lines import BadInput, field, id_of, read_rows, read_text, shortened, words_in, write_atomically  # noqa: E402
 
+ZEROS = "0" * 32  # where the file's own hash comes
+
 
 def read_documents(path):
     """(id, text, words, bytes) of every document, line ends untranslated, as the program reads it."""
     if path.suffix == ".txt":
         text = read_text(path)
         return [(path.name, text, words_in(text), len(text.encode()))]
-    documents = []
+    documents, places = [], {}
     for number, (place, _, row) in enumerate(read_rows(path), start=1):
         text = field(place, row, "text")
         words, size = count_of(place, row, "words", words_in(text)), count_of(place, row, "bytes", len(text.encode()))
-        documents.append((id_of(place, row, f"{path.stem}:{number}"), text, words, size))
+        name = id_of(place, row, f"{path.stem}:{number}")
+        if places.setdefault(name, place) != place:
+            raise BadInput(f"{place}: the id '{name}' is that of {places[name]}, too; give every document its own")
+        documents.append((name, text, words, size))
     if not documents:
         raise BadInput(f"{path}: holds no documents; give a file with some")
     return documents
@@ -45,16 +51,19 @@ def count_of(place, row, key, counted):
     return row.get(key, counted)
 
 
-def tokenizer_hash(folder):
-    """The hash the program takes: of tokenizer.model, or of tokenizer.json where there is none."""
-    sentencepiece = folder / "tokenizer.model"
-    file = sentencepiece if sentencepiece.exists() else folder / "tokenizer.json"
-    return xxhash.xxh3_128_hexdigest(file.read_bytes())
+def tokenizer_file(folder):
+    """The one the program reads: tokenizer.model, or tokenizer.json where there is none or where that is of tiktoken's format."""
+    model = folder / "tokenizer.model"
+    if model.exists() or model.is_symlink():
+        with open(model, "rb") as file:
+            if not re.fullmatch(rb"[A-Za-z0-9+/=]+ [0-9]+", file.read(4096).partition(b"\n")[0]):
+                raise BadInput(f"{model}: the program reads it itself, and its tokens may differ from tokenizer.json's; name the text in the experiment")
+    return folder / "tokenizer.json"
 
 
 def encode(folder, text_file):
     """The bytes of the token file."""
-    file = folder / "tokenizer.json"
+    file = tokenizer_file(folder)
     try:
         tokenizer = Tokenizer.from_str(file.read_text(encoding="utf-8"))
     except OSError:
@@ -62,13 +71,17 @@ def encode(folder, text_file):
     except Exception as error:  # tokenizers raises nothing narrower
         raise BadInput(f"{file}: {error}") from error
     tokenizer.encode_special_tokens = True  # a special token spelled out in the text is text
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
     documents = read_documents(text_file)
     tokens = [np.array(tokenizer.encode(text, add_special_tokens=False).ids, dtype="<i4") for _, text, _, _ in documents]
     offsets = np.cumsum([0] + [len(ids) for ids in tokens]).astype("<i8")
     ids, _, words, sizes = zip(*documents)
-    header = json.dumps({"tokenizer": tokenizer_hash(folder), "vocab_size": tokenizer.get_vocab_size(), "source": text_file.name, "ids": ids,
-                         "words": words, "bytes": sizes}, ensure_ascii=False).encode()
-    return b"".join([b"QROARTOK", struct.pack("<II", 1, len(header)), header, offsets.tobytes()] + [t.tobytes() for t in tokens])
+    fields = {"hash": ZEROS, "tokenizer": xxhash.xxh3_128_hexdigest(file.read_bytes()), "vocab_size": max(tokenizer.get_vocab().values()) + 1,
+              "source": text_file.name, "ids": ids, "words": words, "bytes": sizes}
+    header = json.dumps(fields, ensure_ascii=False).encode()
+    content = b"".join([b"QROARTOK", struct.pack("<II", 1, len(header)), header, offsets.tobytes()] + [t.tobytes() for t in tokens])
+    return content.replace(ZEROS.encode(), xxhash.xxh3_128_hexdigest(content).encode(), 1)
 
 
 def main():

@@ -11,7 +11,8 @@
 
 namespace qroar {
 
-LineLog::LineLog(std::filesystem::path file, const std::string& remedy) : file_(std::move(file)) {
+LineLog::LineLog(std::filesystem::path file, const std::function<void(const std::string&)>& broken)
+    : file_(std::move(file)) {
   std::filesystem::create_directories(file_.parent_path());
   if (!std::filesystem::exists(file_)) return;
   const std::string text = read_file(file_);
@@ -20,8 +21,9 @@ LineLog::LineLog(std::filesystem::path file, const std::string& remedy) : file_(
     auto line = nlohmann::ordered_json::parse(text.begin() + static_cast<std::ptrdiff_t>(begin),
                                               text.begin() + static_cast<std::ptrdiff_t>(end), nullptr,
                                               /*allow_exceptions=*/false);
-    if (!line.is_object()) fail("{}:{}: no JSON object; {}", file_.string(), lines_.size() + 1, remedy);
-    lines_.push_back(std::move(line));
+    const bool is_object = line.is_object();
+    if (!is_object) broken(fmt::format("{}:{}: no JSON object", file_.string(), lines_.size() + 1));
+    lines_.push_back(is_object ? std::move(line) : nullptr);
   }
   if (begin < text.size()) write_file_atomically(file_, text.substr(0, begin));
 }

@@ -1,7 +1,9 @@
 // A file of JSON lines that grows while a process runs and may be killed at any moment.
 #pragma once
 #include <filesystem>
+#include <functional>
 #include <nlohmann/json.hpp>
+#include <string>
 #include <vector>
 
 namespace qroar {
@@ -9,8 +11,9 @@ namespace qroar {
 /// Each line is written with one call.  What a killed process left of its last line is cut off when the file is opened.
 class LineLog {
  public:
-  /// Reads what is there.  An Error for a whole line that is no JSON object, with `remedy`.
-  LineLog(std::filesystem::path file, const std::string& remedy);
+  /// Reads what is there.  A whole line that is no JSON object is told to `broken` ("file:line: what"), which may
+  /// throw, and is null in lines().
+  LineLog(std::filesystem::path file, const std::function<void(const std::string&)>& broken);
 
   /// What was there when the file was opened.
   const std::vector<nlohmann::ordered_json>& lines() const { return lines_; }

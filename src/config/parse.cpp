@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "config/node.h"
 
 namespace qroar::detail {
@@ -167,21 +168,11 @@ void refuse_duplicates(const ConfigNode& node) {
   }
 }
 
-/// Length of the UTF-8 character that `bytes` begins with; 0 for anything else and for control characters.
-std::size_t character_length(std::string_view bytes) {
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(bytes[i]); };
-  const unsigned char lead = byte(0);
-  if (lead < 0x80) return lead >= 0x20 || lead == '\t' || lead == '\n' || lead == '\r' ? 1 : 0;
-  const std::size_t length = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
-  if (lead < 0xC2 || lead > 0xF4 || bytes.size() < length) return 0;
-  char32_t code = lead & (0x7Fu >> length);
-  for (std::size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xC0) != 0x80) return 0;
-    code = code << 6 | (byte(i) & 0x3Fu);
-  }
-  constexpr char32_t kSmallest[] = {0, 0, 0x80, 0x800, 0x10000};
-  const bool surrogate = code >= 0xD800 && code <= 0xDFFF;
-  return code >= kSmallest[length] && code <= 0x10FFFF && !surrogate ? length : 0;
+/// Length of the UTF-8 character that `text` begins with; 0 for anything else and for control characters.
+std::size_t character_length(std::string_view text) {
+  const auto lead = static_cast<unsigned char>(text[0]);
+  const bool control = lead < 0x20 && lead != '\t' && lead != '\n' && lead != '\r';
+  return control ? 0 : utf8_length(text);
 }
 
 /// yaml-cpp would put replacement characters without a word.

@@ -1,8 +1,7 @@
-// Byte-level BPE as a tokenizer.json of Hugging Face's tokenizers describes it (GPT-2, SmolLM2, Llama-3, Qwen2 ...). We
-// found no well-kept C++ library for it; tests/peers compares every token with theirs.
+// Byte-level BPE as a tokenizer.json describes it (GPT-2, SmolLM2, Llama-3, Qwen2 ...): a text is cut into pieces by
+// patterns, and every byte of a piece is a printable character of the vocabulary.
 #pragma once
-#include <unordered_map>
-
+#include "data/bpe.h"
 #include "data/tokenizer.h"
 
 namespace qroar {
@@ -22,30 +21,18 @@ class PieceRule {
 
 class ByteBpe : public Tokenizer {
  public:
-  /// Reads a tokenizer.json of model type BPE whose pre-tokenizers are ByteLevel, Digits, Split (isolated) or sequences
-  /// of them, without a normalizer.  An Error names what is something else.
-  explicit ByteBpe(const std::filesystem::path& file);
+  /// The pre-tokenizers may be ByteLevel, Digits, Split (isolated) or sequences of them, without a normalizer.  An
+  /// Error names what is something else.
+  ByteBpe(const nlohmann::json& tokenizer, const std::string& file);
 
   std::vector<int32_t> encode(const std::string& text) const override;
   std::string decode(std::span<const int32_t> ids) const override;
-  int64_t vocab_size() const override { return static_cast<int64_t>(bytes_of_.size()); }
+  int64_t vocab_size() const override { return std::ssize(bytes_of_); }
 
  private:
-  struct Merge {
-    int32_t rank, id;
-  };
-  struct PairHash {
-    std::size_t operator()(const std::pair<int32_t, int32_t>& pair) const {
-      return std::hash<uint64_t>()(static_cast<uint64_t>(pair.first) << 32 | static_cast<uint32_t>(pair.second));
-    }
-  };
-  std::vector<int32_t> merged(std::string_view piece) const;
-
   std::vector<PieceRule> rules_;
-  bool ignore_merges_ = false;
-  std::unordered_map<std::string, int32_t> id_of_;  ///< by bytes
-  std::vector<std::string> bytes_of_;               ///< by id; empty for special tokens
-  std::unordered_map<std::pair<int32_t, int32_t>, Merge, PairHash> merges_;
+  Bpe bpe_;
+  std::vector<std::string> bytes_of_;  ///< by id; empty for special tokens
 };
 
 }  // namespace qroar

@@ -3,11 +3,12 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/warn_once.h"
+#include "data/texts.h"
 #include "data/tokenizer.h"
 
 namespace qroar {
@@ -18,117 +19,24 @@ namespace fs = std::filesystem;
 /// Embeddings are padded to a round number of rows, seldom by more than this.
 constexpr int64_t kMostPadding = 256;
 /// Counts up when the same text would give other tokens or ids.
-constexpr int kCacheVersion = 2;
-
-struct Text {
-  std::string id;
-  std::string text;
-  int64_t words = 0, bytes = 0;
-};
-
-/// What Python's \s matches in a text, in UTF-8.
-constexpr std::string_view kSpaces[] = {" ",      "\t",     "\n",     "\r",     "\f",     "\v",     "\x1c",   "\x1d",
-                                        "\x1e",   "\x1f",   "\u0085", "\u00a0", "\u1680", "\u2000", "\u2001", "\u2002",
-                                        "\u2003", "\u2004", "\u2005", "\u2006", "\u2007", "\u2008", "\u2009", "\u200a",
-                                        "\u2028", "\u2029", "\u202f", "\u205f", "\u3000"};
-
-/// Pieces between runs of white space, as lm-evaluation-harness counts them: a text that begins with one has an empty
-/// piece before it.
-int64_t words_of(std::string_view text) {
-  int64_t runs = 0;
-  bool in_run = false;
-  while (!text.empty()) {
-    const auto space = std::ranges::find_if(kSpaces, [&](std::string_view mark) { return text.starts_with(mark); });
-    const bool is_space = space != std::end(kSpaces);
-    runs += is_space && !in_run;
-    in_run = is_space;
-    text.remove_prefix(is_space ? space->size() : 1);
-  }
-  return runs + 1;
-}
-
-/// Of a text that is what was published.
-Text counted(Text text) {
-  if (text.words == 0) text.words = words_of(text.text);
-  if (text.bytes == 0) text.bytes = std::ssize(text.text);
-  return text;
-}
-
-/// The text of one line of a .jsonl file; a line without an id is named after the file and its number.
-Text parse_line(std::string_view line, const fs::path& path, int64_t number) {
-  const std::string place = fmt::format("{}:{}", path.string(), number);
-  nlohmann::json json;
-  try {
-    json = nlohmann::json::parse(line);
-  } catch (const nlohmann::json::parse_error& error) {
-    fail("{}:{}: broken JSON; every line is one object with \"id\" and \"text\"", place, error.byte);
-  }
-  if (!json.is_object())
-    fail("{}: is a JSON {}; every line is one object with \"id\" and \"text\"", place, json.type_name());
-  if (!json.contains("text")) fail("{}: no \"text\"; every line is one object with \"id\" and \"text\"", place);
-  for (const char* key : {"id", "text"}) {
-    if (json.contains(key) && !json[key].is_string())
-      fail("{}: \"{}\" is a JSON {}, not a string", place, key, json[key].type_name());
-  }
-  Text text{json.value("id", fmt::format("{}:{}", path.stem().string(), number)),
-            std::move(json["text"].get_ref<std::string&>())};
-  for (const auto& [key, count] : {std::pair("words", &text.words), std::pair("bytes", &text.bytes)}) {
-    if (!json.contains(key)) continue;
-    if (!json[key].is_number_integer() || json[key] < 1)
-      fail("{}: \"{}\" is {}, not a number of them", place, key, json[key].dump());
-    *count = json[key];
-  }
-  return counted(std::move(text));
-}
-
-std::vector<Text> parse_lines(std::string_view bytes, const fs::path& path) {
-  const std::size_t last = bytes.find_last_not_of(" \t\r\n");
-  bytes = bytes.substr(0, last == std::string_view::npos ? 0 : last + 1);
-  std::vector<Text> texts;
-  for (int64_t number = 1; !bytes.empty(); ++number) {
-    const std::string_view line = bytes.substr(0, bytes.find('\n'));
-    if (line.find_first_not_of(" \t\r") == std::string_view::npos) {
-      fail("{}:{}: blank line between documents; remove it", path.string(), number);
-    }
-    texts.push_back(parse_line(line, path, number));
-    bytes.remove_prefix(std::min(bytes.size(), line.size() + 1));
-  }
-  return texts;
-}
-
-std::vector<Text> read_texts(std::string bytes, const fs::path& path) {
-  if (path.extension() == ".jsonl") return parse_lines(bytes, path);
-  if (path.extension() == ".txt") return {counted({path.filename().string(), std::move(bytes)})};
-  fail("{}: unknown kind of data file; needed is a .txt or .jsonl file, or one that scripts/tokenize.py made",
-       path.string());
-}
-
-void check_vocabulary(int64_t vocab_size, const fs::path& model_folder, const LlamaConfig& model) {
-  if (vocab_size > model.vocab_size || vocab_size < model.vocab_size - kMostPadding) {
-    fail(
-        "{}: the tokenizer's vocabulary has {} entries, the model's {}: they do not belong together; use the tokenizer "
-        "that came with "
-        "the model",
-        model_folder.string(), vocab_size, model.vocab_size);
-  }
-}
+constexpr int kCacheVersion = 3;
 
 TokenFile tokenize(std::string bytes, const fs::path& path, const fs::path& model_folder, const std::string& hash) {
   const auto tokenizer = load_tokenizer(model_folder);
-  TokenFile file{hash, tokenizer->vocab_size(), path.filename().string(), {}};
-  for (const Text& text : read_texts(std::move(bytes), path))
+  TokenFile file{hash, tokenizer->vocab_size(), "", {}};
+  for (const Text& text : parse_texts(std::move(bytes), path))
     file.documents.push_back({text.id, tokenizer->encode(text.text), text.words, text.bytes});
   return file;
 }
 
-/// The cached tokens; nothing when there are none.  A cache that cannot be read is only a loss of time.
-std::optional<TokenFile> read_cache(const fs::path& cache, const std::string& tokenizer) {
+/// The cached tokens; nothing when there are none.  A cache that cannot be used is only a loss of time.
+std::optional<TokenFile> read_cache(const fs::path& cache, const std::string& tokenizer, const std::string& key) {
   std::error_code unreadable;
   if (!fs::exists(cache, unreadable)) return std::nullopt;
   try {
-    TokenFile file = read_token_file(cache);
-    if (file.tokenizer == tokenizer) return file;
-    spdlog::warn("{}: cached tokens of another tokenizer; tokenizing again", cache.string());
+    TokenFile file = read_token_file(cache, /*needs_hash=*/true);
+    if (file.tokenizer == tokenizer && file.source == key) return file;
+    spdlog::warn("{}: cached tokens of another tokenizer or text; tokenizing again", cache.string());
   } catch (const Error& error) {
     spdlog::warn("{}; tokenizing again", error.what());
   }
@@ -148,10 +56,12 @@ TokenFile tokenize_cached(std::string bytes, const std::string& data_hash, const
                           const fs::path& model_folder) {
   const std::string tokenizer = tokenizer_hash(model_folder);
   // The file's name is part of the key: it decides how the bytes are read and is the id of a .txt document.
-  const std::string key = fmt::format("{}\n{}\n{}\n{}", kCacheVersion, tokenizer, data_hash, path.filename().string());
-  const fs::path cache = cache_folder() / "tokens" / (hash_bytes(key) + ".tok");
-  if (auto cached = read_cache(cache, tokenizer)) return *std::move(cached);
+  const std::string key =
+      hash_bytes(fmt::format("{}\n{}\n{}\n{}", kCacheVersion, tokenizer, data_hash, path.filename().string()));
+  const fs::path cache = cache_folder() / "tokens" / (key + ".tok");
+  if (auto cached = read_cache(cache, tokenizer, key)) return *std::move(cached);
   TokenFile file = tokenize(std::move(bytes), path, model_folder, tokenizer);
+  file.source = key;
   write_cache(cache, file);
   return file;
 }
@@ -169,6 +79,22 @@ TokenFile read_tokens(const fs::path& path, const fs::path& model_folder) {
 }
 
 }  // namespace
+
+void check_vocabulary(int64_t vocab_size, const fs::path& model_folder, const LlamaConfig& model) {
+  const std::string place = model_folder.string();
+  if (vocab_size > model.vocab_size) {
+    fail(
+        "{}: the tokenizer's vocabulary has {} entries, the model's {}: they do not belong together; use the tokenizer "
+        "that came with the model",
+        place, vocab_size, model.vocab_size);
+  }
+  if (vocab_size < model.vocab_size - kMostPadding) {
+    warn_once(fmt::format(
+        "{}: the tokenizer's vocabulary has {} entries, the model's {}: the {} beyond are taken for padding of the "
+        "embeddings; if this is not the tokenizer that came with the model, the numbers mean nothing",
+        place, vocab_size, model.vocab_size, model.vocab_size - vocab_size));
+  }
+}
 
 Dataset choose_documents(const Dataset& corpus, const DataSpec& spec) {
   std::vector<Document> all = corpus.documents;

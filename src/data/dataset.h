@@ -29,14 +29,17 @@ void check_present(const std::filesystem::path& file);
 /// The block `data`, whose file is there: else check_present()'s Error at the path's place.
 DataSpec present_data(const Config& config);
 
+/// An Error when the tokenizer of a model folder has more entries than the model; a warning, once, when it has so many
+/// fewer that padding of the embeddings is unusual.
+void check_vocabulary(int64_t vocab_size, const std::filesystem::path& model_folder, const LlamaConfig& model);
+
 struct Dataset {
   std::vector<Document> documents;
   std::string hash;  ///< of the data file's bytes
 };
 
 /// All documents of a file: tokenized (cached under cache_folder()/tokens by the hashes of tokenizer and data) or read.
-/// Errors: missing file; bad JSON line (file:line); tokens of another tokenizer; a tokenizer whose vocabulary is not
-/// the model's.
+/// Errors: missing file; what parse_texts() refuses; tokens of another tokenizer; what check_vocabulary() refuses.
 Dataset load_corpus(const std::filesystem::path& path, const std::filesystem::path& model_folder,
                     const LlamaConfig& model);
 

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstring>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <span>
 
@@ -17,6 +18,7 @@ static_assert(std::endian::native == std::endian::little, "the file's numbers ar
 
 constexpr std::string_view kMagic = "QROARTOK";
 constexpr uint32_t kVersion = 1;
+constexpr std::string_view kZeros = "00000000000000000000000000000000";  // where the hash's digits come
 constexpr const char* kRemedy = "make it again with scripts/tokenize.py";
 
 /// Takes numbers off the front of the bytes and never reads past their end.
@@ -52,32 +54,68 @@ class Reader {
 
 struct Header {
   TokenFile file;
+  std::string hash;
   std::vector<std::string> ids;
   std::vector<int64_t> words, bytes;
 };
 
-Header parse_header(Reader& reader, std::string_view text) {
+/// A count in the header.
+int64_t natural(const Reader& reader, const nlohmann::json& number, const char* key) {
+  constexpr uint64_t kMost = 1'000'000'000'000;  // sums of such counts fit
+  if (!number.is_number_unsigned() || number > kMost) {
+    reader.bad(fmt::format("the header's {} is or holds {}, no whole number", key,
+                           number.is_primitive() ? number.dump() : number.type_name()));
+  }
+  return number;
+}
+
+/// One number per document; zeros where the header has none.
+std::vector<int64_t> naturals(const Reader& reader, const nlohmann::json& header, const char* key, std::size_t count) {
+  if (!header.contains(key)) return std::vector<int64_t>(count, 0);
+  const nlohmann::json& list = header[key];
+  if (!list.is_array() || list.size() != count) {
+    reader.bad(fmt::format("the header's {} are not as many as its ids, {}", key, count));
+  }
+  std::vector<int64_t> numbers;
+  for (const nlohmann::json& number : list) numbers.push_back(natural(reader, number, key));
+  return numbers;
+}
+
+Header parse_header(const Reader& reader, std::string_view text) {
   Header header;
   try {
     const auto json = nlohmann::json::parse(text);
+    header.hash = json.value("hash", "");
     json.at("tokenizer").get_to(header.file.tokenizer);
     json.at("source").get_to(header.file.source);
     json.at("ids").get_to(header.ids);
-    const std::vector<int64_t> unknown(header.ids.size(), 0);
-    header.words = json.value("words", unknown);
-    header.bytes = json.value("bytes", unknown);
-    if (header.words.size() != unknown.size() || header.bytes.size() != unknown.size()) {
-      reader.bad("the header's words and bytes are not as many as its ids");
-    }
-    const nlohmann::json& vocab_size = json.at("vocab_size");
-    if (!vocab_size.is_number_integer()) reader.bad("the header's vocab_size is no integer");
-    vocab_size.get_to(header.file.vocab_size);
+    header.words = naturals(reader, json, "words", header.ids.size());
+    header.bytes = naturals(reader, json, "bytes", header.ids.size());
+    header.file.vocab_size = natural(reader, json.at("vocab_size"), "vocab_size");
   } catch (const nlohmann::json::parse_error& error) {
     reader.bad(fmt::format("the JSON header is broken at its byte {}", error.byte));
   } catch (const nlohmann::json::exception& error) {
     reader.bad(fmt::format("the JSON header is wrong ({})", error.what()));
   }
   return header;
+}
+
+/// The file has the hash that it states, in 32 digits that its header begins with or holds later.
+void check_hash(const Reader& reader, std::string content, const std::string& stated) {
+  const std::size_t place = stated.size() == kZeros.size() ? content.find(stated) : content.npos;
+  if (place != content.npos) content.replace(place, kZeros.size(), kZeros);
+  const std::string found = hash_bytes(content);
+  if (found != stated) reader.bad(fmt::format("its contents have the hash {}, its header says {}", found, stated));
+}
+
+void check_ids(const Reader& reader, const std::vector<std::string>& ids) {
+  std::map<std::string_view, std::size_t> number_of;
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    const auto [other, fresh] = number_of.emplace(ids[i], i + 1);
+    if (!fresh)
+      reader.bad(fmt::format("documents {} and {} have the same id '{}', and rows are compared by it", other->second,
+                             i + 1, ids[i]));
+  }
 }
 
 /// Offsets start at 0, never fall, and end at the number of tokens that the file holds.
@@ -106,7 +144,7 @@ bool is_token_file(const std::filesystem::path& path) {
   return start == kMagic;
 }
 
-TokenFile read_token_file(const std::filesystem::path& path) {
+TokenFile read_token_file(const std::filesystem::path& path, bool needs_hash) {
   const std::string content = read_file(path);
   Reader reader(content, path.string());
   if (!content.starts_with(kMagic))
@@ -116,11 +154,14 @@ TokenFile read_token_file(const std::filesystem::path& path) {
   if (version != kVersion)
     reader.bad(fmt::format("is of version {}, this program reads version {}", version, kVersion));
   const uint32_t header_size = reader.take_numbers<uint32_t>(1, "the header's size")[0];
-  auto [file, ids, words, bytes] = parse_header(reader, reader.take(header_size, "the JSON header"));
+  auto [file, hash, ids, words, bytes] = parse_header(reader, reader.take(header_size, "the JSON header"));
 
   const auto offsets = reader.take_numbers<int64_t>(ids.size() + 1, "the table of offsets");
   check_offsets(reader, offsets, reader.left());
   const auto tokens = reader.take_numbers<int32_t>(offsets.back(), "the tokens");
+  if (hash.empty() && needs_hash) reader.bad("states no hash of its contents");
+  if (!hash.empty()) check_hash(reader, content, hash);
+  check_ids(reader, ids);
   for (std::size_t document = 0; document < ids.size(); ++document) {
     const std::span part(tokens.begin() + offsets[document], tokens.begin() + offsets[document + 1]);
     const auto stray = std::ranges::find_if(part, [&](int32_t token) { return token < 0 || token >= file.vocab_size; });
@@ -134,7 +175,10 @@ TokenFile read_token_file(const std::filesystem::path& path) {
 }
 
 void write_token_file(const std::filesystem::path& path, const TokenFile& file) {
-  nlohmann::json header = {{"tokenizer", file.tokenizer}, {"vocab_size", file.vocab_size}, {"source", file.source}};
+  nlohmann::ordered_json header = {{"hash", kZeros},  // first, so that no id stands before these zeros
+                                   {"tokenizer", file.tokenizer},
+                                   {"vocab_size", file.vocab_size},
+                                   {"source", file.source}};
   for (const char* key : {"ids", "words", "bytes"}) header[key] = nlohmann::json::array();
   std::vector<int64_t> offsets = {0};
   for (const Document& document : file.documents) {
@@ -150,6 +194,7 @@ void write_token_file(const std::filesystem::path& path, const TokenFile& file) 
   std::string bytes(kMagic);
   bytes.append(bytes_of(sizes)).append(text).append(bytes_of(offsets));
   for (const Document& document : file.documents) bytes.append(bytes_of(document.tokens));
+  bytes.replace(bytes.find(kZeros), kZeros.size(), hash_bytes(bytes));
   write_file_atomically(path, bytes);
 }
 

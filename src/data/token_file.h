@@ -1,8 +1,8 @@
 // Pre-tokenized documents on disk, little-endian: "QROARTOK", u32 version (1), u32 bytes of the JSON header, the header
-// {"tokenizer": hash, "vocab_size": n, "source": text, "ids": [..], "words": [..], "bytes": [..]} (the last two may be
-// missing), int64 offsets[documents + 1], int32
-// tokens[offsets.back()]. scripts/tokenize.py writes the same format; the file is untrusted input and every offset and
-// id is checked.
+// {"hash": digits, "tokenizer": hash, "vocab_size": n, "source": text, "ids": [..], "words": [..], "bytes": [..]},
+// int64 offsets[documents + 1], int32 tokens[offsets.back()].  words and bytes may be missing, and so may the hash: the
+// XXH3 128-bit (base/files.h) of the file with these 32 digits as zeros.  scripts/tokenize.py writes the same format;
+// the file is untrusted input and every count, offset and token is checked.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -26,7 +26,9 @@ struct TokenFile {
 
 /// Does the file start with the magic?
 bool is_token_file(const std::filesystem::path& path);
-TokenFile read_token_file(const std::filesystem::path& path);
+/// An Error for a file that is broken, is not what its hash says, or has one id twice; with `needs_hash` for one
+/// without a hash, too.
+TokenFile read_token_file(const std::filesystem::path& path, bool needs_hash = false);
 /// Atomic: temporary file, fsync, rename.
 void write_token_file(const std::filesystem::path& path, const TokenFile& file);
 

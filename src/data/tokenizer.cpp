@@ -2,16 +2,24 @@
 
 #include <sentencepiece_processor.h>
 
+#include <algorithm>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
 #include "base/error.h"
 #include "base/files.h"
+#include "base/warn_once.h"
 #include "data/byte_bpe.h"
+#include "data/sentencepiece_bpe.h"
 
 namespace qroar {
 namespace {
 
+namespace fs = std::filesystem;
+
 class SentencePiece : public Tokenizer {
  public:
-  explicit SentencePiece(const std::filesystem::path& file) {
+  explicit SentencePiece(const fs::path& file) {
     const auto status = processor_.LoadFromSerializedProto(read_file(file));
     if (!status.ok() || processor_.GetPieceSize() == 0) {
       fail("{}: not a SentencePiece model{}{}", file.string(), status.ok() ? "" : ": ", status.message());
@@ -27,8 +35,10 @@ class SentencePiece : public Tokenizer {
     return ids;
   }
   std::string decode(std::span<const int32_t> ids) const override {
+    std::vector<int> known;
+    std::ranges::copy_if(ids, std::back_inserter(known), [&](int32_t id) { return id < vocab_size(); });
     std::string text;
-    const auto status = processor_.Decode(std::vector<int>(ids.begin(), ids.end()), &text);
+    const auto status = processor_.Decode(known, &text);
     if (!status.ok()) fail("SentencePiece could not make text of {} tokens: {}", ids.size(), status.message());
     return text;
   }
@@ -38,25 +48,61 @@ class SentencePiece : public Tokenizer {
   sentencepiece::SentencePieceProcessor processor_;
 };
 
-std::filesystem::path tokenizer_file(const std::filesystem::path& model_folder) {
-  for (const char* name : {"tokenizer.model", "tokenizer.json"}) {
-    std::error_code unreadable;
-    if (std::filesystem::exists(model_folder / name, unreadable)) return model_folder / name;
+std::unique_ptr<const Tokenizer> read_json_tokenizer(const fs::path& file) {
+  try {
+    const auto json = nlohmann::json::parse(read_file(file));
+    if (json.at("model").value("byte_fallback", false)) return std::make_unique<SentencePieceBpe>(json, file.string());
+    return std::make_unique<ByteBpe>(json, file.string());
+  } catch (const nlohmann::json::exception& error) {
+    fail("{}: not a tokenizer.json of byte-level or SentencePiece BPE: {}", file.string(), error.what());
+  }
+}
+
+/// Does the file begin with a token in base64, a space and its rank?  A SentencePiece model begins with a line end.
+bool is_tiktoken(const fs::path& file) {
+  std::string start(4096, '\0');
+  std::ifstream stream(file, std::ios::binary);
+  stream.read(start.data(), std::ssize(start));
+  start.resize(static_cast<std::size_t>(stream.gcount()));
+  const std::string line = start.substr(0, start.find('\n'));
+  const std::size_t space = line.find(' ');
+  if (space == 0 || space == line.npos || space + 1 == line.size()) return false;
+  const auto is_base64 = [](unsigned char c) { return std::isalnum(c) || c == '+' || c == '/' || c == '='; };
+  const auto is_digit = [](unsigned char c) { return std::isdigit(c) != 0; };
+  const auto middle = line.begin() + static_cast<std::ptrdiff_t>(space);
+  return std::all_of(line.begin(), middle, is_base64) && std::all_of(middle + 1, line.end(), is_digit);
+}
+
+/// Is there an entry of that name, be it a link to nowhere, which reading then names?
+bool is_there(const fs::path& file) {
+  std::error_code unreadable;
+  return fs::exists(fs::symlink_status(file, unreadable));
+}
+
+}  // namespace
+
+fs::path tokenizer_file(const fs::path& model_folder) {
+  const fs::path model = model_folder / "tokenizer.model", json = model_folder / "tokenizer.json";
+  const bool has_model = is_there(model), has_json = is_there(json);
+  if (has_model && !is_tiktoken(model)) return model;
+  if (has_json) {
+    if (has_model) warn_once(fmt::format("{}: is of tiktoken's format; {} is read", model.string(), json.string()));
+    return json;
+  }
+  if (has_model) {
+    fail("{}: is of tiktoken's format, which is not read here; copy the tokenizer.json of the model beside it",
+         model.string());
   }
   fail("{}: holds neither tokenizer.model nor tokenizer.json; copy the file from where the model came from",
        model_folder.string());
 }
 
-}  // namespace
-
-std::unique_ptr<const Tokenizer> load_tokenizer(const std::filesystem::path& model_folder) {
-  const std::filesystem::path file = tokenizer_file(model_folder);
-  if (file.extension() == ".json") return std::make_unique<ByteBpe>(file);
+std::unique_ptr<const Tokenizer> load_tokenizer(const fs::path& model_folder) {
+  const fs::path file = tokenizer_file(model_folder);
+  if (file.extension() == ".json") return read_json_tokenizer(file);
   return std::make_unique<SentencePiece>(file);
 }
 
-std::string tokenizer_hash(const std::filesystem::path& model_folder) {
-  return hash_file(tokenizer_file(model_folder));
-}
+std::string tokenizer_hash(const fs::path& model_folder) { return hash_file(tokenizer_file(model_folder)); }
 
 }  // namespace qroar

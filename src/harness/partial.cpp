@@ -7,24 +7,24 @@ namespace qroar {
 namespace {
 
 constexpr const char* kName = "partial.jsonl";
-constexpr const char* kRemedy = "delete the file and run again";
+[[noreturn]] void refuse(const std::string& what) { fail("{}; delete the file and run again", what); }
 
 }  // namespace
 
 PartialCell::PartialCell(const std::filesystem::path& cell, const Json& inputs, bool anew, std::function<void()> check)
     : file_(cell / kName), check_(std::move(check)) {
   if (anew) std::filesystem::remove(file_);
-  log_.emplace(file_, kRemedy);
+  log_.emplace(file_, refuse);
   const bool same = !log_->lines().empty() && log_->lines().front().value("inputs", Json()) == inputs;
   if (!same) {
     std::filesystem::remove(file_);
-    log_.emplace(file_, kRemedy);
+    log_.emplace(file_, refuse);
     log_->append({{"inputs", inputs}});
   }
   for (std::size_t i = 1; i < log_->lines().size(); ++i) {
     Json line = log_->lines()[i];
     const Json hash = std::exchange(line["hash"], nullptr);
-    if (hash != hash_bytes(line.dump())) fail("{}:{}: no line of this program's; {}", file_.string(), i + 1, kRemedy);
+    if (hash != hash_bytes(line.dump())) refuse(fmt::format("{}:{}: no line of this program's", file_.string(), i + 1));
     parts_.emplace(line["part"], Part{line["result"], line["seconds"]});
   }
   found_ = parts_.size();

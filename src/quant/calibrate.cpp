@@ -158,15 +158,44 @@ class Calibration {
   const ops::RopeAngles& angles_;
 };
 
+/// Of the names, types, shapes and bytes.
+std::string hash_of(const TensorMap& tensors) {
+  std::string all;
+  for (const auto& [name, tensor] : tensors) {
+    const at::Tensor here = tensor.to(at::kCPU).contiguous();
+    const std::string_view bytes(static_cast<const char*>(here.const_data_ptr()), here.nbytes());
+    all += fmt::format("{} {} {} {}\n", name, at::toString(here.scalar_type()), fmt::join(here.sizes(), " "),
+                       hash_bytes(bytes));
+  }
+  return hash_bytes(all);
+}
+
+/// The name of an empty tensor that says what a file was made for and what it holds.
+std::string mark_of(const std::string& key, const TensorMap& tensors) {
+  return fmt::format("key.{}.{}", key, hash_of(tensors));
+}
+
 /// The cached result; nothing when there is none.  A cache that cannot be used is only a loss of time.
-std::optional<TensorMap> read_cache(const std::filesystem::path& file, const std::string& mark,
+std::optional<TensorMap> read_cache(const std::filesystem::path& file, const std::string& key,
                                     const at::Device& device) {
   std::error_code unreadable;
   if (!std::filesystem::exists(file, unreadable)) return std::nullopt;
   try {
-    TensorMap found = read_tensors(file, device);
-    if (found.erase(mark) == 1) return found;
-    spdlog::warn("{}: a calibration of another model or of other settings; calibrating again", file.string());
+    TensorMap found;
+    std::string mark;
+    // Copies: what is hashed here is what is used, whatever becomes of the file.
+    for (const auto& [name, tensor] : read_tensors(file, at::kCPU)) {
+      if (name.starts_with("key.")) {
+        mark = name;
+      } else {
+        found[name] = tensor.clone();
+      }
+    }
+    if (mark == mark_of(key, found)) {
+      for (auto& [name, tensor] : found) tensor = tensor.to(device);
+      return found;
+    }
+    spdlog::warn("{}: not what a calibration of this model and these settings wrote; calibrating again", file.string());
   } catch (const Error& error) {
     spdlog::warn("{}; calibrating again", error.what());
   }
@@ -177,16 +206,16 @@ std::optional<TensorMap> read_cache(const std::filesystem::path& file, const std
 
 TensorMap calibrate_cached(const std::string& key, const QuantRules& rules, const Llama& prepared,
                            const CalibrationText& text, const ops::RopeAngles& angles) {
-  const std::string hash = hash_bytes(key), mark = "key." + hash;  // an empty tensor: what the file was made for
+  const std::string hash = hash_bytes(key);
   const auto file = cache_folder() / "calibration" / (hash + ".safetensors");
-  if (auto cached = read_cache(file, mark, prepared.embed_tokens_VD.device())) {
+  if (auto cached = read_cache(file, hash, prepared.embed_tokens_VD.device())) {
     spdlog::info("calibration from {}", file.string());
     return *std::move(cached);
   }
   TensorMap found = calibrate(rules, prepared, text, angles);
   try {
     TensorMap marked = found;
-    marked[mark] = at::empty({0}, at::kFloat);
+    marked[mark_of(hash, found)] = at::empty({0}, at::kFloat);
     std::filesystem::create_directories(file.parent_path());
     write_tensors(file, marked);
   } catch (const std::exception& error) {

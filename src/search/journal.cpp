@@ -1,23 +1,35 @@
 #include "search/journal.h"
 
-#include "base/error.h"
+#include <spdlog/spdlog.h>
+
+#include "base/files.h"
 #include "base/stop.h"
 
 namespace qroar {
 namespace {
 
-constexpr const char* kRemedy = "delete the file and search again";
-
 std::string key_of(const std::string& kind, const std::vector<double>& point) { return kind + Json(point).dump(); }
+
+/// Of a line whose own hash is null, in the journal of this search and no other.
+std::string hash_of(const Json& line, const std::string& search) { return hash_bytes(search + line.dump()); }
 
 }  // namespace
 
-Journal::Journal(const std::filesystem::path& file) : log_(file, kRemedy) {
-  for (const Json& line : log_.lines()) {
-    if (!line.contains("kind") || !line.contains("point")) {
-      fail("{}: a line that is no record of a search; {}", file.string(), kRemedy);
+Journal::Journal(const std::filesystem::path& file)
+    : search_(file.parent_path().filename().string()), log_(file, [](const std::string&) {}) {
+  std::size_t broken = 0, first = 0;
+  for (std::size_t i = 0; i < log_.lines().size(); ++i) {
+    Json line = log_.lines()[i];
+    const Json hash = line.is_object() ? std::exchange(line["hash"], nullptr) : nullptr;
+    if (hash == hash_of(line, search_)) {
+      entries_.emplace(key_of(line["kind"], line["point"]), line);
+    } else if (++broken == 1) {
+      first = i + 1;
     }
-    entries_.emplace(key_of(line["kind"], line["point"]), line);
+  }
+  if (broken > 0) {
+    spdlog::warn("{}:{}: {} of {} lines are not as a search wrote them; what they say is computed again", file.string(),
+                 first, broken, log_.lines().size());
   }
 }
 
@@ -29,6 +41,8 @@ std::optional<Json> Journal::find(const std::string& kind, const std::vector<dou
 void Journal::add(const std::string& kind, const std::vector<double>& point, Json entry) {
   entry["kind"] = kind;
   entry["point"] = point;
+  entry["hash"] = nullptr;
+  entry["hash"] = hash_of(entry, search_);
   log_.append(entry);
   entries_.emplace(key_of(kind, point), std::move(entry));
   stop_if_asked();

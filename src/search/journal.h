@@ -10,8 +10,8 @@
 
 namespace qroar {
 
-/// Lines {..., "kind", "point"}; two processes that search the same thing write the same lines, of which the first
-/// counts.
+/// Lines {..., "kind", "point", "hash"}; two processes that search the same thing write the same lines, of which the
+/// first counts.  A line whose hash is wrong, or that is another search's, is left out with a warning.
 class Journal {
  public:
   explicit Journal(const std::filesystem::path& file);
@@ -20,6 +20,7 @@ class Journal {
   void add(const std::string& kind, const std::vector<double>& point, Json entry);
 
  private:
+  std::string search_;  ///< the name of its folder
   LineLog log_;
   std::map<std::string, Json> entries_;
 };

@@ -2,6 +2,7 @@
 #include "search/search.h"
 
 #include <cstdlib>
+#include <random>
 #include <set>
 
 #include "base/files.h"
@@ -237,6 +238,42 @@ TEST_CASE("a finished search reads its journal, scores nothing again and asks fo
     CHECK(asked > 0);
     CHECK(searched.asked == asked);
   }
+}
+
+TEST_CASE("lines of a journal that are not as a search wrote them are scored again") {
+  const Searched searched(", guard: 1");
+  const SearchResult whole = searched.run();
+  const std::string text = read_file(searched.journal());
+  const auto same = [&](const std::string& journal) {
+    std::ofstream(searched.journal(), std::ios::trunc) << journal;
+    const SearchResult again = searched.run();
+    CHECK(again.history.text() == whole.history.text());
+    CHECK(again.scales.g == whole.scales.g);
+    CHECK(again.summary == whole.summary);
+    // What was wrong has been scored and written again: now the journal says all.
+    const int64_t lines = std::ranges::count(text, '\n');
+    CHECK(std::ranges::count(read_file(searched.journal()), '\n') >= lines);
+  };
+  std::mt19937 random(11);
+  for (int trial = 0; trial < 40; ++trial) {
+    std::string bytes = text;
+    bytes[random() % bytes.size()] ^= static_cast<char>(1 + random() % 255);
+    same(bytes);
+  }
+  // A number that reads well, a line of the time before lines had hashes, and one that is no JSON.
+  std::string other = text;
+  const std::size_t digit = other.find("\"nll\":[") + 9;
+  other[digit] = other[digit] == '5' ? '6' : '5';
+  same(other);
+  same(text.substr(0, text.find(",\"hash\"")) + "}\n" + text.substr(text.find('\n') + 1));
+  same("null\nhalf\n" + text);
+  // The journal of another search.
+  std::ofstream(searched.journal(), std::ios::trunc) << text;
+  const std::filesystem::path moved = searched.journal().parent_path().parent_path() / "another/journal.jsonl";
+  std::filesystem::create_directories(moved.parent_path());
+  std::filesystem::copy_file(searched.journal(), moved);
+  CHECK(Journal(searched.journal()).find("score", std::vector<double>(3, 0)));
+  CHECK_FALSE(Journal(moved).find("score", std::vector<double>(3, 0)));
 }
 
 TEST_CASE("the budget ends a search") {

@@ -1,13 +1,17 @@
 """What the peer tests share: the programs under test, real models with real text, and the repository's scripts."""
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from sentencepiece import SentencePieceProcessor
 from tokenizers import Tokenizer
+
+from support.program import read_token_file
 
 REPO = Path(__file__).resolve().parents[2]
 BUILD = REPO / os.environ.get("QROAR_BUILD", "build/release")
@@ -60,6 +64,44 @@ def run_script():
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
     return run
+
+
+@pytest.fixture
+def assert_same_tokens(run, tmp_path):
+    """assert_same_tokens(folder of a tokenizer.json, {name: text}): the program's tokens are Hugging Face's."""
+
+    def compare(folder, texts):
+        cache = tmp_path / "cache"
+        model = tmp_path / "model"
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        tokenizer.encode_special_tokens = True  # a special token spelled out in the text is text, as in scripts/tokenize.py
+        if not model.exists():
+            shutil.copytree(REPO / "configs/models/tiny-books", model, ignore=shutil.ignore_patterns("tokenizer*"))
+            (model / "tokenizer.json").symlink_to(folder / "tokenizer.json")
+            fields = json.loads((model / "config.json").read_text(encoding="utf-8"))
+            (model / "config.json").write_text(json.dumps(fields | {"vocab_size": tokenizer.get_vocab_size()}), encoding="utf-8")
+        (tmp_path / "texts.jsonl").write_text("".join(json.dumps({"id": name, "text": text}) + "\n" for name, text in texts.items()), encoding="utf-8")
+        (tmp_path / "tokens.yaml").write_text(yaml.safe_dump({"model": {"path": str(model), "dtype": "float32", "device": "cpu"},
+                                                              "data": {"path": str(tmp_path / "texts.jsonl")}, "windows": {"length": 8}}))
+        # An empty shard: the text is read and tokenized, and no cell is run.
+        process = run("run", tmp_path / "tokens.yaml", "--results", tmp_path / "results", "--shard", "2/2", env=os.environ | {"QROAR_CACHE": str(cache)})
+        assert process.returncode == 0, process.stderr
+        (file,) = (cache / "tokens").glob("*.tok")
+        header, found = read_token_file(file)
+        file.unlink()
+        assert header["ids"] == list(texts) and header["vocab_size"] == tokenizer.get_vocab_size()
+        assert header["bytes"] == [len(text.encode()) for text in texts.values()]
+        different = []
+        for (name, text), ids in zip(texts.items(), found, strict=True):
+            expected = tokenizer.encode(text, add_special_tokens=False)
+            if list(ids) != expected.ids:
+                place = next((i for i, (a, b) in enumerate(zip(ids, expected.ids)) if a != b), min(len(ids), len(expected.ids)))
+                begin = expected.offsets[place][0] if place < len(expected.ids) else len(text)
+                different.append(f"{name}: token {place} near {text[max(0, begin - 8):begin + 12]!r}: {[tokenizer.id_to_token(int(i)) for i in ids[place:place + 5]]}"
+                                 f" in the place of {expected.tokens[place:place + 5]}")
+        assert not different, "\n".join(different)
+
+    return compare
 
 
 @pytest.fixture(scope="session")

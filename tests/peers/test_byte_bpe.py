@@ -4,15 +4,13 @@ import json
 import lzma
 import os
 import random
-import shutil
 from pathlib import Path
 
 import pytest
-import yaml
 from tokenizers import AddedToken, Regex, Tokenizer, models, pre_tokenizers, trainers
 
 from conftest import model_folder
-from support.program import REPO, read_token_file
+from support.program import REPO
 
 BYTES = 200_000  # of each real text
 LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
@@ -62,44 +60,6 @@ def random_text(seed, length=4000):
 
 
 RANDOM = {f"random {seed}": random_text(seed) for seed in range(20)}
-
-
-@pytest.fixture
-def assert_same_tokens(run, tmp_path):
-    """assert_same_tokens(folder of a tokenizer.json, {name: text}): the program's tokens are Hugging Face's."""
-
-    def compare(folder, texts):
-        cache = tmp_path / "cache"
-        model = tmp_path / "model"
-        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        tokenizer.encode_special_tokens = True  # a special token spelled out in the text is text, as in scripts/tokenize.py
-        if not model.exists():
-            shutil.copytree(REPO / "configs/models/tiny-books", model, ignore=shutil.ignore_patterns("tokenizer*"))
-            (model / "tokenizer.json").symlink_to(folder / "tokenizer.json")
-            fields = json.loads((model / "config.json").read_text(encoding="utf-8"))
-            (model / "config.json").write_text(json.dumps(fields | {"vocab_size": tokenizer.get_vocab_size()}), encoding="utf-8")
-        (tmp_path / "texts.jsonl").write_text("".join(json.dumps({"id": name, "text": text}) + "\n" for name, text in texts.items()), encoding="utf-8")
-        (tmp_path / "tokens.yaml").write_text(yaml.safe_dump({"model": {"path": str(model), "dtype": "float32", "device": "cpu"},
-                                                              "data": {"path": str(tmp_path / "texts.jsonl")}, "windows": {"length": 8}}))
-        # An empty shard: the text is read and tokenized, and no cell is run.
-        process = run("run", tmp_path / "tokens.yaml", "--results", tmp_path / "results", "--shard", "2/2", env=os.environ | {"QROAR_CACHE": str(cache)})
-        assert process.returncode == 0, process.stderr
-        (file,) = (cache / "tokens").glob("*.tok")
-        header, found = read_token_file(file)
-        file.unlink()
-        assert header["ids"] == list(texts) and header["vocab_size"] == tokenizer.get_vocab_size()
-        assert header["bytes"] == [len(text.encode()) for text in texts.values()]
-        different = []
-        for (name, text), ids in zip(texts.items(), found, strict=True):
-            expected = tokenizer.encode(text, add_special_tokens=False)
-            if list(ids) != expected.ids:
-                place = next((i for i, (a, b) in enumerate(zip(ids, expected.ids)) if a != b), min(len(ids), len(expected.ids)))
-                begin = expected.offsets[place][0] if place < len(expected.ids) else len(text)
-                different.append(f"{name}: token {place} near {text[max(0, begin - 8):begin + 12]!r}: {[tokenizer.id_to_token(int(i)) for i in ids[place:place + 5]]}"
-                                 f" in the place of {expected.tokens[place:place + 5]}")
-        assert not different, "\n".join(different)
-
-    return compare
 
 
 def real_text(name):

@@ -1,6 +1,11 @@
 #include "data/dataset.h"
 
+#include <spdlog/sinks/ostream_sink.h>
+#include <spdlog/spdlog.h>
+
 #include <cstdlib>
+#include <random>
+#include <sstream>
 
 #include "base/files.h"
 #include "data/tokenizer.h"
@@ -149,10 +154,28 @@ TEST_CASE_METHOD(Fixture, "a tokenizer of another vocabulary is an Error that na
   model.vocab_size = 4095;
   CHECK(contains(error("a.txt"),
                  kTinyBooks.string() + ": the tokenizer's vocabulary has 4096 entries, the model's 4095"));
-  model.vocab_size = 4096 + 257;
-  CHECK(contains(error("a.txt"), "the tokenizer's vocabulary has 4096 entries, the model's 4353"));
-  model.vocab_size = 4096 + 256;
-  CHECK(load("a.txt").documents.size() == 1);
+  for (const int64_t rows : {4096 + 256, 4096 + 257, 8192}) {  // padded embeddings
+    model.vocab_size = rows;
+    CHECK(load("a.txt").documents.size() == 1);
+  }
+}
+
+TEST_CASE_METHOD(Fixture, "embeddings padded by more than usual are a warning, once in a run") {
+  const auto logged = [&](int64_t rows) {
+    model.vocab_size = rows;
+    std::ostringstream log;
+    const auto before = spdlog::default_logger();
+    spdlog::set_default_logger(
+        std::make_shared<spdlog::logger>("test", std::make_shared<spdlog::sinks::ostream_sink_st>(log)));
+    check_vocabulary(100015, "models/deepseek", model);
+    spdlog::set_default_logger(before);
+    return log.str();
+  };
+  CHECK(logged(100015 + 256).empty());
+  CHECK(contains(logged(102400),
+                 "models/deepseek: the tokenizer's vocabulary has 100015 entries, the model's 102400: the 2385 beyond "
+                 "are taken for padding of the embeddings"));
+  CHECK(logged(102400).empty());
 }
 
 TEST_CASE_METHOD(Fixture, "a token file of the model's tokenizer is read, of another one it is an Error") {
@@ -168,6 +191,11 @@ TEST_CASE_METHOD(Fixture, "a token file of the model's tokenizer is read, of ano
   CHECK(contains(text, "scripts/tokenize.py " + kTinyBooks.string() + " TEXT OUT"));
   write_token_file(scratch.folder() / "c.tok", {hash, 4096, "x", {{"a", {5, 6}}, {"void", {}}}});
   CHECK(contains(error("c.tok"), "document 'void' is empty"));
+  write_token_file(scratch.folder() / "d.tok", {hash, 4096, "x", {{"a", {5}}, {"b", {6}}, {"a", {7}}}});
+  CHECK(error("d.tok") ==
+        file("d.tok") +
+            ": documents 1 and 3 have the same id 'a', and rows are compared by it; make it again with "
+            "scripts/tokenize.py");
 }
 
 TEST_CASE_METHOD(Fixture, "a tokenizer.json that is not byte-level BPE is refused, and tokens made before are read") {
@@ -209,6 +237,35 @@ TEST_CASE_METHOD(Fixture, "a broken cache is made again and one that cannot be w
   write_file_atomically(cached()[0], whole.substr(0, whole.size() - 3));
   CHECK(load("a.txt").documents[0].tokens == tokens);
   CHECK(read_file(cached()[0]) == whole);
+
+  // Bytes that flip: whatever they say, they are not used.
+  std::mt19937 random(7);
+  for (int trial = 0; trial < 300; ++trial) {
+    std::string bytes = whole;
+    bytes[trial < 100 ? static_cast<std::size_t>(trial) : random() % bytes.size()] ^=
+        static_cast<char>(1 + random() % 255);
+    write_file_atomically(cached()[0], bytes);
+    const Document again = load("a.txt").documents[0];
+    CHECK(again.tokens == tokens);
+    CHECK(again.id == "a.txt");
+    CHECK(again.bytes == 12);
+    CHECK(read_file(cached()[0]) == whole);
+  }
+
+  // The whole cache of another text, and one without a hash.
+  scratch.write("b.txt", "The dog ran.");
+  const auto others = load("b.txt").documents[0].tokens;
+  REQUIRE(cached().size() == 2);
+  const auto own = read_file(cached()[0]) == whole ? cached()[0] : cached()[1];
+  const auto other = own == cached()[0] ? cached()[1] : cached()[0];
+  fs::copy_file(other, own, fs::copy_options::overwrite_existing);
+  CHECK(load("a.txt").documents[0].tokens == tokens);
+  CHECK(read_file(own) == whole);
+  std::string without = whole;
+  without.replace(without.find("\"hash\""), 6, "\"hush\"");
+  write_file_atomically(own, without);
+  CHECK(load("a.txt").documents[0].tokens == tokens);
+  CHECK(read_file(own) == whole);
 
   // A file where the folder should be: also root cannot write below it.
   const CacheVariable blocked(scratch.write("blocked", "a file"));

@@ -88,7 +88,24 @@ TEST_CASE("a broken token file is an Error that says what was found and expected
   CHECK(contains(error_for(file_of("[1]")), "JSON header is wrong"));
   CHECK(contains(error_for(file_of(R"({"tokenizer": "abc", "vocab_size": 10, "source": "x"})")), "'ids' not found"));
   CHECK(contains(error_for(file_of(R"({"tokenizer": "a", "vocab_size": 1.5, "source": "x", "ids": []})")),
-                 "vocab_size is no integer"));
+                 "the header's vocab_size is or holds 1.5, no whole number"));
+  for (const char* list : {"[1.5, 2]", "[1, -2]", "[1, true]", "[1, \"2\"]", "[1, 99999999999999]", "[[1], 2]"}) {
+    CAPTURE(list);
+    CHECK(contains(
+        error_for(
+            file_of(std::string(R"({"tokenizer": "a", "vocab_size": 10, "source": "x", "ids": ["a", "b"], "words": )") +
+                    list + "}")),
+        "the header's words is or holds "));
+  }
+  for (const char* list : {"[1]", "[1, 2, 3]", "5"}) {
+    CHECK(contains(
+        error_for(
+            file_of(std::string(R"({"tokenizer": "a", "vocab_size": 10, "source": "x", "ids": ["a", "b"], "bytes": )") +
+                    list + "}")),
+        "the header's bytes are not as many as its ids, 2"));
+  }
+  CHECK(contains(error_for(file_of(R"({"tokenizer": "a", "vocab_size": 10, "source": "x", "ids": ["a", "a"]})")),
+                 "documents 1 and 2 have the same id 'a'"));
   CHECK(contains(error_for(file_of(R"({"tokenizer": 3, "vocab_size": 10, "source": "x", "ids": []})")),
                  "must be string"));
   CHECK(contains(error_for(file_of(kHeader, {0, 2}, {})), "table of offsets needs 24 bytes but 16 are left"));
@@ -102,6 +119,36 @@ TEST_CASE("a broken token file is an Error that says what was found and expected
   CHECK(contains(error_for(file_of(kHeader, {0, 2, 3}, {7, 10, 0})),
                  "document 'a' has the token 10, outside the vocabulary of 10"));
   CHECK(contains(error_for(file_of(kHeader, {0, 2, 3}, {7, 9, -1})), "document 'b' has the token -1"));
+}
+
+TEST_CASE("a hash is of the whole file with zeros in its place, and a wrong one is an Error") {
+  const Scratch scratch;
+  // By hand: the digits may stand anywhere in the header.
+  const std::string before =
+      R"({"tokenizer": "abc", "vocab_size": 10, "source": "x.txt", "ids": ["a", "b"], "hash": ")";
+  const std::string hash = hash_bytes(file_of(before + std::string(32, '0') + "\"}"));
+  const std::string good = file_of(before + hash + "\"}");
+  CHECK(read_token_file(scratch.write("t.tok", good), true).documents.size() == 2);
+  std::string bad = good;
+  bad[bad.size() - 4] ^= 1;
+  CHECK(contains(error_for(bad), "its contents have the hash "));
+  CHECK(contains(error_for(bad), ", its header says " + hash));
+  CHECK(contains(error_for(file_of(before + "abc\"}")), ", its header says abc"));
+  CHECK(contains(error_for(file_of(before.substr(0, before.size() - 1) + "5}")), "JSON header is wrong"));
+
+  const auto without = scratch.write("u.tok", file_of());
+  CHECK(read_token_file(without).documents.size() == 2);
+  CHECK(contains(error_text([&] { read_token_file(without, true); }), "states no hash of its contents"));
+  // What this program writes has one, also beside an id of zeros.
+  write_token_file(scratch.folder() / "v.tok", {std::string(32, '0'), 10, "x", {{std::string(32, '0'), {1, 2}}}});
+  const std::string written = read_file(scratch.folder() / "v.tok");
+  CHECK(read_token_file(scratch.folder() / "v.tok", true).documents[0].id == std::string(32, '0'));
+  for (std::size_t i = 0; i < written.size(); ++i) {
+    std::string flipped = written;
+    flipped[i] ^= 4;
+    const auto path = scratch.write("w.tok", flipped);
+    CHECK_FALSE(error_text([&] { read_token_file(path, true); }) == "(no error)");
+  }
 }
 
 TEST_CASE("a token file with any byte changed or cut off loads consistently or is an Error") {

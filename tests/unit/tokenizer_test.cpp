@@ -48,17 +48,34 @@ TEST_CASE("a tokenizer that cannot be loaded is an Error that names the file") {
   CHECK(contains(error(), scratch.folder().string() + ": holds neither"));
   for (const char* content : {"", "not a model", "{\"version\": \"1.0\"}"}) {
     const auto path = scratch.write("tokenizer.json", content);
-    CHECK(contains(error(), path.string() + ": not a tokenizer.json of byte-level BPE"));
+    CHECK(contains(error(), path.string() + ": not a tokenizer.json of byte-level or SentencePiece BPE"));
   }
   scratch.write("tokenizer.json", R"({"model": {"type": "WordPiece"}})");
   CHECK(contains(error(), "its model is \"WordPiece\", not BPE"));
   scratch.write("tokenizer.json", R"({"normalizer": {"type": "NFC"}, "model": {"vocab": {}, "merges": []}})");
-  CHECK(contains(error(), "has a normalizer"));
+  CHECK(contains(error(),
+                 "has the normalizer {\"type\":\"NFC\"}, which is not read here; tokenize with scripts/tokenize.py"));
   scratch.write("tokenizer.json", R"({"pre_tokenizer": {"type": "Metaspace"}, "model": {"vocab": {}, "merges": []}})");
   CHECK(contains(error(), "Metaspace"));
-  scratch.write("tokenizer.json",
-                R"({"pre_tokenizer": {"type": "ByteLevel"}, "model": {"vocab": {"a": 0}, "merges": [["a", "b"]]}})");
-  CHECK(contains(error(), "a merge speaks of a token"));
+  scratch.write("tokenizer.json", R"({"pre_tokenizer": null, "model": {"vocab": {}, "merges": []}})");
+  CHECK(contains(error(), "its pre-tokenizer null is not read here"));
+  const auto model_error = [&](const std::string& model) {
+    scratch.write("tokenizer.json", R"({"pre_tokenizer": {"type": "ByteLevel"}, "model": )" + model + "}");
+    return error();
+  };
+  CHECK(contains(model_error(R"({"vocab": {"a": 0}, "merges": [["a", "b"]]})"),
+                 "a merge speaks of a token 'b' that is not in the vocabulary"));
+  CHECK(contains(model_error(R"({"vocab": {"a": 0}, "merges": ["ab"]})"), "the merge 'ab' is no two tokens"));
+  CHECK(contains(model_error(R"({"vocab": {"a": 4294967301}, "merges": []})"), "token 'a' has the id 4294967301"));
+  CHECK(contains(model_error(R"({"vocab": {"a": 1.5}, "merges": []})"), "token 'a' has the id 1.5"));
+  CHECK(contains(model_error(R"({"vocab": {"a": 0}, "merges": [], "dropout": 0.1})"), "its model's dropout is 0.1"));
+  CHECK(contains(model_error(R"({"vocab": {"a": 0}, "merges": [], "end_of_word_suffix": "</w>"})"),
+                 "its model's end_of_word_suffix is \"</w>\", which is not done here"));
+  CHECK(contains(model_error(R"({"vocab": {"a": 0}, "merges": [], "unk_token": "<unk>"})"),
+                 "its vocabulary lacks <unk>"));
+  CHECK(contains(model_error(R"({"vocab": {"a": 0}, "merges": [], "byte_fallback": true})"),
+                 "its vocabulary lacks <0x00>"));
+  CHECK(model_error(R"({"vocab": {"a": 0}, "merges": [], "dropout": 0.0, "end_of_word_suffix": ""})") == "(no error)");
   for (const char* content : {"", "not a model", "{\"version\": \"1.0\"}"}) {
     const auto path = scratch.write("tokenizer.model", content);
     CHECK(contains(error(), path.string() + ": not a SentencePiece model"));
@@ -85,7 +102,135 @@ TEST_CASE("byte-level BPE merges by rank, cuts before merging, and gives any byt
   CHECK(tokenizer->encode("lozw") == std::vector<int32_t>{6});  // a byte without a token is dropped, as tokenizers does
 }
 
-TEST_CASE("the tokenizer's hash is of tokenizer.model, else of tokenizer.json") {
+TEST_CASE("a byte without a token is the unknown one where there is one, and a run of them is one where they fuse") {
+  const Scratch scratch;
+  const auto encode = [&](const std::string& more) {
+    scratch.write("tokenizer.json",
+                  R"({"pre_tokenizer": {"type": "ByteLevel", "use_regex": false, "add_prefix_space": false},
+        "model": {"vocab": {"<unk>": 0, "a": 1}, "merges": [])" +
+                      more + "}}");
+    return load_tokenizer(scratch.folder())->encode("azza");
+  };
+  CHECK(encode("") == std::vector<int32_t>{1, 1});
+  CHECK(encode(R"(, "unk_token": "<unk>")") == std::vector<int32_t>{1, 0, 0, 1});
+  CHECK(encode(R"(, "unk_token": "<unk>", "fuse_unk": true)") == std::vector<int32_t>{1, 0, 1});
+}
+
+/// The parts of a tokenizer.json of SentencePiece's BPE: bytes are 3 to 258, then come letters and what they merge to.
+struct SentencePieceJson {
+  nlohmann::json json = nlohmann::json::parse(R"({
+    "added_tokens": [{"id": 0, "content": "<unk>", "special": true}, {"id": 1, "content": "<s>", "special": true}],
+    "normalizer": {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"},
+                   {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]},
+    "pre_tokenizer": null,
+    "decoder": {"type": "Sequence", "decoders": [{"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+                {"type": "ByteFallback"}, {"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 1, "stop": 0}]},
+    "model": {"type": "BPE", "byte_fallback": true, "fuse_unk": true, "unk_token": "<unk>",
+              "vocab": {"<unk>": 0, "<s>": 1, "</s>": 2, "▁": 259, "l": 260, "o": 261, "lo": 262, "▁lo": 263, "▁▁": 264},
+              "merges": [["l", "o"], ["▁", "lo"], ["▁", "▁"]]}})");
+  Scratch scratch;
+
+  SentencePieceJson() {
+    for (int byte = 0; byte < 256; ++byte) json["model"]["vocab"][fmt::format("<0x{:02X}>", byte)] = 3 + byte;
+  }
+  std::unique_ptr<const Tokenizer> load() const {
+    scratch.write("tokenizer.json", json.dump());
+    return load_tokenizer(scratch.folder());
+  }
+  std::string error() const {
+    return error_text([&] { load(); });
+  }
+};
+
+using Ids = std::vector<int32_t>;
+
+TEST_CASE_METHOD(SentencePieceJson,
+                 "SentencePiece's BPE in a tokenizer.json puts a space before and falls back to bytes") {
+  const auto tokenizer = load();
+  CHECK(tokenizer->vocab_size() == 265);
+  CHECK(tokenizer->encode("").empty());
+  CHECK(tokenizer->encode("lo lo") == Ids{263, 263});
+  CHECK(tokenizer->encode(" lo") == Ids{259, 263});
+  CHECK(tokenizer->encode("o  o") == Ids{259, 261, 264, 261});
+  CHECK(tokenizer->encode("l\u00e4\n") == Ids{259, 260, 3 + 0xC3, 3 + 0xA4, 3 + 10});
+  CHECK(tokenizer->encode("<s>") == Ids{259, 3 + '<', 3 + 's', 3 + '>'});  // spelled out it is text
+  CHECK(tokenizer->decode(Ids{263, 263, 3 + 0xC3, 3 + 0xA4}) == "lo lo\u00e4");
+  CHECK(tokenizer->decode(Ids{259, 263, 1, 264, 999}) == " lo  ");
+  CHECK(tokenizer->decode(Ids{3 + 0xC3, 1, 3 + 0xA4, 3 + 0xC3, 262}) == "\ufffd\ufffd\ufffdlo");
+  CHECK(tokenizer->decode(Ids{}).empty());
+}
+
+TEST_CASE_METHOD(SentencePieceJson,
+                 "without Prepend no space is put before, and none is taken off where nothing strips") {
+  json["normalizer"] = {{"type", "Replace"}, {"pattern", {{"String", " "}}}, {"content", "▁"}};
+  json["decoder"]["decoders"].erase(3);
+  const auto tokenizer = load();
+  CHECK(tokenizer->encode("lo lo") == Ids{262, 263});
+  CHECK(tokenizer->decode(Ids{263, 262}) == " lolo");
+}
+
+TEST_CASE_METHOD(SentencePieceJson, "Metaspace puts a space before where none is, and may cut texts at them") {
+  json["normalizer"] = nullptr;
+  const auto encode = [&](const nlohmann::json& more, const std::string& text) {
+    json["pre_tokenizer"] = {{"type", "Metaspace"}, {"replacement", "▁"}};
+    json["pre_tokenizer"].update(more);
+    return load()->encode(text);
+  };
+  for (const char* scheme : {"first", "always"}) {
+    const nlohmann::json whole = {{"prepend_scheme", scheme}, {"split", false}};
+    CHECK(encode(whole, "lo  lo") == Ids{263, 264, 262});
+    CHECK(encode(whole, " lo") == Ids{263});
+    CHECK(encode({{"prepend_scheme", scheme}, {"split", true}}, "lo  lo") == Ids{263, 259, 263});
+    CHECK(encode({{"prepend_scheme", scheme}}, "o  lo ") == Ids{259, 261, 259, 263, 259});
+  }
+  CHECK(encode({{"prepend_scheme", "never"}, {"split", false}}, "lo lo") == Ids{262, 263});
+  CHECK(encode({{"prepend_scheme", "never"}, {"split", true}}, "o lo") == Ids{261, 263});
+}
+
+TEST_CASE_METHOD(SentencePieceJson, "another normalizer, pre-tokenizer or decoder is an Error with the remedy") {
+  const SentencePieceJson whole;
+  const std::string remedy =
+      "is not read here; copy the base model's tokenizer.model beside it, or tokenize with scripts/tokenize.py";
+  const auto error_with = [&](const char* part, const nlohmann::json& value) {
+    json = whole.json;
+    json[part] = value;
+    return error();
+  };
+  CHECK(error_with("normalizer", {{"type", "NFKC"}}) ==
+        (scratch.folder() / "tokenizer.json").string() + ": its normalizer {\"type\":\"NFKC\"} " + remedy);
+  CHECK(contains(error_with("normalizer", {{"type", "Replace"}, {"pattern", {{"Regex", " "}}}, {"content", "▁"}}),
+                 remedy));
+  CHECK(contains(error_with("normalizer", {{"type", "Replace"}, {"pattern", {{"String", ""}}}, {"content", "▁"}}),
+                 remedy));
+  CHECK(contains(error_with("pre_tokenizer", {{"type", "Whitespace"}}),
+                 "its pre-tokenizer {\"type\":\"Whitespace\"} " + remedy));
+  CHECK(contains(
+      error_with("pre_tokenizer", {{"type", "Metaspace"}, {"replacement", "▁"}, {"add_prefix_space", false}}), remedy));
+  CHECK(contains(error_with("pre_tokenizer", {{"type", "Metaspace"}, {"replacement", "▁"}, {"prepend_scheme", "last"}}),
+                 remedy));
+  CHECK(contains(error_with("decoder", nullptr), "its decoder null " + remedy));
+  CHECK(contains(error_with("decoder", {{"type", "Metaspace"}, {"replacement", "▁"}}), remedy));
+  json = whole.json;
+  json["decoder"]["decoders"].erase(1);
+  CHECK(contains(error(), remedy));
+  json = whole.json;
+  json["model"]["vocab"].erase("<0x7F>");
+  CHECK(contains(error(), "its vocabulary lacks <0x7F>"));
+  json = whole.json;
+  json["added_tokens"][1]["special"] = false;
+  CHECK(contains(error(), "the added token \"<s>\" is no special one and is cut out of texts first"));
+}
+
+TEST_CASE_METHOD(SentencePieceJson, "a megabyte in one piece is merged in a moment") {
+  std::string text;
+  while (text.size() < 1'000'000) text += "lo  ol \u00e4";
+  const auto tokenizer = load();
+  const std::vector<int32_t> ids = tokenizer->encode(text);
+  CHECK(tokenizer->decode(ids) == text);
+  CHECK(ids.size() > 400'000);
+}
+
+TEST_CASE("the tokenizer's hash is of the one file that is read") {
   const Scratch scratch;
   CHECK(error_text([&] { tokenizer_hash(scratch.folder()); }) ==
         scratch.folder().string() +
@@ -93,8 +238,32 @@ TEST_CASE("the tokenizer's hash is of tokenizer.model, else of tokenizer.json") 
             "came from");
   scratch.write("tokenizer.json", "json");
   CHECK(tokenizer_hash(scratch.folder()) == hash_bytes("json"));
-  scratch.write("tokenizer.model", "model");
-  CHECK(tokenizer_hash(scratch.folder()) == hash_bytes("model"));
+  for (const char* model :
+       {"model", "", "\n\x0e\n\x05<unk>", "IQ==", "IQ== zero\n", "IQ== \n", " 0\n", "version https://x 1\n"}) {
+    scratch.write("tokenizer.model", model);
+    CAPTURE(model);
+    CHECK(tokenizer_hash(scratch.folder()) == hash_bytes(model));
+  }
+  std::filesystem::remove(scratch.folder() / "tokenizer.model");
+  std::filesystem::create_symlink("nowhere", scratch.folder() / "tokenizer.model");
+  CHECK(contains(error_text([&] { tokenizer_hash(scratch.folder()); }), "tokenizer.model: cannot open"));
+}
+
+TEST_CASE("tiktoken's tokenizer.model gives way to tokenizer.json, and without one is an Error") {
+  const Scratch scratch;
+  const auto model = scratch.write("tokenizer.model", "IQ== 0\nIg== 1\nIw== 2\n");
+  const auto error = error_text([&] { load_tokenizer(scratch.folder()); });
+  CHECK(error ==
+        model.string() +
+            ": is of tiktoken's format, which is not read here; copy the tokenizer.json of the model beside it");
+  CHECK(error_text([&] { tokenizer_hash(scratch.folder()); }) == error);
+  const std::string json = R"({"pre_tokenizer": {"type": "ByteLevel"}, "model": {"vocab": {"a": 0}, "merges": []}})";
+  scratch.write("tokenizer.json", json);
+  CHECK(tokenizer_hash(scratch.folder()) == hash_bytes(json));
+  CHECK(load_tokenizer(scratch.folder())->encode("aa") == std::vector<int32_t>{0, 0});
+  // Another broken file does not.
+  scratch.write("tokenizer.model", "IQ==\n");
+  CHECK(contains(error_text([&] { load_tokenizer(scratch.folder()); }), "not a SentencePiece model"));
 }
 
 }  // namespace

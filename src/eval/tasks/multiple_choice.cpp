@@ -21,6 +21,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "data/texts.h"
 #include "eval/choices.h"
 #include "eval/questions.h"
 #include "eval/task.h"
@@ -82,7 +83,7 @@ class MultipleChoice : public Task {
     for (int64_t i = 0; i < shots_; ++i) before += shot(shown[static_cast<std::size_t>(i)]) + separator_;
     std::vector<int32_t> padding;
     if (!pad_path_.empty()) {
-      padding = tokenizer.encode(read_file(pad_path_));
+      padding = tokenizer.encode(read_text(pad_path_));
       hash_ += hash_file(pad_path_);
     }
     for (const Question& question : questions) {

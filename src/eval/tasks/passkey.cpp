@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "data/texts.h"
 #include "eval/task.h"
 
 namespace qroar {
@@ -44,7 +45,7 @@ class Passkey : public Task {
   }
 
   void load(const Tokenizer& tokenizer, const LlamaConfig&, int64_t window) override {
-    const std::string text = filler_path_.empty() ? std::string(kFiller) : read_file(filler_path_);
+    const std::string text = filler_path_.empty() ? std::string(kFiller) : read_text(filler_path_);
     hash_ = hash_bytes(text);
     head_ = tokenizer.encode(kHead);
     question_ = tokenizer.encode(kQuestion);

@@ -1,0 +1,10 @@
+// Warnings that many cells of a run would repeat.
+#pragma once
+#include <string>
+
+namespace qroar {
+
+/// Logs a warning, unless the process has logged the same one before.
+void warn_once(const std::string& text);
+
+}  // namespace qroar

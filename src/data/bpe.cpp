@@ -1,0 +1,189 @@
+#include "data/bpe.h"
+
+#include <algorithm>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <queue>
+#include <tuple>
+
+#include "base/error.h"
+#include "base/utf8.h"
+
+namespace qroar {
+namespace {
+
+using Json = nlohmann::json;
+
+/// "Ġ t": how older files write a merge.
+std::pair<std::string, std::string> halves(const std::string& merge, const std::string& file) {
+  const std::size_t space = merge.find(' ');
+  if (space == merge.npos) fail("{}: the merge '{}' is no two tokens", file, merge);
+  return {merge.substr(0, space), merge.substr(space + 1)};
+}
+
+/// An Error for settings of the model that would change ids.
+void check_plain(const Json& model, const std::string& file) {
+  const auto is_plain = [](const Json& value) { return value.is_null() || value == "" || value == 0.0; };
+  for (const char* key : {"dropout", "continuing_subword_prefix", "end_of_word_suffix"}) {
+    if (!is_plain(model.value(key, Json()))) {
+      fail("{}: its model's {} is {}, which is not done here; tokenize with scripts/tokenize.py instead", file, key,
+           model[key].dump());
+    }
+  }
+}
+
+}  // namespace
+
+Bpe::Bpe(const Json& tokenizer, const std::string& file) {
+  const Json& model = tokenizer.at("model");
+  if (model.value("type", "BPE") != "BPE") {
+    fail("{}: its model is {}, not BPE; tokenize with scripts/tokenize.py instead", file, model["type"].dump());
+  }
+  check_plain(model, file);
+  read_vocabulary(tokenizer, file);
+  const auto token = [&](const std::string& name) {
+    const auto id = ids_.find(name);
+    if (id == ids_.end()) fail("{}: its vocabulary lacks {}", file, name);
+    return id->second;
+  };
+  if (model.value("byte_fallback", false)) {
+    for (int byte = 0; byte < 256; ++byte) byte_tokens_.push_back(token(fmt::format("<0x{:02X}>", byte)));
+  }
+  const Json unknown = model.value("unk_token", Json());
+  if (!unknown.is_null()) unknown_ = token(unknown);
+  fuse_unknown_ = model.value("fuse_unk", false);
+  ignore_merges_ = model.value("ignore_merges", false);
+  read_merges(model.at("merges"), file);
+}
+
+void Bpe::read_vocabulary(const Json& tokenizer, const std::string& file) {
+  constexpr uint64_t kMostIds = 1 << 24;
+  const auto add = [&](const std::string& name, const Json& value) {
+    if (!value.is_number_unsigned() || value >= kMostIds)
+      fail("{}: token '{}' has the id {}", file, name, value.dump());
+    const auto id = value.get<std::size_t>();
+    if (names_.size() <= id) names_.resize(id + 1);
+    ids_[name] = static_cast<int32_t>(id);
+    return id;
+  };
+  for (const auto& [name, id] : tokenizer.at("model").at("vocab").items()) names_[add(name, id)] = name;
+  special_.resize(names_.size());
+  for (const Json& added : tokenizer.value("added_tokens", Json::array())) {
+    if (!added.value("special", false)) {
+      fail(
+          "{}: the added token {} is no special one and is cut out of texts first, which is not done here; tokenize "
+          "with scripts/tokenize.py instead",
+          file, added.at("content").dump());
+    }
+    const std::size_t id = add(added.at("content"), added.at("id"));
+    special_.resize(names_.size());
+    special_[id] = true;
+    names_[id].clear();
+  }
+}
+
+void Bpe::read_merges(const Json& merges, const std::string& file) {
+  const auto id_of = [&](const std::string& name) {
+    const auto id = ids_.find(name);
+    if (id == ids_.end()) fail("{}: a merge speaks of a token '{}' that is not in the vocabulary", file, name);
+    return id->second;
+  };
+  int32_t rank = 0;
+  for (const Json& merge : merges) {
+    const auto [left, right] = merge.is_array()
+                                   ? std::pair(merge.at(0).get<std::string>(), merge.at(1).get<std::string>())
+                                   : halves(merge.get<std::string>(), file);
+    merges_.insert_or_assign(std::pair(id_of(left), id_of(right)), Merge{rank++, id_of(left + right)});
+  }
+}
+
+std::vector<int32_t> Bpe::encode(const std::vector<std::string>& pieces) const {
+  std::vector<int32_t> ids;
+  std::unordered_map<std::string_view, std::vector<int32_t>> known;
+  for (const std::string& piece : pieces) {
+    const auto [entry, fresh] = known.try_emplace(piece);
+    if (fresh) entry->second = encode_piece(piece);
+    ids.insert(ids.end(), entry->second.begin(), entry->second.end());
+  }
+  return ids;
+}
+
+std::vector<int32_t> Bpe::encode_piece(std::string_view piece) const {
+  if (ignore_merges_) {
+    const auto whole = ids_.find(piece);
+    if (whole != ids_.end() && !special_[static_cast<std::size_t>(whole->second)]) return {whole->second};
+  }
+  return merged(characters(piece));
+}
+
+/// The token of each character, or of each of its bytes, or the unknown one; none where the file has no such token.
+std::vector<int32_t> Bpe::characters(std::string_view piece) const {
+  std::vector<int32_t> ids;
+  bool after_unknown = false;
+  while (!piece.empty()) {
+    const std::string_view character = piece.substr(0, std::max<std::size_t>(1, utf8_length(piece)));
+    piece.remove_prefix(character.size());
+    const auto id = ids_.find(character);
+    const bool is_known = id != ids_.end() || !byte_tokens_.empty();
+    if (id != ids_.end()) {
+      ids.push_back(id->second);
+    } else if (is_known) {
+      for (const char byte : character) ids.push_back(byte_tokens_[static_cast<unsigned char>(byte)]);
+    } else if (unknown_ && !(fuse_unknown_ && after_unknown)) {
+      ids.push_back(*unknown_);
+    }
+    after_unknown = !is_known;
+  }
+  return ids;
+}
+
+/// Always the pair of lowest rank, of equal ones the leftmost, with a heap over a list: n log n, as a text may be one
+/// piece.
+std::vector<int32_t> Bpe::merged(const std::vector<int32_t>& characters) const {
+  struct Symbol {
+    int32_t id;
+    int32_t previous, next;
+  };
+  struct Candidate {
+    int32_t rank, left, left_id, right_id, id;
+    bool operator>(const Candidate& other) const { return std::tie(rank, left) > std::tie(other.rank, other.left); }
+  };
+  if (characters.empty()) return {};
+  std::vector<Symbol> symbols;
+  symbols.reserve(characters.size());
+  for (const int32_t id : characters) {
+    const auto at = static_cast<int32_t>(symbols.size());
+    symbols.push_back({id, at - 1, at + 1});
+  }
+  symbols.back().next = -1;
+  std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> heap;
+  const auto consider = [&](int32_t left) {
+    const int32_t right = left < 0 ? -1 : symbols[static_cast<std::size_t>(left)].next;
+    if (right < 0) return;
+    const int32_t a = symbols[static_cast<std::size_t>(left)].id, b = symbols[static_cast<std::size_t>(right)].id;
+    if (const auto merge = merges_.find({a, b}); merge != merges_.end()) {
+      heap.push({merge->second.rank, left, a, b, merge->second.id});
+    }
+  };
+  for (int32_t i = 0; i < static_cast<int32_t>(symbols.size()); ++i) consider(i);
+  while (!heap.empty()) {
+    const Candidate top = heap.top();
+    heap.pop();
+    Symbol& left = symbols[static_cast<std::size_t>(top.left)];
+    if (left.id != top.left_id || left.next < 0) continue;  // merged away meanwhile
+    Symbol& right = symbols[static_cast<std::size_t>(left.next)];
+    if (right.id != top.right_id) continue;
+    left.id = top.id;
+    right.id = -1;
+    left.next = right.next;
+    if (left.next >= 0) symbols[static_cast<std::size_t>(left.next)].previous = top.left;
+    consider(left.previous);
+    consider(top.left);
+  }
+  std::vector<int32_t> ids;
+  for (int32_t i = 0; i >= 0; i = symbols[static_cast<std::size_t>(i)].next)
+    ids.push_back(symbols[static_cast<std::size_t>(i)].id);
+  return ids;
+}
+
+}  // namespace qroar

@@ -1,0 +1,37 @@
+// The BPE of SentencePiece as a tokenizer.json describes it: what transformers 5 saves of a Llama-2 in the place of
+// tokenizer.model.  Characters are merged, "▁" stands for a space, and a character without a token is its bytes.
+#pragma once
+#include "data/bpe.h"
+#include "data/tokenizer.h"
+
+namespace qroar {
+
+class SentencePieceBpe : public Tokenizer {
+ public:
+  /// The normalizer may be Prepend, Replace (of a text) or a sequence of them, the pre-tokenizer Metaspace or none, the
+  /// decoder what transformers writes for them.  An Error names what is something else.
+  SentencePieceBpe(const nlohmann::json& tokenizer, const std::string& file);
+
+  std::vector<int32_t> encode(const std::string& text) const override;
+  std::string decode(std::span<const int32_t> ids) const override;
+  int64_t vocab_size() const override { return std::ssize(text_of_); }
+
+ private:
+  /// A step on the way to the characters that are merged: every `from` becomes `to`, or `to` is put in front.
+  struct Step {
+    enum { replace, prepend, prepend_unless_there } kind;
+    std::string from, to;
+  };
+  void read_normalizer(const nlohmann::json& normalizer, const std::string& file);
+  void read_pre_tokenizer(const nlohmann::json& pre_tokenizer, const std::string& file);
+  void read_decoder(const nlohmann::json& decoder, const std::string& file);
+
+  Bpe bpe_;
+  std::vector<Step> steps_;
+  std::string cut_before_;            ///< pieces begin with it; empty: a text is one piece
+  std::vector<std::string> text_of_;  ///< by id; empty for special tokens
+  std::vector<bool> is_byte_;         ///< by id: <0x00> to <0xFF>, whose texts are the bytes
+  std::size_t stripped_ = 0;          ///< so many spaces in front of a decoded text are no part of it
+};
+
+}  // namespace qroar

@@ -1,0 +1,162 @@
+#include "data/texts.h"
+
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/utf8.h"
+#include "base/warn_once.h"
+#include "data/spaces.h"
+
+namespace qroar {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
+constexpr const char* kEveryLine = "every line is one object with \"id\" and \"text\"";
+/// No text has more words or bytes; sums of such counts fit.
+constexpr uint64_t kMostCounted = 1'000'000'000'000;
+
+/// Pieces between runs of white space, as lm-evaluation-harness counts them: a text that begins with one has an empty
+/// piece before it.
+int64_t words_of(std::string_view text) {
+  int64_t runs = 0;
+  bool in_run = false;
+  while (!text.empty()) {
+    const auto space = std::ranges::find_if(kSpaces, [&](std::string_view mark) { return text.starts_with(mark); });
+    const bool is_space = space != std::end(kSpaces);
+    runs += is_space && !in_run;
+    in_run = is_space;
+    text.remove_prefix(is_space ? space->size() : 1);
+  }
+  return runs + 1;
+}
+
+/// How to make UTF-8 of bytes that are none at `place`.
+std::string remedy_of(std::string_view bytes, std::size_t place, const std::string& file) {
+  using namespace std::string_view_literals;
+  const auto starts_with = [&](std::string_view mark) { return bytes.starts_with(mark); };
+  const char* encoding = nullptr;
+  if (starts_with("\xff\xfe\0\0"sv) || starts_with("\0\0\xfe\xff"sv)) {
+    encoding = "utf-32";
+  } else if (starts_with("\xff\xfe"sv) || starts_with("\xfe\xff"sv)) {
+    encoding = "utf-16";
+  } else if (bytes[place] == '\0') {
+    const bool many = std::ranges::count(bytes, '\0') > std::ssize(bytes) / 4;
+    if (!many) return fmt::format("leave it out: tr -d '\\000' < {} > NEW", file);
+    encoding = place % 2 == 1 ? "utf-16le" : "utf-16be";
+  }
+  if (encoding != nullptr) return fmt::format("convert it: iconv -f {} -t utf-8 {} > NEW", encoding, file);
+  return fmt::format(
+      "convert it from what it is in (Latin-1: iconv -f latin1 -t utf-8 {0} > NEW), or leave such bytes out: iconv -c "
+      "-f utf-8 -t utf-8 {0} > NEW",
+      file);
+}
+
+/// The JSON object of a line, in which no key stands twice.
+nlohmann::json parse_object(std::string_view line, const std::string& place) {
+  std::set<std::string> keys;
+  const auto watch = [&](int depth, nlohmann::json::parse_event_t event, const nlohmann::json& value) {
+    if (depth == 1 && event == nlohmann::json::parse_event_t::key && !keys.insert(value).second)
+      fail("{}: the key {} stands twice; remove one", place, value.dump());
+    return true;
+  };
+  nlohmann::json json;
+  try {
+    json = nlohmann::json::parse(line, watch);
+  } catch (const nlohmann::json::parse_error& error) {
+    const bool surrogate = std::string_view(error.what()).find("invalid string: surrogate U+D") != std::string::npos;
+    if (surrogate) {
+      fail("{}:{}: an escape from \\ud800 to \\udfff alone is half of a surrogate pair and no character; mend it",
+           place, error.byte);
+    }
+    fail("{}:{}: broken JSON; {}", place, error.byte, kEveryLine);
+  } catch (const nlohmann::json::out_of_range& error) {
+    fail("{}: a number beyond double ({}); write a smaller one or a text", place, error.what());
+  }
+  if (!json.is_object()) fail("{}: is a JSON {}; {}", place, json.type_name(), kEveryLine);
+  return json;
+}
+
+/// What the line states of the published text, else what was counted in this one.
+int64_t count_of(const nlohmann::json& line, const char* key, int64_t counted, const std::string& place) {
+  if (!line.contains(key)) return counted;
+  const nlohmann::json& count = line[key];
+  if (!count.is_number_unsigned() || count < 1 || count > kMostCounted) {
+    fail("{}: \"{}\" is {}, not a number of them", place, key,
+         count.is_primitive() ? count.dump() : fmt::format("a JSON {}", count.type_name()));
+  }
+  return count;
+}
+
+/// The text of one line of a .jsonl file; a line without an id is named after the file and its number.
+Text parse_line(std::string_view line, const fs::path& file, int64_t number) {
+  const std::string place = fmt::format("{}:{}", file.string(), number);
+  nlohmann::json json = parse_object(line, place);
+  if (!json.contains("text")) fail("{}: no \"text\"; {}", place, kEveryLine);
+  for (const char* key : {"id", "text"}) {
+    if (json.contains(key) && !json[key].is_string())
+      fail("{}: \"{}\" is a JSON {}, not a string", place, key, json[key].type_name());
+  }
+  Text text{json.value("id", fmt::format("{}:{}", file.stem().string(), number)),
+            std::move(json["text"].get_ref<std::string&>())};
+  text.words = count_of(json, "words", words_of(text.text), place);
+  text.bytes = count_of(json, "bytes", std::ssize(text.text), place);
+  return text;
+}
+
+std::vector<Text> parse_lines(std::string_view bytes, const fs::path& file) {
+  const std::size_t last = bytes.find_last_not_of(" \t\r\n");
+  bytes = bytes.substr(0, last == std::string_view::npos ? 0 : last + 1);
+  std::vector<Text> texts;
+  std::map<std::string, int64_t> line_of;
+  for (int64_t number = 1; !bytes.empty(); ++number) {
+    const std::string_view line = bytes.substr(0, bytes.find('\n'));
+    if (line.find_first_not_of(" \t\r") == std::string_view::npos) {
+      fail("{}:{}: blank line between documents; remove it", file.string(), number);
+    }
+    texts.push_back(parse_line(line, file, number));
+    const auto [other, fresh] = line_of.emplace(texts.back().id, number);
+    if (!fresh) {
+      fail("{}:{}: the id '{}' is that of line {}, too; rows are compared by documents, so give each its own",
+           file.string(), number, other->first, other->second);
+    }
+    bytes.remove_prefix(std::min(bytes.size(), line.size() + 1));
+  }
+  return texts;
+}
+
+}  // namespace
+
+std::string decoded_text(std::string bytes, const fs::path& file) {
+  const std::size_t place = std::min(utf8_prefix(bytes), bytes.find('\0'));
+  if (place < bytes.size()) {
+    fail("{}:{}: the byte 0x{:02x} at offset {} is no UTF-8 text; {}", file.string(),
+         1 + std::count(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(place), '\n'),
+         static_cast<unsigned char>(bytes[place]), place, remedy_of(bytes, place, file.string()));
+  }
+  if (bytes.starts_with(kByteOrderMark)) {
+    warn_once(fmt::format("{}: the byte order mark in front is left out: it is no part of the text", file.string()));
+    bytes.erase(0, kByteOrderMark.size());
+  }
+  return bytes;
+}
+
+std::string read_text(const fs::path& file) { return decoded_text(read_file(file), file); }
+
+std::vector<Text> parse_texts(std::string bytes, const fs::path& file) {
+  if (file.extension() != ".jsonl" && file.extension() != ".txt") {
+    fail("{}: unknown kind of data file; needed is a .txt or .jsonl file, or one that scripts/tokenize.py made",
+         file.string());
+  }
+  std::string text = decoded_text(std::move(bytes), file);
+  if (file.extension() == ".jsonl") return parse_lines(text, file);
+  const int64_t words = words_of(text), size = std::ssize(text);
+  return {{file.filename().string(), std::move(text), words, size}};
+}
+
+}  // namespace qroar
