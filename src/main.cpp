@@ -63,8 +63,10 @@ bool check_files(const std::vector<std::string>& files, const std::vector<std::s
       std::vector<Job> jobs = parse_experiment(file, overrides);
       const std::vector<Cell> cells = plan(jobs);
       check_opened(cells);
+      RunOptions options;
+      options.file = file;
       fmt::print("{}: {} jobs\n  {}\n", file.string(), jobs.size(),
-                 cost_of(cells, results_folder({file}).parent_path()));
+                 cost_of(cells, results_folder(options).parent_path()));
     } catch (const Error& error) {
       fmt::print(stderr, "{}\n", error.what());
       all_ok = false;

@@ -247,8 +247,8 @@ void CellRunner::run_tasks(const Cell& cell, const Llama& model, const TableOf& 
       told = done;
       stop_if_asked();
     };
-    TaskResult result = task->run(
-        {model, angles_of, table_of, job.model.bfloat16_rope, *job.opened.tokenizer, job.windows.length, tell, partial});
+    TaskResult result = task->run({model, angles_of, table_of, job.model.bfloat16_rope, *job.opened.tokenizer,
+                                   job.windows.length, tell, partial});
     put(result.values, row);
     output.tasks[task->name()] = std::move(result.items);
   }

@@ -150,7 +150,7 @@ TEST_CASE("the exported config.json gives the same frequencies and attention fac
     for (const int64_t length : {32, 256}) {
       const RopeTable found =
           make_scheme("{type: model}")
-              ->table({read.head_dim, read.rope_theta, read.trained_length, length, read.rope_scaling}, length);
+              ->table({read.head_dim, read.rope_theta, read.trained_length, length, read.rope}, length);
       CHECK(found.attention_factor == expected.attention_factor);
       REQUIRE(found.inv_freq.size() == 8);
       for (std::size_t i = 0; i < found.inv_freq.size(); ++i) {
@@ -168,7 +168,7 @@ TEST_CASE("a pair that does not turn has the cos and sin of one after the export
   export_model(own.model, table, 64, kLength, own.scratch.folder() / "source", own.out);
   const LlamaConfig read = LlamaConfig::load(own.out);
   const RopeTable found =
-      make_scheme("{type: model}")->table({16, read.rope_theta, 64, kLength, read.rope_scaling}, kLength);
+      make_scheme("{type: model}")->table({16, read.rope_theta, 64, kLength, read.rope}, kLength);
   const auto angles = rope_angles(found, 1 << 20, at::kFloat, at::kCPU, false);
   CHECK((angles.cos_TP.select(1, 7) == 1).all().item<bool>());
   CHECK(angles.sin_TP.select(1, 7).abs().max().item<float>() < 1e-20);

@@ -1,5 +1,5 @@
-// RoPE parameters of config.json in the spellings of both generations of transformers; tests/peers compares their tables
-// with transformers' own.
+// RoPE parameters of config.json in the spellings of both generations of transformers; tests/peers compares their
+// tables with transformers' own.
 #include "model/config_rope.h"
 
 #include "support/catch.h"
@@ -86,7 +86,8 @@ TEST_CASE("the original length outside of the dictionary comes first for types t
 
 TEST_CASE("dynamic RoPE takes max_position_embeddings whatever the original length") {
   check_warned(v4({{"type", "dynamic"}, {"factor", 2}, {kOriginal, 128}}),
-               {{"type", "dynamic_ntk"}, {"factor", 2}, {kOriginal, 512}}, "dynamic RoPE takes max_position_embeddings");
+               {{"type", "dynamic_ntk"}, {"factor", 2}, {kOriginal, 512}},
+               "dynamic RoPE takes max_position_embeddings");
   CHECK(read(v4({{"type", "dynamic"}, {"factor", 2}, {kOriginal, 128}})).rope.trained_length == 128);
 }
 
@@ -97,9 +98,9 @@ TEST_CASE("yarn's absent, null and zero keys are those of transformers") {
     return read(v4(scaling)).rope.scheme;
   };
   const Json plain = yarn(Json::object());
-  for (const Json& same : {Json{{"beta_fast", 0}}, Json{{"beta_slow", nullptr}}, Json{{"attention_factor", nullptr}},
-                           Json{{"mscale", 0.7}}, Json{{"mscale_all_dim", 0.7}},
-                           Json{{"mscale", 0.7}, {"mscale_all_dim", 0}}}) {
+  for (const Json& same :
+       {Json{{"beta_fast", 0}}, Json{{"beta_slow", nullptr}}, Json{{"attention_factor", nullptr}},
+        Json{{"mscale", 0.7}}, Json{{"mscale_all_dim", 0.7}}, Json{{"mscale", 0.7}, {"mscale_all_dim", 0}}}) {
     CAPTURE(same.dump());
     CHECK(yarn(same).dump() == plain.dump());
   }

@@ -58,7 +58,7 @@ TEST_CASE("the tiny-books model's config.json is read") {
   CHECK(config.rope_theta == 10000);
   CHECK(config.tie_word_embeddings);
   CHECK(config.bos_token_id == 1);
-  CHECK(config.rope_scaling.empty());
+  CHECK(config.rope == Json{{"type", "none"}});
 }
 
 TEST_CASE("the stories260k model's config.json is read when QROAR_DATA names it", "[data]") {
@@ -74,9 +74,8 @@ TEST_CASE("the stories260k model's config.json is read when QROAR_DATA names it"
 
 TEST_CASE("missing optional fields have Hugging Face's defaults, and null is missing") {
   Json with_nulls = minimal();
-  for (const char* name :
-       {"num_key_value_heads", "head_dim", "rms_norm_eps", "rope_theta", "rope_scaling", "rope_parameters",
-        "tie_word_embeddings", "attention_bias", "mlp_bias", "hidden_act"}) {
+  for (const char* name : {"num_key_value_heads", "head_dim", "rms_norm_eps", "rope_theta", "rope_scaling",
+                           "rope_parameters", "tie_word_embeddings", "attention_bias", "mlp_bias", "hidden_act"}) {
     with_nulls[name] = nullptr;
   }
   for (const Json& json : {minimal(), with_nulls}) {
@@ -149,8 +148,8 @@ TEST_CASE("a missing required field is an error that names it and what is expect
 TEST_CASE("a field of the wrong type or size is an error that shows it and what is expected") {
   CHECK(contains(error_with("num_hidden_layers", "5"),
                  "config.json: field 'num_hidden_layers' is \"5\"; expected an integer from 1 to 65536"));
-  for (const Json& bad :
-       {Json(0), Json(-1), Json(65537), Json(2.5), Json(1e30), Json(UINT64_MAX), Json(INT64_MIN), Json({1}), Json(true)}) {
+  for (const Json& bad : {Json(0), Json(-1), Json(65537), Json(2.5), Json(1e30), Json(UINT64_MAX), Json(INT64_MIN),
+                          Json({1}), Json(true)}) {
     CAPTURE(bad.dump());
     CHECK(contains(error_with("num_hidden_layers", bad), "field 'num_hidden_layers' is " + bad.dump()));
   }
@@ -204,28 +203,43 @@ TEST_CASE("an already quantized checkpoint is refused with its method") {
 }
 
 TEST_CASE("keys that ask for another forward are refused unless they say what is done here") {
-  const std::vector<std::pair<const char*, Json>> changing = {
-      {"embedding_multiplier", 12.0},  {"residual_multiplier", 0.22},
-      {"logits_scaling", 8},           {"attention_multiplier", 0.0078125},
-      {"lm_head_multiplier", 0.5},     {"attn_logit_softcapping", 50.0},
-      {"final_logit_softcapping", 30}, {"query_pre_attn_scalar", 256},
-      {"no_rope_layers", {1, 1, 0}},   {"layer_types", {"full_attention", "sliding_attention"}},
-      {"rotary_pct", 0.25},            {"logn_attention", true},
-      {"use_logn_attn", true},         {"num_local_experts", 8},
-      {"qk_norm", true},               {"attention_chunk_size", 8192},
-      {"scale_emb", 12},               {"alibi", true},
-      {"rope_interleaved", true},      {"bias", true}};
+  const std::vector<std::pair<const char*, Json>> changing = {{"embedding_multiplier", 12.0},
+                                                              {"residual_multiplier", 0.22},
+                                                              {"logits_scaling", 8},
+                                                              {"attention_multiplier", 0.0078125},
+                                                              {"lm_head_multiplier", 0.5},
+                                                              {"attn_logit_softcapping", 50.0},
+                                                              {"final_logit_softcapping", 30},
+                                                              {"query_pre_attn_scalar", 256},
+                                                              {"no_rope_layers", {1, 1, 0}},
+                                                              {"layer_types", {"full_attention", "sliding_attention"}},
+                                                              {"rotary_pct", 0.25},
+                                                              {"logn_attention", true},
+                                                              {"use_logn_attn", true},
+                                                              {"num_local_experts", 8},
+                                                              {"qk_norm", true},
+                                                              {"attention_chunk_size", 8192},
+                                                              {"scale_emb", 12},
+                                                              {"alibi", true},
+                                                              {"rope_interleaved", true},
+                                                              {"bias", true}};
   for (const auto& [key, value] : changing) {
     CAPTURE(key);
-    CHECK(contains(error_with(key, value), fmt::format("field '{}' is {}; expected a model without it", key, value.dump())));
+    CHECK(contains(error_with(key, value),
+                   fmt::format("field '{}' is {}; expected a model without it", key, value.dump())));
   }
-  const std::vector<std::pair<const char*, Json>> neutral = {
-      {"embedding_multiplier", 1.0},  {"attention_multiplier", 0.35355339},
-      {"attn_logit_softcapping", nullptr}, {"query_pre_attn_scalar", 8},
-      {"no_rope_layers", {1, 1, 1}},  {"layer_types", {"full_attention"}},
-      {"rotary_pct", 1.0},            {"num_local_experts", 0},
-      {"qk_norm", false},             {"rope_interleaved", false},
-      {"bias", false},                {"logits_scaling", 1}};
+  const std::vector<std::pair<const char*, Json>> neutral = {{"embedding_multiplier", 1.0},
+                                                             {"attention_multiplier", 0.35355339},
+                                                             {"attn_logit_softcapping", nullptr},
+                                                             {"query_pre_attn_scalar", 8},
+                                                             {"no_rope_layers", {1, 1, 1}},
+                                                             {"layer_types", {"full_attention"}},
+                                                             {"rotary_pct", 1.0},
+                                                             {"num_local_experts", 0},
+                                                             {"qk_norm", false},
+                                                             {"rope_interleaved", false},
+                                                             {"bias", false},
+                                                             {"logits_scaling", 1}};
   for (const auto& [key, value] : neutral) {
     Json json = minimal();
     json[key] = value;

@@ -1,6 +1,7 @@
 // Mapped files that other processes change.
 #include "base/mapped_file.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 

@@ -24,7 +24,8 @@ TEST_CASE("a model that says nothing has plain RoPE") {
 
 TEST_CASE("a model's block is the scheme of that name") {
   check_same(model_table({{"type", "linear"}, {"factor", 4.0}}), "{type: linear, factor: 4}");
-  check_same(model_table({{"type", "yarn"}, {"factor", 8}, {"beta_fast", 16}}), "{type: yarn, factor: 8, beta_fast: 16}");
+  check_same(model_table({{"type", "yarn"}, {"factor", 8}, {"beta_fast", 16}}),
+             "{type: yarn, factor: 8, beta_fast: 16}");
 }
 
 TEST_CASE("the length that the model's formula takes for L0 comes before the trained length") {
