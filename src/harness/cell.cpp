@@ -65,9 +65,8 @@ double Cell::setup_flops() const {
 }
 
 int64_t Cell::longest() const {
-  int64_t tokens = std::max(kPackedTokens, job->tasks.empty() ? 0 : job->windows.length);
-  for (const Window& window : windows) tokens = std::max(tokens, tokens_seen(window, job->windows.feed));
-  return tokens;
+  return std::max(
+      {kPackedTokens, job->tasks.empty() ? 0 : job->windows.length, longest_seen(windows, job->windows.feed)});
 }
 
 std::vector<Cell> plan(std::vector<Job>& jobs) {
@@ -78,7 +77,8 @@ std::vector<Cell> plan(std::vector<Job>& jobs) {
     const WindowRule& rule = job.windows;
     if (!rule.concatenate && rule.feed.bos != Bos::start && rule.feed.bos != Bos::replace) return chosen;
     auto& data = read[{chosen.get(), rule.concatenate, rule.feed.bos}];
-    if (data == nullptr) data = std::make_shared<const Dataset>(as_read_by(rule, *chosen, job.llama.bos_token_id.value()));
+    if (data == nullptr)
+      data = std::make_shared<const Dataset>(as_read_by(rule, *chosen, job.llama.bos_token_id.value()));
     return data;
   };
   load_tasks(jobs);
@@ -100,19 +100,24 @@ std::vector<Cell> plan(std::vector<Job>& jobs) {
       data = read_by(job, chosen);
       for (const Document& document : data->documents) lengths.push_back(std::ssize(document.tokens));
     }
-    for (const auto& metric : job.metrics) metric->check(data->documents);
+    std::vector<Window> windows = windows_of(lengths, job.windows);
+    if (job.data && windows.empty())
+      fail(
+          "{}: no document has a token to score: the longest has {}, too few for these windows; set a smaller "
+          "windows.length",
+          job.data->path.string(), std::ranges::max(lengths));
+    for (const auto& metric : job.metrics) metric->check(data->documents, windows);
     const auto draw = [&](const Quantization& quantization) {
       if (!quantization.calibration) return std::shared_ptr<const CalibrationText>();
       const auto texts = load(quantization.calibration->data, quantization.key["calibration"]["data"]);
       return std::make_shared<const CalibrationText>(draw_samples(texts->documents, *quantization.calibration));
     };
-    cells.push_back({&job, data, windows_of(lengths, job.windows), draw(job.quantization), nullptr, nullptr});
+    cells.push_back({&job, data, std::move(windows), draw(job.quantization), nullptr, nullptr});
     if (const BandSearch* search = job.rescaling->search()) {
       cells.back().dev = load(search->spec.data, job.resolved["rescale"]["search"]["data"]);
       cells.back().dev_calibration = draw(job.search_quantization());
       if (chosen != nullptr) check_disjoint(job, *cells.back().dev, *chosen);
     }
-    if (job.data && cells.back().windows.empty()) fail("{}: no document has a token to score", job.data->path.string());
   }
   return cells;
 }
