@@ -48,17 +48,26 @@ def measured(row, metric):
     """(value, standard error) of a row; None where there is no finite value, error 0 where there is none."""
     entry = row["metrics"].get(metric) or {}
     value, error = entry.get("value"), entry.get("stderr")
-    if value is None or not math.isfinite(value):
-        return None
-    return value, error if error is not None and math.isfinite(error) else 0.0
+    return None if value is None else (value, error or 0.0)
 
 
 def with_error(pair):
     value, error = pair
     if error <= 0:
         return f"{value:.5g}"
+    if abs(value) >= 1e9:
+        return f"{value:.5g} ± {error:.2g}"
     digits = min(max(1 - math.floor(math.log10(error)), 2), 12)
     return f"{value:.{digits}f} ± {error:.{digits}f}"
+
+
+def metric_text(row, metric):
+    if row["status"] != "ok":
+        return "failed"
+    if metric not in row["metrics"]:
+        return ""
+    pair = measured(row, metric)
+    return with_error(pair) if pair else "inf"  # null: JSON has no infinity (src/harness/results.h)
 
 
 def metric_table(rows, layout, metric):
@@ -69,9 +78,7 @@ def metric_table(rows, layout, metric):
     for key, group in layout.groups(rows, down):
         cells = {column: "" for column in columns}
         for row in group:
-            pair = measured(row, metric)
-            missing = "failed" if row["status"] != "ok" else "not finite"
-            cells[across.of(row) if across else metric] = with_error(pair) if pair else missing
+            cells[across.of(row) if across else metric] = metric_text(row, metric)
         body.append([*key, *cells.values()])
     return markdown([axis.title for axis in down] + columns, body)
 

@@ -94,4 +94,10 @@ std::vector<Window> windows_of(const std::vector<int64_t>& document_tokens, cons
   return windows;
 }
 
+int64_t longest_seen(const std::vector<Window>& windows, const Feed& feed) {
+  int64_t longest = 0;
+  for (const Window& window : windows) longest = std::max(longest, tokens_seen(window, feed));
+  return longest;
+}
+
 }  // namespace qroar

@@ -84,4 +84,7 @@ inline int64_t tokens_seen(const Window& window, const Feed& feed) {
   return window.end - window.begin + feed.added() - (feed.beyond ? 1 : 0);
 }
 
+/// The most tokens that the model sees in one of them.
+int64_t longest_seen(const std::vector<Window>& windows, const Feed& feed);
+
 }  // namespace qroar

@@ -23,17 +23,19 @@ class FirstNonFinite : public Observer {
   std::optional<std::string> site_;
 };
 
-[[noreturn]] void fail_non_finite(const Llama& model, const at::Tensor& tokens_T, const ops::RopeAngles& angles,
-                                  const Document& document, int64_t position, double loss) {
+/// `whose` loss: "the" or "the reference's".
+[[noreturn]] void fail_non_finite(const std::string& whose, const Llama& model, const at::Tensor& tokens_T,
+                                  const ops::RopeAngles& angles, const Document& document, int64_t position,
+                                  double loss) {
   FirstNonFinite first;
   const at::Tensor hidden_TD = forward(model, tokens_T, angles, &first);
   for (int64_t begin = 0; begin < hidden_TD.size(0); begin += kLogitRows) {
     logits(model, hidden_TD.slice(0, begin, begin + kLogitRows), &first);
   }
   fail(
-      "document '{}': the loss at token {} is {}; the first values that are not finite come out of {} (dtype {}); "
+      "document '{}': {} loss at token {} is {}; the first values that are not finite come out of {} (dtype {}); "
       "check the weights, or try dtype: float32",
-      document.id, position, loss, first.site().value_or("no site: a logit difference overflowed"),
+      document.id, whose, position, loss, first.site().value_or("no site: a logit difference overflowed"),
       at::toString(model.embed_tokens_VD.scalar_type()));
 }
 
@@ -59,6 +61,11 @@ std::vector<at::Tensor> forward_together(const Llama& model, const std::vector<a
   return forward_mixed(model, at::cat(tokens), packed(sequences, angles)).split(tokens.front().size(0));
 }
 
+bool is_finite(const Json& json) {
+  if (json.is_structured()) return std::all_of(json.begin(), json.end(), is_finite);
+  return !json.is_number() || std::isfinite(json.get<double>());
+}
+
 /// Feeds the blocks of one window to the metrics; its losses.
 Moments score_window(const EvaluationInput& input, const Window& window, const at::Tensor& tokens_T,
                      const at::Tensor& hidden_TD, const at::Tensor& reference_TD,
@@ -76,18 +83,25 @@ Moments score_window(const EvaluationInput& input, const Window& window, const a
     const int64_t end = std::min(begin + kLogitRows, last);
     const at::Tensor logits_RV = logits(input.model, hidden_TD.slice(0, begin, end));
     const at::Tensor targets_R = targets_T.slice(0, begin, end);
-    const at::Tensor nll_R = ops::token_nll(logits_RV, targets_R).to(at::kCPU);
-    for (int64_t row = 0; row < end - begin; ++row) {
-      const double loss = nll_R.const_data_ptr<double>()[row];
-      if (!std::isfinite(loss)) {
+    const auto losses_R = [&](const at::Tensor& of_RV, const char* whose, const Llama& model,
+                              const AnglesOf& angles_of) {
+      const at::Tensor nll_R = ops::token_nll(of_RV, targets_R).to(at::kCPU);
+      for (int64_t row = 0; row < end - begin; ++row) {
+        const double loss = nll_R.const_data_ptr<double>()[row];
+        if (std::isfinite(loss * loss)) continue;  // whose square is summed, too
         const int64_t position = window.begin + begin + row + 1 - input.feed.added();
-        fail_non_finite(input.model, tokens_T, input.angles_of(tokens_T.size(0)), document, position, loss);
+        fail_non_finite(whose, model, tokens_T, angles_of(tokens_T.size(0)), document, position, loss);
       }
-      nll.add(loss);
+      return nll_R;
+    };
+    const at::Tensor nll_R = losses_R(logits_RV, "the", input.model, input.angles_of);
+    for (int64_t row = 0; row < end - begin; ++row) nll.add(nll_R.const_data_ptr<double>()[row]);
+    at::Tensor reference_RV, reference_nll_R;
+    if (const ReferenceModel* reference = input.reference) {
+      reference_RV = logits(reference->model, reference_TD.slice(0, begin, end));
+      reference_nll_R = losses_R(reference_RV, "the reference's", reference->model, reference->angles_of);
     }
-    at::Tensor reference_RV;
-    if (input.reference != nullptr) reference_RV = logits(input.reference->model, reference_TD.slice(0, begin, end));
-    for (const auto& metric : metrics) metric->add({begin, logits_RV, targets_R, nll_R, reference_RV});
+    for (const auto& metric : metrics) metric->add({begin, logits_RV, targets_R, nll_R, reference_RV, reference_nll_R});
   }
   return nll;
 }
@@ -113,6 +127,13 @@ std::vector<Json> score_together(const EvaluationInput& input, std::size_t first
     sums["nll"] = to_json(score_window(input, input.windows[first + k], tokens[k], hidden[k], reference[k], metrics));
     sums["metrics"] = Json::array();
     for (const auto& metric : metrics) sums["metrics"].push_back(metric->end_window());
+    if (!is_finite(sums["metrics"])) {
+      const Window& window = input.windows[first + k];
+      fail(
+          "document '{}': the window at token {} gives a metric sums that are not finite: logits overflow; check the "
+          "weights, or try dtype: float32",
+          input.documents[static_cast<std::size_t>(window.document)].id, window.begin);
+    }
     all.push_back(std::move(sums));
   }
   return all;

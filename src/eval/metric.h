@@ -33,16 +33,17 @@ struct ScoredWindow {
 /// Some neighbouring scored positions of one window.  R rows, V vocabulary.
 struct LogitBlock {
   int64_t first;  ///< the row's place in the window: row r is that of token first + r of what the model sees
-  const at::Tensor& logits_RV;     ///< in the model's dtype, on its device
-  const at::Tensor& targets_R;     ///< int64, on the model's device
-  const at::Tensor& nll_R;         ///< float64 on the CPU: -ln p(target)
-  const at::Tensor& reference_RV;  ///< logits of the reference; undefined where no metric asks for them
+  const at::Tensor& logits_RV;        ///< in the model's dtype, on its device
+  const at::Tensor& targets_R;        ///< int64, on the model's device
+  const at::Tensor& nll_R;            ///< float64 on the CPU: -ln p(target)
+  const at::Tensor& reference_RV;     ///< logits of the reference; undefined where no metric asks for them
+  const at::Tensor& reference_nll_R;  ///< as nll_R, of the reference; undefined with it
 };
 
 struct MetricValue {
   std::string name;
-  double value = 0;
-  double stderr_ = 0;  ///< standard error; NaN where one sample gives none
+  double value = 0;    ///< never NaN; infinite where it is beyond double
+  double stderr_ = 0;  ///< standard error; NaN where one sample gives none, or the value is infinite
   int64_t count = 0;   ///< what was averaged over
 };
 
@@ -56,15 +57,16 @@ class Metric {
   /// Hears once, before all else, of the cell's windows and data; throws an Error with the place of an option that does
   /// not suit them.
   virtual void bind(const WindowRule&, const DataSpec&) {}
-  /// Looks at the documents before the first cell runs; an Error names one that lacks what the metric needs.
-  virtual void check(const std::vector<Document>&) const {}
+  /// Looks at the documents and their windows, of which there are some, before the first cell runs; an Error names a
+  /// document that lacks what the metric needs, or says that no window gives it anything to average.
+  virtual void check(const std::vector<Document>&, const std::vector<Window>&) const {}
   /// Does it compare with a reference?  That costs a second forward for every window.
   virtual bool needs_reference() const { return false; }
 
   virtual void begin_window(const ScoredWindow&) {}
   /// Blocks come in order; how a window is cut into blocks must not change values().
   virtual void add(const LogitBlock& block) = 0;
-  /// Finite numbers only.
+  /// Finite numbers only, which is checked.
   virtual Json end_window() = 0;
   /// Windows come in order.
   virtual void take(const Window& window, const Json& sums) = 0;

@@ -43,9 +43,8 @@ double Cell::setup_flops() const {
 }
 
 int64_t Cell::longest() const {
-  int64_t tokens = std::max(kPackedTokens, job->tasks.empty() ? 0 : job->windows.length);
-  for (const Window& window : windows) tokens = std::max(tokens, tokens_seen(window, job->windows.feed));
-  return tokens;
+  return std::max(
+      {kPackedTokens, job->tasks.empty() ? 0 : job->windows.length, longest_seen(windows, job->windows.feed)});
 }
 
 void check_opened(const std::vector<Cell>& cells) {

@@ -6,6 +6,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <cmath>
 #include <deque>
 
 #include "base/error.h"
@@ -55,6 +56,7 @@ AnglesOf cached_angles(const TableOf& table_of, const Llama& original, bool bflo
 
 void put(const std::vector<MetricValue>& values, Json& row) {
   for (const MetricValue& value : values) {
+    if (std::isnan(value.value)) fail("{}: not a number, over {} samples", value.name, value.count);
     row["metrics"][value.name] = {{"value", value.value}, {"stderr", value.stderr_}, {"count", value.count}};
   }
 }

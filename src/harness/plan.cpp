@@ -56,8 +56,13 @@ class Planner {
       std::vector<int64_t> lengths;
       for (const Document& document : cell.data->documents) lengths.push_back(std::ssize(document.tokens));
       cell.windows = windows_of(lengths, job.windows);
-      if (cell.windows.empty()) fail("{}: no document has a token to score", job.data->path.string());
-      for (const auto& metric : job.metrics) metric->check(cell.data->documents);
+      if (cell.windows.empty()) {
+        fail(
+            "{}: no document has a token to score: the longest has {}, too few for these windows; set a smaller "
+            "windows.length",
+            job.data->path.string(), std::ranges::max(lengths));
+      }
+      for (const auto& metric : job.metrics) metric->check(cell.data->documents, cell.windows);
     }
     cell.calibration = drawn(job, job.quantization);
     if (const BandSearch* search = job.rescaling->search()) {

@@ -1,6 +1,9 @@
 // The results folder: DIR/cells/<id>/{row.json, windows.csv, search.csv, scales.json, resolved.yaml, log.txt,
 // diagnostics/<type>.csv, metrics/<curve>.csv, tasks/<name>.csv}, DIR/plan.json and the derived DIR/rows.jsonl.
 // row.json comes last and atomically, so a cell without it never happened, whenever the process died.
+// Its `metrics` is {name: {value, stderr, count}}, {} where the cell has none.  JSON has no infinity: `value` is null
+// where it is beyond double (a perplexity whose `nll` is above 709.78 nats); it is never NaN, which fails the cell.
+// `stderr` is null there, too, and where one sample gives none.
 #pragma once
 #include <filesystem>
 #include <map>

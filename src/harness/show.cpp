@@ -17,6 +17,9 @@ const std::string kLength = "windows.length";
 
 double number_of(const Json& value) { return value.is_number() ? value.get<double>() : std::nan(""); }
 
+/// A metric's value; JSON has no infinity (harness/results.h).
+double value_of(const Json& metric) { return metric["value"].is_null() ? HUGE_VAL : number_of(metric["value"]); }
+
 /// What tables show: perplexity without the mean NLL, and all else but percentiles.
 std::vector<std::string> metrics_of(const std::vector<Json>& rows) {
   std::vector<std::string> names;
@@ -34,7 +37,7 @@ std::string metric_cell(const Json& row, const std::string& name) {
   if (!is_ok(row)) return "failed";
   if (!row["metrics"].contains(name)) return "";
   const Json& metric = row["metrics"][name];
-  return with_error(number_of(metric["value"]), number_of(metric["stderr"]));
+  return with_error(value_of(metric), number_of(metric["stderr"]));
 }
 
 /// The values of an axis that runs across: lengths by size, others as they appear.
@@ -103,7 +106,7 @@ Table flat_table(const std::vector<Json>& rows, Differences& differences) {
     std::vector<std::string> cells{row["id"].get<std::string>()};
     for (const auto& name : names) cells.push_back(axis_cell(row, name));
     for (const auto& metric : metrics) cells.push_back(metric_cell(row, metric));
-    cells.push_back(is_ok(row) ? row["metrics"].begin().value()["count"].dump() : "");
+    cells.push_back(row["metrics"].empty() ? "" : row["metrics"].begin().value()["count"].dump());
     cells.push_back(fmt::format("{:.2f}", number_of(row["seconds"])));
     const auto rate = [&](const char* key, const char* format) {
       return row[key].is_null() ? "" : fmt::format(fmt::runtime(format), row[key].get<double>());
@@ -143,8 +146,9 @@ Table csv_table(const std::vector<Json>& rows) {
     for (const auto& name : names) cells.push_back(axis_cell(row, name));
     for (const auto& name : metrics) {
       const Json metric = row["metrics"].contains(name) ? row["metrics"][name] : Json::object();
-      for (const char* field : {"value", "stderr", "count"})
-        cells.push_back(metric.contains(field) ? text(metric[field]) : "");
+      const bool infinite = metric.contains("value") && std::isinf(value_of(metric));
+      cells.push_back(infinite ? "inf" : text(metric.value("value", Json())));
+      for (const char* field : {"stderr", "count"}) cells.push_back(text(metric.value(field, Json())));
     }
     for (const auto& cost : costs) cells.push_back(text(row[cost]));
     table.rows.push_back(std::move(cells));
@@ -180,8 +184,10 @@ std::string difference_note(const Json& row, const std::string& baseline, bool i
 std::string caption(const std::vector<Json>& rows, const std::string& paired) {
   const Json& config = rows.front()["config"];
   const bool is_text = has_text(rows.front());
-  std::string text = fmt::format("{} ± standard error ({} taken as independent){}", is_text ? "perplexity" : "value",
-                                 is_text ? config["windows"]["aggregate"].get<std::string>() : "questions", paired);
+  std::string text = "no metric has a value" + paired;
+  if (!metrics_of(rows).empty())
+    text = fmt::format("{} ± standard error ({} taken as independent){}", is_text ? "perplexity" : "value",
+                       is_text ? config["windows"]["aggregate"].get<std::string>() : "questions", paired);
   const auto common = [&](const char* block, const char* key) {
     const Json::json_pointer place(fmt::format("/{}/{}", block, key));
     const auto value_of = [&](const Json& of) { return of.contains(place) ? of[place] : Json(""); };

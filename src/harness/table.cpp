@@ -83,6 +83,7 @@ std::string Table::render(const std::string& format) const {
 
 std::string with_error(double value, double error) {
   if (!std::isfinite(error) || error <= 0) return fmt::format("{:.5g}", value);
+  if (std::abs(value) >= 1e9) return fmt::format("{:.5g} ± {:.2g}", value, error);
   const int digits = std::clamp(1 - static_cast<int>(std::floor(std::log10(error))), 2, 12);
   return fmt::format("{:.{}f} ± {:.{}f}", value, digits, error, digits);
 }

@@ -14,7 +14,8 @@ struct Table {
   std::string render(const std::string& format) const;
 };
 
-/// A figure with its error: two significant digits of that, and two decimals at least ("35.2913 ± 0.0051").
+/// A figure with its error: two significant digits of that, and two decimals at least ("35.2913 ± 0.0051"); from 1e9 on
+/// five digits and a power of ten.
 std::string with_error(double value, double error);
 
 }  // namespace qroar

@@ -6,14 +6,6 @@
 #include "base/error.h"
 
 namespace qroar {
-namespace {
-
-bool is_made_anew(const HeadTransforms& heads) {
-  return heads.residual > 0 || heads.key_before_rope.couples_tokens || heads.key.couples_tokens ||
-         heads.value.couples_tokens;
-}
-
-}  // namespace
 
 Decoder::Decoder(const Llama& model, TableOf table_of, int64_t capacity, bool bfloat16_rope)
     : model_(model), table_of_(std::move(table_of)), capacity_(capacity), bfloat16_rope_(bfloat16_rope) {
@@ -28,7 +20,7 @@ Decoder::Decoder(const Llama& model, TableOf table_of, int64_t capacity, bool bf
   const bool turns_anew = first != last;
   const auto if_needed = [&](bool needed) { return needed ? room() : at::Tensor(); };
   for (const DecoderLayer& layer : model.layers) {
-    const bool anew = is_made_anew(layer.heads);
+    const bool anew = layer.heads.couples_tokens();
     caches_.push_back({if_needed(anew || turns_anew), if_needed(anew), if_needed(!anew), if_needed(!anew)});
   }
 }
@@ -54,7 +46,7 @@ at::Tensor Decoder::mix(const DecoderLayer& layer, const ops::RopeAngles& new_an
   keep(cache.raw_value_NKd, v_TKd);
   const at::Tensor query_THd = heads.read_query(q_THd, new_angles);
   const auto all_raw_keys = [&] { return cache.raw_key_NKd.slice(0, 0, end).clone(); };
-  if (!is_made_anew(heads)) {
+  if (!heads.couples_tokens()) {
     check(!table_changed_ || length_ == 0 || cache.raw_key_NKd.defined(),
           "a scheme of many tables has them at its ends");
     if (table_changed_ && length_ > 0) {

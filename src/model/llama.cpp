@@ -73,17 +73,15 @@ at::Tensor self_attention(const DecoderLayer& layer, const LlamaConfig& config, 
 }
 
 at::Tensor mlp(const DecoderLayer& layer, const at::Tensor& x_TD, Observer* observer) {
-  const bool whole = layer.gate_proj.input.couples_tokens || layer.up_proj.input.couples_tokens ||
-                     layer.down_proj.input.couples_tokens;
-  const int64_t T = x_TD.size(0), rows = whole ? T : kMlpRows;
+  const int64_t T = x_TD.size(0);
   const auto of_rows = [&](const at::Tensor& x_RD) {
     const std::vector<at::Tensor> gate_and_up = apply({&layer.gate_proj, &layer.up_proj}, x_RD, observer);
     return apply(layer.down_proj, ops::silu_mul(gate_and_up[0], gate_and_up[1]), observer);
   };
-  if (T <= rows) return of_rows(x_TD);
+  if (T <= kMlpRows) return of_rows(x_TD);
   at::Tensor y_TD = at::empty_like(x_TD);
-  for (int64_t begin = 0; begin < T; begin += rows) {
-    const int64_t end = std::min(begin + rows, T);
+  for (int64_t begin = 0; begin < T; begin += kMlpRows) {
+    const int64_t end = std::min(begin + kMlpRows, T);
     y_TD.slice(0, begin, end).copy_(of_rows(x_TD.slice(0, begin, end)));
   }
   return y_TD;

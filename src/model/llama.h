@@ -19,7 +19,7 @@ namespace qroar {
 /// et al. arXiv 1308.3432), since rounding has the derivative 0 almost everywhere.
 struct Transform {
   std::function<at::Tensor(const at::Tensor&)> function;  ///< empty: nothing is done
-  bool couples_tokens = false;                            ///< one token's result depends on others'
+  bool couples_tokens = false;                            ///< one token's result depends on others', in a cache
   bool differentiable = false;                            ///< autograd can follow the function
 
   at::Tensor operator()(const at::Tensor& x) const {
@@ -49,6 +49,10 @@ struct HeadTransforms {
   Transform value;            ///< as the cache holds values
   int64_t residual = 0;       ///< a query sees itself and the residual-1 tokens before it not through the cache
 
+  /// Does what a query reads depend on where in the sequence its tokens stand, beside RoPE?
+  bool couples_tokens() const {
+    return residual > 0 || key_before_rope.couples_tokens || key.couples_tokens || value.couples_tokens;
+  }
   bool any() const {
     return rotate.function || query.function || key_before_rope.function || key.function || value.function ||
            residual > 0;

@@ -8,13 +8,7 @@
 namespace qroar {
 
 bool can_pack(const Llama& model) {
-  return std::ranges::all_of(model.layers, [](const DecoderLayer& layer) {
-    const HeadTransforms& heads = layer.heads;
-    const bool linears_couple =
-        std::ranges::any_of(kLayerLinears, [&](const auto linear) { return (layer.*linear).input.couples_tokens; });
-    return !linears_couple && heads.residual == 0 && !heads.rotate.couples_tokens && !heads.query.couples_tokens &&
-           !heads.key_before_rope.couples_tokens && !heads.key.couples_tokens && !heads.value.couples_tokens;
-  });
+  return std::ranges::none_of(model.layers, [](const DecoderLayer& layer) { return layer.heads.couples_tokens(); });
 }
 
 SharedPrefix::SharedPrefix(const Llama& model, const at::Tensor& tokens_P, const ops::RopeAngles& angles, int64_t room)

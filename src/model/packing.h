@@ -16,7 +16,7 @@ struct PackedSequence {
   int64_t parent = -1;  ///< the earlier sequence that comes before this one's first token; it has no parent itself
 };
 
-/// Can the model's sequences be packed?  Not where an activation's rounding couples tokens, or queries see near keys
+/// Can the model's sequences be packed?  Not where the cache's rounding couples tokens, or queries see near keys
 /// otherwise than far ones.
 bool can_pack(const Llama& model);
 

@@ -57,10 +57,12 @@ at::Tensor mx_fake_quant(const at::Tensor& weight_OI, const FloatFormat& format)
   return like(round_to(w / scale, format) * scale, weight_OI);
 }
 
-at::Tensor nvfp4_fake_quant(const at::Tensor& weight_OI) {
+at::Tensor nvfp4_fake_quant(const at::Tensor& weight_OI, const at::Tensor& largest) {
   const at::Tensor w = groups_of(weight_OI, kNvfp4Block), absmax = absmax_of(w);
-  const at::Tensor tensor_scale = one_where_zero(divided(absmax.amax(), kE2M1.largest * kE4M3.largest));
-  const at::Tensor scale = round_to(divided(absmax, kE2M1.largest) / tensor_scale, kE4M3) * tensor_scale;
+  const at::Tensor of_groups =
+      largest.dim() == 0 ? largest : largest.repeat_interleave(w.size(0) / largest.size(0), /*dim=*/0);
+  const at::Tensor global_scale = one_where_zero(divided(of_groups, kE2M1.largest * kE4M3.largest));
+  const at::Tensor scale = round_to(divided(absmax, kE2M1.largest) / global_scale, kE4M3) * global_scale;
   return like(round_to(w / one_where_zero(scale), kE2M1) * scale, weight_OI);
 }
 

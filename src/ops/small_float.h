@@ -35,10 +35,11 @@ at::Tensor scaled_float_fake_quant(const at::Tensor& weight_OI, int64_t group, c
 inline constexpr int64_t kMxBlock = 32;
 at::Tensor mx_fake_quant(const at::Tensor& weight_OI, const FloatFormat& format);
 
-/// NVFP4: tensor_scale = absmax / (6 * 448) (1 where that is 0); per block of 16 along the columns block_scale =
-/// round_to(absmax / 6 / tensor_scale, E4M3), scale = block_scale * tensor_scale; w' = round_to(w / scale, E2M1) *
-/// scale.  A block so far below the tensor's maximum that its scale rounds to 0 becomes 0.
+/// NVFP4: global_scale = largest / (6 * 448) (1 where that is 0); per block of 16 along the columns block_scale =
+/// round_to(absmax / 6 / global_scale, E4M3), scale = block_scale * global_scale; w' = round_to(w / scale, E2M1) *
+/// scale.  A block so far below `largest` that its scale rounds to 0 becomes 0; values beyond `largest` become that.
+/// `largest` is a magnitude in float32, [] for the tensor or [rows, 1].
 inline constexpr int64_t kNvfp4Block = 16;
-at::Tensor nvfp4_fake_quant(const at::Tensor& weight_OI);
+at::Tensor nvfp4_fake_quant(const at::Tensor& weight_OI, const at::Tensor& largest);
 
 }  // namespace qroar::ops

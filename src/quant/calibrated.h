@@ -40,7 +40,7 @@ class CalibratedQuantizer : public Quantizer {
   void check_site(const LinearSite& site) const override { rtn_.check_site(site); }
   at::Tensor fake_quantize(const at::Tensor& weight_OI) const override { return rtn_.fake_quantize(weight_OI); }
   double bits_per_weight(const LinearSite& site) const override { return rtn_.bits_per_weight(site); }
-  bool rows_are_independent() const override { return rtn_.rows_are_independent(); }
+  std::optional<std::string> couples_rows(const LinearSite& site) const override { return rtn_.couples_rows(site); }
   RowScaling commutes_with_row_scaling(const LinearSite& site) const override {
     return rtn_.commutes_with_row_scaling(site);
   }

@@ -33,6 +33,11 @@ void check_fixed_block(const Config& config, int64_t block, const LinearSite& si
   }
 }
 
+std::optional<std::string> group_couples_rows(int64_t group) {
+  if (group >= 0) return std::nullopt;
+  return "group: -1 is one scale for all rows; write group: 0 (one a row) or finer";
+}
+
 int64_t group_count(int64_t group, const LinearSite& site) {
   return group < 0 ? 1 : group == 0 ? site.rows : site.rows * site.columns / group;
 }

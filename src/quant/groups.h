@@ -1,5 +1,6 @@
 // What quantizers with one scale a group of weights share: the sizes of groups and the errors about them.
 #pragma once
+#include <optional>
 #include <string>
 
 #include "config/config.h"
@@ -16,6 +17,9 @@ void check_group(const Config& config, int64_t group, const LinearSite& site);
 
 /// An Error at `config` when the blocks of a format, whose size is fixed, do not divide the layer's inputs.
 void check_fixed_block(const Config& config, int64_t block, const LinearSite& site);
+
+/// Quantizer::couples_rows() of one scale a group.
+std::optional<std::string> group_couples_rows(int64_t group);
 
 /// Groups of a layer's weight.
 int64_t group_count(int64_t group, const LinearSite& site);

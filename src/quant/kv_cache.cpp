@@ -39,15 +39,11 @@ KvCache::Part KvCache::read_part(const Config& config, const char* name, Axis ax
     part.group = own.has("group") ? own.get<int64_t>("group") : 0;
     if (part.group < 1) own.fail("axis channel needs `group`, the number of neighbouring tokens that share a scale");
   }
-  if (!part.quantizer->rows_are_independent()) {
-    own.fail("a scale over the whole tensor lets a query see later tokens; take one a row (`group: 0`) or finer");
-  }
-  const std::string site = fmt::format("kv.{}", name);
-  switch (axis) {
-    case Axis::head: part.quantizer->check_site({site, heads, head_dim}); break;
-    case Axis::token: part.quantizer->check_site({site, 1, heads * head_dim}); break;
-    case Axis::channel: part.quantizer->check_site({site, heads * head_dim, part.group}); break;
-  }
+  LinearSite site{fmt::format("kv.{}", name), heads, head_dim};
+  if (axis == Axis::token) site = {site.name, 1, heads * head_dim};
+  if (axis == Axis::channel) site = {site.name, heads * head_dim, part.group};
+  part.quantizer->check_site(site);
+  check_causal(own, *part.quantizer, site);
   return part;
 }
 

@@ -57,11 +57,10 @@ Llama apply(const QuantPlan& plan, const Llama& prepared, const TensorMap& found
     if (input == nullptr) return;
     if (plan.rules.is_static(linear.site)) {
       const at::Tensor& range = found.at(linear.site + kRangeSuffix);
-      linear.input = linear.input.then({input->with_range(range[0], range[1]), /*couples_tokens=*/false});
+      linear.input = linear.input.then({input->with_range(range[0], range[1])});
     } else {
       linear.input =
-          linear.input.then({[input](const at::Tensor& x_TI) { return input->fake_quantize(x_TI.contiguous()); },
-                             !input->rows_are_independent()});
+          linear.input.then({[input](const at::Tensor& x_TI) { return input->fake_quantize(x_TI.contiguous()); }});
     }
   });
   return model;

@@ -4,6 +4,8 @@
 #include <ATen/ATen.h>
 
 #include <functional>
+#include <optional>
+#include <string>
 
 #include "config/registry.h"
 #include "model/site.h"
@@ -34,9 +36,9 @@ class Quantizer {
   /// which has none of its own: scales as float16, zeros at the code's width).
   virtual double bits_per_weight(const LinearSite& site) const = 0;
 
-  /// Does a row's result depend on that row alone?  Among activations rows are tokens, and a quantizer that couples
-  /// them sees later tokens.
-  virtual bool rows_are_independent() const = 0;
+  /// Nothing where a row's result depends on that row alone; else what couples rows of such a matrix, and what to write
+  /// instead.  Among activations rows are tokens, and a quantizer that couples them lets a token see later ones.
+  virtual std::optional<std::string> couples_rows(const LinearSite& site) const = 0;
 
   virtual RowScaling commutes_with_row_scaling(const LinearSite& site) const = 0;
 

@@ -31,6 +31,8 @@ std::function<at::Tensor(const at::Tensor&)> Rtn::with_range(const at::Tensor& l
   return [scale](const at::Tensor& x) { return ops::rtn_round(x.to(at::kFloat), scale).to(x.scalar_type()); };
 }
 
+std::optional<std::string> Rtn::couples_rows(const LinearSite&) const { return group_couples_rows(group_); }
+
 double Rtn::bits_per_weight(const LinearSite& site) const {
   const double groups_per_weight =
       static_cast<double>(group_count(group_, site)) / static_cast<double>(site.rows * site.columns);

@@ -27,7 +27,7 @@ class Rtn : public Quantizer {
   at::Tensor fake_quantize(const at::Tensor& weight_OI) const override;
   std::function<at::Tensor(const at::Tensor&)> with_range(const at::Tensor& lo, const at::Tensor& hi) const override;
   double bits_per_weight(const LinearSite& site) const override;
-  bool rows_are_independent() const override { return group_ >= 0; }
+  std::optional<std::string> couples_rows(const LinearSite& site) const override;
   /// awq's floor of 1e-5 under the range does not scale with the row; one group over the tensor shares a scale between
   /// rows.
   RowScaling commutes_with_row_scaling(const LinearSite&) const override {

@@ -18,14 +18,18 @@ bool is_calibrated(const std::shared_ptr<const Quantizer>& quantizer) {
   return std::dynamic_pointer_cast<const CalibratedQuantizer>(quantizer) != nullptr;
 }
 
+bool takes_one_range(const Quantizer& quantizer) {
+  const at::Tensor one = at::ones({});
+  return static_cast<bool>(quantizer.with_range(-one, one));
+}
+
 /// The key `static` of an input.
 bool read_static(const Config& rule, const Quantizer* input) {
   if (input == nullptr) return false;
   const Config config = rule.at("input");
   const bool is_static = config.get<bool>("static", false);
-  const at::Tensor one = at::ones({});
-  if (is_static && !input->with_range(-one, one)) {
-    config.fail("static: true takes one range for the whole tensor; write rtn or fp8 with group: -1");
+  if (is_static && !takes_one_range(*input)) {
+    config.fail("static: true takes one range for the whole tensor; write rtn or fp8 with group: -1, or nvfp4");
   }
   return is_static;
 }
@@ -36,6 +40,12 @@ std::shared_ptr<const Quantizer> activation_quantizer(const Config& parent, cons
   auto quantizer = quantizer_at(parent, key);
   if (is_calibrated(quantizer)) parent.at(key).fail("is for weights; activations take a quantizer such as rtn or fp8");
   return quantizer;
+}
+
+void check_causal(const Config& place, const Quantizer& quantizer, const LinearSite& site, const std::string& or_else) {
+  if (const auto coupling = quantizer.couples_rows(site)) {
+    place.fail(fmt::format("lets a token of {} see later ones: {}{}", site.name, *coupling, or_else));
+  }
 }
 
 QuantRules::QuantRules(const std::vector<Config>& rules) {
@@ -70,7 +80,13 @@ void QuantRules::check_against(const std::vector<LinearSite>& sites) const {
       last_match(site.name)->config.fail(
           "lm_head is no part of a decoder layer, where calibration looks; give it a quantizer that needs none");
     }
-    if (const auto input = input_quantizer(site.name)) input->check_site(site);
+    const auto input = input_quantizer(site.name);
+    if (input == nullptr) continue;
+    input->check_site(site);
+    if (is_static(site.name)) continue;
+    const bool may_be_static = site.name != "lm_head" && takes_one_range(*input);
+    check_causal(last_match(site.name)->config.at("input"), *input, site,
+                 may_be_static ? ", or static: true (one range, which calibration texts give)" : "");
   }
 }
 

@@ -12,6 +12,11 @@ namespace qroar {
 /// one that is calibrated, which is for weights.
 std::shared_ptr<const Quantizer> activation_quantizer(const Config& parent, const char* key);
 
+/// An Error at `place` for a quantizer of activations under which a token of the site would see later ones; `or_else`
+/// follows the remedy.
+void check_causal(const Config& place, const Quantizer& quantizer, const LinearSite& site,
+                  const std::string& or_else = "");
+
 /// Rules {match: glob, weight: {type: ...}, input: {type: ...}} in order; the last one that matches a layer decides.
 /// `input` fake-quantizes the activations that go into the layer; its rows are tokens (`group: 0` is one scale a
 /// token); `static: true` in it takes one range, seen while calibration texts pass, instead of each tensor's own.
@@ -21,8 +26,8 @@ class QuantRules {
   QuantRules() = default;
   explicit QuantRules(const std::vector<Config>& rules);
 
-  /// Throws an Error for a rule that matches no layer of the model, and for a layer whose shape its quantizer cannot
-  /// take.
+  /// Throws an Error for a rule that matches no layer of the model, for a layer whose shape its quantizer cannot take,
+  /// and for an input whose tokens its quantizer couples.
   void check_against(const std::vector<LinearSite>& sites) const;
 
   /// The quantizer of a layer's weight and of its input, or null where no rule matches or the rule says none.

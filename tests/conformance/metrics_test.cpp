@@ -48,8 +48,8 @@ struct Scored {
       metric->begin_window({window, tokens, &compared});
       for (int64_t begin = 0; begin < window.scored; begin += rows) {
         const auto part = [&](const at::Tensor& x) { return x.slice(0, begin, begin + rows); };
-        metric->add(
-            {first + begin, part(logits), part(targets), ops::token_nll(part(logits), part(targets)), part(reference)});
+        metric->add({first + begin, part(logits), part(targets), ops::token_nll(part(logits), part(targets)),
+                     part(reference), ops::token_nll(part(reference), part(targets))});
       }
       const Json sums = metric->end_window();
       metric->take(window, through_text ? Json::parse(sums.dump()) : sums);
@@ -97,7 +97,7 @@ TEST_CASE("perplexity averages tokens, windows or documents as asked, with count
   const std::vector<std::vector<double>> nll{{1, 3}, {5}, {2}};
   const at::Tensor unused = at::zeros({1});
   for (std::size_t w = 0; w < windows.size(); ++w) {
-    metric->add({0, unused, unused, at::tensor(nll[w], at::kDouble), unused});
+    metric->add({0, unused, unused, at::tensor(nll[w], at::kDouble), unused, unused});
     metric->take(windows[w], metric->end_window());
   }
   const auto mean = [&](Aggregate aggregate) { return metric->values(aggregate, {})[1]; };
@@ -119,8 +119,8 @@ TEST_CASE("the divergence from a model with itself is 0, and from another what i
                    q = at::tensor({0.25, 0.5, 0.25}).log().unsqueeze(0);
   const at::Tensor target = at::tensor({1}, at::kLong), nll = at::tensor({0.0}, at::kDouble);
   const Window window{0, 0, 2, 2};
-  metric->add({0, p, target, nll, p});
-  metric->add({1, q, target, nll, p});  // the model says q, full precision p
+  metric->add({0, p, target, nll, p, nll});
+  metric->add({1, q, target, nll, p, nll});  // the model says q, full precision p
   metric->take(window, metric->end_window());
   const auto values = metric->values(Aggregate::tokens, {});
   CHECK(values[0].name == "kl_divergence");
@@ -140,8 +140,14 @@ TEST_CASE("words and bytes are counted by document, and a document without count
   CHECK(values[0].value == Approx(std::exp(sum / 75)));
   CHECK(values[1].value == Approx(std::exp(sum / 425)));
   CHECK(values[2].value == Approx(sum / 425 / std::log(2.0)));
+  const auto refusal = [&] { return error_text([&] { metric->check(scored.documents, scored.windows); }); };
+  CHECK(refusal() == "(no error)");
+  scored.documents[0].words = 0;
+  CHECK(refusal() == "(no error)");  // the others' words are enough
+  scored.documents[1].words = 0;
+  CHECK(contains(refusal(), "the documents have no word"));
   scored.documents[1].bytes = 0;
-  CHECK(contains(error_text([&] { metric->check(scored.documents); }), "document 'b'"));
+  CHECK(contains(refusal(), "document 'b'"));
   WindowRule cut;
   cut.length = cut.stride = 8;
   cut.truncate = true;
@@ -169,6 +175,71 @@ TEST_CASE("losses by position lie in the bins of their places, and the last ones
   CHECK(tokens == 147);
   CHECK(metric->values(Aggregate::tokens, {}).front().name == "nll_last_20");
   CHECK(metric->values(Aggregate::tokens, {}).front().count == 20);  // of the one window that is 101 tokens long
+}
+
+namespace {
+
+/// What a metric says of windows of `length` that see BOS and so many tokens of text, or, with `beyond`, those but one.
+std::string refusal(const std::string& yaml, int64_t length, const std::vector<int64_t>& texts, bool beyond = false) {
+  const auto metric = Registry<Metric>::instance().build(Config::parse(yaml, "m.yaml"));
+  WindowRule rule;
+  rule.length = rule.stride = length;
+  if (beyond) rule.feed = {Bos::none, true};
+  metric->bind(rule, {});
+  std::vector<Window> windows;
+  std::vector<Document> documents;
+  for (const int64_t tokens : texts) {
+    windows.push_back({std::ssize(documents), 0, tokens, tokens - (beyond ? 1 : 0)});
+    documents.push_back({"d", std::vector<int32_t>(static_cast<std::size_t>(tokens)), 1, 1});
+  }
+  return error_text([&] { metric->check(documents, windows); });
+}
+
+}  // namespace
+
+TEST_CASE("a metric that no window can feed is refused with its place and a remedy, one token before it could be") {
+  const std::string last = "{type: nll_by_position, bins: 4, last: 16}";
+  CHECK(refusal(last, 64, {47}) ==
+        "m.yaml:1:1: no token lies in the last 16 of 64 places: the longest window has 48; set windows.length: 48 or "
+        "less, or last: 17 or more");
+  CHECK(refusal(last, 64, {20, 48, 10}) == "(no error)");
+  CHECK(refusal("{type: nll_by_position, bins: 4, last: 17}", 64, {47}) == "(no error)");
+  CHECK(contains(refusal(last, 64, {49}, /*beyond=*/true), "the longest window has 48"));
+  CHECK(refusal(last, 64, {50}, /*beyond=*/true) == "(no error)");
+  const std::string long_ppl = "{type: long_ppl, short: 32, step: 8}";
+  CHECK(refusal(long_ppl, 64, {31, 5}) ==
+        "m.yaml:1:1: no token can be key: the longest window has 32 tokens, no more than a short context of 32; set a "
+        "smaller `short`, or take longer documents");
+  CHECK(refusal(long_ppl, 64, {32}) == "(no error)");
+  for (const char* any : {"{type: perplexity}", "{type: kl_divergence}"}) CHECK(refusal(any, 64, {1}) == "(no error)");
+}
+
+TEST_CASE("what a metric could be fed with it has a value of: never NaN, whatever one token is scored") {
+  for (const auto& [name, entry] : Registry<Metric>::instance().entries()) {
+    Scored scored;
+    scored.documents = {{"a", {}, 1, 4}};
+    scored.windows = {{0, 0, 100, 1}};  // of 101 tokens the last
+    for (const auto& value : scored.metric(name, 10)->values(Aggregate::tokens, scored.documents)) {
+      INFO(value.name);
+      CHECK_FALSE(std::isnan(value.value));
+      CHECK(value.count >= 1);
+    }
+  }
+}
+
+TEST_CASE("a perplexity beyond double is infinite beside a finite nll, just below it finite") {
+  auto metric = Registry<Metric>::instance().build(Config::parse("{type: perplexity}", "test"));
+  auto below = Registry<Metric>::instance().build(Config::parse("{type: perplexity}", "test"));
+  const at::Tensor unused = at::zeros({1});
+  for (const auto& [which, mean] : {std::pair(metric.get(), 709.8), {below.get(), 709.7}}) {
+    which->add({0, unused, unused, at::tensor({mean - 1, mean + 1}, at::kDouble), unused, unused});
+    which->take({0, 0, 2, 2}, which->end_window());
+  }
+  const auto values = metric->values(Aggregate::tokens, {});
+  CHECK(std::isinf(values[0].value));
+  CHECK(values[1].value == Approx(709.8));
+  CHECK(std::isfinite(values[1].stderr_));
+  CHECK(std::isfinite(below->values(Aggregate::tokens, {})[0].value));
 }
 
 }  // namespace qroar

@@ -3,6 +3,7 @@
 
 #include "quant/quantizer.h"
 #include "support/catch.h"
+#include "support/errors.h"
 
 namespace qroar {
 namespace {
@@ -12,12 +13,27 @@ struct Case {
   std::unique_ptr<Quantizer> quantizer;
 };
 
+Case built(const std::string& yaml) {
+  const Config config = Config::parse(yaml, "q.yaml");
+  Case made{yaml, Registry<Quantizer>::instance().build(config)};
+  check_all_read(config);
+  return made;
+}
+
 std::vector<Case> all_quantizers() {
   std::vector<Case> cases;
-  for (const auto& [name, entry] : Registry<Quantizer>::instance().entries()) {
-    const Config config = Config::parse(entry.example, name);
-    cases.push_back({name, Registry<Quantizer>::instance().build(config)});
-    check_all_read(config);
+  for (const auto& [name, entry] : Registry<Quantizer>::instance().entries()) cases.push_back(built(entry.example));
+  return cases;
+}
+
+/// Also the forms in which rows come apart, or together, by an option.
+std::vector<Case> all_forms() {
+  std::vector<Case> cases = all_quantizers();
+  for (const char* yaml :
+       {"{type: rtn, group: 0}", "{type: rtn, group: -1}", "{type: fp8, group: 32}", "{type: fp8, group: -1}",
+        "{type: nf4, block: 32}", "{type: fp4, block: 128}", "{type: af4, double_quant: true}",
+        "{type: nvfp4, global_scale: token}", "{type: hqq, axis: 0, group: 0}", "{type: hqq, axis: 1, group: 0}"}) {
+    cases.push_back(built(yaml));
   }
   return cases;
 }
@@ -79,7 +95,7 @@ TEST_CASE(
 TEST_CASE(
     "scaling rows by powers of two commutes exactly with the quantizers that claim it, and only nearly by other "
     "factors") {
-  for (const auto& [name, quantizer] : all_quantizers()) {
+  for (const auto& [name, quantizer] : all_forms()) {
     INFO(name);
     const at::Tensor weight = random_weight(at::kFloat);
     const at::Tensor powers = at::pow(2.0, at::randint(-3, 4, {96, 1})).to(at::kFloat);
@@ -98,15 +114,29 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("rows that are claimed to be independent come out the same when they are quantized alone") {
-  for (const auto& [name, quantizer] : all_quantizers()) {
-    INFO(name);
-    if (!quantizer->rows_are_independent()) continue;
-    const at::Tensor weight = random_weight(at::kBFloat16), quantized = quantizer->fake_quantize(weight);
-    for (int64_t row : {0, 41, 95}) {
-      REQUIRE(equal_bits(quantizer->fake_quantize(weight.slice(0, row, row + 1)), quantized.slice(0, row, row + 1)));
+TEST_CASE("rows come out the same alone and before other rows, exactly where nothing is said to couple them") {
+  int independent = 0, coupled = 0;
+  for (const auto& [name, quantizer] : all_forms()) {
+    for (const int64_t columns : {64, 96, 256}) {
+      const LinearSite site{"layers.0.mlp.up_proj", 96, columns};
+      if (contains(error_text([&, q = quantizer.get()] { q->check_site(site); }), "does not divide")) continue;
+      const auto coupling = quantizer->couples_rows(site);
+      INFO(name << ", " << columns << " columns: " << coupling.value_or("independent"));
+      const at::Tensor weight = random_weight(at::kBFloat16).slice(1, 0, columns).contiguous();
+      const at::Tensor quantized = quantizer->fake_quantize(weight);
+      at::Tensor later = weight.clone();
+      later[95] *= 100;
+      const bool same = equal_bits(quantizer->fake_quantize(later).slice(0, 0, 95), quantized.slice(0, 0, 95));
+      REQUIRE(same == !coupling);
+      (coupling ? coupled : independent) += 1;
+      for (int64_t row = 0; row < 96 && !coupling; row += 19) {
+        REQUIRE(equal_bits(quantizer->fake_quantize(weight.slice(0, row, row + 1)), quantized.slice(0, row, row + 1)));
+      }
+      if (coupling) REQUIRE(contains(*coupling, "; "));  // what to write instead
     }
   }
+  REQUIRE(independent >= 30);
+  REQUIRE(coupled >= 20);
 }
 
 TEST_CASE("quantizing a quantized weight changes nothing where that is claimed") {

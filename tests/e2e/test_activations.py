@@ -1,7 +1,7 @@
 """Quantized activations and caches in whole runs: what they cost tiny-books, and the errors of blocks that cannot be."""
 import pytest
 
-from support.program import TEXT, TINY_BOOKS, read_rows
+from support.program import TEXT, TINY_BOOKS, read_csv, read_rows, tiny_books_tokenizer_hash, write_token_file
 
 W4 = {"match": "layers.*", "weight": {"type": "rtn", "bits": 4, "group": 64}}
 A8 = {"type": "rtn", "bits": 8, "symmetric": True, "group": 0}
@@ -55,6 +55,37 @@ def test_jobs_that_differ_only_in_their_cache_do_not_share_a_model(run, experime
     assert len(values) == 4
 
 
+FORMS = [{"type": "rtn", "bits": 4, "group": 0}, {"type": "fp8", "group": 64}, {"type": "mxfp4"}, {"type": "nf4", "block": 64},
+         {"type": "nvfp4", "global_scale": "token"}, {"type": "nvfp4", "static": True}, {"type": "rtn", "bits": 8, "group": -1, "static": True}]
+
+
+def test_losses_at_the_beginning_do_not_depend_on_what_comes_later(run, experiment, tmp_path):
+    base = [(37 * i + 11) % 4000 + 50 for i in range(63)]
+    write_token_file(tmp_path / "one.tokens", tiny_books_tokenizer_hash(), {"a": base, "b": base[::-1]})
+    write_token_file(tmp_path / "other.tokens", tiny_books_tokenizer_hash(), {"a": base[:40] + base[:23], "b": base[::-1]})
+    rules = [[{"match": "layers.*", "input": form}] for form in FORMS]
+    changes = {"metrics": [{"type": "nll_by_position", "bins": 64, "last": 16}], "data.documents": 1,
+               "sweep": [{"quant": rules, "data.path": [str(tmp_path / "one.tokens"), str(tmp_path / "other.tokens")]}],
+               "calibration": {"data": {"path": str(TEXT)}, "samples": 4, "length": 64}}
+    process = run("run", experiment(changes), "--results", tmp_path / "results")
+    assert process.returncode == 0, process.stderr
+    curves = {}
+    for cell, row in read_rows(tmp_path / "results").items():
+        text = (tmp_path / "results/cells" / cell / "metrics/nll_by_position.csv").read_text(encoding="utf-8")
+        curves.setdefault(str(row["axes"]["quant"]), []).append([line["nll"] for line in read_csv(text)])
+    assert len(curves) == len(FORMS)
+    for form, (one, other) in curves.items():
+        assert len(one) == 63 and one[:40] == other[:40] and one[40:] != other[40:], form
+
+
+def test_formats_with_a_scale_a_token_cost_little_as_inputs_and_more_with_fewer_bits(losses):
+    exact, nvfp4, static, nf4, mxfp8 = losses("quant", [[], *([{"match": "layers.*", "input": form}] for form in (
+        {"type": "nvfp4", "global_scale": "token"}, {"type": "nvfp4", "static": True}, {"type": "nf4"}, {"type": "mxfp8"}))],
+        calibration={"data": {"path": str(TEXT)}, "samples": 4, "length": 64})
+    assert len({exact, nvfp4, static, nf4, mxfp8}) == 5
+    assert abs(mxfp8 - exact) < 0.05 and max(abs(x - exact) for x in (nvfp4, static, nf4)) < 0.5
+
+
 YAML = f"""# An experiment with known lines and columns.
 model: {{path: {TINY_BOOKS}, dtype: float32}}
 data: {{path: {TEXT}}}
@@ -71,13 +102,28 @@ windows: {{length: 64, truncate: true}}
      ["unknown 'chanel'", "did you mean 'channel'"]),
     ("kv: {type: fake_quant, value: {type: rtn, group: 128}}\n", ":5:31: kv.value: ",
      ["group 128 does not divide the 64 inputs of kv.value", "16, 32, 64"]),
-    ("kv: {type: fake_quant, key: {type: rtn, group: -1}}\n", ":5:29: kv.key: ", ["lets a query see later tokens"]),
+    ("kv: {type: fake_quant, key: {type: rtn, group: -1}}\n", ":5:29: kv.key: ", ["lets a token of kv.key see later ones", "group: 0"]),
+    ("kv: {type: fake_quant, value: {type: nvfp4}}\n", ":5:31: kv.value: ", ["of kv.value see later ones", "global_scale: token"]),
+    ("kv: {type: fake_quant, query: {type: nf4, double_quant: true}}\n", ":5:31: kv.query: ", ["double_quant: false"]),
+    ("kv: {type: fake_quant, key: {type: nf4, block: 128}}\n", ":5:29: kv.key: ", ["blocks of 128 cross rows of 64"]),
+    ("quant: [{match: 'layers.*', input: {type: rtn, group: -1}}]\n", ":5:36: quant[0].input: ",
+     ["lets a token of layers.0.self_attn.q_proj see later ones", "write group: 0", "or static: true"]),
+    ("quant: [{match: 'layers.*', input: {type: fp8, group: -1}}]\n", ":5:36: quant[0].input: ", ["group: 0", "static: true"]),
+    ("quant: [{match: '*.down_proj', input: {type: nvfp4}}]\n", ":5:39: quant[0].input: ",
+     ["lets a token of layers.0.mlp.down_proj see later ones", "global_scale: token", "static: true"]),
+    ("quant: [{match: 'layers.*', input: {type: hqq}}]\n", ":5:36: quant[0].input: ", ["mean error of all rows", "another type"]),
+    ("quant: [{match: 'layers.*', input: {type: nf4, block: 128}}]\n", ":5:36: quant[0].input: ",
+     ["a token of layers.0.mlp.down_proj", "blocks of 128 cross rows of 704"]),
+    ("quant: [{match: 'layers.*', input: {type: fp4, double_quant: true}}]\n", ":5:36: quant[0].input: ", ["double_quant: false"]),
+    ("quant: [{match: lm_head, input: {type: nvfp4}}]\n", ":5:33: quant[0].input: ", ["a token of lm_head", "global_scale: token"]),
+    ("quant: [{match: 'layers.*', input: {type: nvfp4, global_scale: tokens}}]\n", ":5:64: quant[0].input.global_scale: ", ["'token'"]),
     ("kv: {type: fake_quant, key: {type: rtn, group: 0}, axis: head}\n", ":5:52: kv.axis: ", ["unknown key"]),
     ("kv: {type: none, residual: 32}\n", ":5:18: kv.residual: ", ["unknown key"]),
     ("kv: {type: fake_qant}\n", ":5:12: kv.type: ", ["did you mean 'fake_quant'"]),
     ("quant: [{match: 'layers.*', input: {type: rtn, group: 0, clip: 0}}]\n", ":5:64: quant[0].input.clip: ", ["must be above 0"]),
 ], ids=lambda value: value.strip()[:60] if isinstance(value, str) else "")
-def test_a_wrong_block_is_named_with_its_place(refused, tmp_path, text, place, parts):
+def test_a_wrong_block_is_named_with_its_place(run, refused, tmp_path, text, place, parts):
     file = tmp_path / "wrong.yaml"
     file.write_text(YAML + text, encoding="utf-8")
     refused(file, f"{file}{place}", *parts)
+    assert f"{file}{place}" in run("check", file).stderr

@@ -1,10 +1,12 @@
 """Metrics beside perplexity in whole runs, against sums over windows.csv and each other."""
 import json
 import math
+import subprocess
+import sys
 
 import pytest
 
-from support.program import TEXT, read_csv, read_rows
+from support.program import REPO, TEXT, copy_of_tiny_books, lasting, read_csv, read_rows, scale_final_norm
 
 W3 = {"match": "layers.*", "weight": {"type": "rtn", "bits": 3, "group": 64}}
 BEYOND = {"length": 64, "bos": "start", "targets": "beyond", "tail": "drop"}
@@ -84,3 +86,119 @@ def test_key_tokens_are_few_and_the_same_for_every_quantizer(run, experiment, tm
         assert metrics["long_ppl"]["count"] == round(metrics["key_tokens"]["value"] * metrics["key_tokens"]["count"])
     assert full["long_ppl"]["count"] == quantized["long_ppl"]["count"] and full["long_ppl"]["value"] != quantized["long_ppl"]["value"]
     assert min(full["long_ppl"]["value"], quantized["long_ppl"]["value"]) < math.exp(1.2)  # beta: below 1 nat in full precision
+
+
+FORMATS = ("table", "csv", "markdown", "latex", "json")
+
+
+def shown(run, results, *arguments):
+    """{format: what `show` prints}"""
+    texts = {}
+    for kind in FORMATS:
+        process = run("show", results, "--format", kind, *arguments)
+        assert process.returncode == 0, (kind, process.stderr)
+        texts[kind] = process.stdout
+    return texts
+
+
+def reported(results, out):
+    process = subprocess.run([sys.executable, REPO / "scripts/report.py", results, "--out", out], capture_output=True, text=True, timeout=300)
+    assert process.returncode == 0, process.stderr
+    return (out / "report.md").read_text(encoding="utf-8")
+
+
+def test_no_metric_at_all_still_scores_windows_and_shows(run, experiment, tmp_path):
+    file, results = experiment({"metrics": [], "diagnostics": ["quant_error"], "sweep": [{"quant": [[], [W3]]}]}), tmp_path / "results"
+    process = run("run", file, "--results", results)
+    assert process.returncode == 0, process.stderr
+    rows = read_rows(results)
+    assert [row["metrics"] for row in rows.values()] == [{}, {}]
+    for cell in rows:
+        assert read_csv((results / "cells" / cell / "windows.csv").read_text(encoding="utf-8"))
+        assert (results / "cells" / cell / "diagnostics/quant_error.csv").exists()
+    assert "no metric has a value" in process.stdout
+    texts = shown(run, results)
+    assert "no metric has a value" in texts["table"] and {line["status"] for line in read_csv(texts["csv"])} == {"ok"}
+    assert {row["id"] for row in json.loads(texts["json"])} == rows.keys() and texts["latex"].count("\\\\") == 3
+    assert "Δnll" in shown(run, results, "--baseline", "quant=none")["table"]  # windows can be compared without a metric
+    assert all(f"`{cell}`" in reported(results, tmp_path / "report") for cell in rows)
+    assert "2 of 2 cells were finished already" in run("run", file, "--results", results).stderr
+
+
+def test_cells_with_and_without_metrics_stand_in_one_table(run, experiment, tmp_path):
+    file, results = experiment({"sweep": [{"metrics": [[], ["perplexity"], ["bits_per_byte"]]}], "windows": {"length": 64}}), tmp_path / "results"
+    assert run("run", file, "--results", results).returncode == 0
+    texts = shown(run, results)
+    assert sorted(line["perplexity"] != "" for line in read_csv(texts["csv"])) == [False, False, True]
+    assert texts["table"].count("±") == 1 + 3 + 1  # each metric once, and the caption
+    text = reported(results, tmp_path / "report")
+    assert "not finite" not in text and "inf" not in text.split("## Cells")[0]
+
+
+UNFED = {"a place that no window reaches": ({"windows": {"length": 4096}, "metrics": ["perplexity", {"type": "nll_by_position", "last": 16}]},
+                                            ["metrics[1]: no token lies in the last 16 of 4096 places", "set windows.length: "]),
+         "a context that no window exceeds": ({"windows": {"length": 8192}, "metrics": ["long_ppl"]},
+                                              ["metrics[0]: no token can be key", "no more than a short context of 4096"]),
+         "words of a text of blanks": ({"data.path": "blank.txt", "metrics": ["bits_per_byte"], "windows": {"length": 64}},
+                                       ["metrics[0]: has a perplexity per word, and the documents have no word"]),
+         "second halves of short texts": ({"windows": {"length": 8192, "score": "second_half"}},
+                                          ["no document has a token to score: the longest has ", "set a smaller windows.length"]),
+         "no window at all": ({"windows": {"length": 8192, "tail": "drop"}, "metrics": []}, ["no document has a token to score"])}
+
+
+@pytest.mark.parametrize("kind", UNFED)
+def test_a_metric_that_nothing_can_feed_is_refused_before_anything_runs(refused, experiment, tmp_path, kind):
+    changes, parts = UNFED[kind]
+    if changes.get("data.path") == "blank.txt":
+        (tmp_path / "blank.txt").write_text(" \n" * 60, encoding="utf-8")
+        changes = changes | {"data.path": str(tmp_path / "blank.txt")}
+    refused(experiment({"sweep": None} | changes), *parts)
+
+
+@pytest.fixture
+def loud(tmp_path):
+    """A model whose logits are so many times tiny-books'."""
+    def make(factor):
+        scale_final_norm(copy_of_tiny_books(tmp_path / "loud"), factor)
+        return str(tmp_path / "loud")
+    return make
+
+
+def test_a_perplexity_beyond_double_is_inf_everywhere_and_its_nll_stays(run, experiment, loud, tmp_path):
+    metrics = ["perplexity", "bits_per_byte"]
+    file = experiment({"model.path": loud(1e4), "metrics": metrics, "windows": {"length": 64}, "sweep": [{"quant": [[], [W3]]}]})
+    results = tmp_path / "results"
+    process = run("run", file, "--results", results)
+    assert process.returncode == 0, process.stderr
+    rows = read_rows(results)
+    for row in rows.values():
+        assert row["metrics"]["perplexity"]["value"] is None and row["metrics"]["perplexity"]["stderr"] is None
+        assert row["metrics"]["nll"]["value"] > 710 and row["metrics"]["nll"]["stderr"] > 0
+        assert row["metrics"]["word_perplexity"]["value"] is None and math.isfinite(row["metrics"]["bits_per_byte"]["value"])
+    assert process.stdout.count("inf") >= 4 and "nan" not in process.stdout
+    texts = shown(run, results)
+    for line in read_csv(texts["csv"]):
+        assert float(line["perplexity"]) == math.inf and float(line["nll"]) > 710 and line["perplexity_stderr"] == ""
+    assert all("nan" not in text and (kind == "json" or "inf" in text) for kind, text in texts.items())
+    paired = shown(run, results, "--baseline", "quant=none")
+    assert "nan" not in paired["table"] and "inf" in paired["table"]
+    text = reported(results, tmp_path / "report")
+    assert "| inf |" in text and "nan" not in text and "not finite" not in text
+    assert "2 of 2 cells were finished already" in run("run", file, "--results", results).stderr
+    assert run("run", file, "--results", results, "--rerun").returncode == 0
+    assert {cell: lasting(row) for cell, row in read_rows(results).items()} == {cell: lasting(row) for cell, row in rows.items()}
+
+
+def test_a_perplexity_just_within_double_is_shown_with_a_power_of_ten(run, experiment, loud, tmp_path):
+    assert run("run", experiment({"model.path": loud(40), "sweep": None}), "--results", tmp_path / "results").returncode == 0
+    (row,) = read_rows(tmp_path / "results").values()
+    perplexity = row["metrics"]["perplexity"]
+    assert 1e9 < perplexity["value"] < 1e300
+    for text in (shown(run, tmp_path / "results")["table"], reported(tmp_path / "results", tmp_path / "report")):
+        assert f"{perplexity['value']:.5g} ± {perplexity['stderr']:.2g}" in text
+
+
+@pytest.mark.parametrize("metric", ["kl_divergence", {"type": "long_ppl", "short": 16, "step": 16}], ids=["kl_divergence", "long_ppl"])
+def test_a_reference_whose_losses_are_not_finite_fails_the_cell(failed, experiment, loud, metric):
+    changes = {"reference": {"path": loud(float("inf"))}, "metrics": [metric], "windows": {"length": 128}, "sweep": None}
+    failed(experiment(changes), "the reference", "not finite")

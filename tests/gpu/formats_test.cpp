@@ -61,7 +61,10 @@ TEST_CASE("FP8, MX and NVFP4 on the GPU equal the CPU bit for bit", "[gpu]") {
       compare([&](const at::Tensor& w) { return ops::scaled_float_fake_quant(w, group, format); });
     }
   }
-  compare([](const at::Tensor& w) { return ops::nvfp4_fake_quant(w); });
+  const auto largest = [](const at::Tensor& w_OI) { return w_OI.abs().amax().to(at::kFloat); };
+  const auto largest_of_rows = [](const at::Tensor& w_OI) { return w_OI.abs().amax(1, true).to(at::kFloat); };
+  compare([&](const at::Tensor& w) { return ops::nvfp4_fake_quant(w, largest(w)); });
+  compare([&](const at::Tensor& w) { return ops::nvfp4_fake_quant(w, largest_of_rows(w)); });
 }
 
 }  // namespace qroar

@@ -8,6 +8,7 @@
 #include "base/files.h"
 #include "model/angles.h"
 #include "model/checkpoint.h"
+#include "ops/small_float.h"
 #include "quant/plan.h"
 #include "support/catch.h"
 #include "support/errors.h"
@@ -227,11 +228,26 @@ TEST_CASE("a static input takes the range that calibration saw, and one range on
   const at::Tensor largest = range.abs().max(), step = largest / at::full_like(largest, 127);
   const at::Tensor x = at::stack({largest * 100, step * 3.4, step * 0.4}).view({1, 3});
   CHECK(at::equal(quantized.layers[1].down_proj.input(x), at::stack({step * 127, step * 3, step * 0}).view({1, 3})));
-  CHECK_FALSE(quantized.layers[1].down_proj.input.couples_tokens);
   const std::string error =
       error_text([] { rules("[{match: '*', input: {type: rtn, bits: 8, group: 0, static: true}}]"); });
   CHECK(contains(error, "q.yaml:1:"));
   CHECK(contains(error, "group: -1"));
+}
+
+TEST_CASE("a static input of nvfp4 has the global scale of the range that calibration saw") {
+  const LlamaConfig config = small_llama_config();
+  const Llama model = random_llama(config, at::kFloat, 5);
+  QuantPlan plan;
+  plan.rules = rules("[{match: '*.down_proj', input: {type: nvfp4, static: true}}]");
+  plan.rules.check_against(linear_sites(config));
+  const CalibrationText text = random_text(config.vocab_size, 3, 8);
+  const TensorMap found = calibrate(plan.rules, model, text, plain_angles(8, config.head_dim, at::kFloat));
+  const at::Tensor largest = found.at("layers.1.mlp.down_proj.input_range").abs().max(), x = at::randn({5, 96});
+  const auto input = [&](const at::Tensor& x_TI) { return apply(plan, model, found).layers[1].down_proj.input(x_TI); };
+  CHECK(at::equal(input(x), ops::nvfp4_fake_quant(x, largest)));
+  CHECK(at::equal(input(x.slice(0, 0, 2)), input(x).slice(0, 0, 2)));
+  CHECK(contains(error_text([] { rules("[{match: '*', input: {type: nvfp4, global_scale: token, static: true}}]"); }),
+                 "static: true takes one range"));
 }
 
 TEST_CASE("a calibration is read from the cache, but never another model's and never a broken file") {

@@ -203,6 +203,24 @@ TEST_CASE("no query sees a later token, whatever the axes, the residual and the 
   }
 }
 
+TEST_CASE("formats whose blocks lie within a row of the cache are taken, and no query sees a later token", "[kv]") {
+  const Llama full = random_llama(small_llama_config(), at::kFloat, 10);
+  const at::Tensor tokens_T = random_tokens(full, 40);
+  for (const std::string quantizer :
+       {"{type: nf4, block: 32}", "{type: mxfp4}", "{type: nvfp4, global_scale: token}", "{type: fp8}"}) {
+    const Llama model = with_kv(full, fmt::format("{{type: fake_quant, key: {0}, value: {0}, key_axis: token, "
+                                                  "value_axis: token}}",
+                                                  quantizer));
+    CAPTURE(quantizer);
+    CHECK(largest_difference(logits_of(model, tokens_T), logits_of(full, tokens_T)) > 1e-4);
+    for (const int64_t t : {1, 15, 16, 39}) CHECK_FALSE(sees_later(model, tokens_T, t));
+  }
+  // A channel's group of tokens is a row: 32 tokens and a residual as for rtn.
+  const Llama by_channel =
+      with_kv(full, "{type: fake_quant, key: {type: nf4, block: 32, group: 32}, key_axis: channel, residual: 31}");
+  for (const int64_t t : {1, 31, 32, 39}) CHECK_FALSE(sees_later(by_channel, tokens_T, t));
+}
+
 TEST_CASE("the bound on a channel group's residual is exact: one token less and a query sees a later one", "[kv]") {
   const Llama full = random_llama(small_llama_config(), at::kFloat, 5);
   const at::Tensor tokens_T = random_tokens(full, 23);
@@ -297,7 +315,15 @@ TEST_CASE("a block the heads cannot take is refused at its place, naming the par
   says("{type: fake_quant, value: {type: rtn, group: 64}, value_axis: token}",
        "31: kv.value: ", "does not divide the 32 inputs of kv.value");
   says("{type: fake_quant, query: {type: rtn, group: 32}}", "31: kv.query: ", "the 16 inputs of kv.query");
-  says("{type: fake_quant, key: {type: rtn, group: -1}}", "29: kv.key: ", "lets a query see later tokens");
+  says("{type: fake_quant, key: {type: rtn, group: -1}}",
+       "29: kv.key: ", "lets a token of kv.key see later ones: group: -1 is one scale for all rows; write group: 0");
+  says("{type: fake_quant, query: {type: fp8, group: -1}}",
+       "31: kv.query: ", "lets a token of kv.query see later ones");
+  says("{type: fake_quant, value: {type: nvfp4}}", "31: kv.value: ", "write global_scale: token");
+  says("{type: fake_quant, value: {type: hqq}}", "31: kv.value: ", "take another type");
+  says("{type: fake_quant, key: {type: nf4, block: 32}}", "29: kv.key: ", "blocks of 32 cross rows of 16");
+  says("{type: fake_quant, key: {type: nf4, block: 32, double_quant: true}, key_axis: token}",
+       "29: kv.key: ", "write double_quant: false");
   says("{type: fake_quant, key: {type: rtn, group: 0}, key_axis: channel}",
        "29: kv.key: ", "axis channel needs `group`");
   says("{type: fake_quant, key: {type: rtn, group: 8}, key_axis: channel, residual: 6}",

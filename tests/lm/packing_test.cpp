@@ -77,7 +77,7 @@ TEST_CASE("models whose rounding couples tokens are not packed") {
   const Llama model = random_llama(small_llama_config(), at::kDouble, 3);
   CHECK_FALSE(can_pack(with(model, kCaches[3])));
   CHECK_FALSE(can_pack(with(model, kCaches[4])));
-  CHECK_FALSE(can_pack(with(model, "{quant: [{match: 'layers.*', input: {type: rtn, bits: 8, group: -1}}]}")));
+  CHECK(can_pack(with(model, "{quant: [{match: 'layers.*', input: {type: nf4, block: 32}}]}")));
 }
 
 TEST_CASE("the work of questions counts what they share once") {

@@ -51,6 +51,13 @@ std::unique_ptr<Quantizer> build(const std::string& yaml) {
   return Registry<Quantizer>::instance().build(Config::parse(yaml, "q.yaml"));
 }
 
+/// In rows of `columns`.
+at::Tensor nvfp4(const Values& in, int64_t columns, const std::string& global_scale = "tensor") {
+  return build("{type: nvfp4, global_scale: " + global_scale + "}")
+      ->fake_quantize(at::tensor(in).view({-1, columns}))
+      .flatten();
+}
+
 }  // namespace
 
 TEST_CASE("every value of a small float format maps to itself, and a tie to the neighbour with the even code") {
@@ -155,16 +162,63 @@ TEST_CASE("NVFP4: the tensor's scale, a block's e4m3 scale and e2m1 values") {
   in[1] = 448 * 0.7f;
   in[16] = -102;
   in[17] = 40;
-  const at::Tensor out = ops::nvfp4_fake_quant(at::tensor(in).view({1, 32})).flatten();
+  const at::Tensor out = nvfp4(in, 32);
   CHECK(first(out, 2) == Values{2688, 224});
   CHECK(first(out.slice(0, 16), 2) == Values{-96, 32});
   CHECK(out.count_nonzero().item<int64_t>() == 4);
   // A block whose scale is below half of e4m3's smallest, 2^-9, becomes 0; at 2^-9 it is kept.
   in[16] = 6 * 0x1p-11f;
   in[17] = 0;
-  CHECK(ops::nvfp4_fake_quant(at::tensor(in).view({1, 32})).flatten()[16].item<float>() == 0.0f);
+  CHECK(nvfp4(in, 32)[16].item<float>() == 0.0f);
   in[16] = 6 * 0x1p-9f;
-  CHECK(ops::nvfp4_fake_quant(at::tensor(in).view({1, 32})).flatten()[16].item<float>() == 6 * 0x1p-9f);
+  CHECK(nvfp4(in, 32)[16].item<float>() == 6 * 0x1p-9f);
+}
+
+TEST_CASE("NVFP4 with a global scale a token: each row has the bits that it has as a tensor of its own") {
+  // Row 1's own maximum is 2688 / 8, which makes its global scale 1/8: 6 * 2^-11, which becomes 0 under the tensor's 1,
+  // has the block scale 2^-11 / (1/8) = 2^-8, which e4m3 holds.
+  Values in(64, 0.0f);
+  in[0] = 2688;
+  in[32] = 336;
+  in[48] = 6 * 0x1p-11f;
+  CHECK(nvfp4(in, 32)[48].item<float>() == 0.0f);
+  CHECK(nvfp4(in, 32, "token")[48].item<float>() == 6 * 0x1p-11f);
+  CHECK(nvfp4(in, 32, "token")[32].item<float>() == 336);
+
+  at::manual_seed(6);
+  const auto token = build("{type: nvfp4, global_scale: token}"), tensor = build("{type: nvfp4}");
+  for (const auto dtype : {at::kFloat, at::kBFloat16, at::kHalf, at::kDouble}) {
+    at::Tensor x = (at::randn({40, 64}) * at::pow(2.0, at::randint(-12, 12, {40, 1}))).to(dtype);
+    x[7].zero_();
+    const at::Tensor quantized = token->fake_quantize(x);
+    CHECK_FALSE(at::equal(quantized, tensor->fake_quantize(x)));
+    for (int64_t row = 0; row < 40; ++row) {
+      const at::Tensor alone = x.slice(0, row, row + 1);
+      REQUIRE(at::equal(quantized.slice(0, row, row + 1), tensor->fake_quantize(alone)));
+    }
+    // What comes later changes nothing: other tokens, more of them, and a broken one.
+    at::Tensor later = x.clone();
+    later.slice(0, 20) *= 1000;
+    later[39][3] = std::nanf("");
+    CHECK(at::equal(token->fake_quantize(later).slice(0, 0, 20), quantized.slice(0, 0, 20)));
+    CHECK(at::equal(token->fake_quantize(x.slice(0, 0, 20)), quantized.slice(0, 0, 20)));
+  }
+  CHECK(token->bits_per_weight({"layers.0.mlp.up_proj", 1536, 576}) == Approx(4.5 + 32.0 / 576));
+  CHECK(contains(error_text([] { build("{type: nvfp4, global_scale: row}"); }), "tensor, token"));
+}
+
+TEST_CASE("NVFP4 on a range known beforehand is NVFP4 of a tensor with that maximum, and saturates beyond it") {
+  const auto tensor = build("{type: nvfp4}");
+  const auto quantize = tensor->with_range(at::scalar_tensor(-2688.0f), at::scalar_tensor(1.0f));
+  REQUIRE(quantize);
+  at::manual_seed(7);
+  at::Tensor x = at::randn({4, 32}) * 100;
+  x[3][31] = 2688;
+  CHECK(at::equal(quantize(x), tensor->fake_quantize(x)));
+  CHECK(at::equal(quantize(x.slice(0, 0, 2)), tensor->fake_quantize(x).slice(0, 0, 2)));
+  CHECK(at::equal(quantize(at::full({1, 16}, -1e6f)), at::full({1, 16}, -2688.0f)));
+  CHECK_FALSE(
+      build("{type: nvfp4, global_scale: token}")->with_range(at::scalar_tensor(-1.0f), at::scalar_tensor(1.0f)));
 }
 
 TEST_CASE("small floats: bits per weight, and a layer that the blocks do not fit is named") {

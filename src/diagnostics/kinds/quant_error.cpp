@@ -97,10 +97,9 @@ class QuantError : public Diagnostic {
     probed.each_linear([&](Linear& linear) {
       Comparison& layer = layers[next++];
       linear.input = {[&layer](const at::Tensor& x_TI) {
-                        layer.add(x_TI);
-                        return layer.full.input(x_TI);
-                      },
-                      layer.full.input.couples_tokens || layer.evaluated.input.couples_tokens};
+        layer.add(x_TI);
+        return layer.full.input(x_TI);
+      }};
     });
     for (const Window& window : input.first_windows(windows_)) {
       const at::Tensor tokens_T = input.tokens_T(window);

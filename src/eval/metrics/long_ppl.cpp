@@ -5,8 +5,10 @@
 // name; else it is the evaluated model's own full-precision self, so that all quantizers of a sweep are judged by the
 // same tokens.  Cost: a forward of that model over every window, and one over short + step tokens for every `step`
 // tokens.
+#include <algorithm>
 #include <cmath>
 
+#include "base/error.h"
 #include "eval/metric.h"
 #include "eval/token_losses.h"
 
@@ -23,10 +25,19 @@ class LongPpl : public Metric {
         beta_(config.get<double>("beta", -2)) {}
 
   void bind(const WindowRule& windows, const DataSpec&) override {
+    feed_ = windows.feed;
     if (short_ >= windows.length) {
       config_.fail(fmt::format("a short context of {} tokens is no shorter than windows of {}; set short: {} or less",
                                short_, windows.length, windows.length / 2));
     }
+  }
+  void check(const std::vector<Document>&, const std::vector<Window>& windows) const override {
+    const int64_t longest = longest_seen(windows, feed_);
+    if (longest > short_) return;
+    config_.fail(
+        fmt::format("no token can be key: the longest window has {} tokens, no more than a short context of {}; set a "
+                    "smaller `short`, or take longer documents",
+                    longest, short_));
   }
   bool needs_reference() const override { return true; }
 
@@ -37,14 +48,16 @@ class LongPpl : public Metric {
       const at::Tensor part_T = window.tokens_T.slice(0, begin, std::min(begin + short_ + step_, T));
       const std::vector<double> losses =
           token_losses(window.reference->model, part_T, window.reference->angles_of(part_T.size(0)), short_ - 1);
+      if (!std::ranges::all_of(losses, [](double loss) { return std::isfinite(loss); }))
+        fail("the reference has losses that are not finite in a context of {} tokens; check its weights",
+             part_T.size(0));
       std::ranges::copy(losses, short_nll_.begin() + begin + short_);
     }
   }
 
   void add(const LogitBlock& block) override {
-    const at::Tensor full_R = ops::token_nll(block.reference_RV, block.targets_R).to(at::kCPU);
-    for (int64_t row = 0; row < full_R.numel(); ++row) {
-      const double full = full_R.const_data_ptr<double>()[row];
+    for (int64_t row = 0; row < block.reference_nll_R.numel(); ++row) {
+      const double full = block.reference_nll_R.const_data_ptr<double>()[row];
       const double gain = short_nll_[static_cast<std::size_t>(block.first + row + 1)] - full;
       ++window_tokens_;
       if (gain > alpha_ && full < -beta_) window_.add(block.nll_R.const_data_ptr<double>()[row]);
@@ -71,6 +84,7 @@ class LongPpl : public Metric {
   Config config_;
   int64_t short_, step_;
   double alpha_, beta_;
+  Feed feed_;
   std::vector<double> short_nll_;  ///< by place in the window; NaN where the context is short anyway
   Moments window_, key_;
   int64_t window_tokens_ = 0, tokens_ = 0;

@@ -21,10 +21,20 @@ class NllByPosition : public Metric {
                                windows.length, windows.length));
     }
     length_ = windows.length;
+    feed_ = windows.feed;
     // A token that is not seen has no place of its own: places are then those of the rows that predict.
     shift_ = windows.feed.beyond ? 0 : 1;
     of_bin_.assign(static_cast<std::size_t>(bins_), {});
     window_ = of_bin_;
+  }
+
+  void check(const std::vector<Document>&, const std::vector<Window>& windows) const override {
+    const int64_t longest = longest_seen(windows, feed_);
+    if (longest > length_ - last_) return;
+    config_.fail(fmt::format(
+        "no token lies in the last {} of {} places: the longest window has {}; set windows.length: {} or less, or "
+        "last: {} or more",
+        last_, length_, longest, longest, length_ - longest + 1));
   }
 
   void add(const LogitBlock& block) override {
@@ -46,7 +56,6 @@ class NllByPosition : public Metric {
   }
 
   std::vector<MetricValue> values(Aggregate, const std::vector<Document>&) const override {
-    if (last_places_.count == 0) return {};  // no window is that long
     return {
         {fmt::format("nll_last_{}", last_), last_places_.mean(), last_places_.standard_error(), last_places_.count}};
   }
@@ -66,6 +75,7 @@ class NllByPosition : public Metric {
   Config config_;
   int64_t bins_, last_;
   int64_t length_ = 1, shift_ = 1;
+  Feed feed_;
   std::vector<Moments> of_bin_, window_;
   Moments window_last_, last_places_;
 };

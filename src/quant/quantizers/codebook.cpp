@@ -30,10 +30,14 @@ class CodeBookQuantizer : public Quantizer {
     return 4 + static_cast<double>(scale_bits) / static_cast<double>(weights);
   }
 
-  /// A block crosses rows unless the columns are a multiple of it.
-  bool rows_are_independent() const override { return false; }
+  std::optional<std::string> couples_rows(const LinearSite& site) const override {
+    if (double_quant_) return "double_quant rounds the scales of all rows together; write double_quant: false";
+    if (site.columns % block_ == 0) return std::nullopt;
+    return fmt::format("blocks of {} cross rows of {}; take another block or type, such as rtn with group: 0", block_,
+                       site.columns);
+  }
   RowScaling commutes_with_row_scaling(const LinearSite& site) const override {
-    return !double_quant_ && site.columns % block_ == 0 ? RowScaling::any : RowScaling::differs;
+    return couples_rows(site) ? RowScaling::differs : RowScaling::any;
   }
   bool idempotent() const override { return !double_quant_; }
 

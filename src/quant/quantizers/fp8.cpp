@@ -34,7 +34,7 @@ class Fp8 : public Quantizer {
     return 8 + 32.0 * static_cast<double>(group_count(group_, site)) / static_cast<double>(site.rows * site.columns);
   }
 
-  bool rows_are_independent() const override { return group_ >= 0; }
+  std::optional<std::string> couples_rows(const LinearSite&) const override { return group_couples_rows(group_); }
   RowScaling commutes_with_row_scaling(const LinearSite&) const override {
     return group_ >= 0 ? RowScaling::any : RowScaling::differs;
   }

@@ -48,9 +48,10 @@ class Hqq : public Quantizer {
     return static_cast<double>(bits_) + 32.0 / static_cast<double>(group);  // scale and zero in float16
   }
 
-  /// The mean error of the whole weight decides when to stop.
-  bool rows_are_independent() const override { return false; }
-  /// Nor do beta, the cap on the scale and the smallest range know the weight's unit.
+  std::optional<std::string> couples_rows(const LinearSite&) const override {
+    return "its solver stops by the mean error of all rows; take another type, such as rtn with group: 0";
+  }
+  /// Neither do beta, the cap on the scale and the smallest range know the weight's unit.
   RowScaling commutes_with_row_scaling(const LinearSite&) const override { return RowScaling::differs; }
   bool keeps_zero() const override { return false; }
 

@@ -26,7 +26,7 @@ class Mx : public Quantizer {
     return 1 + format_.exponent_bits + format_.mantissa_bits + 8.0 / ops::kMxBlock;
   }
 
-  bool rows_are_independent() const override { return true; }
+  std::optional<std::string> couples_rows(const LinearSite&) const override { return std::nullopt; }
   /// Another factor moves the shared scale to another fraction of the largest magnitude.
   RowScaling commutes_with_row_scaling(const LinearSite&) const override { return RowScaling::powers_of_two; }
   bool idempotent() const override { return true; }

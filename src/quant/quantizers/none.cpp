@@ -10,7 +10,7 @@ class None : public Quantizer {
   void check_site(const LinearSite&) const override {}
   at::Tensor fake_quantize(const at::Tensor& weight_OI) const override { return weight_OI; }
   double bits_per_weight(const LinearSite&) const override { return 16; }
-  bool rows_are_independent() const override { return true; }
+  std::optional<std::string> couples_rows(const LinearSite&) const override { return std::nullopt; }
   RowScaling commutes_with_row_scaling(const LinearSite&) const override { return RowScaling::any; }
   bool idempotent() const override { return true; }
 };
