@@ -8,7 +8,6 @@
 
 #include "base/error.h"
 #include "base/files.h"
-#include "data/spaces.h"
 #include "data/tokenizer.h"
 
 namespace qroar {
@@ -26,6 +25,12 @@ struct Text {
   std::string text;
   int64_t words = 0, bytes = 0;
 };
+
+/// What Python's \s matches in a text, in UTF-8.
+constexpr std::string_view kSpaces[] = {" ",      "\t",     "\n",     "\r",     "\f",     "\v",     "\x1c",   "\x1d",
+                                        "\x1e",   "\x1f",   "\u0085", "\u00a0", "\u1680", "\u2000", "\u2001", "\u2002",
+                                        "\u2003", "\u2004", "\u2005", "\u2006", "\u2007", "\u2008", "\u2009", "\u200a",
+                                        "\u2028", "\u2029", "\u202f", "\u205f", "\u3000"};
 
 /// Pieces between runs of white space, as lm-evaluation-harness counts them: a text that begins with one has an empty
 /// piece before it.

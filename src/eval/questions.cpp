@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <set>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -48,9 +49,10 @@ Json parse_line(std::string_view line, const std::string& place) {
 /// The names of all fields, in the order in which they come up.
 std::vector<std::string> fields_of(const std::vector<Question>& questions) {
   std::vector<std::string> names;
+  std::set<std::string> seen;
   for (const Question& question : questions) {
     for (const auto& [name, value] : question.fields.items()) {
-      if (std::ranges::find(names, name) == names.end()) names.push_back(name);
+      if (seen.insert(name).second) names.push_back(name);
     }
   }
   return names;
@@ -127,7 +129,7 @@ void Pattern::read_pieces() {
   for (std::size_t i = 0; i < text_.size();) {
     const char c = text_[i];
     const bool is_brace = c == '{' || c == '}';
-    if (is_brace && text_.compare(i + 1, 1, 1, c) == 0) {
+    if (is_brace && i + 1 < text_.size() && text_[i + 1] == c) {
       if (c == '{') note_doubled(i);
       literal += c;
       i += 2;

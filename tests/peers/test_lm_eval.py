@@ -90,20 +90,21 @@ def questions_longer_than(window):
             count -= 1
         return " ".join(words[begin:begin + count])
 
+    room = window - 4  # white space at the prompt's end is the continuation's
     plain, blank = [], []
     for i in range(CUT):
         # What the blank is filled with is not scored, so that it may be longer than what is.
-        choices = [piece(1, draw.choice([1, 3, window // 2, window]), window - 1) for _ in range(draw.randint(2, 5))]
+        choices = [piece(1, draw.choice([1, 3, window // 2, window]), room) for _ in range(draw.randint(2, 5))]
         query = piece(2, draw.choice([3, window // 2, 3 * window]), 10 * window) + draw.choice(["", " ", "\u3000", "\n\n"])
         plain.append({"id": f"plain-{i}", "query": query, "choices": choices, "label": draw.randrange(len(choices))})
-        sentence = f"{piece(2, 2 * window, 10 * window)} _ {piece(1, window // 2, window - 1)}"
+        sentence = f"{piece(2, 2 * window, 10 * window)} _ {piece(1, window // 2, room)}"
         blank.append({"id": f"blank-{i}", "sentence": sentence, "choices": choices[:2], "label": draw.randrange(2)})
     return {"hellaswag": plain, "winogrande": blank}
 
 
 def counts(question, bos):
     """Tokens of each choice with its prompt."""
-    return [len(tokens_of(f"{question['query'].rstrip()} {choice}")) + bos for choice in question["choices"]]
+    return [len(tokens_of(f"{question['query']} {choice}")) + bos for choice in question["choices"]]
 
 
 @pytest.mark.parametrize("bos", [False, True], ids=["without BOS", "with BOS"])
