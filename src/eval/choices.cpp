@@ -34,6 +34,48 @@ int64_t longest_of(const std::vector<Choices>& questions) {
   return longest;
 }
 
+/// Choices first .. end - 1 of a question: they have one context.
+struct Part {
+  std::size_t question, first, end;
+};
+
+std::vector<Part> parts_of(const Choices& question, std::size_t index) {
+  std::vector<Part> parts;
+  for (std::size_t i = 0; i < question.pairs.size(); ++i) {
+    if (i == 0 || question.pairs[i].context != question.pairs[i - 1].context) parts.push_back({index, i, i});
+    parts.back().end = i + 1;
+  }
+  return parts;
+}
+
+/// What goes together depends on the questions alone, not on which of them are known: their bits may depend on it.  A
+/// pack ends with the question that fills it; one that no pack can hold, as several long contexts, is spread over some.
+std::vector<std::vector<Part>> packs_of(const std::vector<Choices>& questions, int64_t shared) {
+  std::vector<std::vector<Part>> packs;
+  int64_t filled = kPackedTokens;
+  for (std::size_t index = 0; index < questions.size(); ++index) {
+    const Choices& question = questions[index];
+    const auto tokens_of = [&](const Part& part) {
+      int64_t tokens = std::ssize(question.pairs[part.first].context) - shared;
+      for (std::size_t i = part.first; i < part.end; ++i) tokens += std::ssize(question.pairs[i].continuation) - 1;
+      return tokens;
+    };
+    const std::vector<Part> parts = parts_of(question, index);
+    int64_t all = 0;
+    for (const Part& part : parts) all += tokens_of(part);
+    for (const Part& part : parts) {
+      const bool may_begin = part.first == 0 || all > kPackedTokens;
+      if (may_begin && filled >= kPackedTokens) {
+        packs.emplace_back();
+        filled = 0;
+      }
+      packs.back().push_back(part);
+      filled += tokens_of(part);
+    }
+  }
+  return packs;
+}
+
 at::Tensor on_device(const Llama& model, const std::vector<int64_t>& numbers) {
   return at::tensor(numbers, at::kLong).to(model.embed_tokens_VD.device());
 }
@@ -44,21 +86,18 @@ class Pack {
   /// `shared`: so many tokens of every context are not here but in a prefix.
   explicit Pack(int64_t shared) : shared_(shared) {}
 
-  int64_t tokens() const { return std::ssize(tokens_); }
-
-  void add(const Choices& question, std::size_t index) {
-    int64_t parent = -1;
-    for (std::size_t i = 0; i < question.pairs.size(); ++i) {
-      const auto& [context, continuation] = question.pairs[i];
-      if (parent < 0 || context != question.pairs[i - 1].context)
-        parent = append({context.begin() + shared_, context.end()}, -1);
-      const int64_t context_end = end_of(parent);
-      const int64_t first = tokens();
+  void add(const Choices& question, const Part& part) {
+    const std::vector<int32_t>& context = question.pairs[part.first].context;
+    const int64_t parent = append({context.begin() + shared_, context.end()}, -1);
+    const int64_t context_end = std::ssize(tokens_);
+    for (std::size_t i = part.first; i < part.end; ++i) {
+      const std::vector<int32_t>& continuation = question.pairs[i].continuation;
+      const int64_t first = std::ssize(tokens_);
       if (continuation.size() > 1) append({continuation.begin(), continuation.end() - 1}, parent);
       for (int64_t k = 0; k < std::ssize(continuation); ++k) {
         rows_.push_back(k == 0 ? context_end - 1 : first + k - 1);
         targets_.push_back(continuation[static_cast<std::size_t>(k)]);
-        owners_.emplace_back(index, i);
+        owners_.emplace_back(part.question, i);
       }
     }
   }
@@ -94,13 +133,11 @@ class Pack {
   int64_t append(std::vector<int32_t> tokens, int64_t parent) {
     sequences_.push_back({std::ssize(tokens), parent});
     tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
-    ends_.push_back(std::ssize(tokens_));
     return std::ssize(sequences_) - 1;
   }
-  int64_t end_of(int64_t sequence) const { return ends_[static_cast<std::size_t>(sequence)]; }
   int64_t shared_;
   std::vector<PackedSequence> sequences_;
-  std::vector<int64_t> tokens_, ends_, rows_, targets_;
+  std::vector<int64_t> tokens_, rows_, targets_;
   std::vector<std::pair<std::size_t, std::size_t>> owners_;  ///< question and choice of each of rows_
 };
 
@@ -111,12 +148,11 @@ std::vector<double> choice_flops(const LlamaConfig& llama, const std::vector<Cho
   std::vector<double> flops;
   for (const Choices& question : questions) {
     flops.push_back(flops.empty() && shared > 0 ? forward_flops(llama, shared) : 0);
-    for (std::size_t i = 0; i < question.pairs.size(); ++i) {
-      const auto& [context, continuation] = question.pairs[i];
-      const int64_t tokens = std::ssize(context);
-      if (i == 0 || context != question.pairs[i - 1].context)
-        flops.back() += forward_flops(llama, tokens - shared, shared);
-      flops.back() += forward_flops(llama, std::ssize(continuation) - 1, tokens);
+    for (const Part& part : parts_of(question, 0)) {
+      const int64_t tokens = std::ssize(question.pairs[part.first].context);
+      flops.back() += forward_flops(llama, tokens - shared, shared);
+      for (std::size_t i = part.first; i < part.end; ++i)
+        flops.back() += forward_flops(llama, std::ssize(question.pairs[i].continuation) - 1, tokens);
     }
   }
   return flops;
@@ -150,38 +186,37 @@ std::vector<Likelihoods> choice_log_likelihoods(const Llama& model, const Angles
                                                 const std::vector<Choices>& questions,
                                                 const std::function<std::optional<Likelihoods>(std::size_t)>& known,
                                                 const std::function<void(std::size_t, const Likelihoods&)>& tell) {
-  const bool together = can_pack(model);
-  const int64_t shared = together ? shared_tokens(questions) : 0;
+  std::vector<Likelihoods> likelihoods;
+  for (const Choices& question : questions) likelihoods.emplace_back(question.pairs.size(), 0.0);
+  const auto finish = [&](std::size_t question) {
+    if (auto found = known(question))
+      likelihoods[question] = std::move(*found);
+    else
+      tell(question, likelihoods[question]);
+  };
+  if (!can_pack(model)) {
+    for (std::size_t i = 0; i < questions.size(); ++i) {
+      if (!known(i)) likelihoods[i] = choice_log_likelihoods_alone(model, angles_of, questions[i]);
+      finish(i);
+    }
+    return likelihoods;
+  }
+  const int64_t shared = shared_tokens(questions);
   const int64_t longest = shared > 0 ? longest_of(questions) : 0;
   const ops::RopeAngles angles = shared > 0 ? angles_of(longest) : ops::RopeAngles();
   std::optional<SharedPrefix> prefix;
-  std::vector<Likelihoods> likelihoods;
-  for (const Choices& question : questions) likelihoods.emplace_back(question.pairs.size(), 0.0);
-  std::size_t end = 0;
-  for (std::size_t first = 0; first < questions.size(); first = end) {
-    // What goes together depends on the questions alone, not on which of them are known: their bits may depend on it.
-    Pack pack(shared);
-    do {
-      pack.add(questions[end], end);
-      ++end;
-    } while (together && end < questions.size() && pack.tokens() < kPackedTokens);
-    std::vector<std::optional<Likelihoods>> found;
-    for (std::size_t i = first; i < end; ++i) found.push_back(known(i));
-    if (!std::ranges::all_of(found, [](const auto& one) { return one.has_value(); })) {
+  for (const std::vector<Part>& parts : packs_of(questions, shared)) {
+    if (!std::ranges::all_of(parts, [&](const Part& part) { return known(part.question).has_value(); })) {
       if (shared > 0 && !prefix) {
         const auto& context = questions.front().pairs.front().context;
         prefix.emplace(model, on_device(model, {context.begin(), context.begin() + shared}), angles, longest - shared);
       }
-      if (together)
-        pack.score(model, prefix ? angles : angles_of(pack.longest()), prefix ? &*prefix : nullptr, likelihoods);
-      else
-        likelihoods[first] = choice_log_likelihoods_alone(model, angles_of, questions[first]);
+      Pack pack(shared);
+      for (const Part& part : parts) pack.add(questions[part.question], part);
+      pack.score(model, prefix ? angles : angles_of(pack.longest()), prefix ? &*prefix : nullptr, likelihoods);
     }
-    for (std::size_t i = first; i < end; ++i) {
-      if (found[i - first])
-        likelihoods[i] = *found[i - first];
-      else
-        tell(i, likelihoods[i]);
+    for (const Part& part : parts) {
+      if (part.end == questions[part.question].pairs.size()) finish(part.question);
     }
   }
   return likelihoods;

@@ -1,16 +1,97 @@
 #include "eval/questions.h"
 
+#include <algorithm>
+#include <cctype>
+#include <set>
+
 #include "base/error.h"
 #include "base/files.h"
 #include "data/dataset.h"
+#include "data/spaces.h"
 #include "data/tokenizer.h"
 
 namespace qroar {
+namespace {
+
+/// Objects and lists in each other: enough for any question, few enough for recursion over them.
+constexpr int kDeepestJson = 32;
+constexpr std::size_t kShownBytes = 100;
+
+/// What nlohmann says is wrong, without its numbering and its copy of the text.
+std::string reason_of(const std::exception& error) {
+  const std::string all = error.what();
+  const std::size_t dash = all.find(" - "), bracket = all.find("] ");
+  std::size_t begin = 0;
+  if (dash != all.npos)
+    begin = dash + 3;
+  else if (bracket != all.npos)
+    begin = bracket + 2;
+  return all.substr(begin, std::min(all.find("; last read", begin) - begin, kShownBytes));
+}
+
+Json parse_line(std::string_view line, const std::string& place) {
+  const auto watch = [&](int depth, Json::parse_event_t, Json&) {
+    if (depth > kDeepestJson) fail("{}: lists and objects in each other more than {} deep", place, kDeepestJson);
+    return true;
+  };
+  try {
+    Json json = Json::parse(line, watch);
+    if (!json.is_object())
+      fail("{}: no JSON object but a JSON {}; every line is one question", place, json.type_name());
+    return json;
+  } catch (const Json::parse_error& error) {
+    fail("{}: no JSON object: {} at byte {}; every line is one question", place, reason_of(error), error.byte);
+  } catch (const Json::exception& error) {
+    fail("{}: no JSON object: {}; every line is one question", place, reason_of(error));
+  }
+}
+
+/// The names of all fields, in the order in which they come up.
+std::vector<std::string> fields_of(const std::vector<Question>& questions) {
+  std::vector<std::string> names;
+  std::set<std::string> seen;
+  for (const Question& question : questions) {
+    for (const auto& [name, value] : question.fields.items()) {
+      if (seen.insert(name).second) names.push_back(name);
+    }
+  }
+  return names;
+}
+
+}  // namespace
+
+std::string excerpt(const Json& value) {
+  std::string text = value.dump(-1, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace);
+  if (text.size() <= kShownBytes) return text;
+  std::size_t size = kShownBytes;
+  while ((static_cast<unsigned char>(text[size]) & 0xC0) == 0x80) --size;  // not within a character
+  text.resize(size);
+  return text + "...";
+}
+
+std::string Question::id() const {
+  const auto found = fields.find("id");
+  if (found == fields.end()) return place;
+  if (found->is_number_integer()) return found->dump();
+  return text("id");
+}
 
 std::string Question::text(const std::string& field) const {
-  if (!fields.contains(field)) fail("{}: no \"{}\"", place, field);
-  if (!fields[field].is_string()) fail("{}: \"{}\" is {}, not a text", place, field, fields[field].dump());
-  return fields[field];
+  const auto found = fields.find(field);
+  if (found == fields.end()) fail("{}: no \"{}\"", place, field);
+  if (!found->is_string()) fail("{}: \"{}\" is {}, not a text", place, field, excerpt(*found));
+  return *found;
+}
+
+std::vector<std::string> Question::texts(const std::string& field, std::size_t least) const {
+  const auto found = fields.find(field);
+  if (found == fields.end()) fail("{}: no \"{}\"", place, field);
+  const auto is_text = [](const Json& one) { return one.is_string(); };
+  if (!found->is_array() || found->size() < least || !std::ranges::all_of(*found, is_text)) {
+    fail("{}: \"{}\" is {}, not a list of {}", place, field, excerpt(*found),
+         least > 1 ? "two texts or more" : "texts");
+  }
+  return *found;
 }
 
 std::vector<Question> read_questions(const std::filesystem::path& file) {
@@ -25,48 +106,92 @@ std::vector<Question> read_questions(const std::filesystem::path& file) {
     ++number;
     if (line.find_first_not_of(" \t\r") == line.npos) continue;
     const std::string place = fmt::format("{}:{}", file.string(), number);
-    Json fields = Json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (!fields.is_object()) fail("{}: no JSON object; every line is one question", place);
-    questions.push_back({place, std::move(fields)});
+    questions.push_back({place, parse_line(line, place)});
   }
   if (questions.empty()) fail("{}: holds no questions", file.string());
   return questions;
 }
 
-std::string read_pattern(const Config& config, const std::string& key, const std::string& fallback) {
-  const auto pattern = config.get<std::string>(key, fallback);
-  for (std::size_t i = 0; (i = pattern.find('{', i)) != pattern.npos;) {
-    if (pattern.substr(i, 2) == "{{") {
-      i += 2;
-    } else if ((i = pattern.find('}', i)) == pattern.npos) {
-      config.at(key).fail(fmt::format("'{}' has a brace that does not close; write {{{{ for one", pattern));
-    }
-  }
-  return pattern;
+Pattern::Pattern(const Config& config, const std::string& key, const std::string& fallback)
+    : text_(config.get<std::string>(key, fallback)),
+      is_default_(!config.has(key)),
+      place_(is_default_ ? config : config.at(key)) {
+  read_pieces();
 }
 
-std::string filled(const std::string& pattern, const Question& question) {
-  std::string text;
-  for (std::size_t i = 0; i < pattern.size(); ++i) {
-    const char c = pattern[i];
-    if ((c == '{' || c == '}') && i + 1 < pattern.size() && pattern[i + 1] == c) {
-      text += c;
-      ++i;
+void Pattern::fail(const std::string& message) const {
+  place_.fail(
+      fmt::format("{}{}: {}", is_default_ ? "the prompt that is taken without one, " : "", excerpt(text_), message));
+}
+
+void Pattern::read_pieces() {
+  std::string literal;
+  for (std::size_t i = 0; i < text_.size();) {
+    const char c = text_[i];
+    const bool is_brace = c == '{' || c == '}';
+    if (is_brace && i + 1 < text_.size() && text_[i + 1] == c) {
+      if (c == '{') note_doubled(i);
+      literal += c;
+      i += 2;
     } else if (c == '{') {
-      const std::size_t end = pattern.find('}', i);
-      check(end != pattern.npos, "a pattern's braces close");
-      text += question.text(pattern.substr(i + 1, end - i - 1));
-      i = end;
+      const std::size_t end = text_.find('}', i);
+      if (end == text_.npos) fail("a brace that does not close; write {{ for one");
+      const std::string name = text_.substr(i + 1, end - i - 1);
+      if (name.empty()) fail("{} names no field");
+      if (stripped(name) != name) fail(fmt::format("{{{}}} has blanks; write {{{}}}", name, stripped(name)));
+      pieces_.push_back({std::exchange(literal, ""), false});
+      pieces_.push_back({name, true});
+      i = end + 1;
+    } else if (c == '}') {
+      fail("a brace that does not open; write }} for one");
     } else {
-      text += c;
+      literal += c;
+      ++i;
     }
   }
+  pieces_.push_back({literal, false});
+}
+
+void Pattern::note_doubled(std::size_t begin) {
+  const std::size_t end = text_.find_first_of("{}", begin + 2);
+  if (end == text_.npos || text_.compare(end, 2, "}}") != 0) return;
+  const std::string_view inner = stripped(std::string_view(text_).substr(begin + 2, end - begin - 2));
+  const auto in_name = [](unsigned char c) { return std::isalnum(c) != 0 || c == '_'; };
+  const auto name_end = std::ranges::find_if_not(inner, in_name);
+  doubled_.emplace_back(std::string(inner.begin(), name_end), text_.substr(begin, end + 2 - begin));
+}
+
+void Pattern::check_fields(const std::vector<Question>& questions, const std::filesystem::path& file) const {
+  const std::vector<std::string> known = fields_of(questions);
+  const auto is_known = [&](const std::string& name) { return std::ranges::find(known, name) != known.end(); };
+  for (const auto& [name, all] : doubled_) {
+    if (is_known(name)) {
+      fail(fmt::format("{} is the same text in every question, not the field of {}; write {{{}}} for that", all,
+                       file.string(), name));
+    }
+  }
+  for (const auto& [name, is_field] : pieces_) {
+    if (!is_field || is_known(name)) continue;
+    const std::string near = nearest(name, known);
+    fail(fmt::format("no question of {} has the field {}; {}they have {}", file.string(), excerpt(name),
+                     near.empty() ? "" : fmt::format("did you mean '{}'? ", near), excerpt(known)));
+  }
+  if (std::ranges::none_of(pieces_, &Piece::is_field)) {
+    fail(fmt::format(
+        "without a field every question is the same; write {{name}} where a field belongs: those of {} are {}",
+        file.string(), excerpt(known)));
+  }
+}
+
+std::string Pattern::filled(const Question& question) const {
+  std::string text;
+  for (const auto& [piece, is_field] : pieces_) text += is_field ? question.text(piece) : piece;
   return text;
 }
 
 std::vector<TokenPair> encode_pairs(const Tokenizer& tokenizer, std::string context,
                                     const std::vector<std::string>& continuations) {
-  const std::size_t end = context.find_last_not_of(" \t\n\r\v\f") + 1;
+  const std::size_t end = without_space_behind(context).size();
   const std::string spaces = context.substr(end);
   context.resize(end);
   const std::vector<int32_t> first = tokenizer.encode(context);

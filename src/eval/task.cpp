@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cctype>
 
+#include "base/error.h"
+
 namespace qroar {
 
 std::string answer_part(const std::string& task, std::size_t question) {
@@ -17,6 +19,8 @@ std::string greedy_answer(const TaskInput& input, const std::string& part, const
   if (bos) tokens.insert(tokens.begin(), llama.bos_token_id.value());
   Decoder decoder(input.model, input.table_of, std::ssize(tokens) + most, input.bfloat16_rope);
   const at::Tensor hidden_TD = decoder.append(at::tensor(tokens, at::kLong).to(input.model.embed_tokens_VD.device()));
+  if (!hidden_TD[-1].isfinite().all().item<bool>())
+    fail("{}: what the prompt comes to is not finite; check the weights, or try dtype: float32", part);
   std::vector<int32_t> said;
   decoder.greedy(hidden_TD[-1], most, [&](int64_t token) {
     if (std::ranges::find(llama.eos_token_ids, token) != llama.eos_token_ids.end()) return true;
@@ -25,6 +29,12 @@ std::string greedy_answer(const TaskInput& input, const std::string& part, const
   });
   input.parts.add(part, said);
   return input.tokenizer.decode(said);
+}
+
+void check_has_bos(const Config& task, const LlamaConfig& llama) {
+  if (llama.bos_token_id) return;
+  (task.has("bos") ? task.at("bos") : task)
+      .fail("the model has no BOS: its config.json says bos_token_id: null; say bos: false");
 }
 
 std::string on_one_line(std::string text) {

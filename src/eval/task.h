@@ -58,6 +58,9 @@ std::string answer_part(const std::string& task, std::size_t question);
 std::string greedy_answer(const TaskInput& input, const std::string& part, const std::vector<int32_t>& prompt, bool bos,
                           int64_t most, const std::function<bool(const std::string&)>& stop);
 
+/// An Error at the place of a task's `bos` when the model has no such token.
+void check_has_bos(const Config& task, const LlamaConfig& llama);
+
 /// A text for a table: control characters become spaces.
 std::string on_one_line(std::string text);
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from support.program import TEXT, TINY_BOOKS, assert_one_line, tiny_books_tokenizer_hash, write_token_file
+from support.program import TEXT, TINY_BOOKS, assert_one_line, copy_of_tiny_books, tiny_books_tokenizer_hash, write_token_file
 
 GOOD = {"id": "good", "query": "A cart comes up the", "choices": ["road", "moon"], "label": 0}
 HEAD = f"""# An experiment with known lines and columns.
@@ -59,19 +59,40 @@ WITHOUT = {key: {name: value for name, value in GOOD.items() if name != key} for
     (GOOD | {"choices": ["one", 2]}, ["not a list of two texts or more"]),
     (GOOD | {"choices": {"text": ["a", "b"]}}, ["not a list of two texts or more"]),
     (GOOD | {"choices": ["road", "x " * 400]}, ["a choice has", "tokens and the window 256"]),
-    ('{"id": "cut", "query": "A c', ["no JSON object"]),
-    ("[1, 2]", ["no JSON object"]),
-    ("A cart comes up the road", ["no JSON object"]),
+    (GOOD | {"choices": ["road", ""]}, ["choice 1 is empty"]),
+    (GOOD | {"choices": ["road", "moon", "road"], "label": 2}, ["choice 2, the right one, is the same text as choice 0"]),
+    (GOOD | {"label": True}, ['"label" is true']),
+    (GOOD | {"label": 2 ** 64 - 1}, ['"label" is 18446744073709551615']),
+    (GOOD | {"label": 1e300}, ['"label" is 1e+300']),
+    (GOOD | {"label": list(range(100))}, ['"label" is [0,1,2,', "..., and the 2 choices"]),
+    (GOOD | {"id": ["a"]}, ['"id" is ["a"], not a text']),
+    (GOOD | {"id": None}, ['"id" is null, not a text']),
+    (GOOD | {"query": None}, ['"query" is null, not a text']),
+    (GOOD | {"query": ["A", "cart"]}, ['"query" is ["A","cart"], not a text']),
+    ('{"id": "cut", "query": "A c', ["no JSON object: invalid string: missing closing quote at byte 28"]),
+    ("[1, 2]", ["no JSON object but a JSON array"]),
+    ("A cart comes up the road", ["no JSON object: invalid literal at byte 1"]),
+    (json.dumps(GOOD).replace("cart", r"\ud83d cart"), ["no JSON object: invalid string: surrogate U+D800..U+DBFF"]),
+    (json.dumps(GOOD).replace(": 0", ": 1e999"), ["no JSON object: number overflow parsing '1e999'"]),
+    (json.dumps(GOOD).replace(": 0", ": " + "[" * 100_000), ["more than 32 deep"]),
 ], ids=lambda value: json.dumps(value)[:60] if not isinstance(value, list) else "")
 def test_a_bad_question_of_multiple_choice_is_named_by_file_and_line(found, tmp_path, line, parts):
     written(tmp_path / "questions.jsonl", [GOOD, "", line, GOOD])
     found(HEAD + "tasks: [{type: multiple_choice, path: questions.jsonl}]\n", "{folder}/questions.jsonl:3: ", *parts)
 
 
+def test_bytes_that_are_no_utf8_are_named_by_file_and_line(found, tmp_path):
+    good = json.dumps(GOOD).encode()
+    (tmp_path / "questions.jsonl").write_bytes(good + b"\n" + good.replace(b"cart", b"c\xe9rt") + b"\n")
+    found(HEAD + "tasks: [{type: multiple_choice, path: questions.jsonl}]\n", "{folder}/questions.jsonl:2: ",
+          "no JSON object: invalid string: ill-formed UTF-8 byte at byte ")
+
+
 def test_a_choice_that_comes_to_no_token_is_named(found, tmp_path):
-    written(tmp_path / "questions.jsonl", [GOOD, GOOD | {"choices": ["road", ""]}])
-    found(HEAD + "tasks: [{type: multiple_choice, path: questions.jsonl, delimiter: ''}]\n", "{folder}/questions.jsonl:2: ",
-          "the choice '' comes to no token")
+    sentence = {"sentence": "The pot fell because of the _", "choices": ["handle", "stone"], "label": 0}
+    written(tmp_path / "questions.jsonl", [sentence])
+    found(HEAD + "tasks: [{type: multiple_choice, path: questions.jsonl, prompt: '{sentence}', blank: _, delimiter: ''}]\n",
+          "{folder}/questions.jsonl:1: ", 'the choice "handle" comes to no token')
 
 
 def test_a_prompt_that_comes_to_no_token_is_named(found, tmp_path):
@@ -83,18 +104,22 @@ def test_a_text_without_its_blank_is_named(found, tmp_path):
     sentence = {"sentence": "The pot fell because the _ was loose.", "choices": ["handle", "stone"], "label": 0}
     written(tmp_path / "questions.jsonl", [sentence, sentence | {"sentence": "The pot fell."}])
     found(HEAD + "tasks: [{type: multiple_choice, path: questions.jsonl, prompt: '{sentence}', blank: _}]\n",
-          "{folder}/questions.jsonl:2: ", "no '_' in 'The pot fell.'")
+          "{folder}/questions.jsonl:2: ", 'no "_" in "The pot fell."')
 
 
 @pytest.mark.parametrize(("line", "parts"), [
-    ({"context": "A text."}, ['"answers" is null, not a list of texts']),
+    ({"context": "A text."}, ['no "answers"']),
+    ({"context": "A text.", "answers": None}, ['"answers" is null, not a list of texts']),
+    ({"context": "A text.", "answers": ["one"], "id": {"number": 1}}, ['"id" is {"number":1}, not a text']),
+    ({"context": 1.5, "answers": ["one"]}, ['"context" is 1.5, not a text']),
     ({"context": "A text.", "answers": []}, ['"answers" is [], not a list of texts']),
     ({"context": "A text.", "answers": "one"}, ['"answers" is "one", not a list of texts']),
     ({"context": "A text.", "answers": [1]}, ['"answers" is [1], not a list of texts']),
     ({"answers": ["one"]}, ['no "context"']),
     ({"context": ["A text."], "answers": ["one"]}, ['"context" is ["A text."], not a text']),
     ({"context": "", "answers": ["one"]}, ["the prompt comes to no token"]),
-    ('{"context": "A text.", "answers": ["one"', ["no JSON object"]),
+    ('{"context": "A text.", "answers": ["one"', ["no JSON object: unexpected end of input"]),
+    (r'{"context": "A \ude00 text.", "answers": ["one"]}', ["no JSON object: invalid string: surrogate U+DC00..U+DFFF"]),
 ], ids=lambda value: json.dumps(value)[:60] if not isinstance(value, list) else "")
 def test_a_bad_question_with_free_answers_is_named_by_file_and_line(found, tmp_path, line, parts):
     written(tmp_path / "questions.jsonl", [{"context": "A text.", "answers": ["one"]}, line])
@@ -112,6 +137,59 @@ def test_a_bad_shot_is_named_by_file_and_line(found, tmp_path):
     written(tmp_path / "shown.jsonl", [GOOD, GOOD | {"label": 7}])
     found(HEAD + "tasks: [{type: multiple_choice, path: questions.jsonl, shots: 2, shots_path: shown.jsonl}]\n", "{folder}/shown.jsonl:2: ",
           '"label" is 7')
+
+
+# ---- prompts: the place is the key's, or the task's where the prompt is not written
+
+@pytest.mark.parametrize(("task", "key", "parts"), [
+    ('{type: multiple_choice, path: questions.jsonl, prompt: »"{{query}}"}', ".prompt", ['"{{query}}": {{query}} is the same text in every question',
+                                                                                       "write {query}"]),
+    ('{type: multiple_choice, path: questions.jsonl, prompt: »"Q: {{ query.strip() }}\\nA:"}', ".prompt",
+     [r'"Q: {{ query.strip() }}\nA:": {{ query.strip() }} is the same text', "write {query}"]),
+    ("{type: multiple_choice, path: questions.jsonl, prompt: »'{query} or {{id}}?'}", ".prompt", ["{{id}} is the same text", "write {id}"]),
+    ("{type: multiple_choice, path: questions.jsonl, prompt: »'{{quary}}'}", ".prompt", ["without a field every question is the same", '"query"']),
+    ("{type: multiple_choice, path: questions.jsonl, prompt: »Once upon a time}", ".prompt",
+     ["without a field every question is the same", '["id","query","choices","label"]']),
+    ("{type: multiple_choice, path: questions.jsonl, prompt: »''}", ".prompt", ["without a field every question is the same"]),
+    ("{type: multiple_choice, path: questions.jsonl, prompt: »'Q: {quary}'}", ".prompt",
+     ['no question of', 'questions.jsonl has the field "quary"', "did you mean 'query'?", '["id","query","choices","label"]']),
+    ("{type: multiple_choice, path: questions.jsonl, prompt: »'{query} {hint}'}", ".prompt", ['has the field "hint"; they have ["id",']),
+    ("{type: multiple_choice, path: questions.jsonl, prompt: »'{% if query %}'}", ".prompt", ['has the field "% if query %"']),
+    ("{type: multiple_choice, path: questions.jsonl, prompt: »'{ query }'}", ".prompt", ["{ query } has blanks; write {query}"]),
+    ("{type: multiple_choice, path: questions.jsonl, prompt: »'Q: {}'}", ".prompt", ["{} names no field"]),
+    ("{type: multiple_choice, path: questions.jsonl, prompt: »'{query}}'}", ".prompt", ["a brace that does not open; write }} for one"]),
+    ("{type: multiple_choice, path: questions.jsonl, prompt: »'{{sentence}} _', blank: _}", ".prompt", ["without a field"]),
+    ("»{type: multiple_choice, path: free.jsonl}", "", ['the prompt that is taken without one, "{query}"', 'free.jsonl has the field "query"',
+                                                        '["context","answers"]']),
+    ("{type: multiple_choice, path: questions.jsonl, prompt: »'{query}', shots: 1, shots_path: free.jsonl}", ".prompt",
+     ['free.jsonl has the field "query"']),
+    ("{type: qa, path: free.jsonl, prompt: »'{{context}}'}", ".prompt", ["{{context}} is the same text in every question"]),
+    ("{type: qa, path: free.jsonl, prompt: »'Answer:'}", ".prompt", ["without a field every question is the same"]),
+    ("»{type: qa, path: free.jsonl}", "", ['free.jsonl has the field "input"']),
+], ids=lambda value: value[:90] if isinstance(value, str) else "")
+def test_a_prompt_that_does_not_ask_each_question_for_its_own_is_named(found, tmp_path, task, key, parts):
+    written(tmp_path / "questions.jsonl", [GOOD, GOOD])
+    written(tmp_path / "free.jsonl", [{"context": "A text.", "answers": ["one"]}])
+    found(HEAD + f"tasks: [{task}]\n", f"{{here}}: tasks[0]{key}: ", *parts)
+
+
+@pytest.mark.parametrize(("task", "key"), [
+    ("{type: multiple_choice, path: questions.jsonl, bos: »true}", ".bos"),
+    ("»{type: passkey, lengths: [128]}", ""),
+    ("{type: passkey, lengths: [128], bos: »true}", ".bos"),
+    ("»{type: qa, path: free.jsonl, prompt: '{context}'}", ""),
+])
+def test_a_bos_that_the_model_has_not_is_named(found, run, tmp_path, task, key):
+    written(tmp_path / "questions.jsonl", [GOOD])
+    written(tmp_path / "free.jsonl", [{"context": "A text.", "answers": ["one"]}])
+    model = copy_of_tiny_books(tmp_path / "model")
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    (model / "config.json").write_text(json.dumps(config | {"bos_token_id": None}), encoding="utf-8")
+    head = HEAD.replace(str(TINY_BOOKS), str(model))
+    found(head + f"tasks: [{task}]\n", f"{{here}}: tasks[0]{key}: ", "the model has no BOS", "bos_token_id: null", "say bos: false")
+    without = task.replace("»", "").replace(", bos: true", "")[:-1] + ", bos: false}"
+    (tmp_path / "right.yaml").write_text(head + f"tasks: [{without}]\n", encoding="utf-8")
+    assert run("check", tmp_path / "right.yaml").returncode == 0
 
 
 # ---- the experiment: the place is file:line:column and the key
@@ -137,6 +215,9 @@ def test_a_bad_shot_is_named_by_file_and_line(found, tmp_path):
     ("{type: multiple_choice, path: questions.jsonl, limit: »-1}", ".limit", ["found -1"]),
     ("{type: multiple_choice, path: questions.jsonl, prompt: »'Q: {query'}", ".prompt", ["a brace that does not close"]),
     ("{type: multiple_choice, path: questions.jsonl, pad: {path: pad.txt, tokens: »1}}", ".pad.tokens", ["at least 2"]),
+    ("{type: multiple_choice, path: questions.jsonl, choices: »[maybe]}", ".choices", ["expected two texts or more"]),
+    ("{type: multiple_choice, path: questions.jsonl, choices: »[]}", ".choices", ["expected two texts or more"]),
+    ("{type: multiple_choice, path: questions.jsonl, choices: »['no', '']}", ".choices", ["choice 1 is empty"]),
     ("{type: multiple_choice, path: questions.jsonl, name: »a/b}", ".name", ["'a/b'"]),
     ("{type: multiple_choice, path: questions.jsonl, name: »''}", ".name", []),
     ("{type: passkey, lengths: [128], name: »../up}", ".name", ["'../up'"]),
@@ -147,6 +228,8 @@ def test_a_bad_shot_is_named_by_file_and_line(found, tmp_path):
     ("»{type: passkey}", ".lengths", ["missing"]),
     ("{type: passkey, lengths: [128], depths: »[0, 1.5]}", ".depths", ["between 0 and 1, found 1.5"]),
     ("{type: passkey, lengths: [128], depths: »[]}", ".depths", ["from 0 to 1"]),
+    ("{type: passkey, lengths: »[128, 100, 128]}", ".lengths", ["the same length twice"]),
+    ("{type: passkey, lengths: [128], depths: »[0.5, 0.5]}", ".depths", ["the same depth twice"]),
     ("{type: passkey, lengths: [128], samples: »0}", ".samples", ["from 1 to 1000, found 0"]),
     ("{type: qa, path: free.jsonl, new_tokens: »0}", ".new_tokens", ["from 1 to 4096, found 0"]),
     ("{type: qa, path: free.jsonl, new_tokens: »256}", ".new_tokens", ["windows of 256 tokens leave no room for 256 new ones"]),

@@ -1,8 +1,8 @@
 """Multiple choice in whole runs of tiny-books: which choice is taken, and how prompts, shots and padding are put together."""
 import pytest
 
-from support.program import read_rows
-from support.tasks import LONG, QUESTIONS, WINDOW, tokens_of
+from support.program import copy_of_tiny_books, read_rows, scale_final_norm
+from support.tasks import LONG, PASSKEY, QUESTIONS, WINDOW, tokens_of
 
 # Sums of log-probabilities whose sequences are packed in another way: float32.
 TOLERANCE = 1e-4
@@ -12,8 +12,9 @@ TOLERANCE = 1e-4
 def likelihoods(asked, lines_file):
     """likelihoods([question], ...) -> of each question its choices' log-likelihoods."""
 
-    def run_choice(questions, **options):
-        _, tables, _ = asked({"type": "multiple_choice", "path": str(lines_file("choice", questions)), **options})
+    def run_choice(questions, windows=None, **options):
+        changes = {} if windows is None else {"windows": windows}
+        _, tables, _ = asked({"type": "multiple_choice", "path": str(lines_file("choice", questions)), **options}, **changes)
         return [[float(x) for x in line["log_likelihoods"].split()] for line in tables["choice"]]
 
     return run_choice
@@ -97,6 +98,23 @@ def test_prompts_have_fields_and_braces_and_choices_may_be_the_same_for_all(like
     assert_close(found, likelihoods([{"query": "Marta bought the house.\nQ {1}: did Marta buy it?\nA:", "choices": ["no", "yes"], "label": 1}]))
 
 
+@pytest.mark.parametrize(("prompt", "written"), [
+    ('{{"question": "{query}"}}', '{"question": "Where?"}'),
+    ("{{{query}}}", "{Where?}"),
+    ("{{query: {query}}}", "{query: Where?}"),
+    ("{{hint}} {query}", "{hint} Where?"),  # no field of the file
+])
+def test_doubled_braces_beside_fields_are_braces(likelihoods, prompt, written):
+    question = {"query": "Where?", "choices": ["here", "there"], "label": 0}
+    assert_close(likelihoods([question], prompt=prompt), likelihoods([question | {"query": written}]))
+
+
+def test_a_number_may_be_an_id_and_control_characters_stay_out_of_the_table(asked, lines_file):
+    questions = [QUESTIONS[0] | {"id": 17}, QUESTIONS[1] | {"id": "two\nlines"}]
+    _, tables, _ = asked({"type": "multiple_choice", "path": str(lines_file("choice", questions))})
+    assert [line["id"] for line in tables["choice"]] == ["17", "two lines"]
+
+
 def test_a_delimiter_stands_between_prompt_and_choice(likelihoods):
     glued = likelihoods(QUESTIONS, delimiter="")
     assert_all_differ(glued, likelihoods(QUESTIONS))
@@ -155,6 +173,49 @@ def test_a_prompt_that_is_longer_than_the_window_is_cut_counted_and_logged(run, 
     other = long | {"query": " ".join(["Nobody", "knew", "at", "all", *words[4:600]])}
     assert_close(likelihoods([other]), likelihoods([long]))
     assert "choice/cut" in run("show", tmp_path / "asked", "--format", "csv").stdout
+
+
+def test_each_choice_of_a_question_is_cut_by_itself(asked, likelihoods, lines_file):
+    words = LONG.split()
+    # The long choice leaves room for less of the prompt.
+    question = {"query": " ".join(words[:600]), "choices": ["and", " ".join(words[600:700])], "label": 0}
+    row, _, _ = asked({"type": "multiple_choice", "path": str(lines_file("choice", [question, *QUESTIONS]))})
+    assert row["metrics"]["choice/cut"]["value"] == 1
+    tail = tokens_of(" ".join(words[350:600]))
+    assert WINDOW - len(tokens_of(question["choices"][1])) < len(tail) < WINDOW
+    other = question | {"query": " ".join([*words[:340], *["zebra"] * 10, *words[350:600]])}
+    (short, long), (other_short, other_long) = likelihoods([question]) + likelihoods([other])
+    assert long == pytest.approx(other_long, abs=TOLERANCE) and abs(short - other_short) > TOLERANCE
+    # Its neighbours in the file are answered as without it.
+    assert_close(likelihoods([question, *QUESTIONS])[1:], likelihoods(QUESTIONS))
+
+
+def test_a_question_that_is_cut_loses_its_bos_first(likelihoods):
+    long = QUESTIONS[0] | {"query": " ".join(LONG.split()[:600])}
+    assert likelihoods([long], bos=True) == likelihoods([long])
+
+
+def test_a_choice_may_fill_the_window_but_for_a_token_of_the_prompt(run, experiment, likelihoods, lines_file):
+    query, choice = "A cart comes up the", " ".join(LONG.split()[:60])
+    first, whole = tokens_of(query), tokens_of(f"{query} {choice}")
+    question = {"query": query, "choices": [choice, "road"], "label": 0}
+    changes = {"windows": {"length": len(whole) - len(first)}}
+    (cut,) = likelihoods([question], **changes)
+    (other,) = likelihoods([question | {"query": "Nobody knew of the"}], **changes)
+    assert cut[0] == pytest.approx(other[0], abs=TOLERANCE) and abs(cut[1] - other[1]) > TOLERANCE
+    file = experiment({"data": None, "sweep": None, "windows": {"length": len(whole) - len(first) - 1},
+                       "tasks": [{"type": "multiple_choice", "path": str(lines_file("choice", [question]))}]})
+    assert f"a choice has {len(whole) - len(first)} tokens and the window {len(whole) - len(first) - 1}" in run("check", file).stderr
+
+
+@pytest.mark.parametrize("asks_choices", [True, False])
+def test_a_model_that_says_nothing_finite_fails_the_cell(failed, experiment, lines_file, tmp_path, asks_choices):
+    model = copy_of_tiny_books(tmp_path / "model")
+    scale_final_norm(model, float("nan"))
+    choice = {"type": "multiple_choice", "path": str(lines_file("choice", QUESTIONS))}
+    failed(experiment({"model.path": str(model), "data": None, "sweep": None, "windows": {"length": WINDOW}, "tasks": [choice if asks_choices else PASSKEY]}),
+           "choice: the log-likelihoods of question 'kiln' are not" if asks_choices else "task/passkey/0: what the prompt comes to is not",
+           "finite; check the weights")
 
 
 def test_changed_questions_under_the_same_path_are_noticed(run, experiment, lines_file, tmp_path):

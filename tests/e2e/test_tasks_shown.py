@@ -55,6 +55,19 @@ def test_text_is_scored_the_same_with_and_without_tasks(mixed, run, experiment, 
         assert row["metrics"].items() <= other["metrics"].items()
 
 
+def test_a_task_called_as_a_metric_takes_nothing_of_it(run, experiment, tmp_path):
+    write_lines(tmp_path / "choice.jsonl", QUESTIONS)
+    tasks = [{"type": "multiple_choice", "path": str(tmp_path / "choice.jsonl"), "name": name} for name in ("perplexity", "nll")]
+    rows = []
+    for name, changes in (("plain", {}), ("asked", {"tasks": tasks})):
+        file = experiment({"sweep": None, **changes})
+        assert run("run", file, "--results", tmp_path / name).returncode == 0
+        rows += read_rows(tmp_path / name).values()
+    plain, both = (row["metrics"] for row in rows)
+    assert set(both) == set(plain) | {f"{name}/{value}" for name in ("perplexity", "nll") for value in ("acc", "acc_norm")}
+    assert plain.items() <= both.items()
+
+
 def test_a_baseline_pairs_questions(mixed, run):
     _, results = mixed
     rows = read_rows(results)

@@ -141,4 +141,45 @@ TEST_CASE("the likelihoods of packed choices are those of each choice alone, beh
   }
 }
 
+TEST_CASE("choices with contexts of their own are those of each alone, in one pack or in several") {
+  const int64_t length = GENERATE(20, kPackedTokens / 2);
+  const LlamaConfig llama = small_llama_config();
+  const Llama model = random_llama(llama, at::kDouble, 3);
+  const Scheme scheme{make_scheme("{type: none}"), llama};
+  const AnglesOf angles_of = [&](int64_t tokens) { return scheme.angles(tokens); };
+  std::mt19937 random(5);
+  const auto draw = [&](int64_t count) {
+    std::vector<int32_t> tokens(static_cast<std::size_t>(count));
+    for (int32_t& token : tokens) token = static_cast<int32_t>(random() % 50);
+    return tokens;
+  };
+  // The second question is cut: of one prompt a longer choice sees less, and equal choices see the same.
+  std::vector<Choices> questions(3);
+  for (std::size_t i = 0; i < questions.size(); ++i) {
+    const auto prompt = draw(i == 1 ? length : 10);
+    for (const int64_t choice : {3, 1, 1, 5}) {
+      const std::ptrdiff_t lost = i == 1 ? choice : 0;
+      questions[i].pairs.push_back({{prompt.begin() + lost, prompt.end()}, draw(choice)});
+    }
+  }
+  std::vector<std::size_t> told;
+  const auto nothing = [](std::size_t) { return std::optional<Likelihoods>(); };
+  const auto together = choice_log_likelihoods(model, angles_of, questions, nothing,
+                                               [&](std::size_t question, const auto&) { told.push_back(question); });
+  CHECK(told == std::vector<std::size_t>{0, 1, 2});
+  for (std::size_t i = 0; i < questions.size(); ++i) {
+    const auto alone = choice_log_likelihoods_alone(model, angles_of, questions[i]);
+    for (std::size_t k = 0; k < 4; ++k) CHECK(together[i][k] == Approx(alone[k]).epsilon(1e-12));
+  }
+  // A question that is known is not asked again, whichever packs it is spread over.
+  const auto all_but = [&](std::size_t left_out) {
+    return [&, left_out](std::size_t i) { return i == left_out ? std::nullopt : std::optional(together[i]); };
+  };
+  for (const std::size_t left_out : {0, 1, 2}) {
+    const auto again = choice_log_likelihoods(model, angles_of, questions, all_but(left_out),
+                                              [&](std::size_t question, const auto&) { CHECK(question == left_out); });
+    CHECK(again == together);
+  }
+}
+
 }  // namespace qroar

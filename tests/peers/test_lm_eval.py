@@ -1,12 +1,15 @@
 """Multiple choice against lm-evaluation-harness itself on the same questions: log-likelihoods, and acc and acc_norm question by question."""
+import json
 import os
+import random
 
 import pytest
 import yaml
 
 from conftest import model_folder
 from support.lm_eval_peer import TASKS, ask, write_bench, write_tasks
-from support.program import REPO, read_csv, read_rows
+from support.program import REPO, TEXT, read_csv, read_rows
+from support.tasks import tokens_of, write_lines
 
 QUESTIONS = 8
 # float32 on both sides; sums of up to a hundred terms of some nats each.
@@ -37,10 +40,10 @@ def ours(names, files, **options):
     return tasks
 
 
-def answered(run, folder, model, tasks):
+def answered(run, folder, model, tasks, window=8192):
     """The row of the tasks, and of each its lines."""
     experiment = folder / "tasks.yaml"
-    experiment.write_text(yaml.safe_dump({"model": {"path": str(model), "dtype": "float32", "device": "cpu"}, "windows": {"length": 8192},
+    experiment.write_text(yaml.safe_dump({"model": {"path": str(model), "dtype": "float32", "device": "cpu"}, "windows": {"length": window},
                                           "tasks": tasks}), encoding="utf-8")
     process = run("run", experiment, "--results", folder / "results")
     assert process.returncode == 0, process.stderr
@@ -71,10 +74,80 @@ def test_every_choice_after_shots_is_the_harness_own(bench, run, tmp_path):
         assert_same(name, lines[name], theirs[name][SHOTS:])
 
 
-def assert_same(name, lines, answers):
+# ---- questions that are longer than the window
+
+CUT = 48  # questions of each form
+
+def questions_longer_than(window):
+    """{task: [question]} with prompts from a few words to several windows and choices from a word to the whole window."""
+    draw = random.Random(window)
+    words = " ".join(json.loads(line)["text"] for line in TEXT.read_text(encoding="utf-8").splitlines()).split()
+
+    def piece(least, most, bound):
+        """Words whose tokens are no more than `bound`."""
+        count, begin = draw.randint(least, max(most, least)), draw.randrange(len(words) - most - 1)
+        while len(tokens_of(" ".join(words[begin:begin + count]))) > bound:
+            count -= 1
+        return " ".join(words[begin:begin + count])
+
+    room = window - 4  # white space at the prompt's end is the continuation's
+    plain, blank = [], []
+    for i in range(CUT):
+        # What the blank is filled with is not scored, so that it may be longer than what is.
+        choices = [piece(1, draw.choice([1, 3, window // 2, window]), room) for _ in range(draw.randint(2, 5))]
+        query = piece(2, draw.choice([3, window // 2, 3 * window]), 10 * window) + draw.choice(["", " ", "\u3000", "\n\n"])
+        plain.append({"id": f"plain-{i}", "query": query, "choices": choices, "label": draw.randrange(len(choices))})
+        sentence = f"{piece(2, 2 * window, 10 * window)} _ {piece(1, window // 2, room)}"
+        blank.append({"id": f"blank-{i}", "sentence": sentence, "choices": choices[:2], "label": draw.randrange(2)})
+    return {"hellaswag": plain, "winogrande": blank}
+
+
+def counts(question, bos):
+    """Tokens of each choice with its prompt."""
+    return [len(tokens_of(f"{question['query']} {choice}")) + bos for choice in question["choices"]]
+
+
+@pytest.mark.parametrize("bos", [False, True], ids=["without BOS", "with BOS"])
+@pytest.mark.parametrize("window", [8, 16, 32, 64, 128])
+def test_every_choice_is_cut_as_the_harness_cuts_it(run, tmp_path, window, bos):
+    model, questions = model_folder("tiny-books"), questions_longer_than(window)
+    files = {name: write_lines(tmp_path / f"{name}.jsonl", lines) for name, lines in questions.items()}
+    row, lines = answered(run, tmp_path, model, ours(files, files, bos=bos), window)
+    write_tasks(files, tmp_path / "tasks")
+    theirs = ask(model, tmp_path / "tasks", max_length=window, add_bos_token=bos)
+    for name in files:
+        assert len(lines[name]) == CUT
+        assert_same(name, lines[name], theirs[name], tolerance=1e-4)
+    cut = sum(max(counts(question, bos)) > window + 1 for question in questions["hellaswag"])
+    apart = sum(min(counts(question, bos)) <= window + 1 < max(counts(question, bos)) for question in questions["hellaswag"])
+    assert cut > CUT / 2 and apart > 0  # some choices of a question are cut and others not
+    assert row["metrics"]["hellaswag/cut"] == {"value": cut, "stderr": None, "count": CUT}
+
+
+def test_a_choice_longer_than_the_window_is_refused_as_the_harness_refuses_it(run, tmp_path):
+    model, window = model_folder("tiny-books"), 8
+    question = {"query": "A cart comes up the", "choices": ["road", "road that leads down to the mill by the river and on"], "label": 0}
+    files = {"hellaswag": write_lines(tmp_path / "hellaswag.jsonl", [question])}
+    write_tasks(files, tmp_path / "tasks")
+    with pytest.raises(AssertionError):
+        ask(model, tmp_path / "tasks", max_length=window, add_bos_token=False)
+    with pytest.raises(AssertionError, match="hellaswag.jsonl:1: a choice has .* tokens and the window 8"):
+        answered(run, tmp_path, model, ours(files, files), window)
+
+
+def test_every_choice_of_a_real_model_is_cut_as_the_harness_cuts_it(bench, run, tmp_path):
+    model, (files, tasks), window = model_folder("smollm2-135m"), bench, 192
+    row, lines = answered(run, tmp_path, model, ours(TASKS, files), window)
+    theirs = ask(model, tasks, max_length=window)
+    for name in TASKS:
+        assert_same(name, lines[name], theirs[name], tolerance=1e-3)
+    assert row["metrics"]["boolq/cut"]["value"] > 0
+
+
+def assert_same(name, lines, answers, tolerance=TOLERANCE):
     assert len(lines) == len(answers)
     for line, (likelihoods, acc, acc_norm) in zip(lines, answers):
-        assert [float(x) for x in line["log_likelihoods"].split()] == pytest.approx(likelihoods, abs=TOLERANCE), (name, line["id"])
+        assert [float(x) for x in line["log_likelihoods"].split()] == pytest.approx(likelihoods, abs=tolerance), (name, line["id"])
         assert (line["choice"] == line["label"]) == bool(acc), (name, line["id"])
         if name != "winogrande":
             assert (line["choice_norm"] == line["label"]) == bool(acc_norm), (name, line["id"])

@@ -61,22 +61,55 @@ def write_tasks(files, folder, shots=0):
             f"metric_list:\n  - metric: acc\n    aggregation: mean\n    higher_is_better: true\n{norm}", encoding="utf-8")
 
 
+def tokenizer_of(model_folder):
+    """The folder's tokenizer.model, which transformers reads only with protobuf; None where it has a tokenizer.json."""
+    from sentencepiece import SentencePieceProcessor
+    from transformers import PreTrainedTokenizer
+
+    if (Path(model_folder) / "tokenizer.json").exists():
+        return None
+
+    class Pieces(PreTrainedTokenizer):
+        def __init__(self):
+            self.pieces = SentencePieceProcessor(model_file=str(Path(model_folder) / "tokenizer.model"))
+            super().__init__(bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+
+        vocab_size = property(lambda self: self.pieces.vocab_size())
+
+        def get_vocab(self):
+            return {self.pieces.id_to_piece(i): i for i in range(self.vocab_size)}
+
+        def _tokenize(self, text, **_):
+            return self.pieces.encode(text, out_type=str)
+
+        def _convert_token_to_id(self, token):
+            return self.pieces.piece_to_id(token)
+
+        def _convert_id_to_token(self, index):
+            return self.pieces.id_to_piece(index)
+
+        def build_inputs_with_special_tokens(self, ids, _=None):
+            return [self.bos_token_id, *ids]
+
+    return Pieces()
+
+
 @functools.cache
-def load(model_folder, dtype, batch_size, threads):
+def load(model_folder, dtype, batch_size, threads, **options):
     import torch
     from lm_eval.models.huggingface import HFLM
 
     torch.set_num_threads(threads)
-    return HFLM(pretrained=str(model_folder), dtype=dtype, device="cpu", batch_size=batch_size)
+    return HFLM(pretrained=str(model_folder), tokenizer=tokenizer_of(model_folder), dtype=dtype, device="cpu", batch_size=batch_size, **options)
 
 
-def ask(model_folder, tasks, dtype="float32", batch_size=8, threads=1):
+def ask(model_folder, tasks, dtype="float32", batch_size=8, threads=1, **options):
     """{task: [(log-likelihoods, acc, acc_norm or None)]} by the harness, in the files' order.  One thread, where others use the cores, too:
-    more would wait for each other."""
+    more would wait for each other.  options: the harness' own, as max_length and add_bos_token."""
     import lm_eval
     from lm_eval.tasks import TaskManager
 
-    model = load(model_folder, dtype, batch_size, threads)
+    model = load(model_folder, dtype, batch_size, threads, **options)
     manager = TaskManager(include_path=str(tasks), include_defaults=False)
     names = sorted(path.stem for path in tasks.glob("*.yaml"))
     found = lm_eval.simple_evaluate(model=model, tasks=names, task_manager=manager, log_samples=True, bootstrap_iters=0)

@@ -10,9 +10,10 @@
 //               which then are not asked
 //   pad         {path: TEXT, tokens: N}: the text's first tokens come before the prompt, so that both have N tokens
 //               (the papers' tables of 4K and 32K windows)
-//   bos         BOS comes before every context (the harness' models of the Llama family: no)
-// A prompt longer than the window loses its beginning, as in the harness; how many did is in the row (`cut`) and
-// logged.
+//   bos         BOS comes before every context (in the harness, where add_bos_token or else the tokenizer says so)
+// What is longer than the window loses its beginning, BOS first, as in the harness: each choice by itself, so that of
+// one question the longer choices see less of the prompt.  Of how many questions any choice did is in the row (`cut`)
+// and logged.
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
@@ -21,6 +22,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "data/spaces.h"
 #include "data/texts.h"
 #include "eval/choices.h"
 #include "eval/questions.h"
@@ -46,14 +48,17 @@ class MultipleChoice : public Task {
       : config_(config),
         path_(config.at("path").as_file()),
         name_(config.get<std::string>("name", path_.stem().string())),
-        prompt_(read_pattern(config, "prompt", "{query}")),
+        prompt_(config, "prompt", "{query}"),
         delimiter_(config.get<std::string>("delimiter", " ")),
         separator_(config.get<std::string>("separator", "\n\n")),
         blank_(config.get<std::string>("blank", "")),
         limit_(config.get<int64_t>("limit", 0, Range<int64_t>{.low = 0})),
         shots_(config.get<int64_t>("shots", 0, {0, 1000})),
         bos_(config.get<bool>("bos", false)) {
-    if (config.has("choices")) choices_ = config.get<std::vector<std::string>>("choices");
+    if (config.has("choices")) {
+      choices_ = config.get<std::vector<std::string>>("choices");
+      if (const std::string wrong = wrong_with(choices_); !wrong.empty()) config.at("choices").fail(wrong);
+    }
     if (config.has("shots_path")) {
       shots_path_ = config.at("shots_path").as_file();
       if (shots_ == 0) config.at("shots_path").fail("none of its questions is shown; set shots");
@@ -66,11 +71,14 @@ class MultipleChoice : public Task {
   }
 
   void load(const Tokenizer& tokenizer, const LlamaConfig& llama, int64_t window) override {
+    if (bos_) check_has_bos(config_, llama);
     std::vector<Question> questions = read_questions(path_), shown;
     hash_ = hash_file(path_);
+    prompt_.check_fields(questions, path_);
     if (!shots_path_.empty()) {
       shown = read_questions(shots_path_);
       hash_ += hash_file(shots_path_);
+      prompt_.check_fields(shown, shots_path_);
     } else {
       shown = questions;
       questions.erase(questions.begin(), questions.begin() + std::min(shots_, std::ssize(questions)));
@@ -87,15 +95,11 @@ class MultipleChoice : public Task {
       hash_ += hash_file(pad_path_);
     }
     for (const Question& question : questions) {
-      asked_.push_back({question.fields.value("id", Json(question.place)).is_string()
-                            ? question.fields.value("id", question.place)
-                            : question.place,
-                        choices_of(question), 0});
-      asked_.back().label = label_of(question, asked_.back().choices.size());
-      tokens_.push_back(tokenized(question, asked_.back().choices, before, padding, tokenizer, window));
-      if (!bos_) continue;
-      for (auto& pair : tokens_.back().pairs)
-        pair.context.insert(pair.context.begin(), static_cast<int32_t>(llama.bos_token_id.value()));
+      const Asked& asked = asked_.emplace_back(asked_in(question));
+      Choices tokens = tokenized(question, asked.choices, before, tokenizer);
+      put_before(tokens, padding, llama);
+      cut_ += cut(tokens, window, question) ? 1 : 0;
+      tokens_.push_back(std::move(tokens));
     }
     if (cut_ > 0)
       spdlog::warn("{}: {} of {} prompts are longer than the window of {} tokens and lose their beginning", name_, cut_,
@@ -133,12 +137,16 @@ class MultipleChoice : public Task {
       const Asked& asked = asked_[i];
       std::vector<double> normed = likelihoods[i];
       for (std::size_t k = 0; k < normed.size(); ++k) normed[k] /= static_cast<double>(characters(asked.choices[k]));
+      if (!std::ranges::all_of(likelihoods[i], [](double x) { return std::isfinite(x); })) {
+        fail("{}: the log-likelihoods of question '{}' are not finite; check the weights, or try dtype: float32", name_,
+             on_one_line(asked.id));
+      }
       const std::size_t choice = best(likelihoods[i]), choice_norm = best(normed);
       right.add(choice == asked.label ? 1 : 0);
       right_normed.add(choice_norm == asked.label ? 1 : 0);
       std::string all;
       for (const double x : likelihoods[i]) all += fmt::format("{}{:.9g}", all.empty() ? "" : " ", x);
-      result.items.rows.push_back({asked.id, std::to_string(asked.label), std::to_string(choice),
+      result.items.rows.push_back({on_one_line(asked.id), std::to_string(asked.label), std::to_string(choice),
                                    blank_.empty() ? std::to_string(choice_norm) : "", all});
     }
     result.values.push_back({name_ + "/acc", right.mean(), right.standard_error(), right.count});
@@ -155,52 +163,57 @@ class MultipleChoice : public Task {
     return static_cast<std::size_t>(std::ranges::max_element(scores) - scores.begin());
   }
 
-  std::vector<std::string> choices_of(const Question& question) const {
-    if (!choices_.empty()) return choices_;
-    if (!question.fields.contains("choices")) fail("{}: no \"choices\"", question.place);
-    const Json& list = question.fields["choices"];
-    const bool texts =
-        list.is_array() && std::ranges::all_of(list, [](const Json& choice) { return choice.is_string(); });
-    if (!texts || list.size() < 2)
-      fail("{}: \"choices\" is {}, not a list of two texts or more", question.place, list.dump());
-    return list.get<std::vector<std::string>>();
+  /// What keeps texts from being choices: nothing, or a message.
+  static std::string wrong_with(const std::vector<std::string>& choices) {
+    if (choices.size() < 2) return "expected two texts or more";
+    for (std::size_t i = 0; i < choices.size(); ++i) {
+      if (choices[i].empty()) return fmt::format("choice {} is empty", i);
+    }
+    return "";
   }
 
-  static std::size_t label_of(const Question& question, std::size_t choices) {
-    if (!question.fields.contains("label")) fail("{}: no \"label\"", question.place);
-    const Json& label = question.fields["label"];
-    const bool fits = label.is_number_integer() && label >= 0 && label < choices;
-    if (!fits)
-      fail("{}: \"label\" is {}, and the {} choices are counted from 0", question.place, label.dump(), choices);
-    return label;
+  Asked asked_in(const Question& question) const {
+    Asked asked{question.id(), choices_.empty() ? question.texts("choices", 2) : choices_, 0};
+    if (const std::string wrong = wrong_with(asked.choices); !wrong.empty()) fail("{}: {}", question.place, wrong);
+    const auto label = question.fields.find("label");
+    if (label == question.fields.end()) fail("{}: no \"label\"", question.place);
+    const bool fits = label->is_number_integer() && *label >= 0 && *label < asked.choices.size();
+    if (!fits) {
+      fail("{}: \"label\" is {}, and the {} choices are counted from 0", question.place, excerpt(*label),
+           asked.choices.size());
+    }
+    asked.label = *label;
+    const auto first = std::ranges::find(asked.choices, asked.choices[asked.label]) - asked.choices.begin();
+    if (static_cast<std::size_t>(first) != asked.label) {
+      fail("{}: choice {}, the right one, is the same text as choice {}, which would always be taken before it",
+           question.place, asked.label, first);
+    }
+    return asked;
   }
 
   /// The prompt before and after its blank.
   std::pair<std::string, std::string> around_blank(const Question& question) const {
-    const std::string text = filled(prompt_, question);
+    const std::string text = prompt_.filled(question);
     const std::size_t at = text.find(blank_);
-    if (at == text.npos) fail("{}: no '{}' in '{}'", question.place, blank_, text);
-    std::string after = text.substr(at + blank_.size());
-    const std::size_t begin = after.find_first_not_of(" \t\n\r");
-    return {text.substr(0, at),
-            begin == after.npos ? "" : after.substr(begin, after.find_last_not_of(" \t\n\r") + 1 - begin)};
+    if (at == text.npos) fail("{}: no {} in {}", question.place, excerpt(blank_), excerpt(text));
+    return {text.substr(0, at), std::string(stripped(std::string_view(text).substr(at + blank_.size())))};
   }
 
   std::string shot(const Question& question) const {
-    const auto choices = choices_of(question);
-    const std::string& answer = choices[label_of(question, choices.size())];
-    if (blank_.empty()) return filled(prompt_, question) + delimiter_ + answer;
+    const Asked asked = asked_in(question);
+    const std::string& answer = asked.choices[asked.label];
+    if (blank_.empty()) return prompt_.filled(question) + delimiter_ + answer;
     const auto [before, after] = around_blank(question);
     return before + answer + delimiter_ + after;
   }
 
   Choices tokenized(const Question& question, const std::vector<std::string>& choices, const std::string& before,
-                    const std::vector<int32_t>& padding, const Tokenizer& tokenizer, int64_t window) {
+                    const Tokenizer& tokenizer) const {
     Choices tokens;
     if (blank_.empty()) {
       std::vector<std::string> continuations;
       for (const std::string& choice : choices) continuations.push_back(delimiter_ + choice);
-      tokens.pairs = encode_pairs(tokenizer, before + filled(prompt_, question), continuations);
+      tokens.pairs = encode_pairs(tokenizer, before + prompt_.filled(question), continuations);
     } else {
       const auto [start, end] = around_blank(question);
       for (const std::string& choice : choices)
@@ -208,32 +221,45 @@ class MultipleChoice : public Task {
     }
     for (std::size_t i = 0; i < choices.size(); ++i) {
       if (tokens.pairs[i].continuation.empty())
-        fail("{}: the choice '{}' comes to no token", question.place, choices[i]);
+        fail("{}: the choice {} comes to no token", question.place, excerpt(choices[i]));
       if (tokens.pairs[i].context.empty()) fail("{}: the prompt comes to no token", question.place);
     }
+    return tokens;
+  }
+
+  /// Padding, up to pad_tokens_ with the longest choice, and BOS before that.
+  void put_before(Choices& tokens, const std::vector<int32_t>& padding, const LlamaConfig& llama) const {
     int64_t longest = 0;
     for (const auto& pair : tokens.pairs) longest = std::max(longest, std::ssize(pair.continuation));
-    // The last token is only predicted.
-    const int64_t room = window + 1 - longest - (bos_ ? 1 : 0);
-    if (room < 1) fail("{}: a choice has {} tokens and the window {}", question.place, longest, window);
-    bool is_cut = false;
-    for (auto& pair : tokens.pairs) {
-      const int64_t wanted = pad_tokens_ - longest - (bos_ ? 1 : 0) - std::ssize(pair.context);
+    for (auto& [context, continuation] : tokens.pairs) {
+      const int64_t wanted = pad_tokens_ - longest - (bos_ ? 1 : 0) - std::ssize(context);
       if (wanted > std::ssize(padding))
         fail("{}: has {} tokens and {} are needed to pad to {}", pad_path_.string(), padding.size(), wanted,
              pad_tokens_);
-      if (wanted > 0) pair.context.insert(pair.context.begin(), padding.begin(), padding.begin() + wanted);
-      const int64_t over = std::ssize(pair.context) - room;
-      if (over > 0) pair.context.erase(pair.context.begin(), pair.context.begin() + over);
+      if (wanted > 0) context.insert(context.begin(), padding.begin(), padding.begin() + wanted);
+      if (bos_) context.insert(context.begin(), static_cast<int32_t>(llama.bos_token_id.value()));
+    }
+  }
+
+  /// Takes off each context's beginning what does not fit with its continuation, whose last token is only predicted;
+  /// did any lose something?
+  static bool cut(Choices& tokens, int64_t window, const Question& question) {
+    bool is_cut = false;
+    for (auto& [context, continuation] : tokens.pairs) {
+      if (std::ssize(continuation) > window)
+        fail("{}: a choice has {} tokens and the window {}", question.place, continuation.size(), window);
+      const int64_t over = std::ssize(context) + std::ssize(continuation) - 1 - window;
+      if (over > 0) context.erase(context.begin(), context.begin() + over);
       is_cut = is_cut || over > 0;
     }
-    cut_ += is_cut ? 1 : 0;
-    return tokens;
+    return is_cut;
   }
 
   Config config_;
   std::filesystem::path path_, shots_path_, pad_path_;
-  std::string name_, prompt_, delimiter_, separator_, blank_;
+  std::string name_;
+  Pattern prompt_;
+  std::string delimiter_, separator_, blank_;
   int64_t limit_, shots_, pad_tokens_ = 0;
   bool bos_;
   std::vector<std::string> choices_;

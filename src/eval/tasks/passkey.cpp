@@ -24,6 +24,12 @@ constexpr const char* kFiller =
 constexpr const char* kNeedle = " The secret number is {}. Remember it: {} is the secret number.";
 constexpr const char* kQuestion = "\nWhat is the secret number? The secret number is";
 
+template <class T>
+bool has_twins(std::vector<T> values) {
+  std::ranges::sort(values);
+  return std::ranges::adjacent_find(values) != values.end();
+}
+
 class Passkey : public Task {
  public:
   explicit Passkey(const Config& config)
@@ -38,13 +44,16 @@ class Passkey : public Task {
     if (config.has("filler")) filler_path_ = config.at("filler").as_file();
     if (lengths_.empty()) config.at("lengths").fail("expected lengths in tokens");
     if (depths_.empty()) config.at("depths").fail("expected depths from 0 to 1");
+    if (has_twins(lengths_)) config.at("lengths").fail("the same length twice would count the same answers twice");
+    if (has_twins(depths_)) config.at("depths").fail("the same depth twice would count the same answers twice");
     for (const double depth : depths_) {
       if (!(depth >= 0 && depth <= 1))
         config.at("depths").fail(fmt::format("a depth lies between 0 and 1, found {}", depth));
     }
   }
 
-  void load(const Tokenizer& tokenizer, const LlamaConfig&, int64_t window) override {
+  void load(const Tokenizer& tokenizer, const LlamaConfig& llama, int64_t window) override {
+    if (bos_) check_has_bos(config_, llama);
     const std::string text = filler_path_.empty() ? std::string(kFiller) : read_text(filler_path_);
     hash_ = hash_bytes(text);
     head_ = tokenizer.encode(kHead);

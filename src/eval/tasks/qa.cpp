@@ -51,14 +51,16 @@ class QuestionAnswering : public Task {
       : config_(config),
         path_(config.at("path").as_file()),
         name_(config.get<std::string>("name", path_.stem().string())),
-        prompt_(read_pattern(config, "prompt", "{context}\n\nQuestion: {input}\nAnswer:")),
+        prompt_(config, "prompt", "{context}\n\nQuestion: {input}\nAnswer:"),
         stop_(config.get<std::string>("stop", "\n")),
         limit_(config.get<int64_t>("limit", 0, Range<int64_t>{.low = 0})),
         new_tokens_(config.get<int64_t>("new_tokens", 32, {1, 4096})),
         bos_(config.get<bool>("bos", true)) {}
 
-  void load(const Tokenizer& tokenizer, const LlamaConfig&, int64_t window) override {
+  void load(const Tokenizer& tokenizer, const LlamaConfig& llama, int64_t window) override {
+    if (bos_) check_has_bos(config_, llama);
     std::vector<Question> questions = read_questions(path_);
+    prompt_.check_fields(questions, path_);
     hash_ = hash_file(path_);
     if (limit_ > 0 && std::ssize(questions) > limit_) questions.resize(static_cast<std::size_t>(limit_));
     const int64_t room = window - new_tokens_ - (bos_ ? 1 : 0);
@@ -67,12 +69,7 @@ class QuestionAnswering : public Task {
       place.fail(fmt::format("windows of {} tokens leave no room for {} new ones", window, new_tokens_));
     }
     for (const Question& question : questions) {
-      const Json answers = question.fields.value("answers", Json());
-      const bool texts =
-          answers.is_array() && std::ranges::all_of(answers, [](const Json& answer) { return answer.is_string(); });
-      if (!texts || answers.empty()) fail("{}: \"answers\" is {}, not a list of texts", question.place, answers.dump());
-      Asked asked{question.fields.contains("id") ? question.text("id") : question.place,
-                  tokenizer.encode(filled(prompt_, question)), answers};
+      Asked asked{question.id(), tokenizer.encode(prompt_.filled(question)), question.texts("answers", 1)};
       if (asked.prompt.empty()) fail("{}: the prompt comes to no token", question.place);
       const int64_t over = std::ssize(asked.prompt) - room;
       if (over > 0) {
@@ -110,7 +107,8 @@ class QuestionAnswering : public Task {
       }
       exact.add(same);
       overlap.add(best);
-      result.items.rows.push_back({asked.id, on_one_line(answer), fmt::format("{:g}", same), csv_number(best)});
+      result.items.rows.push_back(
+          {on_one_line(asked.id), on_one_line(answer), fmt::format("{:g}", same), csv_number(best)});
       input.tell(static_cast<double>(exact.count) / static_cast<double>(asked_.size()));
     }
     result.values = {{name_ + "/exact_match", exact.mean(), exact.standard_error(), exact.count},
@@ -132,7 +130,9 @@ class QuestionAnswering : public Task {
 
   Config config_;
   std::filesystem::path path_;
-  std::string name_, prompt_, stop_;
+  std::string name_;
+  Pattern prompt_;
+  std::string stop_;
   int64_t limit_, new_tokens_;
   bool bos_;
   std::vector<Asked> asked_;
