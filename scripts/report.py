@@ -1,15 +1,18 @@
 #!/usr/bin/env -S sh -c 'exec "${QROAR_VENV:-$(dirname "$0")/../.venv}/bin/python" "$0" "$@"'
 """Write a report of a results folder: tables in Markdown, plots as PNG and SVG.
 
-usage: scripts/report.py RESULTS_DIR [--out DIR]
+usage: scripts/report.py RESULTS_DIR [--out DIR] [--all]
 
-Reads RESULTS_DIR/cells/*/row.json and diagnostics/*.csv of any experiment; writes report.md, a plot of each metric and one of each
-cell's diagnostics into DIR (default: RESULTS_DIR) and prints the report's path.  Equal rows give equal bytes.
+Takes the rows, and what the numbers are, from `qroar show`, and reads RESULTS_DIR/cells/*/diagnostics/*.csv; writes report.md, a plot of each
+metric and one of each cell's diagnostics into DIR (default: RESULTS_DIR) and prints the report's path.  Equal rows give equal bytes.
+The program is the one that QROAR_BINARY names, else that of the submission whose copy this is, else the newest one in build/.
 """
 import argparse
 import json
 import math
+import os
 import re
+import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -32,16 +35,34 @@ ERROR_NOTE = ("± and bars are standard errors over {units}, which they treat as
               "`qroar show RESULTS_DIR --baseline ID` compares in pairs.")
 
 
-def read_rows(folder):
-    rows = []
-    for path in sorted(folder.glob("cells/*/row.json")):
-        try:
-            rows.append(json.loads(path.read_text(encoding="utf-8")))
-        except json.JSONDecodeError as error:
-            sys.exit(f"report: {path}: {error}")
-    if not rows:
-        sys.exit(f"report: {folder}: no cells (cells/*/row.json); give the folder that `qroar run` wrote")
-    return rows
+def program():
+    built = sorted(Path(HERE).parent.glob("build/*/qroar"), key=lambda path: path.stat().st_mtime)
+    beside = [Path(HERE).parent / "qroar"]  # in a submission's folder (scripts/slurm/submit)
+    named = [Path(os.environ["QROAR_BINARY"])] if "QROAR_BINARY" in os.environ else []
+    found = [path for path in named or beside + built[::-1] if path.is_file()]
+    return found[0] if found else sys.exit("report: no program; run scripts/build, or name one in QROAR_BINARY")
+
+
+def show(folder, *options):
+    process = subprocess.run([program(), "show", folder, *options], capture_output=True, encoding="utf-8", check=False)
+    if process.returncode != 0:
+        sys.exit(f"report: {process.stderr.strip()}")
+    return process.stdout
+
+
+def read_rows(folder, options):
+    """The rows; what tells them apart and is no axis of theirs stands among the axes."""
+    rows = json.loads(show(folder, "--format", "json", *options))
+    for row in rows:
+        row["axes"] |= row.pop("differs", {})
+    return sorted(rows, key=lambda row: row["id"])
+
+
+def read_caption(folder, options):
+    """The lines under the table of `show`, between blank lines; failed cells have a section of their own."""
+    parts = show(folder, "--format", "markdown", *options).split("\n\n")
+    caption = next(part for part in parts if "\n|" not in f"\n{part}")
+    return "\n\n".join(line for line in caption.splitlines() if not line.startswith("failed ")) + "\n"
 
 
 def measured(row, metric):
@@ -203,13 +224,13 @@ def metric_plot(rows, metric, out):
             f"*{METRIC_NAMES.get(metric, metric)}; bars: standard error over {units} taken as independent. Also as [SVG]({file}.svg).*\n"]
 
 
-def write_report(rows, results, out):
+def write_report(rows, caption, results, out):
     layout = Layout(rows)
     finished = [row for row in rows if row["status"] == "ok"]
     failed = [row for row in rows if row["status"] != "ok"]
     has_text = any("data" in row["config"] for row in finished)
     note = ERROR_NOTE.format(units="tokens" if has_text else "questions", shared="windows" if has_text else "questions")
-    text = [f"# {rows[0]['experiment']}\n", f"{len(finished)} cells finished, {len(failed)} failed. {note}\n"]
+    text = [f"# {rows[0]['experiment']}\n", f"{len(finished)} cells finished, {len(failed)} failed. {note}\n", caption]
     metrics = dict.fromkeys(name for row in finished for name in row["metrics"])
     # Accuracies by length stand in the heat map of their task.
     for metric in [name for name in metrics if LOGARITHM_OF.get(name) not in metrics and not re.search(r"/accuracy_\d+$", name)]:
@@ -239,11 +260,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\nusage")[0])
     parser.add_argument("results", metavar="RESULTS_DIR", type=Path, help="folder that `qroar run` wrote")
     parser.add_argument("--out", metavar="DIR", type=Path, help="where to write (default: RESULTS_DIR)")
+    parser.add_argument("--all", action="store_true", help="also the rows of cells that the plan no longer has, marked")
     arguments = parser.parse_args()
-    rows = read_rows(arguments.results)
+    options = ["--all"] if arguments.all else []
+    rows = read_rows(arguments.results, options)
     out = arguments.out or arguments.results
     out.mkdir(parents=True, exist_ok=True)
-    print(write_report(rows, arguments.results, out))
+    print(write_report(rows, read_caption(arguments.results, options), arguments.results, out))
 
 
 if __name__ == "__main__":

@@ -75,19 +75,24 @@ bool check_files(const std::vector<std::string>& files, const std::vector<std::s
   return all_ok;
 }
 
-/// Whether every planned cell has a row and all rows are ok.
-bool show_results(const Results& results, const ShowOptions& options) {
+/// Whether every planned cell has a row that is ok; where there is no plan, whether every row is.
+bool show_results(const Results& results, ShowOptions options) {
   const SweepState state = sweep_state(results);
+  options.planned = results.planned();
+  const std::vector<Json> rows = results.rows();
+  const auto others = std::ranges::count_if(rows, [&](const Json& row) {
+    return options.planned && !options.planned->contains(row["id"].get<std::string>());
+  });
   const bool is_table = options.format == "table";
   const bool only_begun = is_table && state.cells > 0 && state.done + state.failed == 0;
-  bool all_ok = state.is_finished();
-  if (!only_begun) {
-    const std::vector<Json> rows = results.rows();
-    fmt::print("{}", show(results, rows, options));
-    all_ok = all_ok && std::ranges::all_of(rows, [](const Json& row) { return row["status"] == "ok"; });
+  if (only_begun && !(options.all && others > 0)) {
+    fmt::print("{}{}", state.text, others == 0 ? "" : left_out_note(static_cast<std::size_t>(others)) + "\n");
+    return state.is_finished();
   }
-  if (is_table && !state.is_finished()) fmt::print("{}{}", only_begun ? "" : "\n", state.text);
-  return all_ok;
+  fmt::print("{}", show(results, rows, options));
+  if (is_table && !state.is_finished()) fmt::print("\n{}", state.text);
+  return state.is_finished() &&
+         (options.planned || std::ranges::all_of(rows, [](const Json& row) { return row["status"] == "ok"; }));
 }
 
 /// "K/N" with 1 <= K <= N.
@@ -144,6 +149,7 @@ int run_command(int argc, char** argv) {
       ->check(CLI::IsMember({"table", "csv", "markdown", "latex", "json"}));
   show_verb->add_option("--baseline", show_options.baseline,
                         "row to compare with in pairs: an id, or AXIS=LABEL such as quant=none");
+  show_verb->add_flag("--all", show_options.all, "also show, marked, the rows of cells that the plan no longer has");
 
   auto* collect_verb = app.add_subcommand(
       "collect", "rebuild rows.jsonl from the cells and print them; exit code 1 where one failed or has no row");

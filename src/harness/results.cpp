@@ -1,11 +1,14 @@
 #include "harness/results.h"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <charconv>
 
 #include "base/csv.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "harness/row_shape.h"
 
 namespace qroar {
 namespace {
@@ -20,13 +23,28 @@ T number(const std::string& text, const std::filesystem::path& file, std::size_t
   return value;
 }
 
-std::optional<Json> read_json(const std::filesystem::path& file, const char* remedy) {
+/// What is in the file, once `check_shape` has looked at it.
+std::optional<Json> read_json(const std::filesystem::path& file, void (*check_shape)(const Json&, const Refuse&),
+                              const char* remedy) {
   if (!std::filesystem::exists(file)) return std::nullopt;
+  Json found;
   try {
-    return Json::parse(read_file(file));
+    found = Json::parse(read_file(file));
   } catch (const Json::exception& error) {
     fail("{}: {}; {}", file.string(), error.what(), remedy);
   }
+  check_shape(found, [&](const std::string& what) {
+    fail("{}: {}, so that this program did not write it; {}", file.string(), what, remedy);
+  });
+  return found;
+}
+
+/// The experiment's file that a plan names; empty for one that is not there, is damaged, or was written by a version
+/// that named none.
+std::filesystem::path owner_in(const std::filesystem::path& plan) {
+  if (!std::filesystem::exists(plan)) return {};
+  const Json found = value_at(Json::parse(read_file(plan), nullptr, /*allow_exceptions=*/false), "/file");
+  return found.is_string() ? found.get<std::string>() : "";
 }
 
 /// Other processes may be writing into the same cell: their temporary files stay.
@@ -43,21 +61,50 @@ void write_tables(const std::filesystem::path& folder, const std::map<std::strin
 }  // namespace
 
 std::optional<Json> Results::row(const std::string& id) const {
-  return read_json(cell(id) / "row.json", "delete the cell's folder and run again");
+  return read_json(cell(id) / "row.json", check_row, "delete the cell's folder and run again");
 }
 
-std::optional<Json> Results::plan() const { return read_json(folder_ / "plan.json", "delete the file and run again"); }
+std::optional<Json> Results::plan() const {
+  return read_json(folder_ / "plan.json", check_plan, "delete the file and run again");
+}
 
-void Results::write_plan(const std::string& experiment, const std::vector<Cell>& cells) const {
-  Json plan{{"experiment", experiment}, {"cells", Json::array()}};
+std::optional<std::set<std::string>> Results::planned() const {
+  const std::optional<Json> found = plan();
+  if (!found) return std::nullopt;
+  std::set<std::string> ids;
+  for (const Json& cell : (*found)["cells"]) ids.insert(cell["id"].get<std::string>());
+  return ids;
+}
+
+void Results::check_owner(const std::filesystem::path& file) const {
+  const std::filesystem::path plan = folder_ / "plan.json", owner = owner_in(plan);
+  std::error_code missing;
+  if (owner.empty() || owner == file || !std::filesystem::exists(owner, missing)) return;
+  if (std::filesystem::equivalent(owner, file, missing)) return;
+  fail(
+      "{}: has the results of another experiment, {}; name another folder for {} with --results, or delete {} to leave "
+      "this one to it",
+      folder_.string(), owner.string(), file.string(), plan.string());
+}
+
+void Results::write_plan(const std::filesystem::path& file, const std::vector<Cell>& cells) const {
+  check_owner(file);
+  const std::filesystem::path path = folder_ / "plan.json", before = owner_in(path);
+  std::error_code missing;
+  const bool is_there = std::filesystem::exists(before, missing);  // under this path or, by a link, another one
+  if (!is_there && !before.empty() && before != file) {
+    spdlog::info("{}: belonged to the experiment {}, which is no longer there, and belongs to {} now", folder_.string(),
+                 before.string(), file.string());
+  }
+  const std::filesystem::path& owner = is_there ? before : file;
+  Json plan{{"experiment", owner.stem().string()}, {"file", owner.string()}, {"cells", Json::array()}};
   for (const Cell& cell : cells) {
     plan["cells"].push_back({{"id", cell.job->id}, {"axes", cell.job->axes}, {"flops", cell.flops()}});
   }
-  const auto file = folder_ / "plan.json";
   const std::string text = plan.dump(1) + "\n";
-  if (std::filesystem::exists(file) && read_file(file) == text) return;
+  if (std::filesystem::exists(path) && read_file(path) == text) return;
   std::filesystem::create_directories(folder_);
-  write_file_atomically(file, text);
+  write_file_atomically(path, text);
 }
 
 void Results::write(const Job& job, const Json& row, const CellOutput& output, const Dataset* data) const {
@@ -88,11 +135,13 @@ void Results::write(const Job& job, const Json& row, const CellOutput& output, c
 }
 
 std::vector<Json> Results::rows() const {
-  if (!std::filesystem::is_directory(folder_ / "cells")) {
+  const bool has_cells = std::filesystem::is_directory(folder_ / "cells");
+  if (!has_cells && !std::filesystem::exists(folder_ / "plan.json")) {
     fail("{}: no results here (no folder cells); give the folder that `qroar run` wrote, such as results/quickstart",
          folder_.string());
   }
   std::vector<Json> rows;
+  if (!has_cells) return rows;
   for (const auto& entry : std::filesystem::directory_iterator(folder_ / "cells")) {
     if (auto found = row(entry.path().filename())) rows.push_back(std::move(*found));
   }
@@ -101,8 +150,7 @@ std::vector<Json> Results::rows() const {
     for (const Json& cell : (*planned)["cells"]) places.emplace(cell["id"], places.size() + 1);
   const auto key = [&](const Json& r) {
     const auto place = places.find(r["id"]);
-    return std::tuple(place == places.end() ? 0 : place->second, r["environment"]["started"].get<std::string>(),
-                      r["id"].get<std::string>());
+    return std::tuple(place == places.end() ? 0 : place->second, value_at(r, "/environment/started"), r["id"]);
   };
   std::sort(rows.begin(), rows.end(), [&](const Json& a, const Json& b) { return key(a) < key(b); });
   return rows;
@@ -136,72 +184,6 @@ std::vector<WindowRecord> read_windows(const std::filesystem::path& file) {
                         number<double>(fields[4], file, line_number)}});
   }
   return records;
-}
-
-namespace {
-
-/// "shared ×6 searched (cma_es)": the block `rescale` without what says little in a table.
-std::string bands_label(const Json& block) {
-  std::string label = block.value("variant", "shared");
-  if (block.contains("bands")) label += " ×" + block["bands"].dump();
-  if (block.contains("edges")) label += " edges " + block["edges"].dump();
-  if (block.value("per_layer", false)) label += " per layer";
-  for (const char* key : {"scales", "file"}) {
-    if (block.contains(key)) label += " " + axis_label(block[key]);
-  }
-  if (!block.contains("search")) return label;
-  label += " searched";
-  const Json& search = block["search"];
-  if (search.contains("strategy")) label += " (" + axis_label(search["strategy"]) + ")";
-  if (search.contains("grid") && search["grid"].contains("points"))
-    label += " points=" + search["grid"]["points"].dump();
-  return label;
-}
-
-}  // namespace
-
-std::string axis_label(const Json& value, char bits_of) {
-  if (value.is_string()) {
-    const auto& text = value.get_ref<const std::string&>();
-    const bool has_control = std::ranges::any_of(text, [](unsigned char c) { return std::iscntrl(c) != 0; });
-    return has_control ? value.dump() : text;
-  }
-  if (value.is_array()) {
-    std::string label;
-    for (const Json& item : value) label += (label.empty() ? "" : " + ") + axis_label(item);
-    return label.empty() ? "none" : label;
-  }
-  if (!value.is_object()) return value.dump();
-  if (value.contains("weight") || value.contains("input")) {  // a rule of `quant`
-    std::string label;
-    for (const auto& [part, letter] : {std::pair("weight", 'W'), std::pair("input", 'A')}) {
-      const std::string text = value.contains(part) ? axis_label(value[part], letter) : "none";
-      if (text != "none") label += (label.empty() ? "" : ", ") + text;
-    }
-    return label.empty() ? "none" : label;
-  }
-  std::string label = value.contains("type") ? value["type"].get<std::string>() : "";
-  if (label == "bands") return bands_label(value);
-  if (label == "multiple_choice") label.clear();  // its file says what it is
-  for (const auto& [key, entry] : value.items()) {
-    const char operand = key == "key" ? 'K' : key == "value" ? 'V' : key == "query" ? 'Q' : bits_of;
-    const std::string text = axis_label(entry, operand);
-    if (key == "type" || (key == "factor" && text == "auto") || key == "prompt") continue;
-    label += label.empty() ? "" : " ";
-    if (key == "pad")
-      label += "padded to " + entry.value("tokens", Json()).dump();
-    else if (key == "path")
-      label += std::filesystem::path(text).stem();
-    else if (key == "bits")
-      label += bits_of + text;
-    else if (key == "factor")
-      label += "×" + text;
-    else if (key == "group")
-      label += entry == 0 ? "per row" : entry == -1 ? "per tensor" : "g" + text;
-    else
-      label += key + "=" + text;
-  }
-  return label;
 }
 
 }  // namespace qroar

@@ -4,10 +4,15 @@
 // Its `metrics` is {name: {value, stderr, count}}, {} where the cell has none.  JSON has no infinity: `value` is null
 // where it is beyond double (a perplexity whose `nll` is above 709.78 nats); it is never NaN, which fails the cell.
 // `stderr` is null there, too, and where one sample gives none.
+//
+// A folder belongs to one experiment, by the file that plan.json names.  Cells that the plan lists no more (a value of
+// the sweep was edited, --set was another one) stay, and so do their rows in rows.jsonl, which is all cells for
+// programs that count its lines; tables and reports leave them out.
 #pragma once
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -40,7 +45,7 @@ class Results {
   const std::filesystem::path& folder() const { return folder_; }
   std::filesystem::path cell(const std::string& id) const { return folder_ / "cells" / id; }
 
-  /// The cell's row, or nothing when it has none; an Error when it is no JSON.
+  /// The cell's row, or nothing when it has none; an Error when it is no JSON, or not what this program writes.
   std::optional<Json> row(const std::string& id) const;
 
   /// Writes windows.csv, diagnostics and curves (removing those of an earlier run that are no longer there),
@@ -48,13 +53,19 @@ class Results {
   void write(const Job& job, const Json& row, const CellOutput& output, const Dataset* data) const;
 
   /// Every row: those of cells that plan.json does not list, ordered by when they started, then the others in its
-  /// order. An Error when the folder has no cells.
+  /// order. An Error when the folder has neither cells nor a plan.
   std::vector<Json> rows() const;
 
-  /// plan.json: what cells there are to be, for whoever looks on; written only where it changed.
-  void write_plan(const std::string& experiment, const std::vector<Cell>& cells) const;
-  /// {experiment, cells: [{id, axes, flops}]}, or nothing where no run has written it.
+  /// An Error when the folder belongs to another experiment than that of the absolute path `file`.  It does not where
+  /// its own is no longer there: that was moved, or this machine has it elsewhere.
+  void check_owner(const std::filesystem::path& file) const;
+  /// plan.json: what cells of whose there are to be, for whoever looks on; written only where it changed.  Checks the
+  /// owner.
+  void write_plan(const std::filesystem::path& file, const std::vector<Cell>& cells) const;
+  /// {experiment, file, cells: [{id, axes, flops}]}, or nothing where no run has written it.
   std::optional<Json> plan() const;
+  /// The ids in it.
+  std::optional<std::set<std::string>> planned() const;
 
   /// Rewrites rows.jsonl from the cells.
   void derive_rows_file() const;

@@ -21,6 +21,17 @@ std::vector<std::string> axis_names(const std::vector<Json>& rows) {
   return names;
 }
 
+std::string place_of(const std::string& path) {
+  std::string place = path.empty() ? "" : "/";
+  for (const char c : path) {
+    if (c == '~' || c == '/')
+      place += c == '~' ? "~0" : "~1";
+    else if (c != ']')
+      place += c == '.' || c == '[' ? '/' : c;
+  }
+  return place;
+}
+
 std::string axis_cell(const Json& row, const std::string& name) {
   return row["axes"].contains(name) ? axis_label(row["axes"][name]) : "";
 }
@@ -38,19 +49,10 @@ const Json& find_row(const std::vector<Json>& rows, const std::string& id) {
   return *found.front();
 }
 
-/// The JSON pointer of "quant[0].weight.bits": /quant/0/weight/bits.
-Json::json_pointer pointer_of(const std::string& axis) {
-  std::string path = "/";
-  for (const char c : axis) {
-    if (c != ']') path += c == '.' || c == '[' ? '/' : c;
-  }
-  return Json::json_pointer(path);
-}
-
 /// Of each row the row whose configuration is the same but for `axis`, which has that label there.  Calibration does
 /// not count: it is not in the configuration of rows that need none.
 Baselines find_by_axis(const std::vector<Json>& rows, const std::string& axis, const std::string& label) {
-  const Json::json_pointer place = pointer_of(axis);
+  const Json::json_pointer place(place_of(axis));
   const auto without_axis = [&](const Json& row) {
     Json config = row["config"];
     config.erase("calibration");

@@ -14,6 +14,9 @@ bool has_text(const Json& row);
 /// The axes of all rows, in order of appearance.
 std::vector<std::string> axis_names(const std::vector<Json>& rows);
 
+/// Of an axis or another path such as "quant[0].weight.bits" the JSON pointer: "/quant/0/weight/bits".
+std::string place_of(const std::string& path);
+
 /// The row's value there as tables have it; empty where it has none.
 std::string axis_cell(const Json& row, const std::string& name);
 

@@ -14,6 +14,7 @@
 #include "harness/cell_runner.h"
 #include "harness/queue.h"
 #include "harness/show.h"
+#include "harness/submission.h"
 #include "ops/device.h"
 
 namespace qroar {
@@ -22,8 +23,9 @@ namespace {
 /// This process' share of a sweep.
 class Sweep {
  public:
-  Sweep(const Results& results, const std::string& experiment, bool rerun)
-      : results_(results), rerun_(rerun), runner_(results, experiment, rerun) {}
+  /// `file`: see original_of().
+  Sweep(const Results& results, const std::filesystem::path& file, bool rerun)
+      : results_(results), file_(file), rerun_(rerun), runner_(results, file.stem(), rerun) {}
 
   std::vector<Cell> unfinished(std::vector<Cell> cells) {
     const std::size_t all = cells.size();
@@ -54,7 +56,9 @@ class Sweep {
     std::vector<CellState> states(cells.size(), CellState::open);
     std::optional<std::size_t> last;
     bool all_ok = true;
-    while (!std::ranges::all_of(states, [](CellState state) { return state == CellState::done; })) {
+    while (true) {
+      results_.check_owner(file_);  // two experiments may have begun at the same moment
+      if (std::ranges::all_of(states, [](CellState state) { return state == CellState::done; })) break;
       stop_if_asked();
       look(claims, cells, states);
       const auto next = next_cell(states, last);
@@ -117,6 +121,7 @@ class Sweep {
   }
 
   Results results_;
+  std::filesystem::path file_;
   bool rerun_;
   CellRunner runner_;
   std::map<std::string, Json> before_;  ///< rows that were there and do not count
@@ -157,26 +162,25 @@ std::vector<Cell> unfinished(std::vector<Cell> cells, const std::filesystem::pat
 }
 
 void print_rows(const Results& results, const std::vector<Job>& jobs) {
-  std::vector<Json> rows;
-  for (const Job& job : jobs) {
-    if (auto row = results.row(job.id)) rows.push_back(std::move(*row));
-  }
-  fmt::print("{}", show(results, rows, {}));
+  ShowOptions options{.planned = std::set<std::string>()};
+  for (const Job& job : jobs) options.planned->insert(job.id);
+  fmt::print("{}", show(results, results.rows(), options));
 }
 
 bool run_experiment(const RunOptions& options) {
   const c10::NoGradGuard no_grad;  // InferenceMode's tensors could not be differentiated by a search
   std::vector<Job> jobs = parse_experiment(options.file, options.overrides);
-  const std::string experiment = options.file.stem();
+  const std::filesystem::path file = original_of(options.file);
   const Results results(results_folder(options));
+  results.check_owner(file);
 
   const std::vector<Cell> all = plan(jobs);
   std::vector<Cell> cells = with_sharing_neighbours(all);
   if (!options.only.empty()) cells = only(std::move(cells), options);
   cells = shard(std::move(cells), options);
-  Sweep sweep(results, experiment, options.rerun);
+  Sweep sweep(results, file, options.rerun);
   sweep.check(cells);
-  results.write_plan(experiment, all);
+  results.write_plan(file, all);
   if (cells.empty()) return true;
   const bool all_ok = sweep.run_all(std::move(cells));
   results.derive_rows_file();

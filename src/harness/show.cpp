@@ -1,13 +1,18 @@
 #include "harness/show.h"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <cmath>
 #include <map>
-#include <set>
 
 #include "base/error.h"
+#include "harness/beside_axes.h"
+#include "harness/caption.h"
 #include "harness/differences.h"
 #include "harness/row_axes.h"
+#include "harness/row_shape.h"
+#include "harness/show_programs.h"
 #include "harness/table.h"
 
 namespace qroar {
@@ -16,9 +21,6 @@ namespace {
 const std::string kLength = "windows.length";
 
 double number_of(const Json& value) { return value.is_number() ? value.get<double>() : std::nan(""); }
-
-/// A metric's value; JSON has no infinity (harness/results.h).
-double value_of(const Json& metric) { return metric["value"].is_null() ? HUGE_VAL : number_of(metric["value"]); }
 
 /// What tables show: perplexity without the mean NLL, and all else but percentiles.
 std::vector<std::string> metrics_of(const std::vector<Json>& rows) {
@@ -37,7 +39,7 @@ std::string metric_cell(const Json& row, const std::string& name) {
   if (!is_ok(row)) return "failed";
   if (!row["metrics"].contains(name)) return "";
   const Json& metric = row["metrics"][name];
-  return with_error(value_of(metric), number_of(metric["stderr"]));
+  return with_error(number_of(value_at(metric, "/value")), number_of(value_at(metric, "/stderr")));
 }
 
 /// The values of an axis that runs across: lengths by size, others as they appear.
@@ -86,6 +88,13 @@ Table grid_table(const std::vector<Json>& rows, const std::vector<std::string>& 
   return table.rows.empty() ? grid_table(rows, "data", texts) : table;
 }
 
+/// Tokens or questions of the first metric; diagnostics alone have none.
+std::string scored_cell(const Json& row) {
+  if (!is_ok(row) || row["metrics"].empty()) return "";
+  const Json& count = value_at(row["metrics"].begin().value(), "/count");
+  return count.is_null() ? "" : count.dump();
+}
+
 Table flat_table(const std::vector<Json>& rows, Differences& differences) {
   const std::vector<std::string> names = axis_names(rows);
   Table table{{"id"}, {}, names.size() + 1};
@@ -93,7 +102,7 @@ Table flat_table(const std::vector<Json>& rows, Differences& differences) {
   const std::vector<std::string> metrics = metrics_of(rows);
   table.header.insert(table.header.end(), metrics.begin(), metrics.end());
   for (const char* column : {"scored", "seconds", "tokens/s", "TFLOP/s", "peak MB"}) table.header.emplace_back(column);
-  const bool text_is_paired = !differences.empty() && std::ranges::any_of(rows, has_text);
+  const bool text_is_paired = !differences.empty() && differences.has_text();
   std::vector<std::string> paired;  // metrics of tasks
   if (text_is_paired)
     table.header.insert(table.header.end(), Differences::kTextHeader.begin(), Differences::kTextHeader.end());
@@ -106,68 +115,22 @@ Table flat_table(const std::vector<Json>& rows, Differences& differences) {
     std::vector<std::string> cells{row["id"].get<std::string>()};
     for (const auto& name : names) cells.push_back(axis_cell(row, name));
     for (const auto& metric : metrics) cells.push_back(metric_cell(row, metric));
-    cells.push_back(row["metrics"].empty() ? "" : row["metrics"].begin().value()["count"].dump());
-    cells.push_back(fmt::format("{:.2f}", number_of(row["seconds"])));
-    const auto rate = [&](const char* key, const char* format) {
-      return row[key].is_null() ? "" : fmt::format(fmt::runtime(format), row[key].get<double>());
+    cells.push_back(scored_cell(row));
+    const auto cost = [&](const char* place, double unit, const char* format) {
+      const double value = number_of(value_at(row, place)) * unit;
+      cells.push_back(std::isnan(value) ? "" : fmt::format(fmt::runtime(format), value));
     };
-    cells.push_back(rate("tokens_per_second", "{:.0f}"));
-    cells.push_back(rate("model_tflops_per_second", "{:.3f}"));
-    cells.push_back(fmt::format("{:.0f}", number_of(row["peak_bytes"]) / 1e6));
+    cost("/seconds", 1, "{:.2f}");
+    cost("/tokens_per_second", 1, "{:.0f}");
+    cost("/model_tflops_per_second", 1, "{:.3f}");
+    cost("/peak_bytes", 1e-6, "{:.0f}");
     if (text_is_paired) {
-      for (auto& cell : differences.of_text(i)) cells.push_back(std::move(cell));
+      for (auto& cell : differences.text_cells(i)) cells.push_back(std::move(cell));
     }
-    for (const auto& metric : paired) cells.push_back(differences.of_task(i, metric));
+    for (const auto& metric : paired) cells.push_back(differences.task_cell(i, metric));
     table.rows.push_back(std::move(cells));
   }
   return table;
-}
-
-/// Every number in full, for programs: one column per axis, metric field and cost.
-Table csv_table(const std::vector<Json>& rows) {
-  const std::vector<std::string> names = axis_names(rows);
-  std::set<std::string> metrics;
-  for (const Json& row : rows) {
-    for (const auto& [name, metric] : row["metrics"].items()) metrics.insert(name);
-  }
-  Table table{{"id", "experiment", "status"}, {}, 1};
-  for (const auto& name : names) table.header.push_back(name);
-  for (const auto& name : metrics) {
-    for (const char* field : {"", "_stderr", "_count"}) table.header.push_back(name + field);
-  }
-  const std::vector<std::string> costs{"seconds", "tokens_per_second", "model_tflops_per_second", "peak_bytes",
-                                       "error"};
-  table.header.insert(table.header.end(), costs.begin(), costs.end());
-  const auto text = [](const Json& value) {
-    return value.is_null() ? "" : value.is_string() ? value.get<std::string>() : value.dump();
-  };
-  for (const Json& row : rows) {
-    std::vector<std::string> cells{text(row["id"]), text(row["experiment"]), text(row["status"])};
-    for (const auto& name : names) cells.push_back(axis_cell(row, name));
-    for (const auto& name : metrics) {
-      const Json metric = row["metrics"].contains(name) ? row["metrics"][name] : Json::object();
-      const bool infinite = metric.contains("value") && std::isinf(value_of(metric));
-      cells.push_back(infinite ? "inf" : text(metric.value("value", Json())));
-      for (const char* field : {"stderr", "count"}) cells.push_back(text(metric.value(field, Json())));
-    }
-    for (const auto& cost : costs) cells.push_back(text(row[cost]));
-    table.rows.push_back(std::move(cells));
-  }
-  return table;
-}
-
-/// How the windows were made: "protocol yarn, bos true, stride 256".
-std::string protocol_of(const auto& common) {
-  const std::string name = common("windows", "protocol");
-  std::string text = name.empty() ? "" : fmt::format("protocol {}, ", name);
-  text += fmt::format(
-      "bos {}, {}", common("windows", "bos"),
-      common("windows", "truncate") == "true" ? "one window a document" : "stride " + common("windows", "stride"));
-  for (const auto& [key, usual] :
-       {std::pair("concatenate", "false"), {"targets", "inside"}, {"score", "all"}, {"tail", "keep"}}) {
-    if (common("windows", key) != usual) text += fmt::format(", {} {}", key, common("windows", key));
-  }
-  return text;
 }
 
 /// What the differences are.
@@ -180,55 +143,40 @@ std::string difference_note(const Json& row, const std::string& baseline, bool i
   return note;
 }
 
-/// What the numbers are, under the table.
-std::string caption(const std::vector<Json>& rows, const std::string& paired) {
-  const Json& config = rows.front()["config"];
-  const bool is_text = has_text(rows.front());
-  std::string text = "no metric has a value" + paired;
-  if (!metrics_of(rows).empty())
-    text = fmt::format("{} ± standard error ({} taken as independent){}", is_text ? "perplexity" : "value",
-                       is_text ? config["windows"]["aggregate"].get<std::string>() : "questions", paired);
-  const auto common = [&](const char* block, const char* key) {
-    const Json::json_pointer place(fmt::format("/{}/{}", block, key));
-    const auto value_of = [&](const Json& of) { return of.contains(place) ? of[place] : Json(""); };
-    const Json value = value_of(config);
-    return std::ranges::all_of(rows, [&](const Json& row) { return value_of(row["config"]) == value; })
-               ? axis_label(value)
-               : "swept";
-  };
-  text += fmt::format("; model {}, {}", common("model", "path"), common("model", "dtype"));
-  if (is_text) {
-    const std::string documents = common("data", "documents");
-    text += fmt::format("; data {}, documents {}; {}", common("data", "path"), documents == "0" ? "all" : documents,
-                        protocol_of(common));
-  }
-  text += "\n";
-  for (const Json& row : rows) {
-    if (!is_ok(row))
-      text += fmt::format("failed {}: {}\n", row["id"].get<std::string>(), row["error"].get<std::string>());
-  }
-  return text;
+/// Is the row of a cell of the plan?  Every row is where there is none.
+bool is_planned(const Json& row, const ShowOptions& options) {
+  return !options.planned || options.planned->contains(row["id"].get<std::string>());
 }
 
-}  // namespace
+/// A value beyond double is null in row.json, since JSON has no infinity (harness/results.h).
+void restore_infinity(Json& metrics) {
+  for (auto& [name, metric] : metrics.items()) {
+    if (metric.is_object() && metric.contains("value") && metric["value"].is_null()) metric["value"] = HUGE_VAL;
+  }
+}
 
-std::string show(const Results& results, const std::vector<Json>& rows, const ShowOptions& options) {
-  if (rows.empty()) fail("{}: no finished cells yet", results.folder().string());
-  const Baselines baselines = find_baselines(rows, options.baseline);
-  Differences differences(results, rows, baselines);
-  if (options.format == "json") return Json(rows).dump(1) + "\n";
-  if (options.format == "csv" && baselines.empty()) return csv_table(rows).render("csv");
+/// Rows as tables have them: what tells them apart stands among the axes.
+std::vector<Json> for_tables(std::vector<Json> rows, const std::vector<Json>& beside) {
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    for (const auto& [path, value] : beside[i].items()) rows[i]["axes"][path] = value;
+    restore_infinity(rows[i]["metrics"]);
+  }
+  return rows;
+}
+
+/// Tables by the lengths or the texts, one for each metric; empty where the rows form no such grid.
+std::string grids(const std::vector<Json>& rows, Differences& differences, const ShowOptions& options) {
   const bool own_baselines = options.baseline.find('=') != std::string::npos;
+  if (!differences.empty() && !own_baselines) return "";
   std::string text;
   const std::vector<std::string> metrics = metrics_of(rows);
   for (const auto& metric : metrics) {
-    if (!baselines.empty() && !own_baselines) break;
     std::vector<std::string> texts;
     for (std::size_t i = 0; i < rows.size(); ++i) {
       texts.push_back(metric_cell(rows[i], metric));
       if (!own_baselines) continue;
       const std::string difference =
-          metric == "perplexity" ? differences.of_text(i).front() : differences.of_task(i, metric);
+          metric == "perplexity" ? differences.text_cells(i).front() : differences.task_cell(i, metric);
       if (!difference.empty()) texts.back() += " (" + difference + ")";
     }
     const Table grid = grid_table(rows, texts);
@@ -236,12 +184,42 @@ std::string show(const Results& results, const std::vector<Json>& rows, const Sh
     if (metrics.size() > 1) text += (text.empty() ? "" : "\n") + metric + "\n";
     text += grid.render(options.format);
   }
+  return text;
+}
+
+}  // namespace
+
+std::string left_out_note(std::size_t rows) {
+  return rows == 1
+             ? "1 row of a cell that the plan no longer has is left out; show --all has it"
+             : fmt::format("{} rows of cells that the plan no longer has are left out; show --all has them", rows);
+}
+
+std::string show(const Results& results, const std::vector<Json>& all, const ShowOptions& options) {
+  std::vector<Json> kept;
+  bool has_others = false;
+  for (const Json& row : all) {
+    const bool planned = is_planned(row, options);
+    if (planned || options.all) kept.push_back(row);
+    has_others = has_others || (!planned && options.all);
+  }
+  const std::string note = kept.size() == all.size() ? "" : left_out_note(all.size() - kept.size());
+  if (kept.empty()) fail("{}: no finished cells yet{}", results.folder().string(), note.empty() ? "" : "; " + note);
+  std::vector<Json> beside = beside_axes(kept, has_others);
+  for (std::size_t i = 0; i < kept.size() && has_others; ++i) beside[i]["planned"] = is_planned(kept[i], options);
+  const std::vector<Json> rows = for_tables(kept, beside);
+  const Baselines baselines = find_baselines(rows, options.baseline);
+  Differences differences(results, rows, baselines);
+  if (options.format == "json" || options.format == "csv") {
+    if (!note.empty()) spdlog::info("{}", note);
+    return options.format == "csv" ? csv_text(rows, differences) : json_text(kept, beside, differences);
+  }
+  std::string text = grids(rows, differences, options);
   const bool in_grid = !text.empty();
   if (!in_grid) text = flat_table(rows, differences).render(options.format);
-  if (options.format == "csv") return text;
   return text + "\n" +
          caption(rows, baselines.empty() ? "" : difference_note(rows.front(), options.baseline, in_grid)) +
-         show_controls(results, rows, options.format);
+         (note.empty() ? "" : note + "\n") + show_controls(results, rows, options.format);
 }
 
 }  // namespace qroar

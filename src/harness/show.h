@@ -1,6 +1,8 @@
 // The tables of a results folder.
 #pragma once
 #include <limits>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -13,12 +15,19 @@ struct ShowOptions {
   /// What rows are compared with in pairs; may be empty.  The id (or its beginning) of one row, or AXIS=LABEL
   /// ("quant=none"): each row's own baseline is then the row whose configuration differs from it in that alone.
   std::string baseline;
+  std::optional<std::set<std::string>> planned;  ///< ids of the cells of the plan, where there is one
+  bool all = false;                              ///< also show rows of other cells, and mark them
 };
 
 /// The rows as text.  table, markdown and latex put windows.length into columns when the rows form such a grid; csv and
-/// json are flat and complete.  With a baseline every row gets its difference in mean NLL over the same windows and in
-/// each task's values over the same questions, with paired standard errors.
+/// json are flat and complete.  Whatever tells rows apart and is no axis of theirs is a column like one (in json: a
+/// row's `differs`).  With a baseline every row gets its difference in mean NLL over the same windows and in each
+/// task's values over the same questions, with paired standard errors (in json: a row's `paired`, see
+/// Differences::json).
 std::string show(const Results& results, const std::vector<Json>& rows, const ShowOptions& options);
+
+/// That so many rows are left out, since the plan no longer has their cells, and how to see them.
+std::string left_out_note(std::size_t rows);
 
 /// How far the sweep is that plan.json lists: counts, and a line for every cell that a process has.
 struct SweepState {

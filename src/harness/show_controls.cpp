@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "harness/controls.h"
+#include "harness/row_shape.h"
 #include "harness/show.h"
 #include "harness/table.h"
 
@@ -63,7 +64,7 @@ std::string scales_of(const Json& row) {
 std::string show_controls(const Results& results, const std::vector<Json>& rows, const std::string& format) {
   std::vector<std::string> axes;
   for (const Json& row : rows) {
-    if (!row.contains("controls")) continue;
+    if (value_at(row, "/controls").is_null()) continue;
     for (const auto& [axis, value] : row["axes"].items()) {
       if (std::ranges::find(axes, axis) == axes.end()) axes.push_back(axis);
     }
@@ -74,7 +75,7 @@ std::string show_controls(const Results& results, const std::vector<Json>& rows,
     table.header.emplace_back(column);
   }
   for (const Json& row : rows) {
-    if (!row.contains("controls")) continue;
+    if (value_at(row, "/controls").is_null()) continue;
     const auto control = [&](const char* name) { return row_of(rows, row["controls"].value(name, "")); };
     const Pair found{&row, control(kUnscaled)}, random{control(kRandomScales), control(kUnscaled)},
         full{control(kFullPrecisionScaled), control(kFullPrecision)};
@@ -85,7 +86,7 @@ std::string show_controls(const Results& results, const std::vector<Json>& rows,
     cells.push_back(quantized ? interval(results, full) : "");
     cells.push_back(quantized ? interval(results, found, &full) : "");
     cells.push_back(interval(results, random));
-    const bool searched = row.contains("search");
+    const bool searched = !value_at(row, "/search").is_null();
     cells.push_back(searched ? fmt::format("{:+.4f}", 0 - row["search"]["dev_gain"].get<double>()) : "");
     cells.push_back(searched ? scales_of(row) : "");
     table.rows.push_back(std::move(cells));

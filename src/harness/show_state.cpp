@@ -2,6 +2,7 @@
 
 #include "base/progress.h"
 #include "harness/claims.h"
+#include "harness/row_shape.h"
 #include "harness/show.h"
 #include "harness/table.h"
 
@@ -71,10 +72,11 @@ SweepState sweep_state(const Results& results) {
       left += flops;
     } else if ((*row)["status"] == "ok") {
       ++state.done;
-      const Json& environment = (*row)["environment"];
-      if (environment.contains("ended"))
-        pace.add(flops, std::max(seconds_of(environment["ended"]) - seconds_of(environment["started"]),
-                                 (*row)["seconds"].is_number() ? (*row)["seconds"].get<double>() : 0));
+      const Json &started = value_at(*row, "/environment/started"), &ended = value_at(*row, "/environment/ended"),
+                 &seconds = value_at(*row, "/seconds");
+      if (started.is_string() && ended.is_string())
+        pace.add(flops,
+                 std::max(seconds_of(ended) - seconds_of(started), seconds.is_number() ? seconds.get<double>() : 0));
     } else {
       ++state.failed;
     }

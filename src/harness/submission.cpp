@@ -32,6 +32,7 @@ std::optional<std::filesystem::path> pack_submission(const RunOptions& options, 
     fail("{}: is there already; name a new folder", folder.string());
   const ConfigSources sources = sources_of(options.file);
   std::vector<Job> jobs = parse_experiment(options.file, options.overrides);
+  Results(results_folder(options)).check_owner(original_of(options.file));
   std::string tasks;
   const std::vector<Cell> cells = plan(jobs);
   check_opened(cells);
@@ -48,6 +49,16 @@ std::optional<std::filesystem::path> pack_submission(const RunOptions& options, 
     write_file_atomically(fresh / "tasks", tasks);
   });
   return mirrored(folder / "configs", options.file);
+}
+
+std::filesystem::path original_of(const std::filesystem::path& file) {
+  const std::filesystem::path path = std::filesystem::absolute(file).lexically_normal();
+  for (std::filesystem::path above = path.parent_path(); above.has_relative_path(); above = above.parent_path()) {
+    const auto beside = [&](const char* name) { return std::filesystem::is_regular_file(above.parent_path() / name); };
+    if (above.filename() == "configs" && beside("qroar") && beside("tasks"))
+      return original_of("/" / path.lexically_relative(above));
+  }
+  return path;
 }
 
 }  // namespace qroar

@@ -10,4 +10,7 @@ namespace qroar {
 /// experiment's file now lies; nothing, and no folder, where every cell is finished.
 std::optional<std::filesystem::path> pack_submission(const RunOptions& options, const std::filesystem::path& folder);
 
+/// The absolute path of an experiment's file; of a copy in such a folder that of the original, which may be gone.
+std::filesystem::path original_of(const std::filesystem::path& file);
+
 }  // namespace qroar

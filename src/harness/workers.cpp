@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/stop.h"
+#include "harness/submission.h"
 #include "ops/device.h"
 
 extern char** environ;
@@ -117,7 +118,8 @@ std::vector<std::string> worker_devices(const std::string& devices) {
 }
 
 int run_workers(const RunOptions& options, const std::vector<std::string>& devices) {
-  const std::vector<Job> jobs = parse_experiment(options.file, options.overrides);  // its error is said once
+  const std::vector<Job> jobs = parse_experiment(options.file, options.overrides);  // its errors are said once
+  Results(results_folder(options)).check_owner(original_of(options.file));
   std::vector<Worker> running;
   for (const std::string& device : devices) {
     running.push_back({device, start(arguments_of(options), environment_of(device, devices.size()))});

@@ -108,10 +108,10 @@ def test_rerun_computes_everything_again_and_gets_the_same_bits(copy_of_finished
 def test_a_resolved_configuration_is_an_experiment_with_the_same_id_and_numbers(finished, run, tmp_path):
     _, _, results = finished
     for cell, row in read_rows(results).items():
-        assert run("run", results / "cells" / cell / "resolved.yaml", "--results", tmp_path).returncode == 0
-        again = read_rows(tmp_path)[cell]
+        assert run("run", results / "cells" / cell / "resolved.yaml", "--results", tmp_path / cell).returncode == 0
+        again = read_rows(tmp_path / cell)[cell]
         assert again["metrics"] == row["metrics"] and again["config"] == row["config"]
-    assert len(read_rows(tmp_path)) == 4
+        assert len(read_rows(tmp_path / cell)) == 1
 
 
 def test_only_runs_the_cell_whose_id_begins_so(finished, run, tmp_path):

@@ -1,10 +1,11 @@
 """The five formats of `show`, and its paired comparison."""
 import json
+import math
 import re
 
 import pytest
 
-from support.program import TEXT, assert_one_line, read_csv, read_rows
+from support.program import TEXT, assert_one_line, copy_of_tiny_books, read_csv, read_rows, scale_final_norm
 
 
 def test_csv_has_every_number_in_full(finished, run):
@@ -53,25 +54,93 @@ def test_latex_is_a_tabular_with_equally_many_columns_in_every_line(finished, ru
     assert len(body) == 3 and {line.count("&") for line in body} == {2}
 
 
-def test_a_baseline_adds_paired_differences(finished, run):
+def losses(results, cell):
+    return [(float(line["nll_sum"]), int(line["tokens"])) for line in
+            read_csv((results / "cells" / cell / "windows.csv").read_text(encoding="utf-8"))]
+
+
+def paired(results, cell, baseline):
+    """(difference of mean NLL, its standard error, [its values for each document]) of two windows in two documents."""
+    (first, tokens), (second, _) = [(a - b, n) for (a, n), (b, _) in zip(losses(results, cell), losses(results, baseline))]
+    mean = (first + second) / (2 * tokens)
+    error = (2 * ((first - tokens * mean) ** 2 + (second - tokens * mean) ** 2)) ** 0.5 / (2 * tokens)
+    return mean, error, sorted((first / tokens, second / tokens))
+
+
+@pytest.fixture
+def baseline(finished):
+    return next(cell for cell, row in read_rows(finished[2]).items() if row["axes"]["rope"]["type"] == "none" and row["axes"]["windows.length"] == 64)
+
+
+def test_a_baseline_adds_paired_differences_to_the_table(finished, run, baseline):
     _, _, results = finished
     rows = read_rows(results)
-    baseline = next(cell for cell, row in rows.items() if row["axes"]["rope"]["type"] == "none" and row["axes"]["windows.length"] == 64)
-    table = read_csv(run("show", results, "--format", "csv", "--baseline", baseline[:8]).stdout)
-    for line in table:
-        row = rows[line["id"]]
-        if line["id"] == baseline:
-            assert (line["Δnll"], line["ppl ratio"]) == ("baseline", "1")
+    lines = {line.split()[0]: line for line in run("show", results, "--baseline", baseline[:8]).stdout.split("\n\n")[0].splitlines()[2:]}
+    assert lines.keys() == rows.keys()
+    for cell, row in rows.items():
+        if cell == baseline:
+            assert re.search(r" baseline +1 *$", lines[cell])
         elif row["axes"]["windows.length"] == 64:
-            difference = row["metrics"]["nll"]["value"] - rows[baseline]["metrics"]["nll"]["value"]
-            assert float(line["Δnll"].split(" ±")[0]) == pytest.approx(difference, abs=0.5 * float(line["Δnll"].split("± ")[1]))
-            assert line["paired windows"] == "2"
-            # Of two documents every fourth draw is twice the first, and every fourth twice the second.
-            windows = [read_csv((results / "cells" / cell / "windows.csv").read_text(encoding="utf-8")) for cell in (line["id"], baseline)]
-            own = sorted((float(a["nll_sum"]) - float(b["nll_sum"])) / int(a["tokens"]) for a, b in zip(*windows))
-            assert [float(end) for end in line["95 % over documents"].split(" .. ")] == pytest.approx(own, abs=6e-5)
+            mean, error, documents = paired(results, cell, baseline)
+            difference, reach, low, high, ratio, _, windows = re.search(
+                r"(-?[\d.]+) ± ([\d.]+) +([+-][\d.]+) \.\. ([+-][\d.]+) +([\d.]+) ± ([\d.]+) +(\d+)$", lines[cell]).groups()
+            assert float(difference) == pytest.approx(mean, abs=0.5 * error) and float(reach) == pytest.approx(error, rel=0.1) and windows == "2"
+            assert [float(low), float(high)] == pytest.approx(documents, abs=6e-5) and float(ratio) == pytest.approx(math.exp(mean), abs=0.01)
         else:
-            assert line["Δnll"] == "other windows"
+            assert " other windows" in lines[cell]
+
+
+def test_a_baseline_is_numbers_for_programs(finished, run, baseline):
+    _, _, results = finished
+    rows = read_rows(results)
+    table = {line["id"]: line for line in read_csv(run("show", results, "--format", "csv", "--baseline", baseline).stdout)}
+    found = {row["id"]: row for row in json.loads(run("show", results, "--format", "json", "--baseline", baseline).stdout)}
+    numbers = ["Δnll", "Δnll_stderr", "Δnll_low", "Δnll_high", "ppl ratio", "ppl ratio_stderr", "paired windows"]
+    for cell, row in rows.items():
+        line, pair = table[cell], found[cell].pop("paired")
+        assert found[cell] == row and line["perplexity"] == repr(row["metrics"]["perplexity"]["value"])
+        assert pair["baseline"] == line["baseline"] == baseline
+        if cell != baseline and row["axes"]["windows.length"] == 64:
+            mean, error, documents = paired(results, cell, baseline)
+            assert pair.keys() == {"baseline", "nll", "perplexity_ratio"} and line["reason"] == ""
+            # Of two documents every fourth draw is twice the first, and every fourth twice the second.
+            expected = [mean, error, *documents, math.exp(mean), math.exp(mean) * error, 2]
+            assert [float(line[name]) for name in numbers] == pytest.approx(expected, rel=1e-9)
+            assert list(pair["nll"]) == ["difference", "stderr", "low", "high", "windows"]
+            assert [*pair["nll"].values()] == [float(line[name]) for name in numbers[:4]] + [2]
+            assert pair["perplexity_ratio"] == {"value": float(line["ppl ratio"]), "stderr": float(line["ppl ratio_stderr"])}
+        else:
+            why = "baseline" if cell == baseline else "other windows"
+            assert pair == {"baseline": baseline, "reason": why} and line["reason"] == why
+            assert [line[name] for name in numbers] == [""] * 7
+
+
+def test_a_single_window_has_no_errors(run, experiment, tmp_path):
+    results = tmp_path / "results"
+    assert run("run", experiment({"data.documents": 1, "windows.length": 64, "sweep": [{"rope": [{"type": "none"}, {"type": "linear", "factor": 2}]}]}),
+               "--results", results).returncode == 0
+    for row in json.loads(run("show", results, "--format", "json", "--baseline", "rope=none").stdout):
+        if row["axes"]["rope"]["type"] != "none":
+            nll, ratio = row["paired"]["nll"], row["paired"]["perplexity_ratio"]
+            assert nll["windows"] == 1 and nll["stderr"] is nll["low"] is nll["high"] is ratio["stderr"] is None
+            assert ratio["value"] == pytest.approx(math.exp(nll["difference"]))
+    line = read_csv(run("show", results, "--format", "csv", "--baseline", "rope=none").stdout)[1]
+    assert line["Δnll"] != "" and [line[name] for name in ("Δnll_stderr", "Δnll_low", "Δnll_high", "ppl ratio_stderr")] == [""] * 4
+
+
+def test_failed_rows_and_rows_without_a_baseline_say_so_to_programs(run, experiment, tmp_path):
+    model, results = copy_of_tiny_books(tmp_path / "model"), tmp_path / "results"
+    scale_final_norm(model, 3e4)  # infinite logits in float16
+    sweep = [{"model.dtype": ["float16", "float32"]}, {"model.dtype": ["float64"], "seed": [1]}]
+    assert run("run", experiment({"model.path": str(model), "windows.length": 64, "sweep": sweep}), "--results", results).returncode == 1
+    found = {row["axes"]["model.dtype"]: row["paired"] for row in
+             json.loads(run("show", results, "--format", "json", "--baseline", "model.dtype=float32").stdout)}
+    cells = {row["axes"]["model.dtype"]: cell for cell, row in read_rows(results).items()}
+    assert found == {"float16": {"baseline": cells["float32"], "reason": "failed"}, "float32": {"baseline": cells["float32"], "reason": "baseline"},
+                     "float64": {"baseline": None, "reason": "no baseline"}}
+    lines = read_csv(run("show", results, "--format", "csv", "--baseline", "model.dtype=float32").stdout)
+    assert {line["model.dtype"]: (line["baseline"], line["reason"]) for line in lines} == {
+        dtype: (pair["baseline"] or "", pair["reason"]) for dtype, pair in found.items()}
 
 
 def test_a_baseline_by_axis_gives_each_row_its_own(finished, run):
@@ -97,7 +166,8 @@ def test_rows_that_no_baseline_fits_say_so(run, experiment, tmp_path):
                                                  ("rop=none", ["no axis 'rop'", "rope, windows.length"])])
 def test_a_baseline_that_is_not_there_lists_what_is(finished, run, baseline, parts):
     _, _, results = finished
-    assert_one_line(run("show", results, "--baseline", baseline), *parts)
+    for format in ("table", "csv", "markdown", "latex", "json"):
+        assert_one_line(run("show", results, "--baseline", baseline, "--format", format), *parts)
 
 
 def test_texts_run_across_where_lengths_do_not(run, experiment, tmp_path):

@@ -73,9 +73,13 @@ def test_a_baseline_pairs_questions(mixed, run):
     rows = read_rows(results)
     baseline, other = sorted(rows, key=lambda cell: rows[cell]["axes"]["rope"]["type"])  # none, yarn
     lines = {line["id"]: line for line in read_csv(run("show", results, "--format", "csv", "--baseline", baseline).stdout)}
-    assert {name for name in lines[other] if name.startswith("Δ")} == {"Δnll"} | {
-        "Δ" + name for name in TASK_METRICS if not re.search(r"_\d+$", name)}
-    assert lines[baseline]["Δchoice/acc"] == "baseline"
+    paired = {name for name in TASK_METRICS if not re.search(r"_\d+$", name)}
+    assert {name for name in lines[other] if name.startswith("Δ")} == {f"Δnll{field}" for field in ("", "_stderr", "_low", "_high")} | {
+        f"Δ{name}{field}" for name in paired for field in ("", "_stderr", "_questions")}
+    assert lines[baseline]["Δchoice/acc"] == "" and lines[baseline]["reason"] == "baseline"
+    found = {row["id"]: row["paired"] for row in json.loads(run("show", results, "--format", "json", "--baseline", baseline).stdout)}
+    assert found[baseline] == {"baseline": baseline, "reason": "baseline"} and found[other]["tasks"].keys() == paired
+    assert found[other].keys() == {"baseline", "nll", "perplexity_ratio", "tasks"}
 
     def right(cell, task):
         table = read_csv((results / f"cells/{cell}/tasks/{task}.csv").read_text(encoding="utf-8"))
@@ -83,10 +87,9 @@ def test_a_baseline_pairs_questions(mixed, run):
 
     for task, metric in (("choice", "acc"), ("passkey", "accuracy")):
         differences = [a - b for a, b in zip(right(other, task), right(baseline, task))]
-        value, *error = lines[other][f"Δ{task}/{metric}"].split(" ± ")
-        assert float(value) == pytest.approx(statistics.mean(differences), abs=0.006)
-        if error:  # they do not all differ by the same
-            assert float(error[0]) == pytest.approx(statistics.stdev(differences) / len(differences) ** 0.5, rel=0.1)
+        name, expected = f"{task}/{metric}", [statistics.mean(differences), statistics.stdev(differences) / len(differences) ** 0.5, len(differences)]
+        assert [float(lines[other][f"Δ{name}{field}"]) for field in ("", "_stderr", "_questions")] == pytest.approx(expected, rel=1e-9)
+        assert [found[other]["tasks"][name][field] for field in ("difference", "stderr", "questions")] == pytest.approx(expected, rel=1e-9)
     caption = run("show", results, "--baseline", baseline).stdout
     assert f"Δnll against {baseline} over the same windows (of tasks: questions)" in caption
 
@@ -101,8 +104,14 @@ def test_rows_of_tasks_alone_are_compared_in_pairs(run, experiment, tmp_path):
     shown = run("show", results, "--baseline", baseline[:8])
     assert shown.returncode == 0 and "windows" not in shown.stdout and "over the same questions, with its paired standard error" in shown.stdout
     lines = {line["id"]: line for line in read_csv(run("show", results, "--format", "csv", "--baseline", baseline).stdout)}
-    assert sorted(line["Δq/acc"] for line in lines.values())[-2:] == ["baseline", "other questions"]
-    assert {name for name in lines[baseline] if name.startswith("Δ")} == {"Δq/acc", "Δq/acc_norm"}
+    assert [line["Δq/acc"] for line in lines.values()].count("") == 2 and "Δnll" not in lines[baseline]
+    assert {name for name in lines[baseline] if name.startswith("Δ")} == {f"Δq/{metric}{field}" for metric in ("acc", "acc_norm")
+                                                                         for field in ("", "_stderr", "_questions")}
+    assert shown.stdout.count(" other questions") == 2 and shown.stdout.count(" baseline") == 2  # acc and acc_norm
+    found = [row["paired"] for row in json.loads(run("show", results, "--format", "json", "--baseline", baseline).stdout)]
+    assert {"baseline": baseline, "reason": "baseline"} in found
+    assert {"baseline": baseline, "tasks": {f"q/{metric}": {"reason": "other questions"} for metric in ("acc", "acc_norm")},
+            "reason": "other questions"} in found
     table = results / f"cells/{baseline}/tasks/q.csv"
     table.write_text(table.read_text(encoding="utf-8").replace(",", ";", 1), encoding="utf-8")
     assert_one_line(run("show", results, "--baseline", baseline), str(table), "not as many fields as the first one")

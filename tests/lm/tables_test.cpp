@@ -1,6 +1,8 @@
 // What `show` prints: labels, renderings and the paired comparison.
 #include <cmath>
 
+#include "base/error.h"
+#include "harness/beside_axes.h"
 #include "harness/show.h"
 #include "harness/table.h"
 #include "support/catch.h"
@@ -62,6 +64,97 @@ TEST_CASE("windows.csv is read back, and a broken line is an error with its plac
   CHECK(records[0].nll.sum == 1.5);
   const auto broken = scratch.write("x.csv", "document,start,tokens,nll_sum,nll_square_sum\na,0,x,1,1\n");
   CHECK(contains(error_text([&] { read_windows(broken); }), "x.csv:2: expected a number, found 'x'"));
+}
+
+namespace {
+
+/// Every place below a value, itself first.
+std::vector<std::string> places_of(const Json& value, const std::string& place = "") {
+  std::vector<std::string> places{place};
+  if (!value.is_object()) return places;
+  for (const auto& [key, inner] : value.items()) {
+    const auto below = places_of(inner, place + "/" + key);
+    places.insert(places.end(), below.begin(), below.end());
+  }
+  return places;
+}
+
+Json whole_row() {
+  return Json::parse(R"({
+    "id": "a", "experiment": "e", "axes": {"rope": {"type": "yarn", "factor": 2}}, "status": "ok", "error": null,
+    "metrics": {"perplexity": {"value": 2, "stderr": 1, "count": 3}, "nll": {"value": 0.7, "stderr": 1, "count": 3}},
+    "seconds": 1, "tokens_per_second": 2, "model_tflops_per_second": 3, "peak_bytes": 4, "warnings": ["w"],
+    "controls": {"unscaled": "b"}, "search": {"g": [1.0, 2.0], "dev_gain": 0.1},
+    "environment": {"started": "2026-01-01T00:00:00Z", "ended": "2026-01-01T00:00:01Z", "device": "cpu",
+                    "dtype": "float32", "rope": {"type": "none"}, "inputs": {}},
+    "config": {"model": {"path": "m", "dtype": "auto", "device": "auto"}, "data": {"path": "d", "documents": 0},
+               "windows": {"length": 64, "stride": 64, "truncate": false, "bos": true, "aggregate": "tokens", "protocol": ""},
+               "rope": {"type": "model"}, "quant": [{"match": "*", "weight": {"type": "rtn", "bits": 4}}], "kv": {"type": "none"},
+               "rescale": {"type": "bands", "variant": "shared", "bands": 2, "search": {"grid": {"points": 3}}}}})");
+}
+
+}  // namespace
+
+TEST_CASE("a row with anything at any place is shown in every format, or named") {
+  const Scratch scratch;
+  const Json whole = whole_row();
+  Json other = whole;
+  other["id"] = "b";
+  other["config"]["seed"] = 1;
+  scratch.write("cells/b/row.json", other.dump());
+  const Results results(scratch.folder());
+  int shown = 0, named = 0;
+  for (const std::string& place : places_of(whole)) {
+    for (const char* value :
+         {"", "null", "3", "true", "\"x\"", "[]", "{}", "[3]", "[{}]", "{\"x\": 3}", "{\"type\": 3}"}) {
+      Json row = whole;
+      const Json::json_pointer pointer(place);
+      if (*value != '\0')
+        row[pointer] = Json::parse(value);
+      else if (!place.empty())
+        row[pointer.parent_pointer()].erase(pointer.back());
+      scratch.write("cells/a/row.json", row.dump());
+      for (const char* format : {"table", "csv", "json", "latex"}) {
+        INFO(place << " = " << value << " as " << format);
+        try {
+          CHECK(!show(results, results.rows(), {.format = format}).empty());
+          ++shown;
+        } catch (const Error& error) {
+          CHECK(contains(error.what(), "cells/a/row.json: "));
+          ++named;
+        }
+      }
+    }
+  }
+  CHECK(shown > 1000);
+  CHECK(named > 500);
+}
+
+TEST_CASE("a column is the smallest part of the configuration that rows differ in and no axis says") {
+  const auto columns = [](const char* first, const char* second, const char* axes = "{}") {
+    std::vector<Json> rows;
+    for (const char* config : {first, second})
+      rows.push_back({{"axes", Json::parse(axes)}, {"config", Json::parse(config)}, {"environment", Json::object()}});
+    std::string found;
+    for (const auto& [path, value] : beside_axes(rows, false)[0].items()) found += path + "=" + value.dump() + " ";
+    return found;
+  };
+  CHECK(columns(R"({"seed": 1})", R"({"seed": 1})").empty());
+  CHECK(columns(R"({"windows": {"length": 32, "stride": 32}})", R"({"windows": {"length": 64, "stride": 64}})") ==
+        "windows.length=32 ");
+  CHECK(columns(R"({"windows": {"length": 32, "stride": 16}})", R"({"windows": {"length": 64, "stride": 64}})") ==
+        "windows.length=32 windows.stride=16 ");
+  CHECK(columns(R"({"windows": {"length": 32, "bos": true}})", R"({"windows": {"length": 64, "bos": false}})",
+                R"({"windows.length": 1})") == "windows.bos=true ");
+  CHECK(columns(R"({"windows": {"length": 32}})", R"({"windows": {"length": 64}})", R"({"windows": {}})").empty());
+  CHECK(columns(R"({"rope": {"type": "ntk", "factor": 2}})", R"({"rope": {"type": "linear", "factor": 4}})") ==
+        R"(rope={"type":"ntk","factor":2} )");
+  CHECK(columns(R"({"quant": [{"weight": {"bits": 3}}]})", R"({"quant": [{"weight": {"bits": 4}}]})") ==
+        "quant[0].weight.bits=3 ");
+  CHECK(columns(R"({"quant": [{"weight": {"bits": 3}}]})", R"({"quant": [{"weight": {"bits": 4}}]})",
+                R"({"quant[0].weight": {}})")
+            .empty());
+  CHECK(columns(R"({"scales": [1, 2]})", R"({"scales": [1, 3]})") == "scales=[1,2] ");
 }
 
 }  // namespace qroar
