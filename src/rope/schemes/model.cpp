@@ -32,6 +32,14 @@ class Model : public RopeScheme {
   explicit Model(const Config&) {}
 
   RopeTable table(const RopeGeometry& geometry, int64_t length) const override {
+    return written_scheme(geometry)->table(geometry, length);
+  }
+  std::optional<Json> hugging_face(const RopeGeometry& geometry) const override {
+    return written_scheme(geometry)->hugging_face(geometry);
+  }
+
+ private:
+  static std::unique_ptr<RopeScheme> written_scheme(const RopeGeometry& geometry) {
     const Json written = Json::parse(geometry.model_scaling.empty() ? "{}" : geometry.model_scaling, nullptr, false);
     check(written.is_object(), "model_scaling is a JSON object");
     Json scaling = {{"type", scheme_name(written)}};
@@ -39,12 +47,11 @@ class Model : public RopeScheme {
       if (key != "type" && key != "rope_type" && !value.is_null()) scaling[key] = value;
     }
     const Config config = Config::parse(scaling.dump(1), "config.json's rope_scaling");
-    const auto scheme = Registry<RopeScheme>::instance().build(config);
+    auto scheme = Registry<RopeScheme>::instance().build(config);
     warn_of_unread(scaling, config.resolved());
-    return scheme->table(geometry, length);
+    return scheme;
   }
 
- private:
   /// Published models carry keys that change nothing ("finetuned": true), so that an error would shut them out.
   static void warn_of_unread(const Json& scaling, const Json& read) {
     for (const auto& [key, value] : scaling.items()) {
