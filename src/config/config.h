@@ -13,8 +13,6 @@
 #include <utility>
 #include <vector>
 
-#include "base/error.h"
-
 namespace qroar {
 
 using Json = nlohmann::ordered_json;
@@ -144,16 +142,6 @@ std::string to_yaml(const Json& value);
 /// An Error for the first key, in file order, that nobody read, with "did you mean" among the keys that were asked for
 /// at that level.
 void check_all_read(const Config& root);
-
-/// Gives an Error that knows no place the place of the value it is about.
-template <class Check>
-void check_at(const Config& place, const Check& check_value) {
-  try {
-    check_value();
-  } catch (const Error& error) {
-    place.fail(error.what());
-  }
-}
 
 /// The candidate nearest to `word` by edit distance, or empty when none is near.
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates);

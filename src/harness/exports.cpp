@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "config/check_at.h"
 #include "model/export.h"
 
 namespace qroar {

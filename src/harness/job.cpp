@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "config/check_at.h"
 #include "config/registry.h"
 #include "harness/controls.h"
 #include "harness/exports.h"

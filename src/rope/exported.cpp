@@ -47,12 +47,12 @@ Json fields_of(const EvaluatedRope& rope) {
 
 }  // namespace
 
-EvaluatedRope::EvaluatedRope(const RopeScheme& scheme, const RopeGeometry& geometry, int64_t intended_length,
+EvaluatedRope::EvaluatedRope(const RopeScheme& own_scheme, const RopeGeometry& own_geometry, int64_t length,
                              const std::function<RopeTable(int64_t)>& table)
-    : scheme(scheme), geometry(geometry), intended_length(intended_length) {
+    : scheme(own_scheme), geometry(own_geometry), intended_length(length) {
   const int64_t trained = geometry.trained_length, far = 8 * std::max(trained, geometry.target_length);
-  for (const int64_t length : {int64_t{1}, trained, trained + 1, geometry.target_length, far}) {
-    tables.emplace(length, table(length));
+  for (const int64_t tokens : {int64_t{1}, trained, trained + 1, geometry.target_length, far}) {
+    tables.emplace(tokens, table(tokens));
   }
 }
 

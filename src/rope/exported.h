@@ -15,7 +15,7 @@ struct EvaluatedRope {
   int64_t intended_length;              ///< max_position_embeddings, where windows are no longer
   std::map<int64_t, RopeTable> tables;  ///< by length, rescaled, at lengths that tell schemes apart
 
-  EvaluatedRope(const RopeScheme& scheme, const RopeGeometry& geometry, int64_t intended_length,
+  EvaluatedRope(const RopeScheme& own_scheme, const RopeGeometry& own_geometry, int64_t length,
                 const std::function<RopeTable(int64_t)>& table);
 
   /// Rescaled tables with one attention factor that differ at most between lengths up to the trained one and beyond.

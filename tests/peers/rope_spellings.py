@@ -165,7 +165,8 @@ YARNS = {
     "yarn-mscales-null": v4(**YARN, mscale=None, mscale_all_dim=None),
     "yarn-mscale_all_dim-null": v4(**YARN, mscale=0.7, mscale_all_dim=None),
     "yarn-large-theta": v4(**YARN) | {"rope_theta": 1000000},
-    "yarn-original-of-a-few-tokens": v4(factor=4.0, original_max_position_embeddings=4),
+    "yarn-original-of-4": v4(factor=4.0, original_max_position_embeddings=4),
+    "yarn-original-of-2": v4(factor=4.0, original_max_position_embeddings=2),
     "yarn-original-of-2-million": v4(factor=4.0, original_max_position_embeddings=2097152),
 }
 

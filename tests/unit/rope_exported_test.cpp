@@ -93,7 +93,7 @@ TEST_CASE("what no type says becomes longrope with two equal lists") {
     CHECK(written["original_max_position_embeddings"] == 4096);
   }
   // 4 tokens: the ends of the ramp are reversed, which transformers would compute otherwise.
-  const RopeGeometry tiny{8, 1e4, 4, 16, ""};
+  const RopeGeometry tiny{128, 1e4, 4, 16, ""};
   CHECK(exported("{type: yarn, factor: 4}", tiny)["rope_scaling"]["rope_type"] == "longrope");
 }
 
