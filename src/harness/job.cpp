@@ -4,9 +4,11 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "config/check_at.h"
 #include "config/registry.h"
 #include "harness/controls.h"
 #include "harness/error_list.h"
+#include "harness/exports.h"
 #include "search/spec.h"
 
 namespace qroar {
@@ -59,34 +61,6 @@ std::shared_ptr<const Rescaling> parse_rescaling(const Config& root, const Llama
   std::shared_ptr<Rescaling> rescaling = Registry<Rescaling>::instance().build(root.at("rescale", "{type: none}"));
   rescaling->bind(llama);
   return rescaling;
-}
-
-/// Throws an Error at the block's place for what a folder of Hugging Face's cannot say.
-std::optional<ExportSpec> parse_export(const Config& root, const Job& job) {
-  if (!root.has("export")) return std::nullopt;
-  const Config block = root.at("export");
-  ExportSpec spec{block.get<std::string>("folder"),
-                  block.get_choice<bool>("weights", false, {{"quantized", false}, {"full_precision", true}})};
-  const int64_t far = 8 * std::max(job.geometry.trained_length, job.windows.length);
-  const RopeTable near = job.rope->table(job.geometry, 1), beyond = job.rope->table(job.geometry, far);
-  if (near != beyond) {
-    block.fail(
-        "the scheme has other frequencies at other lengths, and an exported model one table; name a scheme with a "
-        "factor");
-  }
-  if (job.model.bfloat16_rope)
-    block.fail("an exported model computes its angles in float32; leave out model.rope_dtype");
-  return spec;
-}
-
-/// Gives an Error that knows no place the place of the value it is about.
-template <class Check>
-void check_at(const Config& place, const Check& check_value) {
-  try {
-    check_value();
-  } catch (const Error& error) {
-    place.fail(error.what());
-  }
 }
 
 }  // namespace
@@ -183,7 +157,7 @@ RopeTable Job::trained_table(int64_t length) const {
 std::vector<Job> parse_experiment(const std::filesystem::path& file, const std::vector<std::string>& overrides) {
   std::vector<Job> jobs;
   ErrorList errors;
-  std::set<std::string> ids, folders;
+  std::set<std::string> ids;
   std::vector<std::pair<std::size_t, NamedPoint>> controls;  // after which job, what
   for (const SweepPoint& point : expand(Config::load(file, overrides))) {
     try {
@@ -191,9 +165,6 @@ std::vector<Job> parse_experiment(const std::filesystem::path& file, const std::
       if (!ids.insert(job.id).second) {
         fail("{}: two points of the sweep are the same job ({}); an axis there changes nothing", point.origin,
              job.axes.dump());
-      }
-      if (job.exported && !folders.insert(std::filesystem::absolute(job.exported->folder).lexically_normal()).second) {
-        point.config.at("export").fail("two cells export into this folder; sweep export.folder, too");
       }
       if (job.rescaling != nullptr && job.rescaling->search() != nullptr) {
         for (const auto& [axis, value] : axes_beside_controls(point)) job.axes[axis] = value;
@@ -211,6 +182,7 @@ std::vector<Job> parse_experiment(const std::filesystem::path& file, const std::
     jobs[searched].controls[control.name] = job.id;
     if (ids.insert(job.id).second) jobs.push_back(std::move(job));
   }
+  check_export_folders(jobs);
   return jobs;
 }
 

@@ -24,6 +24,7 @@ namespace qroar {
 
 /// The YAML block `export`: {folder: DIR, weights: quantized}.
 struct ExportSpec {
+  Config block;                  ///< where it was written
   std::filesystem::path folder;  ///< see model/export.h
   bool full_precision = false;   ///< weights: full_precision leaves out all that `quant` says
 };

@@ -1,10 +1,13 @@
 #include "model/export.h"
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 
 #include "base/error.h"
 #include "base/files.h"
+#include "config/registry.h"
+#include "model/checkpoint.h"
 #include "model/tensors.h"
 
 namespace qroar {
@@ -17,31 +20,20 @@ constexpr const char* kCopied[] = {
     "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
     "vocab.json",     "merges.txt",      "chat_template.jinja",   "chat_template.json",      "generation_config.json"};
 
-/// In place of an infinite divisor: within 2^31 tokens such a pair turns by 1e-20 radians, cos is 1 and sin vanishes.
-/// In float32, theta^(2i/d) times it may overflow, which gives a frequency of 0.
-constexpr double kStandstillFactor = 1e30;
+/// Frequencies up to this are none: within 2^31 tokens such a pair turns by 1e-20 radians.
+constexpr double kStandstill = 1e-29;
 
 bool is_tied(const Llama& model) {
   return model.lm_head.weight_OI.const_data_ptr() == model.embed_tokens_VD.const_data_ptr();
 }
 
-void refuse_transforms(const Llama& model) {
-  const auto refuse = [](const Transform& transform, const std::string& site) {
-    if (transform.function) {
-      fail(
-          "{}: activations are quantized or rotated as the model runs, which weights in a folder cannot hold; export "
-          "without `input`, `kv` and the rotation's `online`",
-          site);
-    }
-  };
+void check_transforms(const Llama& model) {
+  const auto is_plain = [](const Linear& linear) { return !linear.input.function; };
   for (const DecoderLayer& layer : model.layers) {
-    for (const auto linear : kLayerLinears) refuse((layer.*linear).input, (layer.*linear).site);
-    const HeadTransforms& heads = layer.heads;
-    for (const Transform* transform : {&heads.rotate, &heads.query, &heads.key_before_rope, &heads.key, &heads.value}) {
-      refuse(*transform, layer.site + ".self_attn");
-    }
+    const bool plain = std::ranges::all_of(kLayerLinears, [&](const auto linear) { return is_plain(layer.*linear); });
+    check(plain && !layer.heads.any(), "an exported model does nothing to activations");
   }
-  refuse(model.lm_head.input, model.lm_head.site);
+  check(is_plain(model.lm_head), "an exported model does nothing to activations");
 }
 
 /// What an earlier export says that it wrote; nothing without a marker that can be read.
@@ -54,19 +46,6 @@ std::set<std::string> files_of_export(const fs::path& folder) {
     if (name.is_string()) names.insert(name.get<std::string>());
   }
   return names;
-}
-
-void refuse_foreign(const fs::path& folder) {
-  if (!fs::exists(folder)) return;
-  if (!fs::is_directory(folder)) fail("{}: is a file; name a folder to export to", folder.string());
-  const std::set<std::string> ours = files_of_export(folder);
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    const std::string name = entry.path().filename().string();
-    if (!ours.contains(name) || !entry.is_regular_file()) {
-      fail("{}: not replaced, since '{}' in it is of no earlier export; name a new or an empty folder", folder.string(),
-           name);
-    }
-  }
 }
 
 /// Under Hugging Face's names.
@@ -92,37 +71,9 @@ TensorMap named_tensors(Llama model) {
   return tensors;
 }
 
-const char* dtype_text(at::ScalarType dtype) {
-  switch (dtype) {
-    case at::kBFloat16: return "bfloat16";
-    case at::kHalf: return "float16";
-    case at::kFloat: return "float32";
-    case at::kDouble: return "float64";
-    default: fail("a model of dtype {} is not exported", at::toString(dtype));
-  }
-}
-
-/// Null for plain RoPE.
-Json rope_scaling(const LlamaConfig& config, const RopeTable& table, int64_t trained_length, int64_t length) {
-  const std::vector<double> base = base_frequencies(config.head_dim, config.rope_theta);
-  check(table.inv_freq.size() == base.size(), "the table is of the model's heads");
-  if (table.inv_freq == base && table.attention_factor == 1) return nullptr;
-  std::vector<double> divisors;
-  for (std::size_t i = 0; i < base.size(); ++i) {
-    divisors.push_back(std::min(base[i] / table.inv_freq[i], kStandstillFactor));
-  }
-  return {{"rope_type", "longrope"},
-          {"factor", std::max(1.0, static_cast<double>(length) / static_cast<double>(trained_length))},
-          {"attention_factor", table.attention_factor},
-          {"original_max_position_embeddings", trained_length},
-          {"short_factor", divisors},
-          {"long_factor", divisors}};
-}
-
 /// Of several spellings of one thing it has the older ones, torch_dtype and rope_scaling beside rope_theta, which
 /// transformers 4 and 5 both read.
-Json config_json(const Llama& model, const RopeTable& table, int64_t trained_length, int64_t length,
-                 const fs::path& source) {
+Json config_json(const Llama& model, const EvaluatedRope& rope, const fs::path& source) {
   const fs::path path = source / "config.json";
   Json config = Json::parse(read_file(path), nullptr, false);
   if (!config.is_object()) fail("{}: not a JSON object", path.string());
@@ -132,31 +83,59 @@ Json config_json(const Llama& model, const RopeTable& table, int64_t trained_len
   config["architectures"] = Json::array({"LlamaForCausalLM"});
   config["torch_dtype"] = dtype_text(model.embed_tokens_VD.scalar_type());
   config["tie_word_embeddings"] = is_tied(model);
-  config["max_position_embeddings"] = std::max(trained_length, length);
-  config["rope_theta"] = model.config.rope_theta;
-  Json scaling = rope_scaling(model.config, table, trained_length, length);
-  if (!scaling.is_null()) config["rope_scaling"] = std::move(scaling);
+  config.update(exported_rope(rope));
   return config;
 }
 
-/// Absolute, through links, without a slash at its end: what stands beside it is beside its contents.
-fs::path resolved(const fs::path& folder) {
-  const fs::path path = fs::weakly_canonical(fs::absolute(folder));
-  return path.has_filename() ? path : path.parent_path();
+/// Relative: a division and its inverse are two roundings.
+bool is_near(double found, double expected) {
+  return std::abs(found - expected) <= std::max(1e-15 * std::abs(expected), kStandstill);
+}
+
+/// The written file in our own reader, for whom it may be a model of its own tomorrow.
+void check_reads_back(const fs::path& folder, const EvaluatedRope& rope) {
+  const LlamaConfig read = LlamaConfig::load(folder);
+  const auto scheme = Registry<RopeScheme>::instance().build(Config::parse("{type: model}", "export"));
+  for (const auto& [length, expected] : rope.tables) {
+    const RopeGeometry geometry{read.head_dim, read.rope_theta, read.trained_length, length, read.rope};
+    const RopeTable found = scheme->table(geometry, length);
+    check(is_near(found.attention_factor, expected.attention_factor) &&
+              std::ranges::equal(found.inv_freq, expected.inv_freq, is_near),
+          "an exported config.json says what was evaluated");
+  }
 }
 
 }  // namespace
 
-void export_model(const Llama& model, const RopeTable& table, int64_t trained_length, int64_t length,
-                  const fs::path& source, const fs::path& folder, const Json& provenance) {
-  refuse_transforms(model);
-  const fs::path target = resolved(folder);
+fs::path export_target(const fs::path& folder) {
+  const fs::path path = fs::weakly_canonical(fs::absolute(folder));
+  return path.has_filename() ? path : path.parent_path();
+}
+
+void refuse_foreign(const fs::path& folder) {
+  if (!fs::exists(folder)) return;
+  if (!fs::is_directory(folder)) fail("{}: is a file; name a folder to export to", folder.string());
+  const std::set<std::string> ours = files_of_export(folder);
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (!ours.contains(name) || !entry.is_regular_file()) {
+      fail("{}: not replaced, since '{}' in it is of no earlier export; name a new or an empty folder", folder.string(),
+           name);
+    }
+  }
+}
+
+void export_model(const Llama& model, const EvaluatedRope& rope, const fs::path& source, const fs::path& folder,
+                  const Json& provenance) {
+  check_transforms(model);
+  const fs::path target = export_target(folder);
   refuse_foreign(target);
-  const Json config = config_json(model, table, trained_length, length, source);
+  const Json config = config_json(model, rope, source);
   const TensorMap tensors = named_tensors(model);
   write_folder_atomically(target, [&](const fs::path& filling) {
     Json files = Json::array({"config.json", "model.safetensors", kExportMarker});
     write_file_atomically(filling / "config.json", config.dump(1) + "\n");
+    check_reads_back(filling, rope);
     for (const char* name : kCopied) {
       if (!fs::exists(source / name)) continue;
       write_file_atomically(filling / name, read_file(source / name));
@@ -164,8 +143,8 @@ void export_model(const Llama& model, const RopeTable& table, int64_t trained_le
     }
     write_tensors(filling / "model.safetensors", tensors);
     const Json marker{{"source", source.string()},
-                      {"trained_length", trained_length},
-                      {"length", length},
+                      {"trained_length", rope.geometry.trained_length},
+                      {"length", rope.geometry.target_length},
                       {"provenance", provenance},
                       {"files", files}};
     write_file_atomically(filling / kExportMarker, marker.dump(1) + "\n");

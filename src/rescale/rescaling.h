@@ -24,6 +24,9 @@ class Rescaling {
     return scheme;
   }
 
+  /// May table() give another one?  Known before there is a model.
+  virtual bool changes_table() const { return false; }
+
   /// Replaces weights of a view of the full-precision model.
   virtual void apply(Llama& /*model*/) const {}
 

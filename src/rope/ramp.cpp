@@ -43,7 +43,7 @@ Ramp::Range Ramp::index_range(const RopeGeometry& geometry) const {
   high = std::min(high, static_cast<double>(geometry.head_dim - 1));
   // The released code widens an empty range by 0.001; a reversed one (L0 of a few tokens, or of billions) would turn
   // the ramp round there, so it is treated as empty too.
-  return {low, high > low ? high : low + 0.001};
+  return {low, high > low ? high : low + 0.001, high < low};
 }
 
 std::vector<double> Ramp::frequencies(const RopeGeometry& geometry, double s) const {
@@ -58,6 +58,22 @@ std::vector<double> Ramp::frequencies(const RopeGeometry& geometry, double s) co
     inv_freq[i] *= std::lerp(1.0, 1 / s, std::clamp(ramp, 0.0, 1.0));
   }
   return inv_freq;
+}
+
+std::optional<Json> Ramp::hugging_face(const RopeGeometry& geometry, double s, double attention_factor) const {
+  if (kind_ != Kind::index || index_range(geometry).reversed) return std::nullopt;
+  Json scaling{{"rope_type", "yarn"},
+               {"factor", s},
+               {"original_max_position_embeddings", geometry.trained_length},
+               {"beta_fast", beta_fast_},
+               {"beta_slow", beta_slow_},
+               {"truncate", truncate_}};
+  const double computed = 0.1 * std::log(s) + 1;  // what both readers take when nothing is said
+  if (attention_factor != computed) {
+    scaling["attention_factor"] = attention_factor;        // transformers' key
+    scaling["attn_factor"] = attention_factor / computed;  // vLLM's, which multiplies
+  }
+  return Json{{"rope_scaling", std::move(scaling)}};
 }
 
 YarnAttention::YarnAttention(const Config& config) {

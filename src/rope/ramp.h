@@ -21,11 +21,15 @@ class Ramp {
   /// Ends of the index ramp: pairs up to `low` are kept, pairs from `high` on are divided by s.
   struct Range {
     double low, high;
+    bool reversed;  ///< and treated as empty, where Hugging Face turns the ramp round
   };
   Range index_range(const RopeGeometry& geometry) const;
 
   /// Pair i gets inv_freq_i * ((1 - ramp_i) + ramp_i / s).  [d/2]
   std::vector<double> frequencies(const RopeGeometry& geometry, double s) const;
+
+  /// The type yarn with this ramp, as RopeScheme::hugging_face() says it.
+  std::optional<Json> hugging_face(const RopeGeometry& geometry, double s, double attention_factor) const;
 
  private:
   enum class Kind { index, rotations };

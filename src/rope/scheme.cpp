@@ -25,6 +25,18 @@ std::optional<double> read_factor(const Config& config) {
 
 }  // namespace
 
+Json longrope_scaling(const RopeGeometry& geometry, double factor, double attention_factor,
+                      const std::vector<double>& short_divisors, const std::vector<double>& long_divisors) {
+  return {{"rope_type", "longrope"},
+          {"factor", factor},
+          {"attention_factor", attention_factor},
+          {"original_max_position_embeddings", geometry.trained_length},
+          {"short_factor", short_divisors},
+          {"long_factor", long_divisors},
+          {"short_mscale", attention_factor},
+          {"long_mscale", attention_factor}};
+}
+
 std::vector<double> base_frequencies(int64_t head_dim, double theta) {
   if (head_dim < 2 || head_dim % 2 != 0)
     fail("RoPE turns pairs: head_dim must be even and positive, found {}", head_dim);

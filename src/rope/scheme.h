@@ -18,8 +18,8 @@ struct RopeGeometry {
   int64_t trained_length =
       0;  ///< L0: original_max_position_embeddings where the model states it, else max_position_embeddings
   int64_t target_length = 0;  ///< windows.length of the job: what `factor: auto` looks at
-  /// What the model's config.json asks for, as a block `rope` (model/config_rope.h); null: nothing.
-  Json model_rope;
+  /// What the model's config.json asks for, as a block `rope` (model/config_rope.h).
+  Json model_rope = {{"type", "none"}};
   /// Multiplies s: every factor, given or auto (which stays at least 1), and the length that dynamic schemes see.  Only
   /// derivatives in ln s set it.
   double stretch = 1;
@@ -40,7 +40,17 @@ class RopeScheme {
   virtual ~RopeScheme() = default;
   /// The table for a sequence of `length` tokens; only dynamic schemes and LongRoPE look at the length.
   virtual RopeTable table(const RopeGeometry& geometry, int64_t length) const = 0;
+  /// The fields of config.json, beside rope_theta, by which Hugging Face's readers compute the same table at every
+  /// length: rope_scaling, and max_position_embeddings where the type counts from it; none for plain RoPE.  Nothing
+  /// where no rope_type says the scheme.
+  virtual std::optional<Json> hugging_face(const RopeGeometry& /*geometry*/) const { return std::nullopt; }
 };
+
+/// rope_scaling of the type longrope: frequencies are divided by `short_divisors` up to the trained length and by
+/// `long_divisors` beyond.  The attention factor stands there for both readers: transformers takes attention_factor,
+/// vLLM the two mscales.
+Json longrope_scaling(const RopeGeometry& geometry, double factor, double attention_factor,
+                      const std::vector<double>& short_divisors, const std::vector<double>& long_divisors);
 
 /// theta^(-2i/d) for i = 0..d/2-1.
 std::vector<double> base_frequencies(int64_t head_dim, double theta);

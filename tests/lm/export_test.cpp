@@ -6,7 +6,6 @@
 #include "base/files.h"
 #include "model/angles.h"
 #include "model/checkpoint.h"
-#include "quant/plan.h"
 #include "support/catch.h"
 #include "support/errors.h"
 #include "support/llama.h"
@@ -46,15 +45,16 @@ struct Fixture {
   }
 
   void write_source(const Json& fields) const { scratch.write("source/config.json", fields.dump()); }
-  RopeTable table(const std::string& scheme) const {
-    return make_scheme(scheme)->table({config.head_dim, config.rope_theta, 64, kLength, ""}, kLength);
-  }
-  void write(const std::string& scheme = "{type: yarn, factor: 4}") const {
-    export_model(model, table(scheme), 64, kLength, scratch.folder() / "source", out, {{"commit", "abc"}});
+  RopeGeometry geometry(int64_t length = kLength) const { return {config.head_dim, config.rope_theta, 64, length}; }
+  void write(const std::string& yaml = "{type: yarn, factor: 4}", int64_t length = kLength) const {
+    const auto scheme = make_scheme(yaml);
+    const auto table_of = [&](int64_t tokens) { return scheme->table(geometry(length), tokens); };
+    export_model(model, {*scheme, geometry(length), 64, table_of}, source, out, {{"commit", "abc"}});
   }
   Json out_config() const { return Json::parse(read_file(out / "config.json")); }
 
   Scratch scratch;
+  std::filesystem::path source = scratch.folder() / "source";
   std::filesystem::path out = scratch.folder() / "exports/out";
   LlamaConfig config;
   Llama model;
@@ -140,14 +140,17 @@ TEST_CASE("weights that are no contiguous tensors are exported in their order") 
 
 TEST_CASE("the exported config.json gives the same frequencies and attention factor at any length") {
   const Fixture own;
-  for (const char* scheme :
+  for (const char* yaml :
        {"{type: linear, factor: 4}", "{type: ntk, factor: 4}", "{type: yarn, factor: 4}", "{type: none}",
-        "{type: llama3, factor: 4, low_freq_factor: 1, high_freq_factor: 4, original_max_position_embeddings: 64}"}) {
-    CAPTURE(scheme);
-    own.write(scheme);
+        "{type: dynamic_ntk, factor: 2}",
+        "{type: llama3, factor: 4, low_freq_factor: 1, high_freq_factor: 4, original_max_position_embeddings: 64}",
+        "{type: longrope, factor: 4, short_factor: [1, 1, 1, 1, 1, 1, 1, 2], long_factor: [1, 1, 2, 2, 3, 3, 4, 4]}"}) {
+    CAPTURE(yaml);
+    own.write(yaml);
     const LlamaConfig read = LlamaConfig::load(own.out);
-    const RopeTable expected = own.table(scheme);
-    for (const int64_t length : {32, 256}) {
+    for (const int64_t length : {32, 64, 65, 256, 1000}) {
+      CAPTURE(length);
+      const RopeTable expected = make_scheme(yaml)->table(own.geometry(), length);
       const RopeTable found =
           make_scheme("{type: model}")
               ->table({read.head_dim, read.rope_theta, read.trained_length, length, read.rope}, length);
@@ -163,9 +166,14 @@ TEST_CASE("the exported config.json gives the same frequencies and attention fac
 
 TEST_CASE("a pair that does not turn has the cos and sin of one after the export") {
   const Fixture own;
-  RopeTable table = own.table("{type: linear, factor: 4}");
-  table.inv_freq.back() = 0;
-  export_model(own.model, table, 64, kLength, own.scratch.folder() / "source", own.out);
+  const auto linear = make_scheme("{type: linear, factor: 4}");
+  const auto table_of = [&](int64_t length) {
+    RopeTable table = linear->table(own.geometry(), length);
+    table.inv_freq.back() = 0;
+    return table;
+  };
+  export_model(own.model, {*linear, own.geometry(), 64, table_of}, own.source, own.out);
+  CHECK(own.out_config()["rope_scaling"]["rope_type"] == "longrope");
   const LlamaConfig read = LlamaConfig::load(own.out);
   const RopeTable found =
       make_scheme("{type: model}")->table({16, read.rope_theta, 64, kLength, read.rope}, kLength);
@@ -191,13 +199,11 @@ TEST_CASE("config.json is the source's with what the export changes, in spelling
   CHECK(config["torch_dtype"] == "float32");
   CHECK(config["max_position_embeddings"] == 256);
   CHECK(config["rope_theta"] == 10000.0);
-  CHECK(config["rope_scaling"]["factor"] == 4.0);
-  CHECK(config["rope_scaling"]["original_max_position_embeddings"] == 64);
-  CHECK(config["rope_scaling"]["short_factor"] == config["rope_scaling"]["long_factor"]);
+  CHECK(config["rope_scaling"]["rope_type"] == "yarn");
 
   own.write("{type: none}");
   CHECK_FALSE(own.out_config().contains("rope_scaling"));
-  export_model(own.model, own.table("{type: none}"), 64, 16, own.scratch.folder() / "source", own.out);
+  own.write("{type: none}", 16);
   CHECK(own.out_config()["max_position_embeddings"] == 64);
 }
 
@@ -216,27 +222,6 @@ TEST_CASE("tokenizer files and generation_config.json come along, other files do
   CHECK(marker["provenance"] == Json{{"commit", "abc"}});
 }
 
-TEST_CASE("what lives outside of the weights is refused before anything is written") {
-  const auto text_of = [&](const std::string& yaml) {
-    Fixture own;
-    const QuantPlan plan(Config::parse(yaml, "p.yaml"), own.config);
-    own.model = apply(plan, prepare(plan, own.model), {});
-    const std::string text = error_text([&] { own.write(); });
-    CHECK(std::filesystem::exists(own.out.parent_path()) == (text == "(no error)"));
-    return text;
-  };
-  const std::string rest =
-      ": activations are quantized or rotated as the model runs, which weights in a folder cannot hold; export without "
-      "`input`, `kv` and the rotation's `online`";
-  CHECK(text_of("quant: [{match: '*.1.mlp.up_proj', input: {type: rtn, bits: 8, group: 0}}]") ==
-        "layers.1.mlp.up_proj" + rest);
-  CHECK(text_of("quant: [{match: lm_head, input: {type: rtn, bits: 8, group: 0}}]") == "lm_head" + rest);
-  CHECK(text_of("kv: {type: fake_quant, key: {type: rtn, bits: 4, group: 16}}") == "layers.0.self_attn" + rest);
-  CHECK(text_of("rotation: {type: hadamard, online: [o_proj]}") == "layers.0.self_attn.o_proj" + rest);
-  CHECK(text_of("rotation: {type: hadamard, online: [qk]}") == "layers.0.self_attn" + rest);
-  CHECK(text_of("rotation: {type: hadamard, online: []}\nquant: [{match: '*', weight: {type: nf4}}]") == "(no error)");
-}
-
 TEST_CASE("an earlier export is replaced as a whole, and the source may be it") {
   Fixture own;
   own.scratch.write("source/tokenizer.model", "t");
@@ -245,11 +230,15 @@ TEST_CASE("an earlier export is replaced as a whole, and the source may be it") 
   own.write("{type: none}");
   check_equal(Checkpoint(own.out).build(at::kFloat, at::kCPU), own.model);
 
+  const Llama before = own.model;
   const Llama mapped = Checkpoint(own.out).build(at::kFloat, at::kCPU);  // views of the files that are replaced
-  export_model(mapped, own.table("{type: none}"), 64, 64, own.out, own.out.string() + "/");
-  check_equal(Checkpoint(own.out).build(at::kFloat, at::kCPU), own.model);
-  CHECK(read_file(own.out / "tokenizer.model") == "t");
-  CHECK(names_in(own.out.parent_path()) == std::set<std::string>{"out"});
+  own.model = mapped;
+  own.source = own.out;
+  own.out += "/";
+  own.write("{type: none}", 64);
+  check_equal(Checkpoint(own.source).build(at::kFloat, at::kCPU), before);
+  CHECK(read_file(own.source / "tokenizer.model") == "t");
+  CHECK(names_in(own.source.parent_path()) == std::set<std::string>{"out"});
 }
 
 TEST_CASE("a folder with anything of the user's in it is not touched") {

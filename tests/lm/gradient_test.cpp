@@ -24,7 +24,7 @@ constexpr int64_t kTrainedLength = 10;  // under YaRN at kTokens: an attention f
 
 ops::RopeAngles yarn_angles(const LlamaConfig& config, int64_t T, at::ScalarType dtype) {
   const RopeTable table =
-      make_scheme("{type: yarn, factor: 4}")->table({config.head_dim, config.rope_theta, kTrainedLength, T, ""}, T);
+      make_scheme("{type: yarn, factor: 4}")->table({config.head_dim, config.rope_theta, kTrainedLength, T}, T);
   REQUIRE(table.attention_factor > 1.1);
   return rope_angles(table, T, dtype, at::kCPU, false);
 }

@@ -52,7 +52,7 @@ std::string refused(const std::string& yaml) {
 }
 
 RopeGeometry geometry_of(const LlamaConfig& config) {
-  return {config.head_dim, config.rope_theta, config.trained_length, 128, ""};
+  return {config.head_dim, config.rope_theta, config.trained_length, 128};
 }
 
 at::Tensor tokens(const LlamaConfig& config) {

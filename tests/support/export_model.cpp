@@ -2,9 +2,12 @@
 // quant of an experiment and
 //   spread: 0.2      q_proj's and k_proj's rows of pair i are scaled by 1 + spread * i / (d/2)
 //   still_pairs: 4   so many last pairs do not turn: their frequencies are 0
-// and prints {nll, inv_freq, attention_factor} as JSON: the mean NLL of `tokens` (int64 [T]) by the same weights in
-// float32.  For the peer tests.
+//   lengths: [T]     see below
+// and prints [{nll, inv_freq, attention_factor}] as JSON, by length: the mean NLL of so many first `tokens` (int64 [T])
+// by the same weights in float32.  For the peer tests.
 #include <ATen/ATen.h>
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
 
 #include <cstdio>
 
@@ -58,7 +61,7 @@ double mean_nll(const Llama& model, const RopeTable& table, const at::Tensor& to
 void run(const char* setup, const char* tokens_file, const char* folder) {
   const c10::InferenceMode inference;
   const Config config = Config::parse(setup, "SETUP");
-  const ModelSpec spec(config.at("model"));
+  const ModelSpec spec(config.at("model"), LlamaConfig::load(model_folder(config.at("model"))));
   const Checkpoint checkpoint(spec.path);
   const LlamaConfig& llama = checkpoint.config();
   Llama full = checkpoint.build(spec.dtype, at::kCPU);
@@ -67,18 +70,26 @@ void run(const char* setup, const char* tokens_file, const char* folder) {
   const Llama model = apply(plan, prepare(plan, full), {});
 
   const at::Tensor tokens_T = read_tokens(tokens_file);
-  const int64_t length = tokens_T.size(0);
+  const RopeGeometry geometry{llama.head_dim, llama.rope_theta, llama.trained_length, tokens_T.size(0),
+                              llama.rope};
   const auto scheme = Registry<RopeScheme>::instance().build(config.at("rope"));
-  RopeTable table =
-      scheme->table({llama.head_dim, llama.rope_theta, llama.trained_length, length, llama.rope}, length);
   const auto still = config.get<int64_t>("still_pairs", 0, {0, llama.head_dim / 2});
-  std::fill(table.inv_freq.end() - still, table.inv_freq.end(), 0.0);
+  const auto lengths = config.get<std::vector<int64_t>>("lengths", {tokens_T.size(0)});
   check_all_read(config);
+  const auto table_of = [&](int64_t length) {
+    RopeTable table = scheme->table(geometry, length);
+    std::fill(table.inv_freq.end() - still, table.inv_freq.end(), 0.0);
+    return table;
+  };
 
-  export_model(model, table, llama.trained_length, length, spec.path, folder);
-  const Json report{{"nll", mean_nll(in_float32(model), table, tokens_T)},
-                    {"inv_freq", table.inv_freq},
-                    {"attention_factor", table.attention_factor}};
+  export_model(model, {*scheme, geometry, llama.trained_length, table_of}, spec.path, folder);
+  Json report = Json::array();
+  for (const int64_t length : lengths) {
+    const RopeTable table = table_of(length);
+    report.push_back({{"nll", mean_nll(in_float32(model), table, tokens_T.slice(0, 0, length))},
+                      {"inv_freq", table.inv_freq},
+                      {"attention_factor", table.attention_factor}});
+  }
   std::puts(report.dump().c_str());
 }
 
@@ -86,6 +97,7 @@ void run(const char* setup, const char* tokens_file, const char* folder) {
 }  // namespace qroar
 
 int main(int argc, char** argv) {
+  spdlog::set_default_logger(spdlog::stderr_color_mt("export_model"));
   try {
     if (argc != 4) qroar::fail("usage: export_model SETUP TOKENS.safetensors FOLDER");
     qroar::run(argv[1], argv[2], argv[3]);

@@ -16,7 +16,7 @@ inline std::unique_ptr<RopeScheme> make_scheme(const std::string& yaml) {
   return scheme;
 }
 
-inline RopeGeometry llama2_geometry() { return {128, 1e4, 4096, 32768, nullptr}; }
-inline RopeGeometry llama3_geometry() { return {128, 5e5, 8192, 65536, nullptr}; }
+inline RopeGeometry llama2_geometry() { return {128, 1e4, 4096, 32768}; }
+inline RopeGeometry llama3_geometry() { return {128, 5e5, 8192, 65536}; }
 
 }  // namespace qroar

@@ -17,7 +17,7 @@ namespace {
 void run(const char* setup) {
   const c10::InferenceMode inference;
   const Config config = Config::parse(setup, "SETUP");
-  const ModelSpec spec(config.at("model"));
+  const ModelSpec spec(config.at("model"), LlamaConfig::load(model_folder(config.at("model"))));
   const Checkpoint checkpoint(spec.path);
   const LlamaConfig& llama = checkpoint.config();
   const Llama model = checkpoint.build(spec.dtype, at::kCPU);

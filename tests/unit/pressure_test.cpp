@@ -12,7 +12,7 @@ using namespace qroar;
 namespace {
 
 constexpr double kDistance = 1000;
-const RopeGeometry kGeometry{8, 1e4, 4096, 32768, nullptr};  // omega = 1, 0.1, 0.01, 0.001; s = 8
+const RopeGeometry kGeometry{8, 1e4, 4096, 32768};  // omega = 1, 0.1, 0.01, 0.001; s = 8
 /// Truncation of the central difference is of order h^2 = 1e-8, rounding of order 1e-16 / h = 1e-12.
 constexpr double kTolerance = 1e-7;
 
@@ -78,7 +78,7 @@ TEST_CASE("the pressure of dynamic ntk is that of its length, with the factor a 
 }
 
 TEST_CASE("at a clamp the pressure is that towards longer sequences, and below it there is none") {
-  const RopeGeometry at_trained{8, 1e4, 4096, 4096, nullptr}, below{8, 1e4, 4096, 2048, nullptr};
+  const RopeGeometry at_trained{8, 1e4, 4096, 4096}, below{8, 1e4, 4096, 2048};
   check_near(pressure("{type: linear, factor: auto}", below, 2048), {0, 0, 0, 0});
   check_near(pressure("{type: dynamic_ntk}", below, 2048), {0, 0, 0, 0});
   const std::vector<double> linear = pressure("{type: linear, factor: auto}", at_trained, 4096),

@@ -21,7 +21,7 @@ void for_each_case(const Body& body) {
     for (double theta : kThetas) {
       for (int64_t length : {int64_t{1}, kTrained, 8 * kTrained}) {
         CAPTURE(head_dim, theta, length);
-        body(RopeGeometry{head_dim, theta, kTrained, 8 * kTrained, nullptr}, length);
+        body(RopeGeometry{head_dim, theta, kTrained, 8 * kTrained}, length);
       }
     }
   }
@@ -108,7 +108,7 @@ TEST_CASE("every scheme with a factor slows the slowest pair by it and reads aut
     CAPTURE(name);
     const Config example = Config::parse(entry.example, "example");
     if (!example.has("factor")) continue;
-    const RopeGeometry geometry{8, 1e4, kTrained, 8 * kTrained, nullptr};
+    const RopeGeometry geometry{8, 1e4, kTrained, 8 * kTrained};
     const auto table_with = [&](const std::string& factor) {
       return with_factor(example, factor)->table(geometry, 8 * kTrained);
     };

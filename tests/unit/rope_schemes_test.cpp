@@ -10,7 +10,7 @@ using namespace qroar;
 
 namespace {
 
-const RopeGeometry kSmall{8, 1e4, 4096, 32768, nullptr};
+const RopeGeometry kSmall{8, 1e4, 4096, 32768};
 
 RopeTable table_of(const std::string& yaml, const RopeGeometry& geometry = kSmall, int64_t length = 32768) {
   return make_scheme(yaml)->table(geometry, length);
@@ -41,7 +41,7 @@ TEST_CASE("ntk keeps the first pair and divides the last one by the factor") {
 
 TEST_CASE("factor auto is target over trained length and never below 1") {
   check_same(table_of("{type: linear, factor: auto}"), table_of("{type: linear, factor: 8}"));
-  const RopeGeometry shorter{8, 1e4, 4096, 512, nullptr};
+  const RopeGeometry shorter{8, 1e4, 4096, 512};
   check_same(table_of("{type: yarn, factor: auto}", shorter), table_of("{type: none}", shorter));
 }
 
@@ -56,9 +56,9 @@ TEST_CASE("a factor that is missing, out of range or no number is an error at it
 }
 
 TEST_CASE("a head that does not fall into pairs and a base of 1 are errors") {
-  CHECK(contains(error_of("{type: none}", {7, 1e4, 4096, 4096, nullptr}), "head_dim must be even and positive, found 7"));
-  CHECK(contains(error_of("{type: none}", {8, 1, 4096, 4096, nullptr}), "the base of RoPE must be above 1, found 1"));
-  CHECK(contains(error_of("{type: ntk, factor: 2}", {2, 1e4, 4096, 4096, nullptr}), "head_dim of at least 4, found 2"));
+  CHECK(contains(error_of("{type: none}", {7, 1e4, 4096, 4096}), "head_dim must be even and positive, found 7"));
+  CHECK(contains(error_of("{type: none}", {8, 1, 4096, 4096}), "the base of RoPE must be above 1, found 1"));
+  CHECK(contains(error_of("{type: ntk, factor: 2}", {2, 1e4, 4096, 4096}), "head_dim of at least 4, found 2"));
 }
 
 TEST_CASE("dynamic schemes are plain up to the trained length and follow the length beyond it") {
@@ -93,9 +93,9 @@ TEST_CASE("without truncation the index ramp starts and ends between pairs") {
 
 TEST_CASE("an empty or reversed index ramp is a step and not turned round") {
   const std::vector<double> plain = base_frequencies(128, 1e4);
-  const std::vector<double> tiny = table_of("{type: ntk_by_parts, factor: 8}", {128, 1e4, 4, 32, nullptr}).inv_freq;
+  const std::vector<double> tiny = table_of("{type: ntk_by_parts, factor: 8}", {128, 1e4, 4, 32}).inv_freq;
   for (std::size_t i = 1; i < 64; ++i) CHECK(tiny[i] == Approx(plain[i] / 8).epsilon(1e-14));
-  const RopeGeometry huge{128, 1e4, int64_t{1} << 50, int64_t{1} << 53, nullptr};
+  const RopeGeometry huge{128, 1e4, int64_t{1} << 50, int64_t{1} << 53};
   CHECK(table_of("{type: ntk_by_parts, factor: 8}", huge).inv_freq == plain);
 }
 
@@ -118,7 +118,7 @@ TEST_CASE("YaRN's attention factor can be given or made of mscale and mscale_all
 }
 
 TEST_CASE("llama3 takes the original length from its key before the geometry") {
-  const RopeGeometry geometry{128, 5e5, 131072, 131072, nullptr};
+  const RopeGeometry geometry{128, 5e5, 131072, 131072};
   check_same(table_of("{type: llama3, factor: 8, original_max_position_embeddings: 8192}", geometry),
              table_of("{type: llama3, factor: 8}", llama3_geometry()));
   CHECK(contains(error_of("{type: llama3, factor: 8, low_freq_factor: 4, high_freq_factor: 4}"),

@@ -33,6 +33,7 @@ class ClipLow : public Rescaling {
     }
     return table;
   }
+  bool changes_table() const override { return true; }
 
  private:
   Config config_;

@@ -35,6 +35,7 @@ class Pairs : public Rescaling {
     }
     return table;
   }
+  bool changes_table() const override { return true; }
 
  private:
   Factor factor_;

@@ -23,6 +23,11 @@ class DynamicNtk : public RopeScheme {
     const double stretch = 1 + factor_.of(unstretched) * (s - 1);
     return {base_frequencies(geometry.head_dim, ntk_base(geometry.head_dim, geometry.theta, stretch))};
   }
+  /// The type counts lengths from max_position_embeddings, whatever other lengths stand beside it.
+  std::optional<Json> hugging_face(const RopeGeometry& geometry) const override {
+    return Json{{"max_position_embeddings", geometry.trained_length},
+                {"rope_scaling", {{"rope_type", "dynamic"}, {"factor", factor_.of(geometry)}}}};
+  }
 
  private:
   Factor factor_;

@@ -14,6 +14,9 @@ class Linear : public RopeScheme {
     for (double& frequency : table.inv_freq) frequency /= factor_.of(geometry);
     return table;
   }
+  std::optional<Json> hugging_face(const RopeGeometry& geometry) const override {
+    return Json{{"rope_scaling", {{"rope_type", "linear"}, {"factor", factor_.of(geometry)}}}};
+  }
 
  private:
   Factor factor_;

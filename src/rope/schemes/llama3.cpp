@@ -34,6 +34,14 @@ class Llama3 : public RopeScheme {
     }
     return table;
   }
+  std::optional<Json> hugging_face(const RopeGeometry& geometry) const override {
+    return Json{{"rope_scaling",
+                 {{"rope_type", "llama3"},
+                  {"factor", factor_.of(geometry)},
+                  {"low_freq_factor", low_freq_factor_},
+                  {"high_freq_factor", high_freq_factor_},
+                  {kOriginal, original_.value_or(geometry.trained_length)}}}};
+  }
 
  private:
   static constexpr const char* kOriginal = "original_max_position_embeddings";

@@ -91,6 +91,12 @@ class LongRope : public RopeScheme {
     for (std::size_t i = 0; i < divisors.size(); ++i) table.inv_freq[i] /= divisors[i];
     return table;
   }
+  std::optional<Json> hugging_face(const RopeGeometry& geometry) const override {
+    const std::vector<double> ones(divisors_.for_long.size(), 1.0);
+    const std::vector<double>& for_short = divisors_.for_short.empty() ? ones : divisors_.for_short;
+    return Json{{"rope_scaling",
+                 longrope_scaling(geometry, factor_.of(geometry), attention(geometry), for_short, divisors_.for_long)}};
+  }
 
  private:
   double attention(const RopeGeometry& geometry) const {

@@ -10,15 +10,24 @@ class Model : public RopeScheme {
   explicit Model(const Config&) {}
 
   RopeTable table(const RopeGeometry& geometry, int64_t length) const override {
-    constexpr const char* kOriginal = "original_max_position_embeddings";
-    Json block = geometry.model_rope.is_null() ? Json{{"type", "none"}} : geometry.model_rope;
-    RopeGeometry own = geometry;
-    if (block.contains(kOriginal)) {
-      own.trained_length = block[kOriginal];
-      block.erase(kOriginal);
-    }
-    const Config config = Config::parse(block.dump(1), "config.json's RoPE");
-    return Registry<RopeScheme>::instance().build(config)->table(own, length);
+    return scheme_of(geometry)->table(own(geometry), length);
+  }
+  std::optional<Json> hugging_face(const RopeGeometry& geometry) const override {
+    return scheme_of(geometry)->hugging_face(own(geometry));
+  }
+
+ private:
+  static constexpr const char* kOriginal = "original_max_position_embeddings";
+
+  /// With the length that the formula of config.json's type takes for L0.
+  static RopeGeometry own(RopeGeometry geometry) {
+    geometry.trained_length = geometry.model_rope.value(kOriginal, geometry.trained_length);
+    return geometry;
+  }
+  static std::unique_ptr<RopeScheme> scheme_of(const RopeGeometry& geometry) {
+    Json block = geometry.model_rope;
+    block.erase(kOriginal);
+    return Registry<RopeScheme>::instance().build(Config::parse(block.dump(1), "config.json's RoPE"));
   }
 };
 

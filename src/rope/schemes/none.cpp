@@ -12,6 +12,7 @@ class None : public RopeScheme {
   RopeTable table(const RopeGeometry& geometry, int64_t) const override {
     return {base_frequencies(geometry.head_dim, geometry.theta)};
   }
+  std::optional<Json> hugging_face(const RopeGeometry&) const override { return Json::object(); }
 };
 
 const Register<RopeScheme, None> kNone{"none", "plain RoPE (Su et al., arXiv 2104.09864)", "{type: none}"};

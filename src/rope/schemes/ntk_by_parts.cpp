@@ -12,6 +12,9 @@ class NtkByParts : public RopeScheme {
   RopeTable table(const RopeGeometry& geometry, int64_t) const override {
     return {ramp_.frequencies(geometry, factor_.of(geometry))};
   }
+  std::optional<Json> hugging_face(const RopeGeometry& geometry) const override {
+    return ramp_.hugging_face(geometry, factor_.of(geometry), /*attention_factor=*/1);
+  }
 
  private:
   Factor factor_;

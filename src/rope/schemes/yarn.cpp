@@ -13,6 +13,10 @@ class Yarn : public RopeScheme {
     const double s = factor_.of(geometry);
     return {ramp_.frequencies(geometry, s), attention_.of(s)};
   }
+  std::optional<Json> hugging_face(const RopeGeometry& geometry) const override {
+    const double s = factor_.of(geometry);
+    return ramp_.hugging_face(geometry, s, attention_.of(s));
+  }
 
  private:
   Factor factor_;

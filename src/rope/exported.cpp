@@ -1,0 +1,78 @@
+#include "rope/exported.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "config/registry.h"
+
+namespace qroar {
+namespace {
+
+constexpr const char* kOriginal = "original_max_position_embeddings";
+
+/// In place of an infinite divisor: within 2^31 tokens such a pair turns by 1e-20 radians, cos is 1 and sin vanishes.
+/// In float32, theta^(2i/d) times it may overflow, which gives a frequency of 0.
+constexpr double kStandstillFactor = 1e30;
+
+std::vector<double> divisors(const RopeGeometry& geometry, const RopeTable& table) {
+  std::vector<double> divisors = base_frequencies(geometry.head_dim, geometry.theta);
+  check(table.inv_freq.size() == divisors.size(), "the table is of the model's heads");
+  for (std::size_t i = 0; i < divisors.size(); ++i) {
+    divisors[i] = std::min(divisors[i] / table.inv_freq[i], kStandstillFactor);
+  }
+  return divisors;
+}
+
+/// Are the evaluated tables those of the scheme?
+bool has_tables_of(const EvaluatedRope& rope, const RopeScheme& scheme) {
+  return std::ranges::all_of(
+      rope.tables, [&](const auto& known) { return scheme.table(rope.geometry, known.first) == known.second; });
+}
+
+Json fields_of(const EvaluatedRope& rope) {
+  const auto plain = Registry<RopeScheme>::instance().build(Config::parse("{type: none}", "export"));
+  if (has_tables_of(rope, *plain)) return Json::object();
+  if (has_tables_of(rope, rope.scheme)) {
+    if (auto said = rope.scheme.hugging_face(rope.geometry)) return *std::move(said);
+  }
+  check(rope.fits_longrope(), "the table has a type of Hugging Face's");
+  const RopeGeometry& geometry = rope.geometry;
+  const RopeTable& shorter = rope.tables.begin()->second;
+  const RopeTable& longer = rope.tables.rbegin()->second;
+  const double factor =
+      std::max(1.0, static_cast<double>(geometry.target_length) / static_cast<double>(geometry.trained_length));
+  return {{"rope_scaling", longrope_scaling(geometry, factor, shorter.attention_factor, divisors(geometry, shorter),
+                                            divisors(geometry, longer))}};
+}
+
+}  // namespace
+
+EvaluatedRope::EvaluatedRope(const RopeScheme& own_scheme, const RopeGeometry& own_geometry, int64_t length,
+                             const std::function<RopeTable(int64_t)>& table)
+    : scheme(own_scheme), geometry(own_geometry), intended_length(length) {
+  const int64_t trained = geometry.trained_length, far = 8 * std::max(trained, geometry.target_length);
+  for (const int64_t tokens : {int64_t{1}, trained, trained + 1, geometry.target_length, far}) {
+    tables.emplace(tokens, table(tokens));
+  }
+}
+
+bool EvaluatedRope::fits_longrope() const {
+  const RopeTable& shorter = tables.begin()->second;
+  const RopeTable& longer = tables.rbegin()->second;
+  return shorter.attention_factor == longer.attention_factor && std::ranges::all_of(tables, [&](const auto& known) {
+           return known.second == (known.first <= geometry.trained_length ? shorter : longer);
+         });
+}
+
+Json exported_rope(const EvaluatedRope& rope) {
+  const int64_t trained = rope.geometry.trained_length;
+  Json fields{{"max_position_embeddings", std::max(rope.intended_length, rope.geometry.target_length)},
+              {"rope_theta", rope.geometry.theta}};
+  fields.update(fields_of(rope));
+  // Types that do not count from the trained length leave it out, but whoever reads the folder again may.
+  const bool is_stated = fields.contains("rope_scaling") && fields["rope_scaling"].contains(kOriginal);
+  if (!is_stated && fields["max_position_embeddings"] != trained) fields[kOriginal] = trained;
+  return fields;
+}
+
+}  // namespace qroar
