@@ -93,7 +93,8 @@ void Bpe::read_merges(const Json& merges, const std::string& file) {
     const auto [left, right] = merge.is_array()
                                    ? std::pair(merge.at(0).get<std::string>(), merge.at(1).get<std::string>())
                                    : halves(merge.get<std::string>(), file);
-    merges_.insert_or_assign(std::pair(id_of(left), id_of(right)), Merge{rank++, id_of(left + right)});
+    const std::pair pair(id_of(left), id_of(right));
+    merges_.insert_or_assign(pair, Merge{rank++, id_of(left + right)});
   }
 }
 

@@ -83,13 +83,15 @@ def test_transformers_gives_the_tokens_of_the_file_that_is_read(saved, kind):
             assert peer.encode(text, add_special_tokens=False) == own.encode(text, add_special_tokens=False).ids, name
 
 
-def test_with_a_space_before_every_text_the_tokens_are_sentencepiece_s(saved):
-    # Which this program reads from tokenizer.model, and so the numbers of a Llama-2 do not hang on the file that is there.
+def test_where_no_spaces_follow_each_other_the_tokens_are_sentencepiece_s(saved):
+    # transformers 5.17 ranks runs of spaces by their ids, SentencePiece merges them last: numbers hang on the file that is there.
     folder = saved("llama2", "Llama-2's as it was published")
     peer, own = SentencePieceProcessor(model_file=str(model_file("llama2"))), Tokenizer.from_file(str(folder / "tokenizer.json"))
     own.encode_special_tokens = True
-    different = [name for name, text in TEXTS.items() if peer.encode(text) != own.encode(text, add_special_tokens=False).ids]
-    assert different == []
+    texts = {name: text for name, text in TEXTS.items() if "  " not in f" {text}" and "▁" not in text}
+    assert len(texts) > 25
+    assert [name for name, text in texts.items() if peer.encode(text) != own.encode(text, add_special_tokens=False).ids] == []
+    assert peer.encode(" " * 5) != own.encode(" " * 5, add_special_tokens=False).ids
 
 
 def test_added_tokens_that_are_special_are_text_where_they_are_spelled_out(assert_same_tokens, saved):
