@@ -9,9 +9,9 @@
 namespace qroar {
 
 /// {type: none}, or {type: fake_quant, key: {type: ...}, value: {type: ...}, key_axis: head, value_axis: head,
-/// key_rope: after, residual: 0, query: {type: ...}} with registered quantizers under which no query sees a later token;
-/// `none` leaves a part exact.
-/// An axis says what a row of the quantizer's matrix is, with K key/value heads of d channels:
+/// key_rope: after, residual: 0, query: {type: ...}} with registered quantizers under which no query sees a later
+/// token; `none` leaves a part exact. An axis says what a row of the quantizer's matrix is, with K key/value heads of d
+/// channels:
 ///   head     one head of one token, [d]
 ///   token    all heads of one token, [K*d]
 ///   channel  one channel of one head over `group` neighbouring tokens, from token 0 on; an incomplete last group

@@ -175,8 +175,7 @@ TEST_CASE("a pair that does not turn has the cos and sin of one after the export
   export_model(own.model, {*linear, own.geometry(), 64, table_of}, own.source, own.out);
   CHECK(own.out_config()["rope_scaling"]["rope_type"] == "longrope");
   const LlamaConfig read = LlamaConfig::load(own.out);
-  const RopeTable found =
-      make_scheme("{type: model}")->table({16, read.rope_theta, 64, kLength, read.rope}, kLength);
+  const RopeTable found = make_scheme("{type: model}")->table({16, read.rope_theta, 64, kLength, read.rope}, kLength);
   const auto angles = rope_angles(found, 1 << 20, at::kFloat, at::kCPU, false);
   CHECK((angles.cos_TP.select(1, 7) == 1).all().item<bool>());
   CHECK(angles.sin_TP.select(1, 7).abs().max().item<float>() < 1e-20);

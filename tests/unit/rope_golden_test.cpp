@@ -41,9 +41,9 @@ TEST_CASE("YaRN's correction range matches the golden numbers of three models") 
     double fast, slow, low, high;
   };
   const Ramp ramp(Config::parse("{}", "test.yaml"));
-  for (const Row& row : {Row{llama2_geometry(), 20.944482, 45.026881, 20, 46},
-                         Row{{128, 1e4, 2048, 0}, 16.128002, 40.210401, 16, 41},
-                         Row{llama3_geometry(), 18.081135, 34.984119, 18, 35}}) {
+  for (const Row& row :
+       {Row{llama2_geometry(), 20.944482, 45.026881, 20, 46}, Row{{128, 1e4, 2048, 0}, 16.128002, 40.210401, 16, 41},
+        Row{llama3_geometry(), 18.081135, 34.984119, 18, 35}}) {
     CAPTURE(row.geometry.theta, row.geometry.trained_length);
     CHECK(correction_index(row.geometry, 32) == Approx(row.fast).margin(1e-6));
     CHECK(correction_index(row.geometry, 1) == Approx(row.slow).margin(1e-6));
