@@ -1,5 +1,7 @@
 #include "harness/beside_axes.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <set>
 
