@@ -162,7 +162,8 @@ std::vector<Cell> unfinished(std::vector<Cell> cells, const std::filesystem::pat
 }
 
 void print_rows(const Results& results, const std::vector<Job>& jobs) {
-  ShowOptions options{.planned = std::set<std::string>()};
+  ShowOptions options;
+  options.planned.emplace();
   for (const Job& job : jobs) options.planned->insert(job.id);
   fmt::print("{}", show(results, results.rows(), options));
 }

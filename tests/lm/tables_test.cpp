@@ -117,7 +117,9 @@ TEST_CASE("a row with anything at any place is shown in every format, or named")
       for (const char* format : {"table", "csv", "json", "latex"}) {
         INFO(place << " = " << value << " as " << format);
         try {
-          CHECK(!show(results, results.rows(), {.format = format}).empty());
+          ShowOptions options;
+          options.format = format;
+          CHECK(!show(results, results.rows(), options).empty());
           ++shown;
         } catch (const Error& error) {
           CHECK(contains(error.what(), "cells/a/row.json: "));
