@@ -32,8 +32,9 @@ void check_rope(const Job& job) {
   const bool is_said = !job.rescaling->changes_table() && job.rope->hugging_face(job.geometry);
   if (!is_said && !EvaluatedRope(*job.rope, job.geometry, 0, table).fits_longrope()) {
     fail(
-        "this scheme's frequencies change with the length in a way that no rope_type of config.json says; name a "
-        "scheme with a factor");
+        "frequencies change with the length here in a way that no rope_type of config.json says; take a scheme with "
+        "one "
+        "table, such as ntk or yarn");
   }
 }
 
@@ -68,7 +69,7 @@ void check_can_be_made(const fs::path& folder) {
   ::rmdir(probe.c_str());
 }
 
-void check_folder(const fs::path& folder, const std::vector<Job>& jobs) {
+void check_unread(const fs::path& folder, const std::vector<Job>& jobs) {
   for (const Job& job : jobs) {
     std::vector<fs::path> models{job.model.path};
     if (job.reference) models.push_back(job.reference->path);
@@ -80,8 +81,6 @@ void check_folder(const fs::path& folder, const std::vector<Job>& jobs) {
       }
     }
   }
-  refuse_foreign(folder);
-  check_can_be_made(folder);
 }
 
 }  // namespace
@@ -107,7 +106,12 @@ void check_export_folders(const std::vector<Job>& jobs) {
     const fs::path folder = export_target(job.exported->folder);
     if (!folders.insert(folder).second)
       job.exported->block.fail("two cells export into this folder; sweep export.folder, too");
-    if (!is_exported(job)) check_at(job.exported->block, [&] { check_folder(folder, jobs); });
+    check_at(job.exported->block, [&] {
+      check_unread(folder, jobs);
+      if (is_exported(job)) return;
+      refuse_foreign(folder);
+      check_can_be_made(folder);
+    });
   }
 }
 
