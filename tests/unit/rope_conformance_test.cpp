@@ -21,7 +21,7 @@ void for_each_case(const Body& body) {
     for (double theta : kThetas) {
       for (int64_t length : {int64_t{1}, kTrained, 8 * kTrained}) {
         CAPTURE(head_dim, theta, length);
-        body(RopeGeometry{head_dim, theta, kTrained, 8 * kTrained}, length);
+        body(RopeGeometry(head_dim, theta, kTrained, 8 * kTrained), length);
       }
     }
   }
