@@ -18,8 +18,6 @@ MODEL = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_si
 
 # transformers computes something and says little or nothing; we say what is wrong.
 REFUSED = {
-    "scaling-without-type": "plain RoPE, the factor ignored with a warning: nobody who wrote a factor meant that",
-    "parameters-without-type": "as above",
     "proportional": "Gemma's type, which means linear for a model that turns all of a head",
     "by-layer-type": "plain RoPE, since Llama has no types of layers: not what was written",
     "scaling-false": "false is no dictionary",
