@@ -33,8 +33,7 @@ void check_rope(const Job& job) {
   if (!is_said && !EvaluatedRope(*job.rope, job.geometry, 0, table).fits_longrope()) {
     fail(
         "frequencies change with the length here in a way that no rope_type of config.json says; take a scheme with "
-        "one "
-        "table, such as ntk or yarn");
+        "one table, such as ntk or yarn");
   }
 }
 

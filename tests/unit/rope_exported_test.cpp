@@ -124,13 +124,24 @@ TEST_CASE("the lengths in config.json: the windows' and the trained one, whereve
 }
 
 TEST_CASE("the scheme of the model's own config.json comes out again in its type") {
-  const std::string written = R"({"rope_type": "llama3", "factor": 8, "low_freq_factor": 1, "high_freq_factor": 4,
-                                  "original_max_position_embeddings": 4096})";
-  const RopeGeometry geometry{8, 5e5, kTrained, 512, written};
+  Json keys{
+      {"factor", 8.0}, {"low_freq_factor", 1.0}, {"high_freq_factor", 4.0}, {"original_max_position_embeddings", 4096}};
+  Json block{{"type", "llama3"}}, scaling_of_it{{"rope_type", "llama3"}};
+  block.update(keys);
+  scaling_of_it.update(keys);
+  const RopeGeometry geometry{8, 5e5, kTrained, 512, block};
   const Json fields = exported("{type: model}", geometry, 131072);
-  CHECK(fields["rope_scaling"] == Json::parse(written));
+  CHECK(fields["rope_scaling"] == scaling_of_it);
   CHECK(fields["rope_theta"] == 5e5);
   CHECK(fields["max_position_embeddings"] == 131072);
+
+  // Trained for 4096 by what is stated, but dynamic takes max_position_embeddings.
+  const RopeGeometry dynamic{
+      8, 1e4, kTrained, 512, {{"type", "dynamic_ntk"}, {"factor", 2.0}, {"original_max_position_embeddings", 8192}}};
+  CHECK(exported("{type: model}", dynamic, 8192) == Json{{"max_position_embeddings", 8192},
+                                                         {"rope_theta", 1e4},
+                                                         {"rope_scaling", {{"rope_type", "dynamic"}, {"factor", 2.0}}},
+                                                         {"original_max_position_embeddings", 4096}});
 }
 
 TEST_CASE("only a table of at most two lists and one attention factor fits longrope") {
