@@ -58,7 +58,7 @@ QuantRules::QuantRules(const std::vector<Config>& rules) {
     }
     auto weight = quantizer_at(rule, "weight"), input = activation_quantizer(rule, "input");
     const bool is_static = read_static(rule, input.get());
-    rules_.push_back({rule.at("match"), match, std::move(weight), std::move(input), is_static});
+    rules_.push_back({rule, match, std::move(weight), std::move(input), is_static});
   }
 }
 
@@ -69,7 +69,7 @@ bool QuantRules::Rule::matches(const std::string& site) const {
 void QuantRules::check_against(const std::vector<LinearSite>& sites) const {
   for (const Rule& rule : rules_) {
     if (std::none_of(sites.begin(), sites.end(), [&](const LinearSite& site) { return rule.matches(site.name); })) {
-      rule.config.fail(fmt::format("'{}' matches no layer; names look like {} (lm_head only when named literally)",
+      rule.config.at("match").fail(fmt::format("'{}' matches no layer; names look like {} (lm_head only when named literally)",
                                    rule.match, sites.front().name));
     }
   }
@@ -77,7 +77,7 @@ void QuantRules::check_against(const std::vector<LinearSite>& sites) const {
     const auto weight = weight_quantizer(site.name);
     if (weight != nullptr) weight->check_site(site);
     if (site.name == "lm_head" && (is_calibrated(weight) || is_static(site.name))) {
-      last_match(site.name)->config.fail(
+      last_match(site.name)->config.at("match").fail(
           "lm_head is no part of a decoder layer, where calibration looks; give it a quantizer that needs none");
     }
     const auto input = input_quantizer(site.name);

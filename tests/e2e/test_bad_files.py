@@ -91,10 +91,10 @@ PROJECTION = "model.layers.2.mlp.up_proj.weight"
     (lambda tensors: tensors.update({"model.layers.2.mlp.up_projection.weight": tensors.pop(PROJECTION)}),
      ["the checkpoint has no tensor", PROJECTION]),
 ], ids=["dtype", "shape", "missing"])
-def test_a_wrong_tensor_is_named(failed, experiment, tmp_path, edit, parts):
+def test_a_wrong_tensor_is_named(refused, experiment, tmp_path, edit, parts):
     model = copy_of_tiny_books(tmp_path / "model")
     edit_tensors(model, edit)
-    failed(experiment({"model.path": str(model)}), model, *parts)
+    refused(experiment({"model.path": str(model)}), model, *parts)
 
 
 def test_weights_that_are_not_finite_are_named_by_layer(failed, experiment, tmp_path):
@@ -133,6 +133,8 @@ def test_a_tokenizer_of_another_vocabulary_is_named(refused, experiment, tmp_pat
 
 def test_a_model_of_another_vocabulary_is_named(refused, experiment, tmp_path):
     model = copy_of_tiny_books(tmp_path / "model", vocab_size=2048)
+    refused(experiment({"model.path": str(model)}), f"{model}: tensor model.embed_tokens.weight has shape [4096, 256], config.json asks for [2048, 256]")
+    edit_tensors(model, lambda tensors: tensors.update({name: tensor[:2048] for name, tensor in tensors.items() if name == "model.embed_tokens.weight"}))
     refused(experiment({"model.path": str(model)}), f"{model}: the tokenizer's vocabulary has 4096 entries, the model's 2048")
 
 

@@ -95,7 +95,7 @@ def questions_longer_than(window):
     for i in range(CUT):
         # What the blank is filled with is not scored, so that it may be longer than what is.
         choices = [piece(1, draw.choice([1, 3, window // 2, window]), room) for _ in range(draw.randint(2, 5))]
-        query = piece(2, draw.choice([3, window // 2, 3 * window]), 10 * window) + draw.choice(["", " ", "\u3000", "\n\n"])
+        query = piece(2, draw.choice([3, window, 3 * window]), 10 * window) + draw.choice(["", " ", "\u3000", "\n\n"])
         plain.append({"id": f"plain-{i}", "query": query, "choices": choices, "label": draw.randrange(len(choices))})
         sentence = f"{piece(2, 2 * window, 10 * window)} _ {piece(1, window // 2, room)}"
         blank.append({"id": f"blank-{i}", "sentence": sentence, "choices": choices[:2], "label": draw.randrange(2)})
@@ -120,7 +120,7 @@ def test_every_choice_is_cut_as_the_harness_cuts_it(run, tmp_path, window, bos):
         assert_same(name, lines[name], theirs[name], tolerance=1e-4)
     cut = sum(max(counts(question, bos)) > window + 1 for question in questions["hellaswag"])
     apart = sum(min(counts(question, bos)) <= window + 1 < max(counts(question, bos)) for question in questions["hellaswag"])
-    assert cut > CUT / 2 and apart > 0  # some choices of a question are cut and others not
+    assert cut > CUT / 3 and apart > 0  # some choices of a question are cut and others not
     assert row["metrics"]["hellaswag/cut"] == {"value": cut, "stderr": None, "count": CUT}
 
 
