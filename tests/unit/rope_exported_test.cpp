@@ -2,6 +2,7 @@
 // table.
 #include "rope/exported.h"
 #include "support/catch.h"
+#include "support/errors.h"
 #include "support/rope.h"
 
 using namespace qroar;
@@ -154,4 +155,10 @@ TEST_CASE("only a table of at most two lists and one attention factor fits longr
   CHECK(fits("{type: longrope, factor: 8, long_factor: [1, 1.5, 4, 8]}"));
   CHECK_FALSE(fits("{type: dynamic_ntk, factor: 1}"));
   CHECK_FALSE(fits("{type: dynamic_yarn}"));
+}
+
+TEST_CASE("a config.json whose ramp runs backwards in transformers is refused, and may be overruled by a scheme") {
+  const RopeGeometry tiny{128, 1e4, 4, 16, {{"type", "yarn"}, {"factor", 4.0}}};
+  CHECK(contains(error_text([&] { make_scheme("{type: model}")->table(tiny, 16); }), "ramp runs backwards"));
+  CHECK(make_scheme("{type: yarn, factor: 4}")->table(tiny, 16).inv_freq.size() == 64);
 }

@@ -10,7 +10,15 @@ class Model : public RopeScheme {
   explicit Model(const Config&) {}
 
   RopeTable table(const RopeGeometry& geometry, int64_t length) const override {
-    return scheme_of(geometry)->table(own(geometry), length);
+    const auto scheme = scheme_of(geometry);
+    if (!scheme->hugging_face(own(geometry))) {
+      fail(
+          "config.json: YaRN's ramp runs backwards for a model of {} tokens, as transformers computes it; name a "
+          "scheme "
+          "in the experiment's `rope`",
+          own(geometry).trained_length);
+    }
+    return scheme->table(own(geometry), length);
   }
   std::optional<Json> hugging_face(const RopeGeometry& geometry) const override {
     return scheme_of(geometry)->hugging_face(own(geometry));
