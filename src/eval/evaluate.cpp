@@ -35,7 +35,8 @@ class FirstNonFinite : public Observer {
   fail(
       "document '{}': {} loss at token {} is {}; the first values that are not finite come out of {} (dtype {}); "
       "check the weights, or try dtype: float32",
-      document.id, whose, position, loss, first.site().value_or("no site: a logit difference overflowed"),
+      document.id, whose, position, loss,
+      first.site().value_or("no site: a logit difference or the square of the loss overflowed"),
       at::toString(model.embed_tokens_VD.scalar_type()));
 }
 

@@ -114,9 +114,10 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("rows come out the same alone and before other rows, exactly where nothing is said to couple them") {
+TEST_CASE("rows come out the same alone and before other rows where nothing is said to couple them, and only there") {
   int independent = 0, coupled = 0;
   for (const auto& [name, quantizer] : all_forms()) {
+    bool said = false, seen = false;  // that rows are coupled, at one of the sizes
     for (const int64_t columns : {64, 96, 256}) {
       const LinearSite site{"layers.0.mlp.up_proj", 96, columns};
       if (contains(error_text([&, q = quantizer.get()] { q->check_site(site); }), "does not divide")) continue;
@@ -125,18 +126,25 @@ TEST_CASE("rows come out the same alone and before other rows, exactly where not
       const at::Tensor weight = random_weight(at::kBFloat16).slice(1, 0, columns).contiguous();
       const at::Tensor quantized = quantizer->fake_quantize(weight);
       at::Tensor later = weight.clone();
-      later[95] *= 100;
+      later[95] *= 1e12;  // so large that hqq, which stops by the mean error, stops early
       const bool same = equal_bits(quantizer->fake_quantize(later).slice(0, 0, 95), quantized.slice(0, 0, 95));
-      REQUIRE(same == !coupling);
-      (coupling ? coupled : independent) += 1;
-      for (int64_t row = 0; row < 96 && !coupling; row += 19) {
+      said = said || coupling;
+      seen = seen || !same;
+      if (coupling) {
+        REQUIRE(contains(*coupling, "; "));  // what to write instead
+        continue;
+      }
+      REQUIRE(same);
+      for (int64_t row = 0; row < 96; row += 19) {
         REQUIRE(equal_bits(quantizer->fake_quantize(weight.slice(0, row, row + 1)), quantized.slice(0, row, row + 1)));
       }
-      if (coupling) REQUIRE(contains(*coupling, "; "));  // what to write instead
     }
+    INFO(name);
+    REQUIRE(said == seen);
+    (said ? coupled : independent) += 1;
   }
-  REQUIRE(independent >= 30);
-  REQUIRE(coupled >= 20);
+  REQUIRE(independent >= 13);
+  REQUIRE(coupled >= 8);
 }
 
 TEST_CASE("quantizing a quantized weight changes nothing where that is claimed") {

@@ -131,13 +131,13 @@ def test_a_failed_cell_has_no_tables(run, experiment, tmp_path):
     ([{"type": "quant_error", "window": 2}], ["diagnostics[0].window: unknown key", "did you mean 'windows'"]),
     ([{"type": "quant_error", "windows": 0}], ["diagnostics[0].windows"]),
     ([{"type": "quant_error", "bands": 33}], ["diagnostics[0]: 33 bands need as many RoPE pairs and head_dim 64 has 32"]),
-    ([{"type": "tail_inflation"}], ["diagnostics[0]: short windows of 512 tokens are no shorter than the cell's of 32"]),
+    ([{"type": "tail_inflation"}], ["diagnostics[0]: short windows of 512 tokens are no shorter than the cell's of 64"]),
     ([{"type": "logit_noise", "queries": -1}], ["diagnostics[0].queries"]),
     (["phase", {"type": "outlier_counts", "bands": 33}], ["diagnostics[1]: 33 bands need as many RoPE pairs and head_dim 64 has 32"]),
     (["quant_error", {"type": "quant_error", "windows": 2}], ["diagnostics[1]: 'quant_error' is listed twice"]),
     ("quant_error", ["diagnostics: expected a list"])])
 def test_a_bad_diagnostic_is_refused_with_its_place_before_anything_runs(run, experiment, refused, diagnostics, parts):
-    file = experiment({"diagnostics": diagnostics})
+    file = experiment({"diagnostics": diagnostics, "sweep": None})
     refused(file, f"{file}:", *parts)
     assert_one_line(run("check", file), *parts)
 

@@ -130,7 +130,7 @@ TEST_CASE("the refusal of a coupling input names the first layer that it is for,
   CHECK(refusal("[{match: 'layers.*.self_attn.*', input: {type: nf4, block: 64}}]") == "(no error)");
   CHECK(refusal("[{match: 'layers.*', input: {type: rtn, group: 0}}, {match: '*.up_proj', input: {type: fp8, group: "
                 "-1}}]") ==
-        "q.yaml:1:84: quant[1].input: lets a token of layers.0.mlp.up_proj see later ones: group: -1 is one scale for "
+        "q.yaml:1:88: quant[1].input: lets a token of layers.0.mlp.up_proj see later ones: group: -1 is one scale for "
         "all rows; write group: 0 (one a row) or finer, or static: true (one range, which calibration texts give)");
   // Calibration does not look at lm_head.
   CHECK(

@@ -320,7 +320,7 @@ TEST_CASE("a block the heads cannot take is refused at its place, naming the par
   says("{type: fake_quant, query: {type: fp8, group: -1}}",
        "31: kv.query: ", "lets a token of kv.query see later ones");
   says("{type: fake_quant, value: {type: nvfp4}}", "31: kv.value: ", "write global_scale: token");
-  says("{type: fake_quant, value: {type: hqq}}", "31: kv.value: ", "take another type");
+  says("{type: fake_quant, value: {type: hqq, axis: 1, group: 16}}", "31: kv.value: ", "take another type");
   says("{type: fake_quant, key: {type: nf4, block: 32}}", "29: kv.key: ", "blocks of 32 cross rows of 16");
   says("{type: fake_quant, key: {type: nf4, block: 32, double_quant: true}, key_axis: token}",
        "29: kv.key: ", "write double_quant: false");

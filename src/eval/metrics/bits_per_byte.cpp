@@ -2,7 +2,6 @@
 // documents, word_perplexity exp(L / words), byte_perplexity exp(L / bytes) and bits_per_byte L / (bytes ln 2).  Words
 // and bytes are those of the text as it was published: a detokenized text carries them in its file (data/token_file.h).
 // Standard errors take documents as independent (ratio estimator).
-#include <algorithm>
 #include <cmath>
 #include <map>
 #include <numbers>
@@ -30,14 +29,12 @@ class BitsPerByte : public Metric {
   }
   void check(const std::vector<Document>& documents, const std::vector<Window>&) const override {
     for (const Document& document : documents) {
-      if (document.bytes > 0) continue;
+      if (document.bytes > 0 && document.words > 0) continue;
       fail(
           "document '{}': how many words and bytes its text has is not known; make the token file again with "
           "scripts/tokenize.py",
           document.id);
     }
-    if (std::ranges::all_of(documents, [](const Document& document) { return document.words == 0; }))
-      config_.fail("has a perplexity per word, and the documents have no word, only blanks; leave it out");
   }
   void add(const LogitBlock& block) override {
     for (int64_t row = 0; row < block.nll_R.numel(); ++row) window_ += block.nll_R.const_data_ptr<double>()[row];
