@@ -85,7 +85,8 @@ def assert_same_tokens(run, tmp_path):
         # An empty shard: the text is read and tokenized, and no cell is run.
         process = run("run", tmp_path / "tokens.yaml", "--results", tmp_path / "results", "--shard", "2/2", env=os.environ | {"QROAR_CACHE": str(cache)})
         assert process.returncode == 0, process.stderr
-        (file,) = (cache / "tokens").glob("*.tok")
+        file = next((cache / "tokens").glob("*.tok"), None)
+        assert file is not None, run("check", tmp_path / "tokens.yaml").stderr  # the cell of the other shard has failed
         header, found = read_token_file(file)
         file.unlink()
         assert header["ids"] == list(texts) and header["vocab_size"] == tokenizer.get_vocab_size()
