@@ -69,8 +69,9 @@ bool QuantRules::Rule::matches(const std::string& site) const {
 void QuantRules::check_against(const std::vector<LinearSite>& sites) const {
   for (const Rule& rule : rules_) {
     if (std::none_of(sites.begin(), sites.end(), [&](const LinearSite& site) { return rule.matches(site.name); })) {
-      rule.config.at("match").fail(fmt::format("'{}' matches no layer; names look like {} (lm_head only when named literally)",
-                                   rule.match, sites.front().name));
+      rule.config.at("match").fail(
+          fmt::format("'{}' matches no layer; names look like {} (lm_head only when named literally)", rule.match,
+                      sites.front().name));
     }
   }
   for (const LinearSite& site : sites) {
