@@ -5,9 +5,9 @@
 #include <set>
 
 #include "base/error.h"
-#include "base/files.h"
 #include "data/dataset.h"
 #include "data/spaces.h"
+#include "data/texts.h"
 #include "data/tokenizer.h"
 
 namespace qroar {
@@ -96,7 +96,7 @@ std::vector<std::string> Question::texts(const std::string& field, std::size_t l
 
 std::vector<Question> read_questions(const std::filesystem::path& file) {
   check_present(file);
-  const std::string bytes = read_file(file);
+  const std::string bytes = read_text(file);
   std::vector<Question> questions;
   int64_t number = 0;
   for (std::size_t begin = 0; begin < bytes.size();) {

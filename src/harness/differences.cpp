@@ -107,7 +107,8 @@ Json Differences::json(std::size_t row) {
       found["tasks"][metric] = {{"reason", reason}};
     }
   }
-  if (!is_compared && !found.contains("reason")) found["reason"] = found.contains("tasks") ? "other questions" : "nothing to compare";
+  if (!is_compared && !found.contains("reason"))
+    found["reason"] = found.contains("tasks") ? "other questions" : "nothing to compare";
   return found;
 }
 

@@ -85,7 +85,7 @@ def test_bytes_that_are_no_utf8_are_named_by_file_and_line(found, tmp_path):
     good = json.dumps(GOOD).encode()
     (tmp_path / "questions.jsonl").write_bytes(good + b"\n" + good.replace(b"cart", b"c\xe9rt") + b"\n")
     found(HEAD + "tasks: [{type: multiple_choice, path: questions.jsonl}]\n", "{folder}/questions.jsonl:2: ",
-          "no JSON object: invalid string: ill-formed UTF-8 byte at byte ")
+          "the byte 0xe9 at offset", "is no UTF-8 text", "iconv")
 
 
 def test_a_choice_that_comes_to_no_token_is_named(found, tmp_path):

@@ -1,13 +1,14 @@
 """What tells the rows of a table apart, and what stands under it: no two rows may look the same."""
 import copy
 import json
+import re
 import shutil
 import subprocess
 import sys
 
 import pytest
 
-from support.program import REPO, TINY_BOOKS, assert_one_line, read_csv, read_rows
+from support.program import REPO, TINY_BOOKS, assert_one_line, copy_of_tiny_books, read_csv, read_rows
 
 FORMATS = ["table", "csv", "markdown", "latex", "json"]
 W4, W3 = ([{"match": "layers.*", "weight": {"type": "rtn", "bits": bits, "group": 64}}] for bits in (4, 3))
@@ -31,9 +32,10 @@ def shown(run, tmp_path):
 
 @pytest.fixture(scope="module")
 def row(finished):
-    """A finished row without axes, to be changed."""
+    """A finished row without axes, and without what older ones do not know, to be changed."""
     row = next(row for row in read_rows(finished[2]).values() if row["config"]["rope"]["type"] == "none")
-    return row | {"axes": {}}
+    kept = {key: value for key, value in row["environment"].items() if key not in ("dtype", "rope")}
+    return {key: value for key, value in row.items() if key != "warnings"} | {"axes": {}, "environment": kept}
 
 
 def changed(row, number, **places):
@@ -159,6 +161,15 @@ def caption(process):
     ({"type": "of_tomorrow", "x": 1}, None, "; rope of_tomorrow x=1;")])
 def test_the_caption_has_the_rope_scheme(shown, row, config, found, words):
     assert words in caption(shown([changed(row, 0, config__rope=config, environment__rope=found)]))
+
+
+def test_the_caption_of_a_run_has_what_config_json_says(run, experiment, tmp_path):
+    scaling = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 256}
+    for name, changes, words in (("plain", {}, "; rope model (plain);"), ("scaled", {"rope_scaling": scaling}, "; rope model (llama3 ×8.0 ")):
+        model = copy_of_tiny_books(tmp_path / name, **changes)
+        file = experiment({"model.path": str(model), "model.dtype": None, "windows.length": 32, "sweep": None}, f"{name}.yaml")
+        text = caption(run("run", file, "--results", tmp_path / f"results-{name}"))
+        assert words in text and re.search(r", auto \((float32|bfloat16|float16)\); rope", text), text
 
 
 def test_the_caption_says_swept_where_schemes_differ(finished, run, shown, row):

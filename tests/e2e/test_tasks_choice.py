@@ -181,9 +181,9 @@ def test_each_choice_of_a_question_is_cut_by_itself(asked, likelihoods, lines_fi
     question = {"query": " ".join(words[:600]), "choices": ["and", " ".join(words[600:700])], "label": 0}
     row, _, _ = asked({"type": "multiple_choice", "path": str(lines_file("choice", [question, *QUESTIONS]))})
     assert row["metrics"]["choice/cut"]["value"] == 1
-    tail = tokens_of(" ".join(words[350:600]))
+    tail = tokens_of(" ".join(words[300:600]))
     assert WINDOW - len(tokens_of(question["choices"][1])) < len(tail) < WINDOW
-    other = question | {"query": " ".join([*words[:340], *["zebra"] * 10, *words[350:600]])}
+    other = question | {"query": " ".join([*words[:290], *["zebra"] * 10, *words[300:600]])}
     (short, long), (other_short, other_long) = likelihoods([question]) + likelihoods([other])
     assert long == pytest.approx(other_long, abs=TOLERANCE) and abs(short - other_short) > TOLERANCE
     # Its neighbours in the file are answered as without it.

@@ -32,7 +32,7 @@ def test_a_byte_order_mark_changes_no_number_and_is_told_of(run, experiment, tmp
     rows = []
     for i, mark in enumerate((b"", b"\xef\xbb\xbf")):
         (tmp_path / "text.txt").write_bytes(mark + STORY.encode())
-        process = run("run", experiment(SMALL | {"data.path": str(tmp_path / "text.txt"), "metrics": ["perplexity", "bits_per_byte"]}),
+        process = run("run", experiment(SMALL | {"data.path": str(tmp_path / "text.txt"), "metrics": ["perplexity", "bits_per_byte"], "windows": {"length": 32}}),
                       "--results", tmp_path / f"results{i}")
         assert process.returncode == 0, process.stderr
         assert ("text.txt: the byte order mark in front is left out" in process.stderr) == (i == 1)

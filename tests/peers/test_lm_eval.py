@@ -84,11 +84,11 @@ def questions_longer_than(window):
     words = " ".join(json.loads(line)["text"] for line in TEXT.read_text(encoding="utf-8").splitlines()).split()
 
     def piece(least, most, bound):
-        """Words whose tokens are no more than `bound`."""
-        count, begin = draw.randint(least, max(most, least)), draw.randrange(len(words) - most - 1)
+        """So many words, or fewer, with no more tokens than `bound`."""
+        begin, count = draw.randrange(len(words) - most - 1), draw.randint(least, max(most, least))
         while len(tokens_of(" ".join(words[begin:begin + count]))) > bound:
             count -= 1
-        return " ".join(words[begin:begin + count])
+        return " ".join(words[begin:begin + count]) or piece(least, most, bound)
 
     room = window - 4  # white space at the prompt's end is the continuation's
     plain, blank = [], []

@@ -91,7 +91,7 @@ def test_where_no_spaces_follow_each_other_the_tokens_are_sentencepiece_s(saved)
     texts = {name: text for name, text in TEXTS.items() if "  " not in f" {text}" and "▁" not in text}
     assert len(texts) > 25
     assert [name for name, text in texts.items() if peer.encode(text) != own.encode(text, add_special_tokens=False).ids] == []
-    assert peer.encode(" " * 5) != own.encode(" " * 5, add_special_tokens=False).ids
+    assert peer.encode("x  y") != own.encode("x  y", add_special_tokens=False).ids
 
 
 def test_added_tokens_that_are_special_are_text_where_they_are_spelled_out(assert_same_tokens, saved):
@@ -130,7 +130,7 @@ def test_answers_that_are_decoded_are_those_with_tokenizer_model(run, experiment
         model = copy_of_tiny_books(tmp_path / name.replace(".", "-"))
         (model / "tokenizer.model").unlink()
         shutil.copy((folder if name.endswith("json") else model_folder("tiny-books")) / name, model)
-        task = {"type": "qa", "path": str(tmp_path / "questions.jsonl"), "prompt": "{context}", "new_tokens": 40}
+        task = {"type": "qa", "path": str(tmp_path / "questions.jsonl"), "prompt": "{context}", "new_tokens": 40, "stop": ""}
         process = run("run", experiment({"model.path": str(model), "data": None, "sweep": None, "windows": {"length": 256}, "tasks": [task]}),
                       "--results", tmp_path / "results" / name)
         assert process.returncode == 0, process.stderr
