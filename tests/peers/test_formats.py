@@ -155,13 +155,14 @@ def test_mx_formats_equal_ml_dtypes(fake_quantize, smollm2_weights, quantizer, f
     assert_equal(fake_quantize(weights, quantizer), weights, expect)
 
 
-def test_nvfp4_equals_ml_dtypes(fake_quantize, smollm2_weights):
+@pytest.mark.parametrize("global_scale", ["tensor", "token"])
+def test_nvfp4_equals_ml_dtypes(fake_quantize, smollm2_weights, global_scale):
     def expect(weight):
-        blocks = weight.numpy().reshape(-1, 16)
-        absmax = np.abs(blocks).max(1, keepdims=True)
-        tensor_scale = without_zeros(absmax.max() / np.float32(6 * 448))
-        scale = rounded(absmax / np.float32(6) / tensor_scale, E4M3) * tensor_scale
+        blocks = weight.numpy().reshape(1 if global_scale == "tensor" else weight.shape[0], -1, 16)
+        absmax = np.abs(blocks).max(2, keepdims=True)
+        outer = without_zeros(absmax.max(1, keepdims=True) / np.float32(6 * 448))
+        scale = rounded(absmax / np.float32(6) / outer, E4M3) * outer
         return torch.from_numpy(rounded(blocks / without_zeros(scale), E2M1) * scale).view(weight.shape)
 
     weights = random_weights() | smollm2_weights
-    assert_equal(fake_quantize(weights, "{type: nvfp4}"), weights, expect)
+    assert_equal(fake_quantize(weights, f"{{type: nvfp4, global_scale: {global_scale}}}"), weights, expect)
