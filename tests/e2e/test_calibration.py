@@ -68,7 +68,7 @@ def test_what_a_calibration_depends_on_makes_another_one(run, calibrated, cached
     changes = [{"model.path": str(model)}, {"model.path": str(other)}, {"calibration.seed": 1}, {"calibration.length": 32},
                {"model.dtype": "bfloat16"}, {"calibration.rope": "evaluated", "rope": {"type": "linear", "factor": 4}}]
     for i, change in enumerate(changes):
-        process = run("run", calibrated(change, f"e{i}.yaml", type="awq"), "--results", tmp_path / "results", **options)
+        process = run("run", calibrated(change, f"e{i}.yaml", type="awq"), "--results", tmp_path / f"results{i}", **options)
         assert process.returncode == 0, process.stderr
         assert len(list(folder.iterdir())) == i + 1
     # The scheme of the evaluation alone does not.

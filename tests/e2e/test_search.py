@@ -96,7 +96,7 @@ def test_controls_that_the_sweep_holds_itself_run_once(run, searching, tmp_path,
     sweep = [{"quant": [[], THREE_BITS], "rescale": [{"type": "none"}, BANDS]}]
     file = searching({"quant": None, "rescale": None, "sweep": sweep})
     checked = run("check", file)
-    assert checked.stdout.endswith(": 7 jobs\n"), checked.stdout  # 4 of the sweep; of [] random scales, of 3 bits the same scales, too
+    assert ": 7 jobs\n" in checked.stdout, checked.stdout  # 4 of the sweep; of [] random scales, of 3 bits the same scales, too
     assert run("run", file, "--results", tmp_path / "results", **own_cache).returncode == 0
 
 
@@ -156,7 +156,7 @@ def test_an_experiment_s_order_changes_no_search(run, searching, tmp_path, own_c
 
 
 @pytest.mark.parametrize(("changes", "parts"), [
-    ({"rescale.search.data.skip": 1, "rescale.search.data.documents": 1}, ["is evaluated, too", "'bridge'"]),
+    ({"rescale.search.data.skip": 1, "rescale.search.data.documents": 1}, ["64 tokens in common with 'bridge', which is evaluated"]),
     ({"rescale.search.lengths": [4096]}, ["windows of 4096 are scored", "min_tokens: 4096"]),
     ({"rescale.search.strategy": {"type": "random"}}, ["strategy", "give search.budget"]),
     ({"rescale.variant": "symmetric", "rescale.search.strategy": {"type": "layerwise"}}, ["symmetric scales leave every attention logit"]),
