@@ -34,7 +34,7 @@ void handle_sigbus(int signal, siginfo_t* info, void* context) {
     const uintptr_t begin = range.begin;
     if (place < begin || place >= begin + range.size) continue;
     const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-    void* start = reinterpret_cast<void*>(place / page * page);
+    void* start = static_cast<char*>(info->si_addr) - place % page;
     if (::mmap(start, page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED) return;
   }
   if ((previous_action.sa_flags & SA_SIGINFO) != 0 && previous_action.sa_sigaction != nullptr)

@@ -23,7 +23,7 @@ std::pair<std::string, std::string> halves(const std::string& merge, const std::
 
 /// An Error for settings of the model that would change ids.
 void check_plain(const Json& model, const std::string& file) {
-  const auto is_plain = [](const Json& value) { return value.is_null() || value == "" || value == 0.0; };
+  const auto is_plain = [](const Json& value) { return value.is_null() || value == Json("") || value == 0.0; };
   for (const char* key : {"dropout", "continuing_subword_prefix", "end_of_word_suffix"}) {
     if (!is_plain(model.value(key, Json()))) {
       fail("{}: its model's {} is {}, which is not done here; tokenize with scripts/tokenize.py instead", file, key,

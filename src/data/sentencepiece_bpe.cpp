@@ -21,7 +21,7 @@ using Json = nlohmann::json;
 /// {"String": ...}, never empty; a pattern is null.
 Json text_of(const Json& pattern) {
   const Json text = pattern.value("String", Json());
-  return text.is_string() && text != "" ? text : Json();
+  return text.is_string() && text != Json("") ? text : Json();
 }
 
 std::string replaced(std::string_view text, std::string_view from, std::string_view to) {

@@ -82,7 +82,7 @@ bool is_there(const fs::path& file) {
 }  // namespace
 
 fs::path tokenizer_file(const fs::path& model_folder) {
-  const fs::path model = model_folder / "tokenizer.model", json = model_folder / "tokenizer.json";
+  fs::path model = model_folder / "tokenizer.model", json = model_folder / "tokenizer.json";
   const bool has_model = is_there(model), has_json = is_there(json);
   if (has_model && !is_tiktoken(model)) return model;
   if (has_json) {

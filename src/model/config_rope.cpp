@@ -59,7 +59,7 @@ class Reader {
  private:
   /// Of two dictionaries transformers takes rope_scaling and drops the other.
   ConfigFields dictionary() const {
-    const ConfigFields v4 = fields_.object("rope_scaling"), v5 = fields_.object("rope_parameters");
+    ConfigFields v4 = fields_.object("rope_scaling"), v5 = fields_.object("rope_parameters");
     if (v4.json().empty()) return v5;
     if (!v5.json().empty() && meaning(v4) != meaning(v5))
       fields_.complain("'rope_scaling' and 'rope_parameters' differ; keep one of them");
