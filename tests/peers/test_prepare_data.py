@@ -152,7 +152,7 @@ def test_a_bad_line_is_named(refused_script, tmp_path, content, parts):
 ])
 def test_an_unreadable_file_is_named(refused_script, tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
-    refused_script(("wikitext2", "--source", tmp_path / name), f"{tmp_path}/{name}: ")
+    refused_script(("wikitext2", "--source", tmp_path / name), f"{tmp_path}/{name}:")
 
 
 def test_a_missing_file_and_bad_arguments_are_named(refused_script, run_script, tmp_path):
