@@ -8,13 +8,6 @@ namespace {
 /// Counts up when a search would score otherwise.
 constexpr int kSearchVersion = 1;
 
-/// Dev windows are windows of documents of their own, whatever the protocol of the evaluation.
-Feed dev_feed(const Job& job) {
-  Feed feed;
-  feed.bos = job.windows.feed.bos == Bos::none ? Bos::none : Bos::every;
-  return feed;
-}
-
 /// All that scores depend on beside the search's own block.
 Json search_key(const Cell& cell, const Llama& original, const std::string& model) {
   const Job& job = *cell.job;
@@ -37,6 +30,12 @@ Json search_key(const Cell& cell, const Llama& original, const std::string& mode
 }
 
 }  // namespace
+
+Feed dev_feed(const Job& job) {
+  Feed feed;
+  feed.bos = job.windows.feed.bos == Bos::none ? Bos::none : Bos::every;
+  return feed;
+}
 
 std::shared_ptr<const Rescaling> find_scales(const Cell& cell, Models& models, const Llama& original,
                                              const AnglesOf& angles_of, CellOutput& output) {

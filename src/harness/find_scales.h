@@ -6,6 +6,9 @@
 
 namespace qroar {
 
+/// Dev windows are windows of documents of their own, whatever the protocol of the evaluation.
+Feed dev_feed(const Job& job);
+
 /// Searches on the cell's dev documents, or takes what the search's journal knows, and leaves its history in `output`.
 /// `angles_of`: of the cell's scheme.
 std::shared_ptr<const Rescaling> find_scales(const Cell& cell, Models& models, const Llama& original,

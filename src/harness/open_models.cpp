@@ -29,6 +29,10 @@ OpenedModel open(const Job& job) {
   OpenedModel opened;
   opened.weights = Checkpoint(job.model).weights();
   opened.tokenizer_hash = tokenizer_hash(job.model.path);
+  if (job.resolved["model"]["dtype"] == "auto") {
+    spdlog::info("{}: dtype auto is {} (config.json: {})", job.model.path.string(), dtype_text(job.model.dtype),
+                 job.llama.dtype.empty() ? "none" : job.llama.dtype);
+  }
   for (const std::string& warning : job.llama.warnings) spdlog::warn("{}: {}", job.model.path.string(), warning);
   return opened;
 }

@@ -6,9 +6,10 @@
 #include "base/error.h"
 #include "harness/cell.h"
 #include "harness/error_list.h"
+#include "harness/find_scales.h"
 #include "harness/open_models.h"
 #include "harness/overlap.h"
-#include "search/spec.h"
+#include "search/dev_objective.h"
 
 namespace qroar {
 namespace {
@@ -67,6 +68,7 @@ class Planner {
     cell.calibration = drawn(job, job.quantization);
     if (const BandSearch* search = job.rescaling->search()) {
       cell.dev = load(job, search->spec.data, job.resolved["rescale"]["search"]["data"]);
+      check_dev_documents(search->spec, cell.dev->documents, dev_feed(job));
       cell.dev_calibration = drawn(job, job.search_quantization());
     }
     if (cell.data != nullptr) check_overlap(cell);

@@ -20,16 +20,10 @@ constexpr double kGradientCost = 8;
 /// Windows of the proxy: its Gram matrices change little with more.
 constexpr std::size_t kProxyWindows = 2;
 
-/// One window a document, of `length` tokens; an Error for a document that is shorter.
-std::vector<Window> dev_windows(const SearchSpec& spec, const SearchInput& input, int64_t length) {
+/// One window a document, of `length` tokens.
+std::vector<Window> dev_windows(const SearchInput& input, int64_t length) {
   std::vector<int64_t> lengths;
-  for (const Document& document : input.documents) {
-    lengths.push_back(std::ssize(document.tokens));
-    if (lengths.back() + input.feed.added() < length) {
-      fail("rescale.search.data: document '{}' has {} tokens and windows of {} are scored; set min_tokens: {} there",
-           document.id, lengths.back(), length, std::ranges::max(spec.lengths));
-    }
-  }
+  for (const Document& document : input.documents) lengths.push_back(std::ssize(document.tokens));
   WindowRule rule;
   rule.length = rule.stride = length;
   rule.truncate = true;
@@ -59,10 +53,20 @@ std::string number(double x) { return fmt::format("{:.17g}", x); }
 
 }  // namespace
 
+void check_dev_documents(const SearchSpec& spec, const std::vector<Document>& documents, const Feed& feed) {
+  const int64_t length = std::ranges::max(spec.lengths);
+  for (const Document& document : documents) {
+    if (std::ssize(document.tokens) + feed.added() >= length) continue;
+    fail("rescale.search.data: document '{}' has {} tokens and windows of {} are scored; set min_tokens: {} there",
+         document.id, document.tokens.size(), length, length);
+  }
+}
+
 DevObjective::DevObjective(const BandSearch& search, const SearchInput& input, Journal& journal)
     : spec_(search.spec), layout_(search.layout), input_(input), journal_(journal) {
-  short_windows_ = dev_windows(spec_, input, std::min(spec_.short_length, std::ranges::min(spec_.lengths)));
-  for (const int64_t length : spec_.lengths) windows_.push_back(dev_windows(spec_, input, length));
+  check_dev_documents(spec_, input.documents, input.feed);
+  short_windows_ = dev_windows(input, std::min(spec_.short_length, std::ranges::min(spec_.lengths)));
+  for (const int64_t length : spec_.lengths) windows_.push_back(dev_windows(input, length));
   candidate(std::vector<double>(static_cast<std::size_t>(layout_.size()), 0));
   candidates_.front().verdict = "identity";
 }

@@ -11,6 +11,9 @@
 
 namespace qroar {
 
+/// An Error for a dev document that is shorter than the windows that are scored.
+void check_dev_documents(const SearchSpec& spec, const std::vector<Document>& documents, const Feed& feed);
+
 struct Candidate {
   std::vector<double> point;  ///< ln g
   std::vector<double> nll;    ///< mean per length; empty when refused

@@ -143,7 +143,8 @@ def test_an_adapter_in_the_folder_is_refused(refused, experiment, tmp_path):
 def test_the_dtype_is_the_checkpoints_own(row_of, tmp_path, config, stored, dtype):
     model = copy_of_tiny_books(tmp_path / "model", **config)
     edit_tensors(model, lambda tensors: tensors.update({name: tensor.to(stored) for name, tensor in tensors.items()}))
-    own, _ = row_of({"model.path": str(model), "model.dtype": None})
+    own, log = row_of({"model.path": str(model), "model.dtype": None})
+    assert f"dtype auto is {own['environment']['dtype']}" in log
     assert own["config"]["model"]["dtype"] == "auto"
     assert own["environment"]["dtype"] in (dtype, "float16" if stored == torch.float16 else dtype)
     named, _ = row_of({"model.path": str(model), "model.dtype": own["environment"]["dtype"]})
