@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <chrono>
 
-#include "harness/claims.h"
+#include "results/claims.h"
 #include "support/fork.h"
 
 namespace qroar {

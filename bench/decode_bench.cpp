@@ -9,8 +9,8 @@
 #include <chrono>
 
 #include "base/error.h"
+#include "checkpoint/checkpoint.h"
 #include "config/registry.h"
-#include "model/checkpoint.h"
 #include "model/decode.h"
 #include "ops/device.h"
 #include "support/llama.h"

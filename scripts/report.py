@@ -88,7 +88,7 @@ def metric_text(row, metric):
     if metric not in row["metrics"]:
         return ""
     pair = measured(row, metric)
-    return with_error(pair) if pair else "inf"  # null: JSON has no infinity (src/harness/results.h)
+    return with_error(pair) if pair else "inf"  # null: JSON has no infinity (src/results/results.h)
 
 
 def metric_table(rows, layout, metric):

@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "ops/element.h"
+#include "ops/cuda/element.h"
 
 namespace qroar::ops {
 namespace {

@@ -4,7 +4,7 @@
 #pragma once
 #include <ATen/ATen.h>
 
-#include "ops/kernels.h"
+#include "ops/cuda/kernels.h"
 
 namespace qroar::ops {
 

@@ -4,10 +4,10 @@
 
 #include "base/error.h"
 #include "ops/cpu/attention.h"
-#include "ops/cpu/one_row.h"
 #include "ops/cpu/rowwise.h"
-#include "ops/device_one_row.h"
-#include "ops/device_rows.h"
+#include "ops/cuda/rowwise.h"
+#include "ops/decode/cpu.h"
+#include "ops/decode/cuda.h"
 #include "ops/ops.h"
 
 namespace qroar::ops {

@@ -2,7 +2,7 @@
 #include "ops/rtn.h"
 
 #include "base/error.h"
-#include "ops/element.h"
+#include "ops/cuda/element.h"
 
 namespace qroar::ops {
 

@@ -5,8 +5,8 @@
 #include <functional>
 #include <memory>
 
+#include "checkpoint/tensors.h"
 #include "model/llama.h"
-#include "model/tensors.h"
 #include "quant/rtn.h"
 
 namespace qroar {

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "checkpoint/tensors.h"
 #include "model/llama.h"
-#include "model/tensors.h"
 
 namespace qroar {
 

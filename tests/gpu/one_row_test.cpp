@@ -1,5 +1,5 @@
 // On a device: what decoding runs for one token, against the definitions in float64 and against itself.
-#include "ops/device_one_row.h"
+#include "ops/decode/cuda.h"
 #include "support/catch.h"
 #include "support/decode.h"
 #include "support/error_bounds.h"

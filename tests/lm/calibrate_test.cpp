@@ -6,8 +6,8 @@
 #include <set>
 
 #include "base/files.h"
+#include "checkpoint/checkpoint.h"
 #include "model/angles.h"
-#include "model/checkpoint.h"
 #include "ops/small_float.h"
 #include "quant/plan.h"
 #include "support/catch.h"

@@ -1,6 +1,6 @@
 // Claims whose owners are gone, silent, or only asleep.
 #include "base/files.h"
-#include "harness/claims.h"
+#include "results/claims.h"
 #include "support/catch.h"
 #include "support/claims.h"
 

@@ -1,5 +1,5 @@
 // Claims on cells among processes that live.
-#include "harness/claims.h"
+#include "results/claims.h"
 
 #include <fcntl.h>
 

@@ -1,11 +1,11 @@
 // An exported folder holds what the model computes, read back by our own reader; folders that are not ours stay.
-#include "model/export.h"
+#include "checkpoint/export.h"
 
 #include <set>
 
 #include "base/files.h"
+#include "checkpoint/checkpoint.h"
 #include "model/angles.h"
-#include "model/checkpoint.h"
 #include "support/catch.h"
 #include "support/errors.h"
 #include "support/llama.h"

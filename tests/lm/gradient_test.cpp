@@ -7,9 +7,9 @@
 #include <cmath>
 #include <memory>
 
+#include "checkpoint/checkpoint.h"
 #include "data/dataset.h"
 #include "model/angles.h"
-#include "model/checkpoint.h"
 #include "ops/hadamard.h"
 #include "quant/plan.h"
 #include "support/catch.h"

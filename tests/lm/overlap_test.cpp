@@ -1,5 +1,5 @@
 // Texts with a piece in common, at any place of either.
-#include "harness/overlap.h"
+#include "run/overlap.h"
 
 #include <numeric>
 #include <random>

@@ -1,5 +1,5 @@
 // Which cell comes next, and how a sweep is cut into parts of about equal work.
-#include "harness/queue.h"
+#include "run/queue.h"
 
 #include <algorithm>
 #include <cmath>

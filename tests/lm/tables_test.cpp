@@ -2,9 +2,9 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "harness/beside_axes.h"
-#include "harness/show.h"
-#include "harness/table.h"
+#include "report/beside_axes.h"
+#include "report/show.h"
+#include "report/table.h"
 #include "support/catch.h"
 #include "support/errors.h"
 #include "support/scratch.h"

@@ -7,9 +7,9 @@
 
 #include <cstdlib>
 
+#include "checkpoint/checkpoint.h"
 #include "config/registry.h"
 #include "model/angles.h"
-#include "model/checkpoint.h"
 #include "support/catch.h"
 
 namespace qroar {

@@ -2,7 +2,7 @@
 #pragma once
 #include <algorithm>
 
-#include "harness/claims.h"
+#include "results/claims.h"
 #include "support/fork.h"
 #include "support/scratch.h"
 

@@ -11,10 +11,10 @@
 
 #include <cstdio>
 
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/export.h"
 #include "config/registry.h"
 #include "model/angles.h"
-#include "model/checkpoint.h"
-#include "model/export.h"
 #include "quant/plan.h"
 
 namespace qroar {

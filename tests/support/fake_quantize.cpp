@@ -6,8 +6,8 @@
 #include <cstdio>
 #include <fstream>
 
+#include "checkpoint/safetensors.h"
 #include "config/config.h"
-#include "model/safetensors.h"
 #include "quant/quantizer.h"
 
 namespace qroar {

@@ -6,10 +6,10 @@
 #include <cstdio>
 #include <iostream>
 
+#include "checkpoint/checkpoint.h"
 #include "config/registry.h"
 #include "eval/token_losses.h"
 #include "model/angles.h"
-#include "model/checkpoint.h"
 
 namespace qroar {
 namespace {

@@ -1,0 +1,209 @@
+#include "checkpoint/checkpoint.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "checkpoint/tensors.h"
+#include "model/site.h"
+#include "ops/device.h"
+
+namespace qroar {
+namespace {
+
+constexpr const char* kHead = "lm_head.weight";
+
+const std::vector<std::pair<std::string, at::ScalarType>> kDtypes = {
+    {"bfloat16", at::kBFloat16}, {"float16", at::kHalf}, {"float32", at::kFloat}, {"float64", at::kDouble}};
+
+/// The checkpoint's own: config.json's, which transformers takes, too, else that of the embeddings.
+at::ScalarType stored_dtype(const std::filesystem::path& folder, const LlamaConfig& llama) {
+  if (llama.dtype.empty()) {
+    const SafetensorsCheckpoint files = open_safetensors(folder);
+    const std::string name = files.has("embed_tokens.weight") ? "embed_tokens.weight" : "model.embed_tokens.weight";
+    return floating_type(files.at(name).dtype, fmt::format("{}: tensor {}", folder.string(), name));
+  }
+  const std::string prefix = "torch.";
+  const std::string name = llama.dtype.starts_with(prefix) ? llama.dtype.substr(prefix.size()) : llama.dtype;
+  const auto known = std::ranges::find(kDtypes, name, &std::pair<std::string, at::ScalarType>::first);
+  if (known != kDtypes.end()) return known->second;
+  fail("{}: dtype '{}' is not computed in; name another one in the experiment (model.dtype: float32)",
+       (folder / "config.json").string(), llama.dtype);
+}
+
+bool has_float16(const std::string& device) { return !ops::parse_device(device).is_cpu() || ops::cpu_has_float16(); }
+
+}  // namespace
+
+std::filesystem::path model_folder(const Config& block) {
+  const Config place = block.at("path");
+  const std::filesystem::path path = place.as_path();
+  if (!std::filesystem::is_directory(path)) {
+    place.fail(path.string() +
+               ": no such folder; give a Hugging Face model folder (config.json, *.safetensors, tokenizer.model)");
+  }
+  return path;
+}
+
+std::string dtype_text(at::ScalarType dtype) {
+  const auto known = std::ranges::find(kDtypes, dtype, &std::pair<std::string, at::ScalarType>::second);
+  check(known != kDtypes.end(), "models are of a floating dtype");
+  return known->first;
+}
+
+at::ScalarType weight_dtype(const Config& block, const std::string& fallback, const std::filesystem::path& folder,
+                            const LlamaConfig& llama, const std::string& device) {
+  std::vector<std::pair<std::string, std::optional<at::ScalarType>>> choices{{"auto", std::nullopt}};
+  for (const auto& [name, dtype] : kDtypes) choices.emplace_back(name, dtype);
+  const auto otherwise = std::ranges::find(choices, fallback, [](const auto& choice) { return choice.first; });
+  const auto written = block.get_choice<std::optional<at::ScalarType>>("dtype", otherwise->second, choices);
+  if (written) return *written;
+  const at::ScalarType own = stored_dtype(folder, llama);
+  return own == at::kHalf && !has_float16(device) ? at::kFloat : own;
+}
+
+CheckpointSpec::CheckpointSpec(const Config& block) : path(model_folder(block)) {
+  if (!block.has("ignore_tensors")) return;
+  ignore_tensors = block.get<std::vector<std::string>>("ignore_tensors");
+  for (const std::string& glob : ignore_tensors) {
+    try {
+      glob_matches(glob, "");
+    } catch (const Error& error) {
+      block.at("ignore_tensors").fail(error.what());
+    }
+  }
+}
+
+ModelSpec::ModelSpec(const Config& config, const LlamaConfig& llama)
+    : CheckpointSpec(config),
+      device(config.get<std::string>("device", "auto")),
+      bfloat16_rope(config.get_choice<bool>("rope_dtype", false, {{"float32", false}, {"bfloat16", true}})) {
+  try {
+    ops::check_device_name(device);
+  } catch (const Error& error) {
+    config.at("device").fail(error.what());
+  }
+  dtype = weight_dtype(config, "auto", path, llama, device);
+}
+
+Checkpoint::Checkpoint(const CheckpointSpec& spec)
+    : spec_(spec), config_(LlamaConfig::load(spec.path)), files_(open_safetensors(spec.path)) {
+  if (std::filesystem::exists(spec.path / "adapter_config.json")) {
+    fail("{}: holds an adapter (adapter_config.json), which is not applied; merge it into the weights, or move it away",
+         spec.path.string());
+  }
+  prefix_ = files_.has("embed_tokens.weight") ? "" : "model.";
+  std::set<std::string> read;
+  assemble([&](const std::string& name, at::IntArrayRef shape) {
+    floating_type(view(name, shape).dtype, fmt::format("{}: tensor {}", spec.path.string(), name));
+    weights_ += c10::multiply_integers(shape);
+    read.insert(name);
+    return at::Tensor();
+  });
+  check_all_read(read);
+}
+
+void Checkpoint::check_all_read(const std::set<std::string>& read) const {
+  const auto named_by = [](const std::string& name) {
+    return [&name](const std::string& glob) { return glob_matches(glob, name); };
+  };
+  std::vector<std::string> unread, unused = spec_.ignore_tensors;
+  for (const std::string& name : files_.names()) {
+    if (read.contains(name)) continue;
+    std::erase_if(unused, named_by(name));
+    const bool is_mask = files_.at(name).dtype == Dtype::boolean;
+    const bool known = is_mask || is_leftover(name) || std::ranges::any_of(spec_.ignore_tensors, named_by(name));
+    if (!known) unread.push_back(name);
+  }
+  if (!unused.empty()) {
+    fail("{}: model.ignore_tensors names '{}', and no tensor that is left unread is called so", spec_.path.string(),
+         unused.front());
+  }
+  if (unread.empty()) return;
+  constexpr std::size_t kNamed = 4;
+  const std::size_t named = std::min(unread.size(), kNamed);
+  fail(
+      "{}: {} tensor{} in it {} no part of the model that its config.json describes: {}{}; the result would be another "
+      "model's; where they do not matter, say model.ignore_tensors: [\"GLOB\", ...]",
+      spec_.path.string(), unread.size(), unread.size() == 1 ? "" : "s", unread.size() == 1 ? "is" : "are",
+      fmt::join(unread.begin(), unread.begin() + static_cast<std::ptrdiff_t>(named), ", "),
+      unread.size() > named ? " ..." : "");
+}
+
+std::string Checkpoint::hash() const { return hash_bytes(config_.hash + files_.hash()); }
+
+void Checkpoint::check_unchanged() const {
+  files_.check_unchanged();
+  const std::filesystem::path config = spec_.path / "config.json";
+  if (hash_file(config) != config_.hash) fail("{}: changed while it was read; run again", config.string());
+}
+
+const TensorView& Checkpoint::view(const std::string& name, at::IntArrayRef shape) const {
+  if (name == kHead && !files_.has(name)) {
+    fail(
+        "{}: the checkpoint has no tensor lm_head.weight, and its config.json does not say tie_word_embeddings: true; "
+        "it was saved without its head",
+        spec_.path.string());
+  }
+  const TensorView& view = files_.at(name);
+  if (at::IntArrayRef(view.shape) != shape) {
+    fail("{}: tensor {} has shape [{}], config.json asks for [{}]", spec_.path.string(), name,
+         fmt::join(view.shape, ", "), fmt::join(shape, ", "));
+  }
+  return view;
+}
+
+Llama Checkpoint::build(at::ScalarType dtype, const at::Device& device) const {
+  Llama model = assemble([&](const std::string& name, at::IntArrayRef shape) {
+    return tensor_of(view(name, shape), fmt::format("{}: tensor {}", spec_.path.string(), name)).to(device, dtype);
+  });
+  if (!config_.tie_word_embeddings || !files_.has(kHead)) return model;
+  if (at::equal(model.lm_head.weight_OI, model.embed_tokens_VD)) {
+    model.lm_head.weight_OI = model.embed_tokens_VD;
+  } else {
+    spdlog::warn(
+        "{}: config.json ties lm_head to the embeddings, and lm_head.weight in the checkpoint is another matrix, which "
+        "is used, as transformers does",
+        spec_.path.string());
+  }
+  return model;
+}
+
+Llama Checkpoint::assemble(const Load& load) const {
+  const int64_t hidden = config_.hidden_size;
+  const auto load_linear = [&](const LinearSite& site, const std::string& prefix, bool bias) {
+    return Linear{load(prefix + site.name + ".weight", {site.rows, site.columns}),
+                  bias ? load(prefix + site.name + ".bias", {site.rows}) : at::Tensor(),
+                  site.name,
+                  {}};
+  };
+  Llama model{config_,
+              load(prefix_ + "embed_tokens.weight", {config_.vocab_size, hidden}),
+              {},
+              load(prefix_ + "norm.weight", {hidden}),
+              {}};
+  for (int64_t i = 0; i < config_.num_hidden_layers; ++i) {
+    DecoderLayer layer;
+    layer.site = fmt::format("layers.{}", i);
+    layer.input_norm_D = load(prefix_ + layer.site + ".input_layernorm.weight", {hidden});
+    layer.post_attention_norm_D = load(prefix_ + layer.site + ".post_attention_layernorm.weight", {hidden});
+    model.layers.push_back(std::move(layer));
+  }
+  const std::vector<LinearSite> sites = linear_sites(config_);
+  std::size_t next = 0;
+  model.each_linear([&](Linear& linear) {
+    const LinearSite& here = sites[next++];
+    if (here.name == "lm_head") {
+      const bool tied = config_.tie_word_embeddings && !files_.has(kHead);
+      linear = tied ? Linear{model.embed_tokens_VD, {}, here.name, {}} : load_linear(here, "", false);
+    } else {
+      const bool attention = here.name.find("self_attn") != std::string::npos;
+      linear = load_linear(here, prefix_, attention ? config_.attention_bias : config_.mlp_bias);
+    }
+  });
+  return model;
+}
+
+}  // namespace qroar

@@ -1,0 +1,85 @@
+// A Hugging Face folder (config.json and safetensors) opened for reading, and the model built from it in a dtype on a
+// device.
+#pragma once
+#include <ATen/ATen.h>
+
+#include <filesystem>
+#include <functional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "checkpoint/safetensors.h"
+#include "config/config.h"
+#include "model/llama.h"
+
+namespace qroar {
+
+/// The key `path` of a block that names a Hugging Face folder; an Error at its place where there is none.
+std::filesystem::path model_folder(const Config& block);
+
+/// A Hugging Face folder and what of it may be left unread: the keys `path` and `ignore_tensors` of a block.
+struct CheckpointSpec {
+  std::filesystem::path path;
+  std::vector<std::string> ignore_tensors;  ///< globs of tensors that the user knows are not part of the model
+
+  CheckpointSpec() = default;
+  explicit CheckpointSpec(std::filesystem::path folder) : path(std::move(folder)) {}
+  explicit CheckpointSpec(const Config& block);
+  bool operator==(const CheckpointSpec&) const = default;
+};
+
+/// The YAML block `model`.
+struct ModelSpec : CheckpointSpec {
+  /// The dtype that is computed in.  `auto` is the checkpoint's own: what config.json says, else the embeddings';
+  /// float16 becomes float32 on a CPU that has no arithmetic of it.
+  at::ScalarType dtype = at::kFloat;
+  std::string device = "auto";
+  bool bfloat16_rope =
+      false;  ///< rope_dtype: bfloat16 rounds positions and frequencies to bfloat16 first, as module.to(bfloat16) does
+
+  ModelSpec() = default;
+  /// Reads path (required), ignore_tensors ([]), device (auto), rope_dtype (float32), and dtype (auto).
+  ModelSpec(const Config& config, const LlamaConfig& llama);
+};
+
+/// The key `dtype` of a block that names a checkpoint, `fallback` ("auto", "bfloat16" ...) when absent.
+at::ScalarType weight_dtype(const Config& block, const std::string& fallback, const std::filesystem::path& folder,
+                            const LlamaConfig& llama, const std::string& device);
+/// "bfloat16", as the key is spelled.
+std::string dtype_text(at::ScalarType dtype);
+
+class Checkpoint {
+ public:
+  /// Maps the weights; nothing is copied yet.  An Error where a tensor that the model needs is missing or of another
+  /// shape or kind, and where there is one that it does not read and that spec.ignore_tensors does not name.
+  explicit Checkpoint(const CheckpointSpec& spec);
+  explicit Checkpoint(const std::filesystem::path& folder) : Checkpoint(CheckpointSpec(folder)) {}
+
+  const LlamaConfig& config() const { return config_; }
+  /// Hash of config.json and of all weight bytes.
+  std::string hash() const;
+  /// An Error where a file has changed since it was opened.
+  void check_unchanged() const;
+  /// Of all tensors that the model reads.
+  int64_t weights() const { return weights_; }
+
+  /// The full-precision model.  On the CPU in the stored dtype its tensors are views of the mapped files, which they
+  /// keep alive.
+  Llama build(at::ScalarType dtype, const at::Device& device) const;
+
+ private:
+  /// What a tensor of a name and shape becomes.
+  using Load = std::function<at::Tensor(const std::string& name, at::IntArrayRef shape)>;
+  Llama assemble(const Load& load) const;
+  const TensorView& view(const std::string& name, at::IntArrayRef shape) const;
+  void check_all_read(const std::set<std::string>& read) const;
+
+  CheckpointSpec spec_;
+  LlamaConfig config_;
+  SafetensorsCheckpoint files_;
+  std::string prefix_;  ///< of all names but the head's: a model that was saved without its head has none
+  int64_t weights_ = 0;
+};
+
+}  // namespace qroar

@@ -1,0 +1,154 @@
+#include "checkpoint/export.h"
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/tensors.h"
+#include "config/registry.h"
+
+namespace qroar {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// What transformers' tokenizers and generate() read beside the model.
+constexpr const char* kCopied[] = {
+    "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+    "vocab.json",     "merges.txt",      "chat_template.jinja",   "chat_template.json",      "generation_config.json"};
+
+/// Frequencies up to this are none: within 2^31 tokens such a pair turns by 1e-20 radians.
+constexpr double kStandstill = 1e-29;
+
+bool is_tied(const Llama& model) {
+  return model.lm_head.weight_OI.const_data_ptr() == model.embed_tokens_VD.const_data_ptr();
+}
+
+void check_transforms(const Llama& model) {
+  const auto is_plain = [](const Linear& linear) { return !linear.input.function; };
+  for (const DecoderLayer& layer : model.layers) {
+    const bool plain = std::ranges::all_of(kLayerLinears, [&](const auto linear) { return is_plain(layer.*linear); });
+    check(plain && !layer.heads.any(), "an exported model does nothing to activations");
+  }
+  check(is_plain(model.lm_head), "an exported model does nothing to activations");
+}
+
+/// What an earlier export says that it wrote; nothing without a marker that can be read.
+std::set<std::string> files_of_export(const fs::path& folder) {
+  if (!fs::exists(folder / kExportMarker)) return {};
+  const Json marker = Json::parse(read_file(folder / kExportMarker), nullptr, false);
+  if (!marker.is_object() || !marker.contains("files") || !marker["files"].is_array()) return {};
+  std::set<std::string> names;
+  for (const Json& name : marker["files"]) {
+    if (name.is_string()) names.insert(name.get<std::string>());
+  }
+  return names;
+}
+
+/// Under Hugging Face's names.
+TensorMap named_tensors(Llama model) {
+  TensorMap tensors{{"model.embed_tokens.weight", model.embed_tokens_VD}, {"model.norm.weight", model.norm_D}};
+  for (const DecoderLayer& layer : model.layers) {
+    tensors["model." + layer.site + ".input_layernorm.weight"] = layer.input_norm_D;
+    tensors["model." + layer.site + ".post_attention_layernorm.weight"] = layer.post_attention_norm_D;
+  }
+  const bool tied = is_tied(model);
+  model.each_linear([&](const Linear& linear) {
+    const bool is_head = linear.site == "lm_head", in_mlp = linear.site.find(".mlp.") != std::string::npos;
+    const bool has_bias = !is_head && (in_mlp ? model.config.mlp_bias : model.config.attention_bias);
+    check(linear.bias_O.defined() == has_bias, "biases are as config.json says");
+    if (is_head && tied) return;
+    const std::string name = (is_head ? "" : "model.") + linear.site;
+    tensors[name + ".weight"] = linear.weight_OI;
+    if (has_bias) tensors[name + ".bias"] = linear.bias_O;
+  });
+  for (const auto& [name, tensor] : tensors) {
+    check(tensor.scalar_type() == model.embed_tokens_VD.scalar_type(), "all weights are of one dtype");
+  }
+  return tensors;
+}
+
+/// Of several spellings of one thing it has the older ones, torch_dtype and rope_scaling beside rope_theta, which
+/// transformers 4 and 5 both read.
+Json config_json(const Llama& model, const EvaluatedRope& rope, const fs::path& source) {
+  const fs::path path = source / "config.json";
+  Json config = Json::parse(read_file(path), nullptr, false);
+  if (!config.is_object()) fail("{}: not a JSON object", path.string());
+  for (const char* name : {"dtype", "rope_parameters", "rope_scaling", "original_max_position_embeddings"}) {
+    config.erase(name);
+  }
+  config["architectures"] = Json::array({"LlamaForCausalLM"});
+  config["torch_dtype"] = dtype_text(model.embed_tokens_VD.scalar_type());
+  config["tie_word_embeddings"] = is_tied(model);
+  config.update(exported_rope(rope));
+  return config;
+}
+
+/// Relative: a division and its inverse are two roundings.
+bool is_near(double found, double expected) {
+  return std::abs(found - expected) <= std::max(1e-15 * std::abs(expected), kStandstill);
+}
+
+/// The written file in our own reader, for whom it may be a model of its own tomorrow.
+void check_reads_back(const fs::path& folder, const EvaluatedRope& rope) {
+  const LlamaConfig read = LlamaConfig::load(folder);
+  const auto scheme = Registry<RopeScheme>::instance().build(Config::parse("{type: model}", "export"));
+  for (const auto& [length, expected] : rope.tables) {
+    const RopeGeometry geometry{read.head_dim, read.rope_theta, read.trained_length, length, read.rope};
+    const RopeTable found = scheme->table(geometry, length);
+    check(is_near(found.attention_factor, expected.attention_factor) &&
+              std::ranges::equal(found.inv_freq, expected.inv_freq, is_near),
+          "an exported config.json says what was evaluated");
+  }
+}
+
+}  // namespace
+
+fs::path export_target(const fs::path& folder) {
+  const fs::path path = fs::weakly_canonical(fs::absolute(folder));
+  return path.has_filename() ? path : path.parent_path();
+}
+
+void refuse_foreign(const fs::path& folder) {
+  if (!fs::exists(folder)) return;
+  if (!fs::is_directory(folder)) fail("{}: is a file; name a folder to export to", folder.string());
+  const std::set<std::string> ours = files_of_export(folder);
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (!ours.contains(name) || !entry.is_regular_file()) {
+      fail("{}: not replaced, since '{}' in it is of no earlier export; name a new or an empty folder", folder.string(),
+           name);
+    }
+  }
+}
+
+void export_model(const Llama& model, const EvaluatedRope& rope, const fs::path& source, const fs::path& folder,
+                  const Json& provenance) {
+  check_transforms(model);
+  const fs::path target = export_target(folder);
+  refuse_foreign(target);
+  const Json config = config_json(model, rope, source);
+  const TensorMap tensors = named_tensors(model);
+  write_folder_atomically(target, [&](const fs::path& filling) {
+    Json files = Json::array({"config.json", "model.safetensors", kExportMarker});
+    write_file_atomically(filling / "config.json", config.dump(1) + "\n");
+    check_reads_back(filling, rope);
+    for (const char* name : kCopied) {
+      if (!fs::exists(source / name)) continue;
+      write_file_atomically(filling / name, read_file(source / name));
+      files.push_back(name);
+    }
+    write_tensors(filling / "model.safetensors", tensors);
+    const Json marker{{"source", source.string()},
+                      {"trained_length", rope.geometry.trained_length},
+                      {"length", rope.geometry.target_length},
+                      {"provenance", provenance},
+                      {"files", files}};
+    write_file_atomically(filling / kExportMarker, marker.dump(1) + "\n");
+  });
+}
+
+}  // namespace qroar

@@ -1,0 +1,280 @@
+#include "checkpoint/safetensors.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/mapped_file.h"
+#include "config/config.h"
+#include "model/site.h"
+
+namespace qroar {
+namespace {
+
+namespace fs = std::filesystem;
+using StrictJson = nlohmann::json;
+
+static_assert(std::endian::native == std::endian::little, "safetensors are little-endian and are used in place");
+
+struct DtypeRow {
+  Dtype dtype;
+  std::string_view name;
+  int64_t bytes;
+};
+constexpr DtypeRow kDtypes[] = {
+    {Dtype::f64, "F64", 8}, {Dtype::f32, "F32", 4},      {Dtype::f16, "F16", 2}, {Dtype::bf16, "BF16", 2},
+    {Dtype::i64, "I64", 8}, {Dtype::i32, "I32", 4},      {Dtype::i16, "I16", 2}, {Dtype::i8, "I8", 1},
+    {Dtype::u8, "U8", 1},   {Dtype::boolean, "BOOL", 1},
+};
+
+constexpr uint64_t kLengthBytes = 8;
+constexpr uint64_t kMostHeaderBytes = 100'000'000;  // the reference reader's limit
+constexpr int kDeepestJson = 2;                     // {"name": {"shape": [..]}}
+
+/// Escaped and cut, since it comes out of an untrusted file and goes to a terminal.
+std::string printable(const StrictJson& value) {
+  const std::string text = value.dump();
+  return text.size() <= 100 ? text : text.substr(0, 100) + "...";
+}
+
+bool is_there(const fs::path& path) {
+  std::error_code unreadable;
+  return fs::exists(path, unreadable);
+}
+
+/// A JSON object without duplicate keys and without deep nesting (which would cost memory before it could be refused).
+StrictJson parse_object(std::string_view text, const std::string& place) {
+  std::map<int, std::set<std::string>> keys;
+  const auto watch = [&](int depth, StrictJson::parse_event_t event, StrictJson& value) {
+    using Event = StrictJson::parse_event_t;
+    const bool opens = event == Event::object_start || event == Event::array_start;
+    if (opens && depth > kDeepestJson) fail("{}: nested too deep", place);
+    if (opens) keys[depth + 1].clear();
+    if (event == Event::key && !keys[depth].insert(value.get<std::string>()).second) {
+      fail("{}: key {} twice", place, printable(value));
+    }
+    return true;
+  };
+  try {
+    StrictJson json = StrictJson::parse(text, watch);
+    if (!json.is_object()) fail("{}: is a JSON {}, not an object", place, json.type_name());
+    return json;
+  } catch (const StrictJson::parse_error& error) {
+    fail("{}: broken JSON at byte {}", place, error.byte);
+  }
+}
+
+/// A list of integers from 0 to 2^63 - 1.
+std::vector<int64_t> naturals(const StrictJson& entry, const char* key, const std::string& place) {
+  const auto list = entry.find(key);
+  if (list == entry.end() || !list->is_array()) fail("{}: no list {}", place, key);
+  std::vector<int64_t> numbers;
+  for (const StrictJson& number : *list) {
+    if (!number.is_number_unsigned() || number.get<uint64_t>() > INT64_MAX) {
+      fail("{}: {} holds {}, not an integer from 0 to 2^63 - 1", place, key, printable(number));
+    }
+    numbers.push_back(number.get<int64_t>());
+  }
+  return numbers;
+}
+
+const DtypeRow& read_dtype(const StrictJson& entry, const std::string& place) {
+  const auto dtype = entry.find("dtype");
+  if (dtype == entry.end() || !dtype->is_string()) fail("{}: no dtype", place);
+  const auto row = std::ranges::find(kDtypes, dtype->get_ref<const std::string&>(), &DtypeRow::name);
+  if (row != std::end(kDtypes)) return *row;
+  std::string known;
+  for (const DtypeRow& each : kDtypes) known += fmt::format(" {}", each.name);
+  fail("{}: unknown dtype {}; known are{}", place, printable(*dtype), known);
+}
+
+/// A header entry whose offsets are still to be placed in the file.
+struct Entry {
+  std::string name;
+  TensorView view;
+  int64_t begin = 0;
+  int64_t end = 0;
+};
+
+Entry read_entry(const std::string& name, const StrictJson& json, const std::string& file) {
+  const std::string place = fmt::format("{}: tensor {}", file, printable(name));
+  if (!json.is_object()) fail("{}: is a JSON {}, not an object", place, json.type_name());
+  const DtypeRow& dtype = read_dtype(json, place);
+  Entry entry;
+  entry.name = name;
+  entry.view.dtype = dtype.dtype;
+  entry.view.shape = naturals(json, "shape", place);
+  entry.view.bytes = dtype.bytes;
+  for (const int64_t size : entry.view.shape) {
+    if (__builtin_mul_overflow(entry.view.bytes, size, &entry.view.bytes)) {
+      fail("{}: shape {} overflows 64 bits", place, printable(json["shape"]));
+    }
+  }
+  const std::vector<int64_t> offsets = naturals(json, "data_offsets", place);
+  if (offsets.size() != 2) fail("{}: data_offsets has {} numbers, not 2", place, offsets.size());
+  entry.begin = offsets[0];
+  entry.end = offsets[1];
+  if (entry.begin > entry.end) fail("{}: data_offsets [{}, {}] run backwards", place, entry.begin, entry.end);
+  if (entry.end - entry.begin != entry.view.bytes) {
+    fail("{}: shape {} of {} needs {} bytes, data_offsets [{}, {}] give {}", place, printable(json["shape"]),
+         dtype.name, entry.view.bytes, entry.begin, entry.end, entry.end - entry.begin);
+  }
+  return entry;
+}
+
+/// The format wants the data covered completely: no holes, no overlaps, nothing after the last tensor.
+void check_coverage(std::vector<Entry>& entries, int64_t data_bytes, const std::string& file) {
+  std::ranges::sort(entries, {}, [](const Entry& entry) { return std::pair(entry.begin, entry.end); });
+  int64_t covered = 0;
+  for (const Entry& entry : entries) {
+    if (entry.begin != covered) {
+      fail("{}: tensor {} begins at {} but the one before it ends at {}: {} in the data", file, printable(entry.name),
+           entry.begin, covered, entry.begin < covered ? "an overlap" : "a hole");
+    }
+    covered = entry.end;
+  }
+  if (covered != data_bytes) {
+    fail("{}: file has {} bytes of tensors, its header says {}: {}", file, data_bytes, covered,
+         covered > data_bytes ? "truncated download?" : "bytes that belong to no tensor; download it again");
+  }
+}
+
+}  // namespace
+
+std::string_view dtype_name(Dtype dtype) { return std::ranges::find(kDtypes, dtype, &DtypeRow::dtype)->name; }
+int64_t dtype_bytes(Dtype dtype) { return std::ranges::find(kDtypes, dtype, &DtypeRow::dtype)->bytes; }
+
+bool is_leftover(const std::string& name) {
+  return glob_matches(
+      "*{rotary_emb.inv_freq,rotary_emb.original_inv_freq,rotary_emb.cos_cached,rotary_emb.sin_cached,"
+      "causal_mask,attn.masked_bias,self_attn.masked_bias}",
+      name);
+}
+
+SafetensorsFile::SafetensorsFile(const fs::path& path) : file_(std::make_shared<const MappedFile>(path)) {
+  const std::string file = path.string();
+  const std::string_view bytes = file_->bytes();
+  if (bytes.size() < kLengthBytes)
+    fail("{}: is {} bytes, too short for safetensors: truncated download?", file, bytes.size());
+  uint64_t header_bytes = 0;
+  std::memcpy(&header_bytes, bytes.data(), kLengthBytes);
+  if (header_bytes > kMostHeaderBytes) {
+    fail("{}: header of {} bytes, at most {} are read; not a safetensors file?", file, header_bytes, kMostHeaderBytes);
+  }
+  if (header_bytes > bytes.size() - kLengthBytes) {
+    fail("{}: file is {} bytes, its first 8 say that the header alone is {}: truncated download?", file, bytes.size(),
+         header_bytes);
+  }
+  const std::string_view data = bytes.substr(kLengthBytes + header_bytes);
+  std::vector<Entry> entries;
+  const StrictJson header = parse_object(bytes.substr(kLengthBytes, header_bytes), file + ": header");
+  for (const auto& [name, json] : header.items()) {
+    if (name != "__metadata__") entries.push_back(read_entry(name, json, file));
+  }
+  check_coverage(entries, std::ssize(data), file);
+  for (Entry& entry : entries) {
+    entry.view.data = reinterpret_cast<const std::byte*>(data.data()) + entry.begin;
+    entry.view.aligned = reinterpret_cast<uintptr_t>(entry.view.data) % dtype_bytes(entry.view.dtype) == 0;
+    entry.view.owner = file_;
+    tensors_.emplace(std::move(entry.name), std::move(entry.view));
+  }
+}
+
+std::string SafetensorsFile::hash() const { return file_->hash(); }
+bool SafetensorsFile::is_unchanged() const { return file_->is_unchanged(); }
+std::filesystem::path SafetensorsFile::path() const { return file_->path(); }
+
+namespace {
+
+/// tensor -> shard, as the index says; a shard is a plain name, so that no index reaches out of its folder.
+std::map<std::string, std::string> read_index(const fs::path& path) {
+  const std::string file = path.string();
+  const StrictJson json = parse_object(read_file(path), file);
+  const auto weight_map = json.find("weight_map");
+  if (weight_map == json.end() || !weight_map->is_object()) fail("{}: no object weight_map", file);
+  std::map<std::string, std::string> shards;
+  for (const auto& [name, shard] : weight_map->items()) {
+    const std::string text = shard.is_string() ? shard.get<std::string>() : "";
+    const auto forbidden = [](unsigned char c) { return c == '/' || c < ' '; };
+    if (text.empty() || text == "." || text == ".." || std::ranges::any_of(text, forbidden)) {
+      fail("{}: weight_map gives tensor {} the shard {}, which is no file name in this folder", file, printable(name),
+           printable(shard));
+    }
+    shards.emplace(name, text);
+  }
+  return shards;
+}
+
+}  // namespace
+
+SafetensorsCheckpoint open_safetensors(const fs::path& folder) {
+  const fs::path single = folder / "model.safetensors", index = folder / "model.safetensors.index.json";
+  SafetensorsCheckpoint checkpoint;
+  checkpoint.folder_ = folder;
+  if (is_there(single)) {
+    checkpoint.tensors_ = checkpoint.files_.emplace_back(single).tensors();
+    return checkpoint;
+  }
+  if (!is_there(index)) {
+    fail(
+        "{}: holds neither model.safetensors nor model.safetensors.index.json; convert PyTorch .bin files to "
+        "safetensors, .gguf files with scripts/import_gguf.py",
+        folder.string());
+  }
+  checkpoint.add_shards(index);
+  return checkpoint;
+}
+
+void SafetensorsCheckpoint::add_shards(const fs::path& index) {
+  const std::map<std::string, std::string> shard_of = read_index(index);
+  std::set<std::string> shards;
+  for (const auto& [name, shard] : shard_of) shards.insert(shard);
+  for (const std::string& shard : shards) {
+    for (const auto& [name, view] : files_.emplace_back(folder_ / shard).tensors()) {
+      if (!tensors_.emplace(name, view).second) {
+        fail("{}: tensor {} is also in another shard", (folder_ / shard).string(), printable(name));
+      }
+      const auto listed = shard_of.find(name);
+      if ((listed == shard_of.end() || listed->second != shard) && !is_leftover(name)) {
+        fail("{}: tensor {} is in {} but weight_map does not say so", index.string(), printable(name), shard);
+      }
+    }
+  }
+  for (const auto& [name, shard] : shard_of) {
+    if (!has(name) && !is_leftover(name))
+      fail("{}: weight_map says {} is in {}, but it is not", index.string(), printable(name), shard);
+  }
+}
+
+const TensorView& SafetensorsCheckpoint::at(const std::string& name) const {
+  const auto found = tensors_.find(name);
+  if (found != tensors_.end()) return found->second;
+  const std::string near = nearest(name, names());
+  fail("{}: the checkpoint has no tensor {}{}", folder_.string(), printable(name),
+       near.empty() ? "" : fmt::format("; did you mean {}?", printable(near)));
+}
+
+std::vector<std::string> SafetensorsCheckpoint::names() const {
+  std::vector<std::string> names;
+  for (const auto& [name, view] : tensors_) names.push_back(name);
+  return names;
+}
+
+void SafetensorsCheckpoint::check_unchanged() const {
+  for (const SafetensorsFile& file : files_) {
+    if (!file.is_unchanged()) fail("{}: changed while it was read; run again", file.path().string());
+  }
+}
+
+std::string SafetensorsCheckpoint::hash() const {
+  if (files_.size() == 1) return files_[0].hash();
+  std::string hashes;
+  for (const SafetensorsFile& file : files_) hashes += file.hash();
+  return hash_bytes(hashes);
+}
+
+}  // namespace qroar

@@ -1,0 +1,48 @@
+// Kernels that follow one another for one token, each a few microseconds long: on a Hopper GPU the next one starts
+// while the last one's blocks run out (programmatic dependent launch), fetches what does not depend on it, and waits.
+#pragma once
+#include "ops/cuda/row.cuh"
+
+namespace qroar::ops::kernels {
+
+/// Every block of a kernel started by launch_behind() calls this before it reads or writes anything that changes: the
+/// kernel before has then ended, and all before that.
+__device__ inline void wait_for_kernel_before() {
+#if __CUDA_ARCH__ >= 900
+  cudaGridDependencySynchronize();
+  cudaTriggerProgrammaticLaunchCompletion();
+#endif
+}
+
+struct DeviceShape {
+  int multiprocessors = 0;
+  bool can_launch_behind = false;
+};
+
+inline DeviceShape device_shape() {
+  int device = 0, major = 0;
+  DeviceShape shape;
+  cudaGetDevice(&device);
+  cudaDeviceGetAttribute(&shape.multiprocessors, cudaDevAttrMultiProcessorCount, device);
+  cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
+  shape.can_launch_behind = major >= 9;
+  return shape;
+}
+
+/// Arguments are converted to the kernel's parameters.
+template <class... Parameters, class... Arguments>
+void launch_behind(const DeviceShape& shape, void (*kernel)(Parameters...), dim3 grid, unsigned threads,
+                   int64_t shared_bytes, const Arguments&... arguments) {
+  cudaLaunchAttribute early{};
+  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  early.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = grid;
+  config.blockDim = threads;
+  config.dynamicSmemBytes = static_cast<size_t>(shared_bytes);
+  config.attrs = &early;
+  config.numAttrs = shape.can_launch_behind ? 1 : 0;
+  cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
+}
+
+}  // namespace qroar::ops::kernels

@@ -1,0 +1,151 @@
+#include "report/beside_axes.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "report/row_axes.h"
+#include "results/row_shape.h"
+
+namespace qroar {
+namespace {
+
+/// What a row has at a place of its configuration: null where it has nothing.
+struct Entry {
+  const Json* value = nullptr;
+  bool is_said = false;  ///< by an axis there or above
+};
+using Entries = std::vector<Entry>;  // one a row
+
+/// Values that follow from others are left out: a stride that is the windows' length.
+Json without_consequences(Json config) {
+  const Json length = value_at(config, "/windows/length");
+  if (!length.is_null() && value_at(config, "/windows/stride") == length) config["windows"].erase("stride");
+  return config;
+}
+
+class Search {
+ public:
+  explicit Search(const std::vector<Json>& rows)
+      : rows_(rows), found_(rows.size(), Json::object()), axes_(rows.size()) {
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      configs_.push_back(without_consequences(rows[i]["config"]));
+      for (const auto& [axis, value] : rows[i]["axes"].items()) axes_[i].insert(place_of(axis));
+    }
+  }
+
+  std::vector<Json> run() {
+    Entries roots;
+    for (const Json& config : configs_) roots.push_back({&config});
+    compare("", roots);
+    return std::move(found_);
+  }
+
+ private:
+  void compare(const std::string& path, Entries entries) {
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+      Entry& entry = entries[i];
+      entry.is_said = entry.is_said || axes_[i].contains(place_of(path));
+      // Rows whose quantizers look at no texts have none, whatever the experiment says.
+      if (path == "calibration" && entry.value == nullptr) entry.is_said = true;
+    }
+    std::vector<const Json*> unsaid;
+    for (const Entry& entry : entries) {
+      if (!entry.is_said) unsaid.push_back(entry.value);
+    }
+    const auto equal = [&](const Json* a) {
+      return a == nullptr || unsaid[0] == nullptr ? a == unsaid[0] : *a == *unsaid[0];
+    };
+    if (unsaid.size() < 2 || std::ranges::all_of(unsaid, equal)) return;
+    if (is_alike(unsaid, &Json::is_object)) return compare_keys(path, entries);
+    if (is_alike(unsaid, &Json::is_array)) return compare_items(path, entries, unsaid[0]->size());
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+      const Json& value = value_at(rows_[i]["config"], place_of(path));
+      if (!entries[i].is_said && !value.is_null()) found_[i][path] = value;
+    }
+  }
+
+  /// Blocks of one type, or lists of equally many blocks: the difference is inside.
+  static bool is_alike(const std::vector<const Json*>& values, bool (Json::*is_kind)() const noexcept) {
+    return std::ranges::all_of(values, [&](const Json* value) {
+      if (value == nullptr || !(value->*is_kind)()) return false;
+      if (value->is_object()) return value_at(*value, "/type") == value_at(*values[0], "/type");
+      return value->size() == values[0]->size() &&
+             std::ranges::all_of(*value, [](const Json& item) { return item.is_object(); });
+    });
+  }
+
+  void compare_keys(const std::string& path, const Entries& entries) {
+    std::vector<std::string> keys;
+    for (const Entry& entry : entries) {
+      if (entry.is_said) continue;
+      for (const auto& [key, value] : entry.value->items()) {
+        if (std::ranges::find(keys, key) == keys.end()) keys.push_back(key);
+      }
+    }
+    for (const std::string& key : keys) compare(path.empty() ? key : path + "." + key, below(entries, key));
+  }
+
+  void compare_items(const std::string& path, const Entries& entries, std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i) compare(fmt::format("{}[{}]", path, i), below(entries, i));
+  }
+
+  static Entries below(const Entries& entries, const auto& key) {
+    Entries found;
+    for (const Entry& entry : entries) {
+      found.push_back({nullptr, entry.is_said});
+      if (entry.is_said) continue;
+      if constexpr (std::is_integral_v<std::decay_t<decltype(key)>>) {
+        found.back().value = &entry.value->at(key);
+      } else if (entry.value->contains(key)) {
+        found.back().value = &entry.value->at(key);
+      }
+    }
+    return found;
+  }
+
+  const std::vector<Json>& rows_;
+  std::vector<Json> configs_, found_;
+  std::vector<std::set<std::string>> axes_;  ///< as places
+};
+
+std::string until_colon(const Json& word) {
+  const std::string text = word.is_string() ? word.get<std::string>() : "";
+  return text.substr(0, text.find(':'));
+}
+
+/// "environment.device" and the like, where rows differ in it and their configuration does not already say so.
+void add_fact(const std::vector<Json>& rows, const std::string& fact, const std::string& configured,
+              std::vector<Json>& found) {
+  std::set<std::string> known;
+  bool is_said = true;
+  std::vector<std::string> words;
+  for (const Json& row : rows) {
+    words.push_back(until_colon(value_at(row, place_of(fact))));
+    if (words.back().empty()) continue;  // an older row
+    known.insert(words.back());
+    is_said = is_said && words.back() == until_colon(value_at(row, "/config" + place_of(configured)));
+  }
+  for (std::size_t i = 0; i < rows.size() && known.size() > 1 && !is_said; ++i) {
+    if (!words[i].empty()) found[i][fact] = words[i];
+  }
+}
+
+}  // namespace
+
+std::vector<Json> beside_axes(const std::vector<Json>& rows, bool of_several_plans) {
+  std::vector<Json> found = Search(rows).run();
+  add_fact(rows, "environment.device", "model.device", found);
+  add_fact(rows, "environment.dtype", "model.dtype", found);
+  if (!of_several_plans) return found;
+  for (const std::string& axis : axis_names(rows)) {
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      const Json& value = value_at(rows[i]["config"], place_of(axis));
+      if (!rows[i]["axes"].contains(axis) && !value.is_null()) found[i][axis] = value;
+    }
+  }
+  return found;
+}
+
+}  // namespace qroar

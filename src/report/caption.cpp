@@ -1,0 +1,142 @@
+#include "report/caption.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "config/registry.h"
+#include "report/row_axes.h"
+#include "results/results.h"
+#include "results/row_shape.h"
+#include "rope/scheme.h"
+
+namespace qroar {
+namespace {
+
+constexpr const char* kSwept = "swept";
+
+/// What is at a place of every row that has something there; null where they differ.
+std::optional<Json> common_value(const std::vector<Json>& rows, const std::string& place) {
+  const Json& first = value_at(rows.front(), place);
+  const bool is_common = std::ranges::all_of(rows, [&](const Json& row) { return value_at(row, place) == first; });
+  return is_common ? std::optional(first) : std::nullopt;
+}
+
+/// The same in words; empty where no row has anything.
+std::string common(const std::vector<Json>& rows, const std::string& place) {
+  const auto value = common_value(rows, place);
+  return !value ? kSwept : value->is_null() ? "" : axis_label(*value);
+}
+
+/// A scheme's block with no more keys than it takes to build the same one: defaults say little.
+Json without_defaults(const Json& block) {
+  const auto built = [](const Json& from) {
+    const Config config = Config::parse(from.dump(), "rope");
+    Registry<RopeScheme>::instance().build(config);
+    return config.resolved();
+  };
+  Json kept = block;
+  for (const auto& [key, value] : block.items()) {
+    Json less = kept;
+    less.erase(key);
+    try {
+      if (key != "type" && built(less) == built(kept)) kept = less;
+    } catch (const Error&) {
+      // It needs the key, or is of a version that this program does not build.
+    }
+  }
+  return kept;
+}
+
+/// "yarn ×8"; "model (llama3 ×8 ...)" with what config.json said.
+std::string rope_of(const std::vector<Json>& rows) {
+  const auto scheme = common_value(rows, "/config/rope");
+  if (!scheme) return kSwept;
+  if (!scheme->is_object()) return "";
+  const std::string label = axis_label(without_defaults(*scheme));
+  if (value_at(*scheme, "/type") != "model") return label;
+  const std::string found = common(rows, "/environment/rope");
+  return found.empty() ? label : fmt::format("{} ({})", label, found == "none" ? "plain" : found);
+}
+
+/// "float32"; "auto (float32)" with what it came to.
+std::string dtype_of(const std::vector<Json>& rows) {
+  const std::string dtype = common(rows, "/config/model/dtype"), found = common(rows, "/environment/dtype");
+  return dtype != "auto" || found.empty() ? dtype : fmt::format("{} ({})", dtype, found);
+}
+
+/// "; quant rtn W4 g64; kv ...": what is done to the model, where no column says it.
+std::string changes_of(const std::vector<Json>& rows) {
+  std::string text;
+  for (const std::string block : {"rotation", "quant", "kv", "rescale"}) {
+    const std::string label = common(rows, "/config/" + block);
+    if (!label.empty() && label != "none" && label != kSwept) text += fmt::format("; {} {}", block, label);
+  }
+  return text;
+}
+
+/// How the windows were made: "protocol yarn, bos true, stride 256".
+std::string protocol_of(const std::vector<Json>& rows) {
+  const auto windows = [&](const std::string& key) { return common(rows, "/config/windows/" + key); };
+  const std::string name = windows("protocol");
+  std::string text = name.empty() ? "" : fmt::format("protocol {}, ", name);
+  text += fmt::format("bos {}, {}", windows("bos"),
+                      windows("truncate") == "true" ? "one window a document" : "stride " + windows("stride"));
+  for (const auto& [key, usual] :
+       {std::pair("concatenate", "false"), {"targets", "inside"}, {"score", "all"}, {"tail", "keep"}}) {
+    if (windows(key) != usual) text += fmt::format(", {} {}", key, windows(key));
+  }
+  return text;
+}
+
+/// Each distinct warning once.
+std::string warnings_of(const std::vector<Json>& rows) {
+  std::vector<std::pair<std::string, std::size_t>> found;  // and the number of rows that carry it
+  for (const Json& row : rows) {
+    const Json& warnings = value_at(row, "/warnings");
+    for (auto warning = warnings.begin(); warning != warnings.end(); ++warning) {
+      if (std::find(warnings.begin(), warning, *warning) != warning) continue;
+      const auto known =
+          std::ranges::find(found, warning->get<std::string>(), &std::pair<std::string, std::size_t>::first);
+      if (known == found.end())
+        found.emplace_back(*warning, 1);
+      else
+        ++known->second;
+    }
+  }
+  std::string text;
+  for (const auto& [warning, count] : found)
+    text += fmt::format("warning ({} of {} rows): {}\n", count, rows.size(), warning);
+  return text;
+}
+
+/// What the values are, from the first row.
+std::string values_of(const Json& row) {
+  if (!has_text(row)) return "value ± standard error (questions taken as independent)";
+  const std::string units = axis_label(value_at(row, "/config/windows/aggregate"));
+  return fmt::format("perplexity ± standard error ({} taken as independent)", units);
+}
+
+}  // namespace
+
+std::string caption(const std::vector<Json>& rows, const std::string& paired) {
+  const bool has_values =
+      std::ranges::any_of(rows, [](const Json& row) { return !row["metrics"].empty() || !is_ok(row); });
+  std::string text =
+      has_values ? values_of(rows.front()) + paired : "no metrics; what diagnostics found is in cells/<id>/diagnostics";
+  text += fmt::format("; model {}, {}", common(rows, "/config/model/path"), dtype_of(rows));
+  if (const std::string rope = rope_of(rows); !rope.empty()) text += "; rope " + rope;
+  text += changes_of(rows);
+  if (has_text(rows.front())) {
+    const std::string documents = common(rows, "/config/data/documents");
+    text += fmt::format("; data {}, documents {}; {}", common(rows, "/config/data/path"),
+                        documents == "0" ? "all" : documents, protocol_of(rows));
+  }
+  text += "\n";
+  for (const Json& row : rows) {
+    if (!is_ok(row))
+      text += fmt::format("failed {}: {}\n", row["id"].get<std::string>(), axis_label(value_at(row, "/error")));
+  }
+  return text + warnings_of(rows);
+}
+
+}  // namespace qroar

@@ -1,0 +1,225 @@
+#include "report/show.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "base/error.h"
+#include "report/beside_axes.h"
+#include "report/caption.h"
+#include "report/differences.h"
+#include "report/row_axes.h"
+#include "report/show_programs.h"
+#include "report/table.h"
+#include "results/row_shape.h"
+
+namespace qroar {
+namespace {
+
+const std::string kLength = "windows.length";
+
+double number_of(const Json& value) { return value.is_number() ? value.get<double>() : std::nan(""); }
+
+/// What tables show: perplexity without the mean NLL, and all else but percentiles.
+std::vector<std::string> metrics_of(const std::vector<Json>& rows) {
+  std::vector<std::string> names;
+  for (const Json& row : rows) {
+    for (const auto& [name, metric] : row["metrics"].items()) {
+      const bool shown = (name != "nll" || !row["metrics"].contains("perplexity")) &&
+                         (!name.starts_with("delta_p_") || name == "delta_p_rms");
+      if (shown && std::ranges::find(names, name) == names.end()) names.push_back(name);
+    }
+  }
+  return names;
+}
+
+std::string metric_cell(const Json& row, const std::string& name) {
+  if (!is_ok(row)) return "failed";
+  if (!row["metrics"].contains(name)) return "";
+  const Json& metric = row["metrics"][name];
+  return with_error(number_of(value_at(metric, "/value")), number_of(value_at(metric, "/stderr")));
+}
+
+/// The values of an axis that runs across: lengths by size, others as they appear.
+std::vector<std::string> columns_of(const std::vector<Json>& rows, const std::string& axis) {
+  std::vector<Json> values;
+  for (const Json& row : rows) {
+    if (!row["axes"].contains(axis)) return {};
+    if (std::find(values.begin(), values.end(), row["axes"][axis]) == values.end()) values.push_back(row["axes"][axis]);
+  }
+  if (axis == kLength) std::sort(values.begin(), values.end());
+  std::vector<std::string> labels;
+  for (const Json& value : values) labels.push_back(axis_label(value));
+  return labels;
+}
+
+/// Rows by all axes but the one that runs across, in order of appearance; empty when two rows fall on one place or the
+/// axis has one value.
+Table grid_table(const std::vector<Json>& rows, const std::string& across, const std::vector<std::string>& texts) {
+  const std::vector<std::string> columns = columns_of(rows, across);
+  std::vector<std::string> names = axis_names(rows);
+  std::erase(names, across);
+  std::vector<std::vector<std::string>> keys;
+  std::map<std::pair<std::vector<std::string>, std::string>, std::string> cells;
+  for (std::size_t i = 0; i < rows.size() && columns.size() > 1; ++i) {
+    std::vector<std::string> key;
+    for (const auto& name : names) key.push_back(axis_cell(rows[i], name));
+    if (!cells.emplace(std::pair(key, axis_cell(rows[i], across)), texts[i]).second) return {};
+    if (std::find(keys.begin(), keys.end(), key) == keys.end()) keys.push_back(key);
+  }
+  if (keys.empty()) return {};
+  Table table{names, {}, names.size()};
+  table.header.insert(table.header.end(), columns.begin(), columns.end());
+  for (const auto& key : keys) {
+    table.rows.push_back(key);
+    for (const auto& column : columns) {
+      const auto cell = cells.find({key, column});
+      table.rows.back().push_back(cell == cells.end() ? "" : cell->second);
+    }
+  }
+  return table;
+}
+
+/// With the lengths across, or else the texts.
+Table grid_table(const std::vector<Json>& rows, const std::vector<std::string>& texts) {
+  Table table = grid_table(rows, kLength, texts);
+  return table.rows.empty() ? grid_table(rows, "data", texts) : table;
+}
+
+/// Tokens or questions of the first metric; diagnostics alone have none.
+std::string scored_cell(const Json& row) {
+  if (!is_ok(row) || row["metrics"].empty()) return "";
+  const Json& count = value_at(row["metrics"].begin().value(), "/count");
+  return count.is_null() ? "" : count.dump();
+}
+
+Table flat_table(const std::vector<Json>& rows, Differences& differences) {
+  const std::vector<std::string> names = axis_names(rows);
+  Table table{{"id"}, {}, names.size() + 1};
+  table.header.insert(table.header.end(), names.begin(), names.end());
+  const std::vector<std::string> metrics = metrics_of(rows);
+  table.header.insert(table.header.end(), metrics.begin(), metrics.end());
+  for (const char* column : {"scored", "seconds", "tokens/s", "TFLOP/s", "peak MB"}) table.header.emplace_back(column);
+  const bool text_is_paired = !differences.empty() && differences.has_text();
+  std::vector<std::string> paired;  // metrics of tasks
+  if (text_is_paired)
+    table.header.insert(table.header.end(), Differences::kTextHeader.begin(), Differences::kTextHeader.end());
+  for (const auto& metric : metrics) {
+    if (!differences.empty() && differences.is_over_questions(metric)) paired.push_back(metric);
+  }
+  for (const auto& metric : paired) table.header.push_back("Δ" + metric);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const Json& row = rows[i];
+    std::vector<std::string> cells{row["id"].get<std::string>()};
+    for (const auto& name : names) cells.push_back(axis_cell(row, name));
+    for (const auto& metric : metrics) cells.push_back(metric_cell(row, metric));
+    cells.push_back(scored_cell(row));
+    const auto cost = [&](const char* place, double unit, const char* format) {
+      const double value = number_of(value_at(row, place)) * unit;
+      cells.push_back(std::isnan(value) ? "" : fmt::format(fmt::runtime(format), value));
+    };
+    cost("/seconds", 1, "{:.2f}");
+    cost("/tokens_per_second", 1, "{:.0f}");
+    cost("/model_tflops_per_second", 1, "{:.3f}");
+    cost("/peak_bytes", 1e-6, "{:.0f}");
+    if (text_is_paired) {
+      for (auto& cell : differences.text_cells(i)) cells.push_back(std::move(cell));
+    }
+    for (const auto& metric : paired) cells.push_back(differences.task_cell(i, metric));
+    table.rows.push_back(std::move(cells));
+  }
+  return table;
+}
+
+/// What the differences are.
+std::string difference_note(const Json& row, const std::string& baseline, bool in_brackets) {
+  const bool is_text = has_text(row);
+  std::string note = fmt::format("; {}Δ{} against {} over the same {}, with its paired standard error",
+                                 in_brackets ? "in brackets " : "", is_text ? "nll" : "", baseline,
+                                 is_text ? "windows (of tasks: questions)" : "questions");
+  if (is_text && !in_brackets) note += "; 95 % over documents: paired bootstrap of documents, 10,000 draws";
+  return note;
+}
+
+/// Is the row of a cell of the plan?  Every row is where there is none.
+bool is_planned(const Json& row, const ShowOptions& options) {
+  return !options.planned || options.planned->contains(row["id"].get<std::string>());
+}
+
+/// A value beyond double is null in row.json, since JSON has no infinity (results/results.h).
+void restore_infinity(Json& metrics) {
+  for (auto& [name, metric] : metrics.items()) {
+    if (metric.is_object() && metric.contains("value") && metric["value"].is_null()) metric["value"] = HUGE_VAL;
+  }
+}
+
+/// Rows as tables have them: what tells them apart stands among the axes.
+std::vector<Json> for_tables(std::vector<Json> rows, const std::vector<Json>& beside) {
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    for (const auto& [path, value] : beside[i].items()) rows[i]["axes"][path] = value;
+    restore_infinity(rows[i]["metrics"]);
+  }
+  return rows;
+}
+
+/// Tables by the lengths or the texts, one for each metric; empty where the rows form no such grid.
+std::string grids(const std::vector<Json>& rows, Differences& differences, const ShowOptions& options) {
+  const bool own_baselines = options.baseline.find('=') != std::string::npos;
+  if (!differences.empty() && !own_baselines) return "";
+  std::string text;
+  const std::vector<std::string> metrics = metrics_of(rows);
+  for (const auto& metric : metrics) {
+    std::vector<std::string> texts;
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      texts.push_back(metric_cell(rows[i], metric));
+      if (!own_baselines) continue;
+      const std::string difference =
+          metric == "perplexity" ? differences.text_cells(i).front() : differences.task_cell(i, metric);
+      if (!difference.empty()) texts.back() += " (" + difference + ")";
+    }
+    const Table grid = grid_table(rows, texts);
+    if (grid.rows.empty()) break;
+    if (metrics.size() > 1) text += (text.empty() ? "" : "\n") + metric + "\n";
+    text += grid.render(options.format);
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string left_out_note(std::size_t rows) {
+  return rows == 1
+             ? "1 row of a cell that the plan no longer has is left out; show --all has it"
+             : fmt::format("{} rows of cells that the plan no longer has are left out; show --all has them", rows);
+}
+
+std::string show(const Results& results, const std::vector<Json>& all, const ShowOptions& options) {
+  std::vector<Json> kept;
+  bool has_others = false;
+  for (const Json& row : all) {
+    const bool planned = is_planned(row, options);
+    if (planned || options.all) kept.push_back(row);
+    has_others = has_others || (!planned && options.all);
+  }
+  const std::string note = kept.size() == all.size() ? "" : left_out_note(all.size() - kept.size());
+  if (kept.empty()) fail("{}: no finished cells yet{}", results.folder().string(), note.empty() ? "" : "; " + note);
+  std::vector<Json> beside = beside_axes(kept, has_others);
+  for (std::size_t i = 0; i < kept.size() && has_others; ++i) beside[i]["planned"] = is_planned(kept[i], options);
+  const std::vector<Json> rows = for_tables(kept, beside);
+  const Baselines baselines = find_baselines(rows, options.baseline);
+  Differences differences(results, rows, baselines);
+  if (options.format == "json" || options.format == "csv") {
+    if (!note.empty()) spdlog::info("{}", note);
+    return options.format == "csv" ? csv_text(rows, differences) : json_text(kept, beside, differences);
+  }
+  std::string text = grids(rows, differences, options);
+  const bool in_grid = !text.empty();
+  if (!in_grid) text = flat_table(rows, differences).render(options.format);
+  return text + "\n" +
+         caption(rows, baselines.empty() ? "" : difference_note(rows.front(), options.baseline, in_grid)) +
+         (note.empty() ? "" : note + "\n") + show_controls(results, rows, options.format);
+}
+
+}  // namespace qroar

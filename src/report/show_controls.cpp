@@ -1,0 +1,100 @@
+// The table under every table with searched scales.
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "report/show.h"
+#include "report/table.h"
+#include "results/row_shape.h"
+#include "run/controls.h"
+
+namespace qroar {
+namespace {
+
+const Json* row_of(const std::vector<Json>& rows, const std::string& id) {
+  const auto found = std::ranges::find_if(rows, [&](const Json& row) { return row["id"] == id; });
+  return found == rows.end() ? nullptr : &*found;
+}
+
+/// A row and the one that it is compared with; null for one that has not run.
+struct Pair {
+  const Json *row, *baseline;
+
+  std::string lacks() const {
+    if (row == nullptr || baseline == nullptr) return "not run";
+    return (*row)["status"] == "ok" && (*baseline)["status"] == "ok" ? "" : "failed";
+  }
+  /// Window by window.
+  std::vector<WindowRecord> difference(const Results& results) const {
+    const auto windows_of = [&](const Json& of) {
+      return read_windows(results.cell(of["id"].get<std::string>()) / "windows.csv");
+    };
+    std::vector<WindowRecord> difference = windows_of(*row);
+    const std::vector<WindowRecord> subtrahend = windows_of(*baseline);
+    check(paired_difference(difference, subtrahend).windows > 0, "a control has its search's windows");
+    for (std::size_t i = 0; i < subtrahend.size(); ++i) difference[i].nll.sum -= subtrahend[i].nll.sum;
+    return difference;
+  }
+};
+
+/// "-0.0123 [-0.0150, -0.0096]": difference of mean NLL in a pair, less that in the `other` one.
+std::string interval(const Results& results, const Pair& pair, const Pair* other = nullptr) {
+  for (const Pair* of : {&pair, other}) {
+    if (const std::string lack = of == nullptr ? "" : of->lacks(); !lack.empty()) return lack;
+  }
+  const std::vector<WindowRecord> difference = pair.difference(results);
+  std::vector<WindowRecord> zero = difference;
+  for (WindowRecord& window : zero) window.nll.sum = 0;
+  const PairedDifference paired = paired_difference(difference, other == nullptr ? zero : other->difference(results));
+  const double reach = paired.standard_error * student_t_975(paired.windows - 1);
+  if (!std::isfinite(reach)) return fmt::format("{:+.4f}", paired.difference);
+  return fmt::format("{:+.4f} [{:+.4f}, {:+.4f}]", paired.difference, paired.difference - reach,
+                     paired.difference + reach);
+}
+
+std::string scales_of(const Json& row) {
+  std::string text;
+  for (const Json& g : row["search"]["g"]) text += fmt::format("{}{:.3g}", text.empty() ? "" : " ", g.get<double>());
+  constexpr std::size_t kLongest = 60;
+  return text.size() <= kLongest ? text : std::to_string(row["search"]["g"].size()) + " scales";
+}
+
+}  // namespace
+
+std::string show_controls(const Results& results, const std::vector<Json>& rows, const std::string& format) {
+  std::vector<std::string> axes;
+  for (const Json& row : rows) {
+    if (value_at(row, "/controls").is_null()) continue;
+    for (const auto& [axis, value] : row["axes"].items()) {
+      if (std::ranges::find(axes, axis) == axes.end()) axes.push_back(axis);
+    }
+  }
+  Table table{axes, {}, axes.size()};
+  for (const char* column : {"quantized, found g", "full precision, same g", "the first less the second",
+                             "quantized, random g", "on dev", "g"}) {
+    table.header.emplace_back(column);
+  }
+  for (const Json& row : rows) {
+    if (value_at(row, "/controls").is_null()) continue;
+    const auto control = [&](const char* name) { return row_of(rows, row["controls"].value(name, "")); };
+    const Pair found{&row, control(kUnscaled)}, random{control(kRandomScales), control(kUnscaled)},
+        full{control(kFullPrecisionScaled), control(kFullPrecision)};
+    const bool quantized = row["controls"].contains(kFullPrecision);
+    std::vector<std::string> cells;
+    for (const auto& axis : axes) cells.push_back(row["axes"].contains(axis) ? axis_label(row["axes"][axis]) : "");
+    cells.push_back(interval(results, found));
+    cells.push_back(quantized ? interval(results, full) : "");
+    cells.push_back(quantized ? interval(results, found, &full) : "");
+    cells.push_back(interval(results, random));
+    const bool searched = !value_at(row, "/search").is_null();
+    cells.push_back(searched ? fmt::format("{:+.4f}", 0 - row["search"]["dev_gain"].get<double>()) : "");
+    cells.push_back(searched ? scales_of(row) : "");
+    table.rows.push_back(std::move(cells));
+  }
+  if (table.rows.empty()) return "";
+  return "\nsearched scales and their controls: mean NLL less that of the same model with scales of 1, nats per token, "
+         "with 95 % intervals over paired windows\n" +
+         table.render(format);
+}
+
+}  // namespace qroar

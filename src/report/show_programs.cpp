@@ -1,0 +1,62 @@
+#include "report/show_programs.h"
+
+#include <cmath>
+#include <set>
+
+#include "report/table.h"
+#include "results/row_shape.h"
+
+namespace qroar {
+
+std::string csv_text(const std::vector<Json>& rows, Differences& differences) {
+  const std::vector<std::string> names = axis_names(rows);
+  std::set<std::string> found;
+  for (const Json& row : rows) {
+    for (const auto& [name, metric] : row["metrics"].items()) found.insert(name);
+  }
+  const std::vector<std::string> metrics(found.begin(), found.end());
+  Table table{{"id", "experiment", "status"}, {}, 1};
+  for (const auto& name : names) table.header.push_back(name);
+  for (const auto& name : metrics) {
+    for (const char* field : {"", "_stderr", "_count"}) table.header.push_back(name + field);
+  }
+  const std::vector<std::string> costs{"seconds", "tokens_per_second", "model_tflops_per_second", "peak_bytes",
+                                       "error"};
+  table.header.insert(table.header.end(), costs.begin(), costs.end());
+  if (!differences.empty()) {
+    for (auto& name : differences.csv_header(metrics)) table.header.push_back(std::move(name));
+  }
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const Json& row = rows[i];
+    std::vector<std::string> cells;
+    const auto put = [&](const Json& value) {
+      const bool is_infinite = value.is_number_float() && std::isinf(value.get<double>());
+      cells.push_back(value.is_null()     ? ""
+                      : is_infinite       ? "inf"
+                      : value.is_string() ? value.get<std::string>()
+                                          : value.dump());
+    };
+    for (const char* place : {"/id", "/experiment", "/status"}) put(value_at(row, place));
+    for (const auto& name : names) cells.push_back(axis_cell(row, name));
+    for (const auto& name : metrics) {
+      const Json metric = row["metrics"].value(name, Json::object());
+      for (const char* place : {"/value", "/stderr", "/count"}) put(value_at(metric, place));
+    }
+    for (const auto& cost : costs) put(value_at(row, "/" + cost));
+    if (!differences.empty()) {
+      for (auto& cell : differences.csv_cells(i, metrics)) cells.push_back(std::move(cell));
+    }
+    table.rows.push_back(std::move(cells));
+  }
+  return table.render("csv");
+}
+
+std::string json_text(std::vector<Json> rows, const std::vector<Json>& beside, Differences& differences) {
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    if (!beside[i].empty()) rows[i]["differs"] = beside[i];
+    if (!differences.empty()) rows[i]["paired"] = differences.json(i);
+  }
+  return Json(rows).dump(1) + "\n";
+}
+
+}  // namespace qroar

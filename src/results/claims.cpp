@@ -1,0 +1,187 @@
+#include "results/claims.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstring>
+#include <fstream>
+#include <optional>
+
+#include "base/error.h"
+#include "base/host.h"
+
+namespace qroar {
+namespace {
+
+/// Claims come and go while one looks: what is not there, or not whole, is no claim.
+std::optional<Json> read_json(const std::filesystem::path& file) {
+  std::ifstream in(file);
+  Json json = Json::parse(in, nullptr, /*allow_exceptions=*/false);
+  return json.is_object() ? std::optional(json) : std::nullopt;
+}
+
+std::filesystem::path folder_of(const std::filesystem::path& claims, const std::string& id, int64_t number) {
+  return claims / fmt::format("{}.{}", id, number);
+}
+
+/// The id and number of a claim's folder, or nothing for another name.
+std::optional<std::pair<std::string, int64_t>> parse_name(const std::string& name) {
+  const auto dot = name.rfind('.');
+  if (dot == name.npos || dot == 0) return std::nullopt;
+  int64_t number = 0;
+  const auto [end, error] = std::from_chars(name.data() + dot + 1, name.data() + name.size(), number);
+  if (error != std::errc() || end != name.data() + name.size()) return std::nullopt;
+  return std::pair(name.substr(0, dot), number);
+}
+
+/// Without a sync: a machine that crashes has lost its claims anyway.
+void write_quickly(const std::filesystem::path& file, const std::string& text) {
+  const std::filesystem::path temporary = file.string() + ".tmp";
+  std::ofstream out(temporary);
+  out << text << std::flush;
+  const bool written = out.good();
+  if (written) out.close();
+  if (!written || ::rename(temporary.c_str(), file.c_str()) != 0)
+    fail("{}: cannot write: {}", file.string(), std::strerror(errno));
+}
+
+void write_beat(const std::filesystem::path& claim, int64_t count, double done) {
+  write_quickly(claim / "beat.json", Json{{"beat", count}, {"done", done}}.dump() + "\n");
+}
+
+}  // namespace
+
+Claim::Claim(std::filesystem::path claims, std::string id, int64_t number, std::string token,
+             std::chrono::milliseconds interval)
+    : claims_(std::move(claims)),
+      id_(std::move(id)),
+      number_(number),
+      token_(std::move(token)),
+      interval_(interval),
+      beats_([this] { beat_until_destroyed(); }) {}
+
+Claim::~Claim() {
+  {
+    const std::lock_guard lock(mutex_);
+    ends_ = true;
+  }
+  end_.notify_one();
+  beats_.join();
+  // After a takeover the very name may be another's by now.
+  const auto owner = read_json(folder_of(claims_, id_, number_) / "owner.json");
+  if (!owner || (*owner)["token"] != token_) return;
+  // Renamed first, since a folder that is being emptied is no claim any more but still has its name.  The own one last:
+  // while it stands, nobody makes one of its number or below.  What cannot be removed is found dead by the next
+  // process.
+  std::error_code ignored;
+  for (int64_t number = 1; number <= number_; ++number) {
+    const auto gone = claims_ / fmt::format(".{}.{}", token_, number);
+    std::filesystem::rename(folder_of(claims_, id_, number), gone, ignored);
+    std::filesystem::remove_all(gone, ignored);  // whatever a server said of the rename
+  }
+}
+
+bool Claim::is_held() const {
+  const auto owner = read_json(folder_of(claims_, id_, number_) / "owner.json");
+  return owner && (*owner)["token"] == token_ && !std::filesystem::exists(folder_of(claims_, id_, number_ + 1));
+}
+
+void Claim::beat_until_destroyed() {
+  std::unique_lock lock(mutex_);
+  for (int64_t count = 1; !end_.wait_for(lock, interval_, [&] { return ends_; }); ++count) {
+    try {
+      write_beat(folder_of(claims_, id_, number_), count, done_);
+    } catch (const Error&) {
+      // A full disk, or a claim that was taken over: what the cell itself writes will say so.
+    }
+  }
+}
+
+Claims::Claims(const std::filesystem::path& results, std::chrono::milliseconds beat, std::chrono::milliseconds silence)
+    : folder_(results / "claims"), beat_(beat), silence_(silence) {}
+
+std::map<std::string, int64_t> Claims::newest() const {
+  std::map<std::string, int64_t> found;
+  std::error_code none;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_, none)) {
+    const auto name = parse_name(entry.path().filename());
+    if (name) found[name->first] = std::max(found[name->first], name->second);
+  }
+  return found;
+}
+
+Claims::Seen Claims::read(const std::string& id, int64_t number) const {
+  const auto claim = folder_of(folder_, id, number);
+  return {number, read_json(claim / "owner.json").value_or(Json::object()),
+          read_json(claim / "beat.json").value_or(Json::object())};
+}
+
+bool Claims::is_dead(const std::string& id, const Seen& seen) {
+  if (seen.owner.value("machine", "") == machine_id() && seen.owner.contains("process"))
+    return !process_lives(seen.owner["process"]);
+  const std::string content = fmt::format("{} {} {}", seen.number, seen.owner.dump(), seen.beat.dump());
+  const auto now = std::chrono::steady_clock::now();
+  Watch& watch = watched_.try_emplace(id, Watch{content, now}).first->second;
+  if (watch.content != content) watch = {content, now};
+  return now - watch.since > silence_;
+}
+
+std::unique_ptr<Claim> Claims::take(const std::string& id) {
+  const auto all = newest();
+  const auto found = all.find(id);
+  if (found != all.end() && !is_dead(id, read(id, found->second))) return nullptr;
+  const int64_t number = found == all.end() ? 1 : found->second + 1;
+  const std::string token = own_name();
+  const auto own = folder_ / ("." + token), claim = folder_of(folder_, id, number);
+  std::error_code failed;
+  std::filesystem::create_directories(own, failed);
+  if (failed) fail("{}: cannot create a folder there: {}", folder_.string(), failed.message());
+  try {
+    const Json owner{{"token", token},          {"host", host_name()},       {"pid", ::getpid()},
+                     {"machine", machine_id()}, {"process", this_process()}, {"since", utc_now()}};
+    write_quickly(own / "owner.json", owner.dump() + "\n");
+    write_beat(own, 0, 0);
+    if (::rename(own.c_str(), claim.c_str()) == 0) {
+      if (found != all.end()) watched_.erase(id);
+      return std::make_unique<Claim>(folder_, id, number, token, beat_);
+    }
+    const int reason = errno;
+    std::filesystem::remove_all(own);
+    // A server that answers a repeated request may call a rename that succeeded a failure.
+    const auto owner_now = read_json(claim / "owner.json");
+    if (owner_now && (*owner_now)["token"] == token) return std::make_unique<Claim>(folder_, id, number, token, beat_);
+    if (reason != ENOTEMPTY && reason != EEXIST)
+      fail("{}: cannot rename to it: {}", claim.string(), std::strerror(reason));
+    return nullptr;
+  } catch (...) {
+    std::filesystem::remove_all(own, failed);
+    throw;
+  }
+}
+
+void Claims::tidy(const std::function<void(const std::string&)>& taken) {
+  for (const auto& [id, number] : newest()) {
+    if (!is_dead(id, read(id, number))) continue;
+    if (const auto claim = take(id)) taken(id);  // and gives it back, with all below it
+  }
+  remove_left_by_dead(folder_);
+}
+
+std::map<std::string, Json> Claims::look() {
+  std::map<std::string, Json> claims;
+  for (const auto& [id, number] : newest()) {
+    const Seen seen = read(id, number);
+    if (seen.owner.empty()) continue;
+    claims[id] = seen.owner;
+    claims[id]["done"] = seen.beat.value("done", 0.0);
+    claims[id]["dead"] = is_dead(id, seen);
+    std::error_code none;
+    const auto beaten = std::filesystem::last_write_time(folder_of(folder_, id, number) / "beat.json", none);
+    const std::chrono::duration<double> silent = std::filesystem::file_time_type::clock::now() - beaten;
+    claims[id]["silent"] = none ? 0.0 : silent.count();
+  }
+  return claims;
+}
+
+}  // namespace qroar

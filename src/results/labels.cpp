@@ -1,0 +1,74 @@
+// What tables and plots call the values of axes and the blocks of a configuration.
+#include <algorithm>
+#include <cctype>
+
+#include "results/results.h"
+#include "results/row_shape.h"
+
+namespace qroar {
+namespace {
+
+/// "shared ×6 searched (cma_es)": the block `rescale` without what says little in a table.
+std::string bands_label(const Json& block) {
+  std::string label = block.contains("variant") ? axis_label(block["variant"]) : "shared";
+  if (block.contains("bands")) label += " ×" + block["bands"].dump();
+  if (block.contains("edges")) label += " edges " + block["edges"].dump();
+  if (value_at(block, "/per_layer") == true) label += " per layer";
+  for (const char* key : {"scales", "file"}) {
+    if (block.contains(key)) label += " " + axis_label(block[key]);
+  }
+  if (!block.contains("search")) return label;
+  label += " searched";
+  const Json& search = block["search"];
+  if (search.contains("strategy")) label += " (" + axis_label(search["strategy"]) + ")";
+  if (const Json& points = value_at(search, "/grid/points"); !points.is_null()) label += " points=" + points.dump();
+  return label;
+}
+
+}  // namespace
+
+std::string axis_label(const Json& value, char bits_of) {
+  if (value.is_string()) {
+    const auto& text = value.get_ref<const std::string&>();
+    const bool has_control = std::ranges::any_of(text, [](unsigned char c) { return std::iscntrl(c) != 0; });
+    return has_control ? value.dump() : text;
+  }
+  if (value.is_array()) {
+    std::string label;
+    for (const Json& item : value) label += (label.empty() ? "" : " + ") + axis_label(item);
+    return label.empty() ? "none" : label;
+  }
+  if (!value.is_object()) return value.dump();
+  if (value.contains("weight") || value.contains("input")) {  // a rule of `quant`
+    std::string label;
+    for (const auto& [part, letter] : {std::pair("weight", 'W'), std::pair("input", 'A')}) {
+      const std::string text = value.contains(part) ? axis_label(value[part], letter) : "none";
+      if (text != "none") label += (label.empty() ? "" : ", ") + text;
+    }
+    return label.empty() ? "none" : label;
+  }
+  std::string label = value.contains("type") ? axis_label(value["type"]) : "";
+  if (label == "bands") return bands_label(value);
+  if (label == "multiple_choice") label.clear();  // its file says what it is
+  for (const auto& [key, entry] : value.items()) {
+    const char operand = key == "key" ? 'K' : key == "value" ? 'V' : key == "query" ? 'Q' : bits_of;
+    const std::string text = axis_label(entry, operand);
+    if (key == "type" || (key == "factor" && text == "auto") || key == "prompt") continue;
+    label += label.empty() ? "" : " ";
+    if (key == "pad")
+      label += "padded to " + value_at(entry, "/tokens").dump();
+    else if (key == "path")
+      label += std::filesystem::path(text).stem();
+    else if (key == "bits")
+      label += bits_of + text;
+    else if (key == "factor")
+      label += "×" + text;
+    else if (key == "group")
+      label += entry == 0 ? "per row" : entry == -1 ? "per tensor" : "g" + text;
+    else
+      label += key + "=" + text;
+  }
+  return label;
+}
+
+}  // namespace qroar

@@ -1,0 +1,189 @@
+#include "results/results.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <charconv>
+
+#include "base/csv.h"
+#include "base/error.h"
+#include "base/files.h"
+#include "results/row_shape.h"
+
+namespace qroar {
+namespace {
+
+template <class T>
+T number(const std::string& text, const std::filesystem::path& file, std::size_t line) {
+  T value{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) {
+    fail("{}:{}: expected a number, found '{}'; delete the cell and run again", file.string(), line, text);
+  }
+  return value;
+}
+
+/// What is in the file, once `check_shape` has looked at it.
+std::optional<Json> read_json(const std::filesystem::path& file, void (*check_shape)(const Json&, const Refuse&),
+                              const char* remedy) {
+  if (!std::filesystem::exists(file)) return std::nullopt;
+  Json found;
+  try {
+    found = Json::parse(read_file(file));
+  } catch (const Json::exception& error) {
+    fail("{}: {}; {}", file.string(), error.what(), remedy);
+  }
+  check_shape(found, [&](const std::string& what) {
+    fail("{}: {}, so that this program did not write it; {}", file.string(), what, remedy);
+  });
+  return found;
+}
+
+/// The experiment's file that a plan names; empty for one that is not there, is damaged, or was written by a version
+/// that named none.
+std::filesystem::path owner_in(const std::filesystem::path& plan) {
+  if (!std::filesystem::exists(plan)) return {};
+  const Json found = value_at(Json::parse(read_file(plan), nullptr, /*allow_exceptions=*/false), "/file");
+  return found.is_string() ? found.get<std::string>() : "";
+}
+
+/// Other processes may be writing into the same cell: their temporary files stay.
+void write_tables(const std::filesystem::path& folder, const std::map<std::string, CsvTable>& tables) {
+  if (!tables.empty()) std::filesystem::create_directories(folder);
+  for (const auto& [type, table] : tables) write_file_atomically(folder / (type + ".csv"), table.text());
+  if (!std::filesystem::exists(folder)) return;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    const std::filesystem::path& file = entry.path();
+    if (file.extension() == ".csv" && !tables.contains(file.stem())) std::filesystem::remove(file);
+  }
+}
+
+}  // namespace
+
+std::optional<Json> Results::row(const std::string& id) const {
+  return read_json(cell(id) / "row.json", check_row, "delete the cell's folder and run again");
+}
+
+std::optional<Json> Results::plan() const {
+  return read_json(folder_ / "plan.json", check_plan, "delete the file and run again");
+}
+
+std::optional<std::set<std::string>> Results::planned() const {
+  const std::optional<Json> found = plan();
+  if (!found) return std::nullopt;
+  std::set<std::string> ids;
+  for (const Json& cell : (*found)["cells"]) ids.insert(cell["id"].get<std::string>());
+  return ids;
+}
+
+void Results::check_owner(const std::filesystem::path& file) const {
+  const std::filesystem::path plan = folder_ / "plan.json", owner = owner_in(plan);
+  std::error_code missing;
+  if (owner.empty() || owner == file || !std::filesystem::exists(owner, missing)) return;
+  if (std::filesystem::equivalent(owner, file, missing)) return;
+  fail(
+      "{}: has the results of another experiment, {}; name another folder for {} with --results, or delete {} to leave "
+      "this one to it",
+      folder_.string(), owner.string(), file.string(), plan.string());
+}
+
+void Results::write_plan(const std::filesystem::path& file, const std::vector<Cell>& cells) const {
+  check_owner(file);
+  const std::filesystem::path path = folder_ / "plan.json", before = owner_in(path);
+  std::error_code missing;
+  const bool is_there = std::filesystem::exists(before, missing);  // under this path or, by a link, another one
+  if (!is_there && !before.empty() && before != file) {
+    spdlog::info("{}: belonged to the experiment {}, which is no longer there, and belongs to {} now", folder_.string(),
+                 before.string(), file.string());
+  }
+  const std::filesystem::path& owner = is_there ? before : file;
+  Json plan{{"experiment", owner.stem().string()}, {"file", owner.string()}, {"cells", Json::array()}};
+  for (const Cell& cell : cells) {
+    plan["cells"].push_back({{"id", cell.job->id}, {"axes", cell.job->axes}, {"flops", cell.flops()}});
+  }
+  const std::string text = plan.dump(1) + "\n";
+  if (std::filesystem::exists(path) && read_file(path) == text) return;
+  std::filesystem::create_directories(folder_);
+  write_file_atomically(path, text);
+}
+
+void Results::write(const Job& job, const Json& row, const CellOutput& output, const Dataset* data) const {
+  const std::filesystem::path windows = cell(job.id) / "windows.csv";
+  if (output.losses.empty()) {
+    std::filesystem::remove(windows);  // left by a run that did not fail
+  } else {
+    std::string csv = "document,start,tokens,nll_sum,nll_square_sum\n";
+    for (const WindowLoss& loss : output.losses) {
+      csv += fmt::format("{},{},{},{:.17g},{:.17g}\n",
+                         csv_field(data->documents[static_cast<std::size_t>(loss.window.document)].id),
+                         loss.window.begin, loss.nll.count, loss.nll.sum, loss.nll.square_sum);
+    }
+    write_file_atomically(windows, csv);
+  }
+  for (const char* file : {"search.csv", "scales.json"}) {
+    if (!output.search) std::filesystem::remove(cell(job.id) / file);
+  }
+  if (output.search) {
+    write_file_atomically(cell(job.id) / "search.csv", output.search->history.text());
+    write_file_atomically(cell(job.id) / "scales.json", output.search->scales.dump(1) + "\n");
+  }
+  write_tables(cell(job.id) / "diagnostics", output.diagnostics);
+  write_tables(cell(job.id) / "metrics", output.curves);
+  write_tables(cell(job.id) / "tasks", output.tasks);
+  write_file_atomically(cell(job.id) / "resolved.yaml", to_yaml(job.resolved));
+  write_file_atomically(cell(job.id) / "row.json", row.dump(1) + "\n");
+}
+
+std::vector<Json> Results::rows() const {
+  const bool has_cells = std::filesystem::is_directory(folder_ / "cells");
+  if (!has_cells && !std::filesystem::exists(folder_ / "plan.json")) {
+    fail("{}: no results here (no folder cells); give the folder that `qroar run` wrote, such as results/quickstart",
+         folder_.string());
+  }
+  std::vector<Json> rows;
+  if (!has_cells) return rows;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_ / "cells")) {
+    if (auto found = row(entry.path().filename())) rows.push_back(std::move(*found));
+  }
+  std::map<std::string, std::size_t> places;  // from 1
+  if (const auto planned = plan())
+    for (const Json& cell : (*planned)["cells"]) places.emplace(cell["id"], places.size() + 1);
+  const auto key = [&](const Json& r) {
+    const auto place = places.find(r["id"]);
+    return std::tuple(place == places.end() ? 0 : place->second, value_at(r, "/environment/started"), r["id"]);
+  };
+  std::sort(rows.begin(), rows.end(), [&](const Json& a, const Json& b) { return key(a) < key(b); });
+  return rows;
+}
+
+void Results::derive_rows_file() const {
+  const auto lines_now = [&] {
+    std::string lines;
+    for (const Json& row : rows()) lines += row.dump() + "\n";
+    return lines;
+  };
+  // Again until nothing changed meanwhile: another process' row and file may have come between our look and our write.
+  std::string written;
+  for (std::string lines = lines_now(); lines != written; lines = lines_now()) {
+    write_file_atomically(folder_ / "rows.jsonl", lines);
+    written = std::move(lines);
+  }
+}
+
+std::vector<WindowRecord> read_windows(const std::filesystem::path& file) {
+  std::vector<WindowRecord> records;
+  const std::string text = read_file(file);
+  std::size_t line_number = 1;
+  for (std::size_t begin = text.find('\n') + 1; begin < text.size(); begin = text.find('\n', begin) + 1) {
+    const auto fields = csv_fields(text.substr(begin, text.find('\n', begin) - begin));
+    ++line_number;
+    if (fields.size() != 5) fail("{}:{}: expected 5 fields, found {}", file.string(), line_number, fields.size());
+    records.push_back({fields[0],
+                       number<int64_t>(fields[1], file, line_number),
+                       {number<int64_t>(fields[2], file, line_number), number<double>(fields[3], file, line_number),
+                        number<double>(fields[4], file, line_number)}});
+  }
+  return records;
+}
+
+}  // namespace qroar

@@ -1,0 +1,78 @@
+#include "results/row_shape.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <span>
+
+namespace qroar {
+namespace {
+
+/// A place and the JSON types that it may have; "null" also stands for what is missing.
+struct Field {
+  const char *place, *types;
+};
+constexpr Field kRow[] = {{"/id", "string"},
+                          {"/experiment", "string null"},
+                          {"/axes", "object"},
+                          {"/status", "string"},
+                          {"/error", "string null"},
+                          {"/metrics", "object"},
+                          {"/seconds", "number null"},
+                          {"/tokens_per_second", "number null"},
+                          {"/model_tflops_per_second", "number null"},
+                          {"/peak_bytes", "number null"},
+                          {"/environment", "object"},
+                          {"/environment/started", "string null"},
+                          {"/environment/ended", "string null"},
+                          {"/environment/device", "string null"},
+                          {"/environment/dtype", "string null"},
+                          {"/environment/rope", "object null"},
+                          {"/config", "object"},
+                          {"/warnings", "array null"},
+                          {"/controls", "object null"},
+                          {"/search", "object null"}};
+constexpr Field kMetric[] = {{"/value", "number null"}, {"/stderr", "number null"}, {"/count", "number null"}};
+constexpr Field kSearch[] = {{"/g", "array"}, {"/dev_gain", "number"}};
+constexpr Field kPlan[] = {{"/cells", "array"}};
+constexpr Field kCell[] = {{"/id", "string"}, {"/axes", "object"}, {"/flops", "number"}};
+
+void check_fields(const Json& value, std::span<const Field> fields, const std::string& place, const Refuse& refuse) {
+  if (!value.is_object()) refuse(fmt::format("{} is no object", place.empty() ? "it" : "'" + place + "'"));
+  for (const Field& field : fields) {
+    const std::string type = value_at(value, field.place).type_name();
+    if (std::string(field.types).find(type) == std::string::npos)
+      refuse(fmt::format("'{}{}' {}", place, field.place, type == "null" ? "is missing" : "is of type " + type));
+  }
+}
+
+void check_items(const Json& items, const std::string& type, const std::string& place, const Refuse& refuse) {
+  for (const Json& item : items) {
+    if (item.type_name() != type) refuse(fmt::format("'{}' holds something that is no {}", place, type));
+  }
+}
+
+}  // namespace
+
+const Json& value_at(const Json& tree, const std::string& place) {
+  static const Json kNone;
+  const Json::json_pointer pointer(place);
+  return tree.contains(pointer) ? tree[pointer] : kNone;
+}
+
+void check_row(const Json& row, const Refuse& refuse) {
+  check_fields(row, kRow, "", refuse);
+  for (const auto& [name, metric] : row["metrics"].items()) check_fields(metric, kMetric, "/metrics/" + name, refuse);
+  check_items(value_at(row, "/warnings"), "string", "/warnings", refuse);
+  check_items(value_at(row, "/controls"), "string", "/controls", refuse);
+  if (value_at(row, "/search").is_null()) return;
+  check_fields(row["search"], kSearch, "/search", refuse);
+  check_items(row["search"]["g"], "number", "/search/g", refuse);
+}
+
+void check_plan(const Json& plan, const Refuse& refuse) {
+  check_fields(plan, kPlan, "", refuse);
+  for (const Json& cell : plan["cells"]) check_fields(cell, kCell, "/cells", refuse);
+}
+
+}  // namespace qroar

@@ -1,0 +1,107 @@
+#include "run/cell.h"
+
+#include <algorithm>
+#include <map>
+#include <tuple>
+
+#include "base/error.h"
+#include "model/packing.h"
+#include "ops/device.h"
+#include "run/error_list.h"
+#include "run/queue.h"
+#include "search/spec.h"
+
+namespace qroar {
+
+double Cell::flops(const Window& window) const {
+  const int64_t tokens = tokens_seen(window, job->windows.feed);
+  const LlamaConfig& reference = job->reference ? job->reference->llama : job->llama;
+  return forward_flops(job->llama, tokens) + (job->needs_reference() ? forward_flops(reference, tokens) : 0);
+}
+
+double Cell::flops() const {
+  double sum = 0;
+  for (const Window& window : windows) sum += flops(window);
+  for (const auto& task : job->tasks) sum += task->flops(job->llama);
+  return sum;
+}
+
+double Cell::setup_flops() const {
+  if (!job->unopened.empty()) return 0;
+  const auto forward_of = [&](int64_t tokens) { return forward_flops(job->llama, tokens); };
+  double flops = forward_of(job->windows.length);
+  if (calibration != nullptr)
+    flops += static_cast<double>(calibration->samples.size()) * forward_of(job->quantization.calibration->length);
+  if (const BandSearch* search = job->rescaling->search()) {
+    constexpr double kForwards = 100;
+    double forwards = 0;
+    for (const int64_t length : search->spec.lengths) forwards += forward_of(length);
+    flops += static_cast<double>(dev->documents.size()) * forwards *
+             (search->spec.budget > 0 ? search->spec.budget : kForwards);
+  }
+  return flops;
+}
+
+int64_t Cell::longest() const {
+  return std::max(
+      {kPackedTokens, job->tasks.empty() ? 0 : job->windows.length, longest_seen(windows, job->windows.feed)});
+}
+
+void check_opened(const std::vector<Cell>& cells) {
+  ErrorList errors;
+  for (const Cell& cell : cells) cell.job->unopened.empty() ? errors.add_good() : errors.add(cell.job->unopened);
+  errors.throw_if_any();
+}
+
+int64_t forward_bytes(const Cell& cell) {
+  const auto element_size = static_cast<int64_t>(c10::elementSize(cell.job->model.dtype));
+  const int64_t tokens = cell.longest(), cached = cell.job->tasks.empty() ? 0 : cell.job->windows.length;
+  int64_t forward = forward_bytes(cell.job->llama, tokens, element_size);
+  if (const auto& reference = cell.job->reference) {
+    const auto size = static_cast<int64_t>(c10::elementSize(reference->dtype));
+    forward = std::max(forward, forward_bytes(reference->llama, tokens, size));
+  }
+  return forward + cache_bytes(cell.job->llama, cached, element_size);
+}
+
+void check_memory(const Cell& cell, const at::Device& device) {
+  const int64_t needed = forward_bytes(cell), available = ops::available_bytes(device);
+  if (needed > available) {
+    fail(
+        "a window of {} tokens needs about {:.1f} GiB beside the weights and {} has {:.1f} GiB free; take a smaller "
+        "windows.length or another device",
+        cell.longest(), static_cast<double>(needed) / 0x1p30, device.str(), static_cast<double>(available) / 0x1p30);
+  }
+}
+
+std::vector<Cell> with_sharing_neighbours(std::vector<Cell> cells) {
+  std::map<std::pair<std::size_t, std::string>, std::size_t> first;  // where a value of Job::shared occurs first
+  const auto place = [&](const Cell& cell) {
+    std::vector<std::size_t> places;
+    for (std::size_t i = 0; i < cell.job->shared.size(); ++i) {
+      places.push_back(first.try_emplace({i, cell.job->shared[i]}, first.size()).first->second);
+    }
+    return places;
+  };
+  for (const Cell& cell : cells) place(cell);
+  std::ranges::stable_sort(cells, {}, place);
+  return cells;
+}
+
+std::vector<std::vector<Cell>> packed_cells(std::vector<Cell> cells, std::size_t parts) {
+  cells = with_sharing_neighbours(std::move(cells));
+  std::vector<double> costs, joined;
+  for (std::size_t i = 0; i < cells.size(); ++i) {
+    const bool shares = i > 0 && cells[i].job->shared == cells[i - 1].job->shared;
+    costs.push_back(cells[i].flops() + (shares ? 0 : cells[i].setup_flops()));
+    joined.push_back(shares ? cells[i].setup_flops() : 0);
+  }
+  std::vector<std::vector<Cell>> packed;
+  for (const auto& [begin, end] : pack(costs, joined, parts)) {
+    packed.emplace_back(cells.begin() + static_cast<std::ptrdiff_t>(begin),
+                        cells.begin() + static_cast<std::ptrdiff_t>(end));
+  }
+  return packed;
+}
+
+}  // namespace qroar

@@ -1,0 +1,97 @@
+#include "run/cost.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "base/files.h"
+#include "base/host.h"
+#include "base/progress.h"
+#include "ops/device.h"
+
+namespace qroar {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool is_cpu(const std::string& device) { return device == "cpu" || (device == "auto" && !ops::cuda_available()); }
+
+/// Full-precision weights, and the changed ones beside them.
+double memory_of(const Cell& cell) {
+  const Job& job = *cell.job;
+  const Json& key = job.quantization.key;
+  const Json none = {{"type", "none"}};
+  const bool changed = job.rescaling->search() != nullptr || !job.rescaling->weights_key().is_null() ||
+                       !key.value("quant", Json::array()).empty() || key.value("rotation", none) != none;
+  const auto weights = static_cast<double>(job.opened.weights) * static_cast<double>(c10::elementSize(job.model.dtype));
+  return weights * (changed ? 2 : 1) + static_cast<double>(forward_bytes(cell));
+}
+
+/// Rows of finished cells, the newest files first.
+std::vector<fs::path> row_files(const fs::path& results) {
+  std::vector<std::pair<fs::file_time_type, fs::path>> files;
+  std::error_code unreadable;
+  for (const auto& folder : fs::directory_iterator(results, unreadable)) {
+    for (const auto& cell : fs::directory_iterator(folder.path() / "cells", unreadable)) {
+      const fs::path file = cell.path() / "row.json";
+      const auto time = fs::last_write_time(file, unreadable);
+      if (!unreadable) files.emplace_back(time, file);
+    }
+  }
+  std::ranges::sort(files, std::greater<>());
+  std::vector<fs::path> paths;
+  for (auto& [time, file] : files) paths.push_back(std::move(file));
+  return paths;
+}
+
+/// Median of the last rows' floating point operations a second.
+std::optional<double> last_rate(const fs::path& results, bool cpu) {
+  constexpr std::size_t kRows = 20, kMostRead = 500;
+  std::vector<double> rates;
+  std::size_t read = 0;
+  for (const fs::path& file : row_files(results)) {
+    if (rates.size() == kRows || ++read > kMostRead) break;
+    const Json row = Json::parse(read_file(file), nullptr, /*allow_exceptions=*/false);
+    if (!row.is_object() || !row.value("environment", Json()).is_object()) continue;
+    const Json rate = row.value("model_tflops_per_second", Json());
+    const Json host = row["environment"].value("host", Json()), device = row["environment"].value("device", Json());
+    const bool counts = rate.is_number() && rate.get<double>() > 0 && host == host_name() && (device == "cpu") == cpu;
+    if (counts) rates.push_back(rate.get<double>() * 1e12);
+  }
+  if (rates.empty()) return std::nullopt;
+  std::ranges::sort(rates);
+  return rates[rates.size() / 2];
+}
+
+/// "1,234,567".
+std::string grouped(double number) {
+  std::string digits = fmt::format("{:.0f}", number);
+  for (auto place = std::ssize(digits) - 3; place > 0; place -= 3) digits.insert(static_cast<std::size_t>(place), ",");
+  return digits;
+}
+
+}  // namespace
+
+std::string cost_of(const std::vector<Cell>& cells, const fs::path& results) {
+  double windows = 0, tokens = 0, flops = 0, memory = 0;
+  bool cpu = true;
+  const Job* before = nullptr;
+  for (const Cell& cell : with_sharing_neighbours(cells)) {
+    if (!cell.job->unopened.empty()) continue;
+    windows += static_cast<double>(cell.windows.size());
+    for (const Window& window : cell.windows)
+      tokens += static_cast<double>(tokens_seen(window, cell.job->windows.feed));
+    flops += cell.flops();
+    const bool prepares = cell.calibration != nullptr || cell.dev != nullptr;
+    if (prepares && (before == nullptr || before->shared != cell.job->shared)) flops += cell.setup_flops();
+    memory = std::max(memory, memory_of(cell));
+    cpu = cpu && is_cpu(cell.job->model.device);
+    before = cell.job;
+  }
+  std::string text = fmt::format("{} cells, {} windows of {} tokens, {:.3g} TFLOP; largest memory about {:.1f} GB",
+                                 cells.size(), grouped(windows), grouped(tokens), flops / 1e12, memory / 1e9);
+  if (const auto rate = last_rate(results, cpu))
+    text += fmt::format("; about {} here, by the rate of this machine's last rows", format_seconds(flops / *rate));
+  return text;
+}
+
+}  // namespace qroar

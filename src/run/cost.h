@@ -1,0 +1,16 @@
+// What an experiment will take, for whoever decides where to run it.
+#pragma once
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "run/cell.h"
+
+namespace qroar {
+
+/// "48 cells, 192 windows of 368,640 tokens, 3.9 TFLOP; largest memory about 0.1 GB; about 25 s here": forwards over
+/// windows and questions, calibration and searches.  The time is by the rate that the last rows of this machine and
+/// kind of device under `results` (folders of results folders) have; without any there is none.
+std::string cost_of(const std::vector<Cell>& cells, const std::filesystem::path& results);
+
+}  // namespace qroar

@@ -1,0 +1,66 @@
+#include "run/environment.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <torch/headeronly/version.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <map>
+#include <string_view>
+
+#include "base/host.h"
+#include "commit.h"
+#include "ops/device.h"
+
+namespace qroar {
+
+std::string build_commit() { return QROAR_COMMIT; }
+
+namespace {
+
+/// Of MKL, oneDNN and ATen: MKL_CBWR, ONEDNN_MAX_CPU_ISA, ATEN_CPU_CAPABILITY ...
+Json numeric_settings() {
+  std::map<std::string, std::string> settings;
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string_view text = *entry;
+    const auto equals = text.find('=');
+    const std::string_view name = text.substr(0, equals);
+    const bool counts =
+        std::ranges::any_of(std::initializer_list<std::string_view>{"MKL_", "ONEDNN_", "DNNL_", "ATEN_"},
+                            [&](std::string_view begin) { return name.starts_with(begin); });
+    if (counts && name != "MKL_NUM_THREADS") settings.emplace(name, text.substr(equals + 1));
+  }
+  return settings;
+}
+
+}  // namespace
+
+Json deciding_bits(const Json& environment) {
+  Json bits;
+  for (const char* key : {"commit", "torch", "device_name", "cpu_capability", "settings", "kernels", "dtype"})
+    bits[key] = environment[key];
+  bits["device"] = environment["device"] == "cpu" ? "cpu" : "cuda";
+  return bits;
+}
+
+Json describe_environment(const at::Device& device) {
+#ifdef QROAR_HAVE_CUDA
+  const char* kernels = "cuda";
+#else
+  const char* kernels = "none";
+#endif
+  return {{"program", "qroar " QROAR_VERSION},
+          {"commit", build_commit()},
+          {"torch", TORCH_VERSION},
+          {"device", device.str()},
+          {"device_name", ops::device_name(device)},
+          {"cpu_capability", at::get_cpu_capability()},
+          {"settings", numeric_settings()},
+          {"kernels", kernels},
+          {"threads", at::get_num_threads()},
+          {"host", host_name()},
+          {"started", utc_now()}};
+}
+
+}  // namespace qroar

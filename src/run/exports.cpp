@@ -1,0 +1,137 @@
+#include "run/exports.h"
+
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <set>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "checkpoint/export.h"
+#include "config/check_at.h"
+
+namespace qroar {
+namespace {
+
+namespace fs = std::filesystem;
+
+const char* weights_of(const Job& job) { return job.exported->full_precision ? "full_precision" : "quantized"; }
+
+/// The source's own RoPE keeps the length that its config.json states.
+EvaluatedRope rope_of(const Job& job, const Llama& original) {
+  const bool is_own = job.resolved["rope"]["type"] == "model";
+  return {*job.rope, job.geometry, is_own ? job.llama.max_position_embeddings : job.llama.trained_length,
+          [&](int64_t length) { return job.table(length, original); }};
+}
+
+void check_rope(const Job& job) {
+  const auto table = [&](int64_t length) { return job.rope->table(job.geometry, length); };
+  const bool is_said = !job.rescaling->changes_table() && job.rope->hugging_face(job.geometry);
+  if (!is_said && !EvaluatedRope(*job.rope, job.geometry, 0, table).fits_longrope()) {
+    fail(
+        "frequencies change with the length here in a way that no rope_type of config.json says; take a scheme with "
+        "one table, such as ntk or yarn");
+  }
+}
+
+/// What lives outside of the weights.
+void check_activations(const QuantPlan& plan, const LlamaConfig& llama) {
+  constexpr const char* kRest = "which weights in a folder cannot hold; leave that out, or say weights: full_precision";
+  for (const LinearSite& site : linear_sites(llama)) {
+    if (plan.rules.input_quantizer(site.name))
+      fail("the inputs of {} are quantized as the model runs, {}", site.name, kRest);
+  }
+  HeadTransforms heads;
+  plan.kv.attach(heads);
+  if (heads.any()) fail("`kv` quantizes as the model runs, {}", kRest);
+  if (plan.rotation.o_proj || plan.rotation.down_proj || plan.rotation.qk) {
+    fail("`rotation.online` rotates activations as the model runs, {}", kRest);
+  }
+}
+
+bool lies_in(const fs::path& path, const fs::path& folder) {
+  return std::mismatch(folder.begin(), folder.end(), path.begin(), path.end()).first == folder.end();
+}
+
+/// By trying, since nothing else knows of read-only file systems, quotas and rights alike.
+void check_can_be_made(const fs::path& folder) {
+  fs::path above = folder.parent_path();
+  while (!fs::exists(above)) above = above.parent_path();
+  std::string probe = (above / ".qroar.XXXXXX").string();
+  if (::mkdtemp(probe.data()) == nullptr) {
+    fail("{}: cannot be made, since {} does not take a new folder: {}", folder.string(), above.string(),
+         std::strerror(errno));
+  }
+  ::rmdir(probe.c_str());
+}
+
+void check_unread(const fs::path& folder, const std::vector<Job>& jobs) {
+  for (const Job& job : jobs) {
+    if (!job.unopened.empty()) continue;
+    std::vector<fs::path> models{job.model.path};
+    if (job.reference) models.push_back(job.reference->path);
+    for (const fs::path& path : models) {
+      const fs::path model = export_target(path);
+      if (lies_in(folder, model) || lies_in(model, folder)) {
+        fail("the model {} is read by this experiment, and the export would change its folder; name another folder",
+             path.string());
+      }
+    }
+  }
+}
+
+}  // namespace
+
+std::optional<ExportSpec> parse_export(const Config& root, const Job& job) {
+  if (!root.has("export")) return std::nullopt;
+  const Config block = root.at("export");
+  ExportSpec spec{block, block.get<std::string>("folder"),
+                  block.get_choice<bool>("weights", false, {{"quantized", false}, {"full_precision", true}})};
+  if (job.model.bfloat16_rope)
+    block.fail("an exported model computes its angles in float32; leave out model.rope_dtype");
+  check_at(block, [&] {
+    check_rope(job);
+    if (!spec.full_precision) check_activations(job.quantization.plan, job.llama);
+  });
+  return spec;
+}
+
+void check_export_folders(const std::vector<Job>& jobs) {
+  std::set<fs::path> folders;
+  for (const Job& job : jobs) {
+    if (!job.exported) continue;
+    const fs::path folder = export_target(job.exported->folder);
+    if (!folders.insert(folder).second)
+      job.exported->block.fail("two cells export into this folder; sweep export.folder, too");
+    check_at(job.exported->block, [&] {
+      check_unread(folder, jobs);
+      if (is_exported(job)) return;
+      refuse_foreign(folder);
+      check_can_be_made(folder);
+    });
+  }
+}
+
+bool is_exported(const Job& job) {
+  const fs::path marker = job.exported->folder / kExportMarker;
+  if (!fs::exists(marker)) return false;
+  const Json json = Json::parse(read_file(marker), nullptr, /*allow_exceptions=*/false);
+  const auto made_by = json.is_object() ? json.value("provenance", Json::object()) : Json::object();
+  return made_by.value("cell", "") == job.id && made_by.value("weights", "") == weights_of(job);
+}
+
+void export_cell(const Job& job, const Llama& original, const Rescaling& rescaling, const Llama& evaluated) {
+  Llama model = evaluated;
+  if (job.exported->full_precision) {
+    model = original;
+    rescaling.apply(model);
+  }
+  export_model(model, rope_of(job, original), job.model.path, job.exported->folder,
+               {{"cell", job.id}, {"weights", weights_of(job)}, {"config", job.resolved}});
+  spdlog::info("cell {} exported to {}", job.id, job.exported->folder.string());
+}
+
+}  // namespace qroar

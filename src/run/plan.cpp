@@ -1,0 +1,190 @@
+// From jobs to cells: models, texts and questions, each loaded once.
+#include <algorithm>
+#include <map>
+#include <tuple>
+
+#include "base/error.h"
+#include "run/cell.h"
+#include "run/error_list.h"
+#include "run/find_scales.h"
+#include "run/open_models.h"
+#include "run/overlap.h"
+#include "search/dev_objective.h"
+
+namespace qroar {
+namespace {
+
+/// What of the evaluated documents goes through the model.
+std::vector<TextPart> evaluated_parts(const std::vector<Document>& documents, const std::vector<Window>& windows) {
+  std::map<int64_t, std::pair<int64_t, int64_t>> reaches;  // of each document, from where to where
+  for (const Window& window : windows) {
+    auto& [begin, end] = reaches.try_emplace(window.document, window.begin, window.end).first->second;
+    begin = std::min(begin, window.begin);
+    end = std::max(end, window.end);
+  }
+  std::vector<TextPart> parts;
+  for (const auto& [index, reach] : reaches) {
+    const Document& document = documents[static_cast<std::size_t>(index)];
+    const auto [begin, end] = reach;
+    parts.push_back({document.id, std::span(document.tokens.begin() + begin, document.tokens.begin() + end)});
+  }
+  return parts;
+}
+
+/// What a search looks at: one window a document and length, from its beginning.
+std::vector<TextPart> dev_parts(const Dataset& dev, const SearchSpec& search) {
+  const auto most = static_cast<std::size_t>(std::max(std::ranges::max(search.lengths), search.short_length));
+  std::vector<TextPart> parts;
+  for (const Document& document : dev.documents)
+    parts.push_back({document.id, std::span(document.tokens).first(std::min(most, document.tokens.size()))});
+  return parts;
+}
+
+std::vector<TextPart> calibration_parts(const CalibrationText& text) {
+  std::vector<TextPart> parts;
+  for (const auto& sample : text.samples) parts.push_back({"", sample});
+  return parts;
+}
+
+class Planner {
+ public:
+  Cell cell_of(Job& job) {
+    Cell cell{&job, nullptr, {}, nullptr, nullptr, nullptr, {}};
+    if (!job.unopened.empty()) return cell;
+    load_tasks(job);
+    if (job.data) {
+      cell.data = as_windows_read(job, load(job, *job.data, job.resolved["data"]));
+      std::vector<int64_t> lengths;
+      for (const Document& document : cell.data->documents) lengths.push_back(std::ssize(document.tokens));
+      cell.windows = windows_of(lengths, job.windows);
+      if (cell.windows.empty()) {
+        fail(
+            "{}: no document has a token to score: the longest has {}, too few for these windows; set a smaller "
+            "windows.length",
+            job.data->path.string(), std::ranges::max(lengths));
+      }
+      for (const auto& metric : job.metrics) metric->check(cell.data->documents, cell.windows);
+    }
+    cell.calibration = drawn(job, job.quantization);
+    if (const BandSearch* search = job.rescaling->search()) {
+      cell.dev = load(job, search->spec.data, job.resolved["rescale"]["search"]["data"]);
+      check_dev_documents(search->spec, cell.dev->documents, dev_feed(job));
+      cell.dev_calibration = drawn(job, job.search_quantization());
+    }
+    if (cell.data != nullptr) check_overlap(cell);
+    return cell;
+  }
+
+ private:
+  std::shared_ptr<const Dataset> load(const Job& job, const DataSpec& spec, const Json& resolved) {
+    auto& data = loaded_[resolved.dump() + job.model.path.string()];
+    if (data == nullptr) data = std::make_shared<const Dataset>(choose_documents(corpus(job, spec), spec));
+    return data;
+  }
+
+  /// A file that cannot be read is not read again for the next job.
+  const Dataset& corpus(const Job& job, const DataSpec& spec) {
+    const std::pair key{spec.path.string(), job.model.path.string()};
+    if (const auto failure = unread_.find(key); failure != unread_.end()) throw Error(failure->second);
+    const auto known = corpora_.find(key);
+    if (known != corpora_.end()) return known->second;
+    try {
+      return corpora_.emplace(key, load_corpus(spec.path, job.model.path, job.llama)).first->second;
+    } catch (const Error& error) {
+      unread_.emplace(key, error.what());
+      throw;
+    }
+  }
+
+  std::shared_ptr<const Dataset> as_windows_read(const Job& job, const std::shared_ptr<const Dataset>& chosen) {
+    const WindowRule& rule = job.windows;
+    if (!rule.concatenate && rule.feed.bos != Bos::start && rule.feed.bos != Bos::replace) return chosen;
+    auto& data = read_[{chosen.get(), rule.concatenate, rule.feed.bos}];
+    if (data == nullptr)
+      data = std::make_shared<const Dataset>(as_read_by(rule, *chosen, job.llama.bos_token_id.value_or(0)));
+    return data;
+  }
+
+  std::shared_ptr<const CalibrationText> drawn(const Job& job, const Quantization& quantization) {
+    if (!quantization.calibration) return nullptr;
+    const auto texts = load(job, quantization.calibration->data, quantization.key["calibration"]["data"]);
+    return std::make_shared<const CalibrationText>(draw_samples(texts->documents, *quantization.calibration));
+  }
+
+  /// Questions are tokenized once for all jobs that share them.
+  void load_tasks(Job& job) {
+    for (std::size_t i = 0; i < job.tasks.size(); ++i) {
+      const Json key{job.resolved["tasks"][i], job.model.path.string(), job.windows.length};
+      auto& known = tasks_[key.dump()];
+      if (known == nullptr) {
+        job.tasks[i]->load(*job.opened.tokenizer, job.llama, job.windows.length);
+        known = job.tasks[i];
+      }
+      job.tasks[i] = known;
+    }
+  }
+
+  /// Scales that were searched on what is evaluated are no finding; of calibration the row says it.
+  void check_overlap(Cell& cell) {
+    const Job& job = *cell.job;
+    const BandSearch* search = job.rescaling->search();
+    if (search == nullptr && cell.calibration == nullptr) return;
+    const std::string windows = cell.data->hash + job.resolved["data"].dump() + job.resolved["windows"].dump();
+    if (search != nullptr) {
+      const auto common = overlap(cell, windows + job.resolved["rescale"]["search"].dump(),
+                                  [&] { return dev_parts(*cell.dev, search->spec); });
+      if (common) {
+        fail(
+            "{}: document '{}' of rescale.search.data has {} tokens in common with '{}', which is evaluated, from "
+            "token "
+            "{} on; scales must be searched on other documents, set skip or documents in either block",
+            search->spec.data.path.string(), common->second, kCommonTokens, common->first, common->place);
+      }
+    }
+    if (cell.calibration == nullptr) return;
+    const auto common =
+        overlap(cell, windows + cell.calibration->hash, [&] { return calibration_parts(*cell.calibration); });
+    if (common) {
+      cell.warnings.push_back(fmt::format(
+          "calibration texts ({}) have {} tokens in common with '{}', which is evaluated: quantizers have seen a part "
+          "of the test",
+          job.quantization.calibration->data.path.string(), kCommonTokens, common->first));
+    }
+  }
+
+  /// Of what is evaluated and other texts, looked for once for all cells that agree in `key`.
+  template <class Parts>
+  std::optional<CommonRun> overlap(const Cell& cell, const std::string& key, const Parts& others) {
+    const auto [known, fresh] = overlaps_.try_emplace(cell.job->model.path.string() + key);
+    if (fresh) known->second = common_run(evaluated_parts(cell.data->documents, cell.windows), others());
+    return known->second;
+  }
+
+  std::map<std::pair<std::string, std::string>, Dataset> corpora_;     ///< by file and model
+  std::map<std::pair<std::string, std::string>, std::string> unread_;  ///< and why not
+  std::map<std::string, std::optional<CommonRun>> overlaps_;
+  std::map<std::string, std::shared_ptr<const Dataset>> loaded_;
+  std::map<std::tuple<const Dataset*, bool, Bos>, std::shared_ptr<const Dataset>> read_;
+  std::map<std::string, std::shared_ptr<Task>> tasks_;
+};
+
+}  // namespace
+
+std::vector<Cell> plan(std::vector<Job>& jobs) {
+  open_models(jobs);
+  Planner planner;
+  ErrorList errors;
+  std::vector<Cell> cells;
+  for (Job& job : jobs) {
+    try {
+      cells.push_back(planner.cell_of(job));
+      errors.add_good();
+    } catch (const Error& error) {
+      errors.add(error.what());
+    }
+  }
+  errors.throw_if_any();
+  return cells;
+}
+
+}  // namespace qroar

@@ -1,0 +1,36 @@
+// Runs the cells of an experiment that are not finished yet.
+#pragma once
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "results/results.h"
+#include "run/cell.h"
+
+namespace qroar {
+
+struct RunOptions {
+  std::filesystem::path file;
+  std::vector<std::string> overrides;
+  std::filesystem::path results;  ///< empty: results/<stem of the file>
+  int64_t shard = 1, shards = 1;  ///< this process takes one of so many parts of about equal work
+  std::vector<std::string> only;  ///< beginnings of ids; empty: all cells
+  bool rerun = false;             ///< also cells that are finished
+};
+
+/// Runs the cells that no other process has, one after the other, and waits for those that others have.
+/// Prints the table of the experiment's rows to stdout.  True when no cell of this run failed.  Throws for what stops a
+/// whole run: a bad experiment, data that does not load, a write that fails; Stopped.
+bool run_experiment(const RunOptions& options);
+
+/// Prints the table of the jobs' rows to stdout.
+void print_rows(const Results& results, const std::vector<Job>& jobs);
+
+/// options.results, or its default.
+std::filesystem::path results_folder(const RunOptions& options);
+
+/// Those cells that have no row which is ok and of the same inputs.
+std::vector<Cell> unfinished(std::vector<Cell> cells, const std::filesystem::path& results);
+
+}  // namespace qroar
