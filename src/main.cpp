@@ -5,17 +5,18 @@
 
 #include <CLI/CLI.hpp>
 #include <cerrno>
-#include <charconv>
 #include <cstring>
 #include <system_error>
 
 #include "base/error.h"
+#include "base/number.h"
 #include "base/stop.h"
 #include "diagnostics/diagnostic.h"
 #include "eval/metric.h"
 #include "eval/task.h"
 #include "quant/quantizer.h"
 #include "report/show.h"
+#include "report/sweep_state.h"
 #include "rescale/rescaling.h"
 #include "results/results.h"
 #include "rope/scheme.h"
@@ -100,8 +101,7 @@ void read_shard(const std::string& text, RunOptions& options) {
   const auto slash = text.find('/');
   const auto number = [&](std::string_view part) {
     int64_t value = 0;
-    const auto [end, error] = std::from_chars(part.data(), part.data() + part.size(), value);
-    return error == std::errc() && end == part.data() + part.size() ? value : 0;
+    return read_number(part, value) == std::errc() ? value : 0;
   };
   if (slash != std::string::npos) {
     options.shard = number(std::string_view(text).substr(0, slash));

@@ -11,10 +11,8 @@
 #include <utility>
 #include <vector>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/host.h"
 
 namespace qroar {
@@ -103,8 +101,6 @@ void sync_folder(const std::filesystem::path& folder) {
   if (::fsync(directory.get()) != 0 && errno != EINVAL) fail_errno(folder, "sync");
 }
 
-std::string to_hex(XXH128_hash_t hash) { return fmt::format("{:016x}{:016x}", hash.high64, hash.low64); }
-
 std::string variable(const char* name) {
   const char* value = std::getenv(name);
   return value == nullptr ? "" : value;
@@ -153,14 +149,10 @@ void write_folder_atomically(const std::filesystem::path& folder,
   sync_folder(folder_of(folder));
 }
 
-std::string hash_bytes(std::string_view bytes) { return to_hex(XXH3_128bits(bytes.data(), bytes.size())); }
-
 std::string hash_file(const std::filesystem::path& path) {
-  // On the heap: the state asks for 64-byte alignment.
-  const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state(XXH3_createState(), &XXH3_freeState);
-  check(state != nullptr && XXH3_128bits_reset(state.get()) == XXH_OK, "no memory for a hash state");
-  read_blocks(path, [&](std::string_view block) { XXH3_128bits_update(state.get(), block.data(), block.size()); });
-  return to_hex(XXH3_128bits_digest(state.get()));
+  Hasher hasher;
+  read_blocks(path, [&](std::string_view block) { hasher.add(block); });
+  return hasher.digest();
 }
 
 std::filesystem::path cache_folder() {

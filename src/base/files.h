@@ -1,4 +1,4 @@
-// Files: whole reads, writes that are all or nothing, content hashes, and where relative paths and caches lie.
+// Files: whole reads, writes that are all or nothing, hashes of contents, and where caches lie.
 #pragma once
 #include <filesystem>
 #include <functional>
@@ -24,8 +24,7 @@ void write_file_atomically(const std::filesystem::path& path, const std::functio
 void write_folder_atomically(const std::filesystem::path& folder,
                              const std::function<void(const std::filesystem::path&)>& fill);
 
-/// XXH3 128-bit as 32 hexadecimal digits, the same as `xxh128sum`; for identity, not for security.
-std::string hash_bytes(std::string_view bytes);
+/// See base/hash.h.
 std::string hash_file(const std::filesystem::path& path);
 
 /// $QROAR_CACHE, else $XDG_CACHE_HOME/qroar, else ~/.cache/qroar.

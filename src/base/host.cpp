@@ -8,10 +8,10 @@
 #include <ctime>
 #include <fstream>
 #include <random>
-#include <regex>
 #include <sstream>
 
-#include "base/files.h"
+#include "base/hash.h"
+#include "base/regex.h"
 
 namespace qroar {
 namespace {
@@ -75,11 +75,9 @@ std::string own_name() {
 }
 
 bool is_left_by_dead(const std::filesystem::path& path) {
-  static const std::regex form(R"(\..*?([0-9a-f]{16})-([0-9]+)-([0-9]+)-[0-9a-f]{32}.*)");
-  const std::string name = path.filename();
-  std::smatch found;
-  if (!std::regex_match(name, found, form)) return false;
-  if (found[1] == machine_id()) return !process_lives(found[2].str() + " " + found[3].str());
+  const auto parts = groups_of(path.filename(), R"(\..*?([0-9a-f]{16})-([0-9]+)-([0-9]+)-[0-9a-f]{32}.*)");
+  if (parts.empty()) return false;
+  if (parts[0] == machine_id()) return !process_lives(parts[1] + " " + parts[2]);
   std::error_code none;
   const auto written = std::filesystem::last_write_time(path, none);
   return !none && std::filesystem::file_time_type::clock::now() - written > std::chrono::hours(24);

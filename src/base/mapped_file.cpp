@@ -12,7 +12,7 @@
 #include <mutex>
 
 #include "base/error.h"
-#include "base/files.h"
+#include "base/hash.h"
 
 namespace qroar {
 namespace {

@@ -12,10 +12,25 @@ namespace {
 
 PCRE2_SPTR bytes(const std::string& text) { return reinterpret_cast<PCRE2_SPTR>(text.data()); }
 
+using Code = std::unique_ptr<pcre2_code, decltype(&pcre2_code_free)>;
+using Match = std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)>;
+
+Code compiled(const std::string& pattern, uint32_t options) {
+  int error = 0;
+  PCRE2_SIZE place = 0;
+  Code code(pcre2_compile(bytes(pattern), pattern.size(), PCRE2_UTF | PCRE2_UCP | options, &error, &place, nullptr),
+            pcre2_code_free);
+  check(code != nullptr, "a pattern of ours compiles");
+  return code;
+}
+
+Match match_of(const pcre2_code* code) {
+  return {pcre2_match_data_create_from_pattern(code, nullptr), pcre2_match_data_free};
+}
+
 /// Each byte that cannot be read becomes U+FFFD.
 std::string with_valid_utf8(const pcre2_code* code, std::string text) {
-  const std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> match(
-      pcre2_match_data_create_from_pattern(code, nullptr), pcre2_match_data_free);
+  const Match match = match_of(code);
   constexpr const char* kUnknown = "\ufffd";
   while (true) {
     const int found = pcre2_match(code, bytes(text), text.size(), 0, 0, match.get(), nullptr);
@@ -28,11 +43,7 @@ std::string with_valid_utf8(const pcre2_code* code, std::string text) {
 }  // namespace
 
 std::string replace_all(const std::string& text, const std::string& pattern, const std::string& replacement) {
-  int error = 0;
-  PCRE2_SIZE place = 0;
-  const std::unique_ptr<pcre2_code, decltype(&pcre2_code_free)> code(
-      pcre2_compile(bytes(pattern), pattern.size(), PCRE2_UTF | PCRE2_UCP, &error, &place, nullptr), pcre2_code_free);
-  check(code != nullptr, "a pattern of ours compiles");
+  const Code code = compiled(pattern, 0);
   const std::string subject = with_valid_utf8(code.get(), text);
   std::string result(subject.size() + 64, '\0');
   for (;;) {
@@ -48,6 +59,20 @@ std::string replace_all(const std::string& text, const std::string& pattern, con
     }
     result.resize(length);
   }
+}
+
+std::vector<std::string> groups_of(const std::string& text, const std::string& pattern) {
+  const Code code = compiled(pattern, PCRE2_ANCHORED | PCRE2_ENDANCHORED | PCRE2_DOTALL);
+  const std::string subject = with_valid_utf8(code.get(), text);
+  const Match match = match_of(code.get());
+  const int found = pcre2_match(code.get(), bytes(subject), subject.size(), 0, 0, match.get(), nullptr);
+  std::vector<std::string> groups;
+  const PCRE2_SIZE* const ends = pcre2_get_ovector_pointer(match.get());
+  for (int group = 1; group < found; ++group) {
+    const PCRE2_SIZE begin = ends[2 * group];
+    groups.push_back(begin == PCRE2_UNSET ? "" : subject.substr(begin, ends[2 * group + 1] - begin));
+  }
+  return groups;
 }
 
 }  // namespace qroar

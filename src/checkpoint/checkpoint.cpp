@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/hash.h"
 #include "checkpoint/tensors.h"
 #include "model/site.h"
 #include "ops/device.h"

@@ -28,12 +28,10 @@ bool is_tied(const Llama& model) {
 }
 
 void check_transforms(const Llama& model) {
-  const auto is_plain = [](const Linear& linear) { return !linear.input.function; };
   for (const DecoderLayer& layer : model.layers) {
-    const bool plain = std::ranges::all_of(kLayerLinears, [&](const auto linear) { return is_plain(layer.*linear); });
-    check(plain && !layer.heads.any(), "an exported model does nothing to activations");
+    check(layer.is_plain(), "an exported model does nothing to activations");
   }
-  check(is_plain(model.lm_head), "an exported model does nothing to activations");
+  check(!model.lm_head.transforms_input(), "an exported model does nothing to activations");
 }
 
 /// What an earlier export says that it wrote; nothing without a marker that can be read.

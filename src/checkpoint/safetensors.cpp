@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/hash.h"
 #include "base/mapped_file.h"
 #include "config/config.h"
 #include "model/site.h"

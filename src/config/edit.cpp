@@ -1,8 +1,8 @@
 // New trees out of old ones: a value put at a path, a key left out.
 #include <algorithm>
-#include <charconv>
 
 #include "base/error.h"
+#include "base/number.h"
 #include "config/node.h"
 
 namespace qroar {
@@ -29,7 +29,8 @@ void set_paths(ConfigNode& node, const std::string& path) {
 
 std::vector<std::string> split_path(std::string_view path, const Mark& place) {
   const auto refuse = [&] {
-    fail("{}: '{}' is no path of keys; write it like windows.length or quant[0].weight.bits", place.text(), path);
+    fail("{}: '{}' is not a path of keys; write one such as windows.length or quant[0].weight.bits", place.text(),
+         path);
   };
   std::vector<std::string> keys(1);
   bool after_bracket = false;  // only a dot, another bracket or the end may follow ]
@@ -66,9 +67,7 @@ ConfigNode::Pointer& slot(ConfigNode& parent, const std::string& key, const std:
   auto& children = parent.children;
   if (parent.kind == Config::Kind::list) {
     std::size_t index = 0;
-    const auto [stop, error] = std::from_chars(key.data(), key.data() + key.size(), index);
-    const bool whole = error == std::errc() && stop == key.data() + key.size();
-    if (!whole || index >= children.size()) {
+    if (read_number(key, index) != std::errc() || index >= children.size()) {
       fail("{}: no such element; {} is a list of {} (the first is 0)", place, parent.mark.text(), children.size());
     }
     return children[index].node;

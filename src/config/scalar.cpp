@@ -1,9 +1,9 @@
 // Text to values.  The whole text must convert: yaml-cpp would read 010 as octal and yes as a bool.
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 
 #include "base/error.h"
+#include "base/number.h"
 #include "config/node.h"
 
 namespace qroar {
@@ -28,10 +28,8 @@ constexpr const char* kExpected<double> = "a number";
 
 /// No error: `value` holds the number.  Not-a-number and infinity are refused.
 template <class T>
-std::errc read_number(std::string_view text, T& value) {
-  const char* end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(text.data(), end, value);
-  if (stop != end) return std::errc::invalid_argument;
+std::errc read_finite(std::string_view text, T& value) {
+  const std::errc error = read_number(text, value);
   if constexpr (std::is_floating_point_v<T>) {
     if (error == std::errc() && !std::isfinite(value)) return std::errc::invalid_argument;
   }
@@ -50,7 +48,7 @@ std::errc read_scalar(const ConfigNode& node, bool& value) {
 
 template <class T>
 std::errc read_scalar(const ConfigNode& node, T& value) {
-  return node.quoted ? std::errc::invalid_argument : read_number(node.text, value);
+  return node.quoted ? std::errc::invalid_argument : read_finite(node.text, value);
 }
 
 }  // namespace

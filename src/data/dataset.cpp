@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/hash.h"
 #include "base/warn_once.h"
 #include "data/texts.h"
 #include "data/tokenizer.h"

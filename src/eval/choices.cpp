@@ -105,7 +105,7 @@ class Pack {
   /// Takes every loss off its owner; angles cover all tokens.
   void score(const Llama& model, const ops::RopeAngles& angles, const SharedPrefix* prefix,
              std::vector<std::vector<double>>& likelihoods) const {
-    const at::Tensor hidden_TD = forward_mixed(model, on_device(model, tokens_), packed(sequences_, angles, prefix));
+    const at::Tensor hidden_TD = forward(model, on_device(model, tokens_), packed(sequences_, angles, prefix));
     const at::Tensor rows = on_device(model, rows_), targets = on_device(model, targets_);
     for (int64_t begin = 0; begin < rows.size(0); begin += kLogitRows) {
       const int64_t end = std::min(begin + kLogitRows, rows.size(0));
@@ -185,14 +185,14 @@ std::vector<double> choice_log_likelihoods_alone(const Llama& model, const Angle
 std::vector<Likelihoods> choice_log_likelihoods(const Llama& model, const AnglesOf& angles_of,
                                                 const std::vector<Choices>& questions,
                                                 const std::function<std::optional<Likelihoods>(std::size_t)>& known,
-                                                const std::function<void(std::size_t, const Likelihoods&)>& tell) {
+                                                const std::function<void(std::size_t, const Likelihoods&)>& answered) {
   std::vector<Likelihoods> likelihoods;
   for (const Choices& question : questions) likelihoods.emplace_back(question.pairs.size(), 0.0);
   const auto finish = [&](std::size_t question) {
     if (auto found = known(question))
       likelihoods[question] = std::move(*found);
     else
-      tell(question, likelihoods[question]);
+      answered(question, likelihoods[question]);
   };
   if (!can_pack(model)) {
     for (std::size_t i = 0; i < questions.size(); ++i) {

@@ -22,13 +22,13 @@ inline constexpr int64_t kSharedTokens = 128;
 /// Of every question the summed ln p of each continuation given its context; nats.  Where the model allows it
 /// (can_pack()), questions are packed up to kPackedTokens, and what all contexts begin with (padding, examples) goes
 /// through the model once, if it is kSharedTokens long; under a scheme that depends on the length, tables are then
-/// those of the longest question.  `known` says what is known of a question, or nothing; `tell` hears of those that are
-/// new once they are finished.
+/// those of the longest question.  `known` says what is known of a question, or nothing; `answered` hears of those that
+/// are new once they are finished.
 using Likelihoods = std::vector<double>;
 std::vector<Likelihoods> choice_log_likelihoods(const Llama& model, const AnglesOf& angles_of,
                                                 const std::vector<Choices>& questions,
                                                 const std::function<std::optional<Likelihoods>(std::size_t)>& known,
-                                                const std::function<void(std::size_t, const Likelihoods&)>& tell);
+                                                const std::function<void(std::size_t, const Likelihoods&)>& answered);
 
 /// The same, each continuation with its context by itself: the slow twin.
 std::vector<double> choice_log_likelihoods_alone(const Llama& model, const AnglesOf& angles_of,

@@ -59,7 +59,7 @@ std::vector<at::Tensor> forward_together(const Llama& model, const std::vector<a
                                          const ops::RopeAngles& angles) {
   if (tokens.size() == 1) return {forward(model, tokens.front(), angles)};
   const std::vector<PackedSequence> sequences(tokens.size(), {.length = tokens.front().size(0)});
-  return forward_mixed(model, at::cat(tokens), packed(sequences, angles)).split(tokens.front().size(0));
+  return forward(model, at::cat(tokens), packed(sequences, angles)).split(tokens.front().size(0));
 }
 
 bool is_finite(const Json& json) {

@@ -22,9 +22,9 @@ struct TaskInput {
   const TableOf& table_of;
   bool bfloat16_rope;
   const Tokenizer& tokenizer;
-  int64_t window;                                ///< windows.length: tokens that a prompt with its answer may have
-  const std::function<void(double done)>& tell;  ///< the part that is done, 0..1
-  PartStore& parts;                              ///< under answer_part()
+  int64_t window;                                  ///< windows.length: tokens that a prompt with its answer may have
+  const std::function<void(double done)>& report;  ///< the part that is done, 0..1
+  PartStore& parts;                                ///< under answer_part()
 };
 
 struct TaskResult {

@@ -42,7 +42,7 @@ class Reader {
   ConfigRope read() {
     for (const ConfigFields* part : {&fields_, static_cast<const ConfigFields*>(&rope_)}) {
       if (part->number("partial_rotary_factor", 1, 0, 1) != 1)
-        part->wrong("partial_rotary_factor", "1: all of a head is turned");
+        part->wrong("partial_rotary_factor", "1: RoPE rotates the whole head");
     }
     ConfigRope found;
     found.theta = theta();

@@ -17,11 +17,12 @@ Decoder::Decoder(const Llama& model, TableOf table_of, int64_t capacity, bool bf
   };
   // The tables of a scheme that has more than one differ between its ends (LongRoPE's thresholds, dynamic ones).
   const RopeTable first = table_of_(1), last = table_of_(capacity);
-  const bool turns_anew = first != last;
+  const bool keys_change = first != last;
   const auto if_needed = [&](bool needed) { return needed ? room() : at::Tensor(); };
   for (const DecoderLayer& layer : model.layers) {
-    const bool anew = layer.heads.couples_tokens();
-    caches_.push_back({if_needed(anew || turns_anew), if_needed(anew), if_needed(!anew), if_needed(!anew)});
+    const bool couples = layer.heads.couples_tokens();  // rounded again at every append
+    caches_.push_back(
+        {if_needed(couples || keys_change), if_needed(couples), if_needed(!couples), if_needed(!couples)});
   }
 }
 
@@ -34,8 +35,8 @@ void Decoder::take_table(int64_t length) {
   angles_ = rope_angles(table_, capacity_, weights.scalar_type(), weights.device(), bfloat16_rope_);
 }
 
-at::Tensor Decoder::mix(const DecoderLayer& layer, const ops::RopeAngles& new_angles, const at::Tensor& q_THd,
-                        const at::Tensor& k_TKd, const at::Tensor& v_TKd) {
+at::Tensor Decoder::attend_cached(const DecoderLayer& layer, const ops::RopeAngles& new_angles, const at::Tensor& q_THd,
+                                  const at::Tensor& k_TKd, const at::Tensor& v_TKd) {
   const HeadTransforms& heads = layer.heads;
   Cache& cache = caches_[static_cast<std::size_t>(&layer - model_.layers.data())];
   const int64_t end = length_ + q_THd.size(0);
@@ -60,16 +61,13 @@ at::Tensor Decoder::mix(const DecoderLayer& layer, const ops::RopeAngles& new_an
   const at::Tensor exact_v_NKd = cache.raw_value_NKd.slice(0, 0, end), value_NKd = heads.value(exact_v_NKd),
                    key_NKd = heads.cached_key(all_raw_keys(), angles_.slice(0, end));
   if (heads.residual == 0) return ops::causal_attention(query_THd, key_NKd, value_NKd);
-  const at::Tensor exact_k_NKd = heads.turned(all_raw_keys(), angles_.slice(0, end));
+  const at::Tensor exact_k_NKd = heads.with_rope(all_raw_keys(), angles_.slice(0, end));
   return ops::residual_attention(query_THd, key_NKd, value_NKd, exact_k_NKd, exact_v_NKd, heads.residual);
 }
 
-bool Decoder::pass_in_one(const DecoderLayer& layer, at::Tensor& x_1D) {
+bool Decoder::decode_layer(const DecoderLayer& layer, at::Tensor& x_1D) {
   const Cache& cache = caches_[static_cast<std::size_t>(&layer - model_.layers.data())];
-  const bool is_plain = !layer.heads.any() && std::ranges::none_of(kLayerLinears, [&](const auto linear) {
-    return static_cast<bool>((layer.*linear).input.function);
-  });
-  if (table_changed_ || cache.raw_key_NKd.defined() || !is_plain) return false;
+  if (table_changed_ || cache.raw_key_NKd.defined() || !layer.is_plain()) return false;
   return ops::decode_layer_(
       x_1D,
       {layer.input_norm_D, layer.post_attention_norm_D, layer.q_proj, layer.k_proj, layer.v_proj, layer.o_proj,
@@ -81,13 +79,13 @@ at::Tensor Decoder::append(const at::Tensor& tokens_T) {
   const int64_t end = length_ + tokens_T.size(0);
   check(end <= capacity_, "the cache has room for all tokens");
   take_table(end);
-  const Mixing mixing([this, new_angles = angles_.slice(length_, end)](
+  Attention attention([this, new_angles = angles_.slice(length_, end)](
                           const DecoderLayer& layer, const at::Tensor& q_THd, const at::Tensor& k_TKd,
-                          const at::Tensor& v_TKd) { return mix(layer, new_angles, q_THd, k_TKd, v_TKd); });
-  at::Tensor hidden_TD = forward_layers(model_, tokens_T, [&](const DecoderLayer& layer, at::Tensor& x_TD) {
-    if (end - length_ == 1 && pass_in_one(layer, x_TD)) return;
-    decoder_layer(layer, model_.config, x_TD, mixing);
-  });
+                          const at::Tensor& v_TKd) { return attend_cached(layer, new_angles, q_THd, k_TKd, v_TKd); });
+  if (tokens_T.size(0) == 1) {
+    attention.whole_layer = [this](const DecoderLayer& layer, at::Tensor& x_1D) { return decode_layer(layer, x_1D); };
+  }
+  at::Tensor hidden_TD = forward(model_, tokens_T, attention);
   length_ = end;
   return hidden_TD;
 }

@@ -13,9 +13,9 @@ using TableOf = std::function<RopeTable(int64_t length)>;
 
 /// With a scheme of one table every append() equals a forward over the whole sequence up to rounding.  Where
 /// frequencies depend on the length (dynamic NTK, LongRoPE's thresholds), keys are also kept as they were before RoPE,
-/// and all are turned anew when the table changes, which a cache of turned keys gets wrong
+/// and RoPE is applied to all of them again when the table changes, which a cache of rotated keys gets wrong
 /// (reference/peers.md 1.2, 8.5); what earlier tokens left in deeper layers is still of the tables of their time, as in
-/// every decoder with a cache.  Where the cache's rounding couples tokens, or near keys are exact, it is rounded anew
+/// every decoder with a cache.  Where the cache's rounding couples tokens, or near keys are exact, it is rounded again
 /// at every append.
 class Decoder {
  public:
@@ -33,12 +33,12 @@ class Decoder {
  private:
   struct Cache {
     at::Tensor raw_key_NKd, raw_value_NKd;  ///< as projected; undefined where nothing is made of them again
-    at::Tensor key_NKd, value_NKd;          ///< as attention reads them; undefined where that is made anew every time
+    at::Tensor key_NKd, value_NKd;          ///< as attention reads them; undefined where that is made again every time
   };
-  at::Tensor mix(const DecoderLayer& layer, const ops::RopeAngles& new_angles, const at::Tensor& q_THd,
-                 const at::Tensor& k_TKd, const at::Tensor& v_TKd);
-  /// Takes one token's residual stream [1, D] through a layer in which nothing stands between the ops; else false.
-  bool pass_in_one(const DecoderLayer& layer, at::Tensor& x_1D);
+  at::Tensor attend_cached(const DecoderLayer& layer, const ops::RopeAngles& new_angles, const at::Tensor& q_THd,
+                           const at::Tensor& k_TKd, const at::Tensor& v_TKd);
+  /// Takes one token's residual stream [1, D] through a layer that is_plain(), see ops/decode; else false.
+  bool decode_layer(const DecoderLayer& layer, at::Tensor& x_1D);
   /// Takes the table for a sequence of `length` tokens.
   void take_table(int64_t length);
 

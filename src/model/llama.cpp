@@ -32,7 +32,8 @@ at::Tensor apply(const Linear& linear, const at::Tensor& x_TI, Observer* observe
 /// Layers that stand beside each other, on one x.
 std::vector<at::Tensor> apply(std::initializer_list<const Linear*> linears, const at::Tensor& x_TI,
                               Observer* observer) {
-  const bool see_the_same = std::ranges::all_of(linears, [](const Linear* linear) { return !linear->input.function; });
+  const bool see_the_same =
+      std::ranges::all_of(linears, [](const Linear* linear) { return !linear->transforms_input(); });
   if (see_the_same && observer == nullptr) {
     std::vector<ops::Weights> weights;
     for (const Linear* linear : linears) weights.push_back(*linear);
@@ -45,21 +46,23 @@ std::vector<at::Tensor> apply(std::initializer_list<const Linear*> linears, cons
 
 }  // namespace
 
-Mixing::Mixing(const ops::RopeAngles& angles)
-    : function([angles](const DecoderLayer& layer, const at::Tensor& q_THd, const at::Tensor& k_TKd,
-                        const at::Tensor& v_TKd) {
-        const HeadTransforms& heads = layer.heads;
-        const at::Tensor query_THd = heads.read_query(q_THd, angles);
-        const at::Tensor exact_TKd = heads.residual > 0 ? heads.turned(k_TKd.clone(), angles) : at::Tensor();
-        const at::Tensor key_TKd = heads.cached_key(k_TKd, angles);
-        const at::Tensor value_TKd = heads.value(v_TKd);
-        return heads.residual > 0
-                   ? ops::residual_attention(query_THd, key_TKd, value_TKd, exact_TKd, v_TKd, heads.residual)
-                   : ops::causal_attention(query_THd, key_TKd, value_TKd);
-      }) {}
+at::Tensor attend(const DecoderLayer& layer, const ops::RopeAngles& angles, const at::Tensor& q_THd,
+                  const at::Tensor& k_TKd, const at::Tensor& v_TKd) {
+  const HeadTransforms& heads = layer.heads;
+  const ops::RopeAngles own = angles.slice(0, q_THd.size(0));
+  const at::Tensor query_THd = heads.read_query(q_THd, own);
+  const at::Tensor exact_TKd = heads.residual > 0 ? heads.with_rope(k_TKd.clone(), own) : at::Tensor();
+  const at::Tensor key_TKd = heads.cached_key(k_TKd, own), value_TKd = heads.value(v_TKd);
+  return heads.residual > 0 ? ops::residual_attention(query_THd, key_TKd, value_TKd, exact_TKd, v_TKd, heads.residual)
+                            : ops::causal_attention(query_THd, key_TKd, value_TKd);
+}
+
+Attention::Attention(const ops::RopeAngles& angles)
+    : attend([angles](const DecoderLayer& layer, const at::Tensor& q_THd, const at::Tensor& k_TKd,
+                      const at::Tensor& v_TKd) { return qroar::attend(layer, angles, q_THd, k_TKd, v_TKd); }) {}
 
 at::Tensor self_attention(const DecoderLayer& layer, const LlamaConfig& config, const at::Tensor& x_TD,
-                          const Mixing& mixing, Observer* observer) {
+                          const Attention& attention, Observer* observer) {
   const int64_t T = x_TD.size(0), d = config.head_dim;
   const std::vector<at::Tensor> qkv = apply({&layer.q_proj, &layer.k_proj, &layer.v_proj}, x_TD, observer);
   const at::Tensor q_THd = qkv[0].view({T, config.num_attention_heads, d}),
@@ -68,7 +71,7 @@ at::Tensor self_attention(const DecoderLayer& layer, const LlamaConfig& config, 
   observe(observer, layer.site, ".self_attn.q_proj", q_THd);
   observe(observer, layer.site, ".self_attn.k_proj", k_TKd);
   observe(observer, layer.site, ".self_attn.v_proj", v_TKd);
-  const at::Tensor mixed_THd = mixing.function(layer, q_THd, k_TKd, v_TKd);
+  const at::Tensor mixed_THd = attention.attend(layer, q_THd, k_TKd, v_TKd);
   return apply(layer.o_proj, mixed_THd.reshape({T, config.num_attention_heads * d}), observer);
 }
 
@@ -87,10 +90,10 @@ at::Tensor mlp(const DecoderLayer& layer, const at::Tensor& x_TD, Observer* obse
   return y_TD;
 }
 
-void decoder_layer(const DecoderLayer& layer, const LlamaConfig& config, at::Tensor& x_TD, const Mixing& mixing,
+void decoder_layer(const DecoderLayer& layer, const LlamaConfig& config, at::Tensor& x_TD, const Attention& attention,
                    Observer* observer) {
   const at::Tensor mixed_TD =
-      self_attention(layer, config, ops::rms_norm(x_TD, layer.input_norm_D, config.rms_norm_eps), mixing, observer);
+      self_attention(layer, config, ops::rms_norm(x_TD, layer.input_norm_D, config.rms_norm_eps), attention, observer);
   observe(observer, layer.site, ".self_attn", mixed_TD);
   add(x_TD, mixed_TD);
   const at::Tensor mlp_TD = mlp(layer, ops::rms_norm(x_TD, layer.post_attention_norm_D, config.rms_norm_eps), observer);
@@ -99,22 +102,12 @@ void decoder_layer(const DecoderLayer& layer, const LlamaConfig& config, at::Ten
   observe(observer, layer.site, "", x_TD);
 }
 
-at::Tensor forward(const Llama& model, const at::Tensor& tokens_T, const ops::RopeAngles& angles, Observer* observer) {
-  return forward_mixed(model, tokens_T, angles.slice(0, tokens_T.size(0)), observer);
-}
-
-at::Tensor forward_mixed(const Llama& model, const at::Tensor& tokens_T, const Mixing& mixing, Observer* observer) {
-  return forward_layers(
-      model, tokens_T,
-      [&](const DecoderLayer& layer, at::Tensor& x_TD) { decoder_layer(layer, model.config, x_TD, mixing, observer); },
-      observer);
-}
-
-at::Tensor forward_layers(const Llama& model, const at::Tensor& tokens_T,
-                          const std::function<void(const DecoderLayer&, at::Tensor&)>& through, Observer* observer) {
+at::Tensor forward(const Llama& model, const at::Tensor& tokens_T, const Attention& attention, Observer* observer) {
   at::Tensor x_TD = at::embedding(model.embed_tokens_VD, tokens_T);
   observe(observer, "embed_tokens", "", x_TD);
-  for (const DecoderLayer& layer : model.layers) through(layer, x_TD);
+  for (const DecoderLayer& layer : model.layers) {
+    if (!attention.whole_layer(layer, x_TD)) decoder_layer(layer, model.config, x_TD, attention, observer);
+  }
   const at::Tensor hidden_TD = ops::rms_norm(x_TD, model.norm_D, model.config.rms_norm_eps);
   observe(observer, "norm", "", hidden_TD);
   return hidden_TD;

@@ -4,6 +4,8 @@
 #pragma once
 #include <ATen/ATen.h>
 
+#include <algorithm>
+#include <array>
 #include <functional>
 #include <string>
 #include <vector>
@@ -38,6 +40,8 @@ struct Transform {
 struct Linear : ops::Weights {
   std::string site;
   Transform input;  ///< of what the weight is multiplied with, [T, inputs]
+
+  bool transforms_input() const { return static_cast<bool>(input.function); }
 };
 
 /// What is done between the projections and the attention, to [T, heads, d].
@@ -49,26 +53,29 @@ struct HeadTransforms {
   Transform value;            ///< as the cache holds values
   int64_t residual = 0;       ///< a query sees itself and the residual-1 tokens before it not through the cache
 
+  std::array<const Transform*, 5> transforms() const { return {&rotate, &query, &key_before_rope, &key, &value}; }
+
   /// Does what a query reads depend on where in the sequence its tokens stand, beside RoPE?
   bool couples_tokens() const {
-    return residual > 0 || key_before_rope.couples_tokens || key.couples_tokens || value.couples_tokens;
+    return residual > 0 || std::ranges::any_of(transforms(), [](const Transform* one) { return one->couples_tokens; });
   }
+  /// Is anything done here at all?
   bool any() const {
-    return rotate.function || query.function || key_before_rope.function || key.function || value.function ||
-           residual > 0;
+    const auto is_there = [](const Transform* one) { return static_cast<bool>(one->function); };
+    return residual > 0 || std::ranges::any_of(transforms(), is_there);
   }
-  /// RoPE, in place, and `rotate`.
-  at::Tensor turned(at::Tensor x_THd, const ops::RopeAngles& angles) const {
+  /// Applies RoPE, in place, and then `rotate`.
+  at::Tensor with_rope(at::Tensor x_THd, const ops::RopeAngles& angles) const {
     ops::rope_(x_THd, angles);
     return rotate(x_THd);
   }
   /// A projected query, which is written to, as attention reads it.
   at::Tensor read_query(const at::Tensor& q_THd, const ops::RopeAngles& angles) const {
-    return query(turned(q_THd, angles));
+    return query(with_rope(q_THd, angles));
   }
   /// A projected key, which may be written to, as attention reads it from the cache.
   at::Tensor cached_key(const at::Tensor& k_TKd, const ops::RopeAngles& angles) const {
-    return key(turned(key_before_rope(k_TKd), angles));
+    return key(with_rope(key_before_rope(k_TKd), angles));
   }
 };
 
@@ -78,12 +85,20 @@ struct DecoderLayer {
   Linear q_proj, k_proj, v_proj, o_proj;
   Linear gate_proj, up_proj, down_proj;
   HeadTransforms heads;
+
+  /// Does nothing stand between the ops?
+  bool is_plain() const;
 };
 
-/// Its linear layers, in the order of linear_sites().
+/// The linear layers of a decoder layer, in the order of linear_sites().
 inline constexpr Linear DecoderLayer::*kLayerLinears[] = {
     &DecoderLayer::q_proj,    &DecoderLayer::k_proj,  &DecoderLayer::v_proj,   &DecoderLayer::o_proj,
     &DecoderLayer::gate_proj, &DecoderLayer::up_proj, &DecoderLayer::down_proj};
+
+inline bool DecoderLayer::is_plain() const {
+  const auto transforms = [this](const auto linear) { return (this->*linear).transforms_input(); };
+  return !heads.any() && std::ranges::none_of(kLayerLinears, transforms);
+}
 
 struct Llama {
   LlamaConfig config;
@@ -102,44 +117,41 @@ struct Llama {
   }
 };
 
-/// How queries meet keys and values.  That differs between one sequence, several packed ones (model/packing.h) and
+/// Attention within one sequence: RoPE on queries and keys, keys and values through the cache, causal attention.
+/// Queries [T, H, d], keys and values [T, K, d] of a layer, as projected and before RoPE; may be written to.  Returns
+/// [T, H, d].  angles: of the first T positions at least.
+at::Tensor attend(const DecoderLayer& layer, const ops::RopeAngles& angles, const at::Tensor& q_THd,
+                  const at::Tensor& k_TKd, const at::Tensor& v_TKd);
+
+/// Which keys and values queries meet.  That differs between one sequence, several packed ones (model/packing.h) and
 /// decoding (model/decode.h), which leave the rest of the model as it is.
-struct Mixing {
-  /// Queries [T, H, d], keys and values [T, K, d] of a layer, as projected and before RoPE; may be written to.  Returns
-  /// [T, H, d].
+struct Attention {
   using Function =
       std::function<at::Tensor(const DecoderLayer&, const at::Tensor&, const at::Tensor&, const at::Tensor&)>;
-  Function function;
+  Function attend;  ///< of a layer's queries, keys and values, as attend() above
+  /// Takes the residual stream [T, D] through a whole layer, in place; false, and nothing is done, where it cannot.
+  std::function<bool(const DecoderLayer&, at::Tensor&)> whole_layer = [](const auto&, auto&) { return false; };
 
-  explicit Mixing(Function mix) : function(std::move(mix)) {}
-  /// One sequence; angles are those of its positions.  Implicit: what most forwards are.
-  Mixing(const ops::RopeAngles& angles);
+  explicit Attention(Function function) : attend(std::move(function)) {}
+  /// Of one sequence.  Implicit: what most forwards are.
+  Attention(const ops::RopeAngles& angles);
 };
 
 /// The attention sublayer of normed hidden states [T, D].
 at::Tensor self_attention(const DecoderLayer& layer, const LlamaConfig& config, const at::Tensor& x_TD,
-                          const Mixing& mixing, Observer* observer = nullptr);
+                          const Attention& attention, Observer* observer = nullptr);
 
 /// The MLP sublayer of normed hidden states [T, D].
 at::Tensor mlp(const DecoderLayer& layer, const at::Tensor& x_TD, Observer* observer = nullptr);
 
 /// A decoder layer on the residual stream [T, D], in place (where autograd follows it, x becomes a new tensor).
-void decoder_layer(const DecoderLayer& layer, const LlamaConfig& config, at::Tensor& x_TD, const Mixing& mixing,
+void decoder_layer(const DecoderLayer& layer, const LlamaConfig& config, at::Tensor& x_TD, const Attention& attention,
                    Observer* observer = nullptr);
 
-/// Final hidden states [T, D], normed, of a sequence of token ids [T] at positions 0..T-1; angles cover at least T
-/// positions.
-at::Tensor forward(const Llama& model, const at::Tensor& tokens_T, const ops::RopeAngles& angles,
+/// Final hidden states [T, D], normed, of token ids [T].  Of one sequence at positions 0..T-1 `attention` is its
+/// angles, of T positions at least.
+at::Tensor forward(const Llama& model, const at::Tensor& tokens_T, const Attention& attention,
                    Observer* observer = nullptr);
-
-/// The same of tokens that are mixed in another way.
-at::Tensor forward_mixed(const Llama& model, const at::Tensor& tokens_T, const Mixing& mixing,
-                         Observer* observer = nullptr);
-
-/// The same where `through` takes the residual stream [T, D] through each layer, in place.
-at::Tensor forward_layers(const Llama& model, const at::Tensor& tokens_T,
-                          const std::function<void(const DecoderLayer&, at::Tensor&)>& through,
-                          Observer* observer = nullptr);
 
 /// Logits [R, V] of some rows of hidden states [R, D].  The caller keeps R small: [T, V] must never exist.
 at::Tensor logits(const Llama& model, const at::Tensor& hidden_RD, Observer* observer = nullptr);

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/hash.h"
 #include "model/config_keys.h"
 #include "model/config_rope.h"
 

@@ -13,18 +13,19 @@ bool can_pack(const Llama& model) {
 
 SharedPrefix::SharedPrefix(const Llama& model, const at::Tensor& tokens_P, const ops::RopeAngles& angles, int64_t room)
     : length_(tokens_P.size(0)) {
-  const Mixing keeping([&, own = angles.slice(0, length_)](const DecoderLayer& layer, const at::Tensor& q_PHd,
-                                                           const at::Tensor& k_PKd, const at::Tensor& v_PKd) {
+  const Attention keeping([&, own = angles.slice(0, length_)](const DecoderLayer& layer, const at::Tensor& q_PHd,
+                                                              const at::Tensor& k_PKd, const at::Tensor& v_PKd) {
     const HeadTransforms& heads = layer.heads;
     const at::Tensor query_PHd = heads.read_query(q_PHd, own), key_PKd = heads.cached_key(k_PKd, own),
                      value_PKd = heads.value(v_PKd);
     kept_[&layer] = ops::keep_prefix(query_PHd, key_PKd, value_PKd, room);
     return ops::causal_attention(query_PHd, key_PKd, value_PKd);
   });
-  forward_mixed(model, tokens_P, keeping);
+  forward(model, tokens_P, keeping);
 }
 
-Mixing packed(const std::vector<PackedSequence>& sequences, const ops::RopeAngles& angles, const SharedPrefix* prefix) {
+Attention packed(const std::vector<PackedSequence>& sequences, const ops::RopeAngles& angles,
+                 const SharedPrefix* prefix) {
   const int64_t before = prefix == nullptr ? 0 : prefix->length();
   std::vector<ops::SequenceRows> rows;
   std::vector<int64_t> positions;
@@ -41,8 +42,8 @@ Mixing packed(const std::vector<PackedSequence>& sequences, const ops::RopeAngle
   }
   const at::Tensor position_T = at::tensor(positions, at::kLong).to(angles.cos_TP.device());
   const ops::RopeAngles own{angles.cos_TP.index_select(0, position_T), angles.sin_TP.index_select(0, position_T)};
-  return Mixing([rows, own, prefix](const DecoderLayer& layer, const at::Tensor& q_THd, const at::Tensor& k_TKd,
-                                    const at::Tensor& v_TKd) {
+  return Attention([rows, own, prefix](const DecoderLayer& layer, const at::Tensor& q_THd, const at::Tensor& k_TKd,
+                                       const at::Tensor& v_TKd) {
     const HeadTransforms& heads = layer.heads;
     const at::Tensor query_THd = heads.read_query(q_THd, own), key_TKd = heads.cached_key(k_TKd, own);
     return ops::attention_in_packs(query_THd, key_TKd, heads.value(v_TKd), rows,

@@ -37,7 +37,7 @@ class SharedPrefix {
 
 /// Of sequences that lie behind each other in tokens [T], each behind `prefix` where there is one; angles cover the
 /// longest with all that is before it.
-Mixing packed(const std::vector<PackedSequence>& sequences, const ops::RopeAngles& angles,
-              const SharedPrefix* prefix = nullptr);
+Attention packed(const std::vector<PackedSequence>& sequences, const ops::RopeAngles& angles,
+                 const SharedPrefix* prefix = nullptr);
 
 }  // namespace qroar

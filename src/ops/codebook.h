@@ -4,7 +4,7 @@
 #pragma once
 #include <ATen/ATen.h>
 
-#include "ops/cuda/kernels.h"
+#include "ops/formats.h"
 
 namespace qroar::ops {
 

@@ -8,12 +8,12 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <filesystem>
 #include <fstream>
 #include <limits>
 
 #include "base/error.h"
+#include "base/number.h"
 
 namespace qroar::ops {
 namespace {
@@ -43,8 +43,7 @@ int64_t cgroup_headroom() {
 int cuda_index(const std::string& name) {
   const std::string index = name.starts_with("cuda:") ? name.substr(5) : "0";
   int number = 0;
-  const auto [end, error] = std::from_chars(index.data(), index.data() + index.size(), number);
-  return error == std::errc() && end == index.data() + index.size() ? number : -1;
+  return read_number(index, number) == std::errc() ? number : -1;
 }
 
 bool load_libtorch_cuda() {

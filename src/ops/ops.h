@@ -35,7 +35,7 @@ struct RopeAngles {
   }
 };
 
-/// Of a linear layer.
+/// The weight and bias of one linear layer.
 struct Weights {
   at::Tensor weight_OI;  ///< [outputs, inputs]
   at::Tensor bias_O;     ///< undefined where there is none
@@ -96,7 +96,7 @@ at::Tensor silu_mul(const at::Tensor& gate_TF, const at::Tensor& up_TF);
 /// in float64; returned as float64 [T].  Rows do not depend on each other: logits may come in blocks of any size.
 at::Tensor token_nll(const at::Tensor& logits_TV, const at::Tensor& targets_T);
 
-/// The weights of a decoder layer, and its cache with room for C tokens, keys turned.
+/// The weights of a decoder layer, and its cache with room for C tokens, keys after RoPE.
 struct CachedLayer {
   const at::Tensor &input_norm_D, &post_attention_norm_D;
   const Weights &q_proj, &k_proj, &v_proj, &o_proj, &gate_proj, &up_proj, &down_proj;

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/hash.h"
 #include "base/progress.h"
 #include "base/stop.h"
 
@@ -17,9 +18,9 @@ using Stream = std::vector<at::Tensor>;
 using Calibrators = std::vector<std::shared_ptr<LayerCalibrator>>;
 
 /// Hands everything on to several calibrators.
-class Fan : public Observer {
+class CalibratingObserver : public Observer {
  public:
-  explicit Fan(const Calibrators& calibrators) : calibrators_(calibrators) {}
+  explicit CalibratingObserver(const Calibrators& calibrators) : calibrators_(calibrators) {}
   void on(std::string_view site, const at::Tensor& value) override {
     for (const auto& calibrator : calibrators_) calibrator->on(site, value);
   }
@@ -124,12 +125,12 @@ class Calibration {
 
   /// All samples through the layer.
   Stream pass(const DecoderLayer& layer, const Stream& inputs, const Calibrators& calibrators) const {
-    Fan fan(calibrators);
+    CalibratingObserver observer(calibrators);
     Stream outputs;
     for (std::size_t i = 0; i < inputs.size(); ++i) {
       for (const auto& calibrator : calibrators) calibrator->begin_sample(static_cast<int64_t>(i));
       at::Tensor x_TD = inputs[i].clone();
-      decoder_layer(layer, model_.config, x_TD, angles_, calibrators.empty() ? nullptr : &fan);
+      decoder_layer(layer, model_.config, x_TD, angles_, calibrators.empty() ? nullptr : &observer);
       if (!x_TD.isfinite().all().item<bool>()) {
         fail(
             "calibration: values that are not finite come out of {} for sample {} (dtype {}); check the weights, or "

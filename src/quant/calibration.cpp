@@ -4,7 +4,7 @@
 #include <span>
 
 #include "base/error.h"
-#include "base/files.h"
+#include "base/hash.h"
 
 namespace qroar {
 

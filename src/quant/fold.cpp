@@ -28,7 +28,7 @@ const std::vector<ScaleGroup>& scale_groups() {
 
 bool can_fold(const DecoderLayer& layer, const ScaleGroup& group) {
   for (const auto linear : group.linears) {
-    if ((layer.*linear).input.function) return false;
+    if ((layer.*linear).transforms_input()) return false;
   }
   return group.previous == nullptr ||
          (layer.*group.previous).weight_OI.size(0) == (layer.*group.linears.front()).weight_OI.size(1);

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "report/paired.h"
 #include "report/row_axes.h"
-#include "report/show.h"
 
 namespace qroar {
 

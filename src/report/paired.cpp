@@ -1,4 +1,6 @@
 // The paired comparison of two rows.
+#include "report/paired.h"
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -7,7 +9,6 @@
 #include <tuple>
 
 #include "base/error.h"
-#include "report/show.h"
 
 namespace qroar {
 namespace {

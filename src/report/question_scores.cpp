@@ -1,12 +1,12 @@
 // The paired comparison of two rows' answers, question by question.
 #include <algorithm>
-#include <charconv>
 #include <map>
 
 #include "base/csv.h"
 #include "base/error.h"
 #include "base/files.h"
-#include "report/show.h"
+#include "base/number.h"
+#include "report/paired.h"
 
 namespace qroar {
 namespace {
@@ -41,7 +41,7 @@ std::optional<double> score(const Line& line, const std::string& metric, const s
   if (found == line.end()) return std::nullopt;
   double value = 0;
   const std::string& text = found->second;
-  if (std::from_chars(text.data(), text.data() + text.size(), value).ec != std::errc())
+  if (read_number(text, value) != std::errc())
     fail("{}: expected a number under '{}', found '{}'", file.string(), found->first, text);
   return value;
 }

@@ -11,6 +11,7 @@
 #include "report/caption.h"
 #include "report/differences.h"
 #include "report/row_axes.h"
+#include "report/show_controls.h"
 #include "report/show_programs.h"
 #include "report/table.h"
 #include "results/row_shape.h"

@@ -1,12 +1,13 @@
-// The table under every table with searched scales.
+#include "report/show_controls.h"
+
 #include <algorithm>
 #include <cmath>
 
 #include "base/error.h"
-#include "report/show.h"
+#include "report/paired.h"
 #include "report/table.h"
+#include "results/control_names.h"
 #include "results/row_shape.h"
-#include "run/controls.h"
 
 namespace qroar {
 namespace {
@@ -70,7 +71,7 @@ std::string show_controls(const Results& results, const std::vector<Json>& rows,
     }
   }
   Table table{axes, {}, axes.size()};
-  for (const char* column : {"quantized, found g", "full precision, same g", "the first less the second",
+  for (const char* column : {"quantized, found g", "full precision, same g", "gain beyond full precision",
                              "quantized, random g", "on dev", "g"}) {
     table.header.emplace_back(column);
   }

@@ -1,7 +1,8 @@
+#include "report/sweep_state.h"
+
 #include <ctime>
 
 #include "base/progress.h"
-#include "report/show.h"
 #include "report/table.h"
 #include "results/claims.h"
 #include "results/row_shape.h"

@@ -7,7 +7,7 @@
 
 namespace qroar {
 
-struct BandSearch;
+struct BandLayout;
 
 class Rescaling {
  public:
@@ -30,12 +30,12 @@ class Rescaling {
   /// Replaces weights of a view of the full-precision model.
   virtual void apply(Llama& /*model*/) const {}
 
-  /// What apply() depends on; null where it does nothing, or a search has yet to find it.  Weights and calibrations are
+  /// What apply() depends on; null where it does nothing, or scales are yet to be found.  Weights and calibrations are
   /// cached under it.
   virtual Json weights_key() const { return nullptr; }
 
-  /// The search that finds its scales, null where they are given; apply() then is the found scales' own business.
-  virtual const BandSearch* search() const { return nullptr; }
+  /// The bands whose scales are left to a search, complete after bind(); null where all scales are given.
+  virtual const BandLayout* unscaled_bands() const { return nullptr; }
 };
 
 }  // namespace qroar

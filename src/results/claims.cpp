@@ -3,13 +3,13 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cstring>
 #include <fstream>
 #include <optional>
 
 #include "base/error.h"
 #include "base/host.h"
+#include "base/number.h"
 
 namespace qroar {
 namespace {
@@ -30,8 +30,7 @@ std::optional<std::pair<std::string, int64_t>> parse_name(const std::string& nam
   const auto dot = name.rfind('.');
   if (dot == name.npos || dot == 0) return std::nullopt;
   int64_t number = 0;
-  const auto [end, error] = std::from_chars(name.data() + dot + 1, name.data() + name.size(), number);
-  if (error != std::errc() || end != name.data() + name.size()) return std::nullopt;
+  if (read_number(std::string_view(name).substr(dot + 1), number) != std::errc()) return std::nullopt;
   return std::pair(name.substr(0, dot), number);
 }
 

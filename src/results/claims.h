@@ -43,7 +43,7 @@ class Claim {
   /// False once another process took the cell over.
   bool is_held() const;
   /// The part of the cell that is done, 0..1, for whoever looks on.
-  void tell(double done) { done_ = done; }
+  void report(double done) { done_ = done; }
 
  private:
   void beat_until_destroyed();

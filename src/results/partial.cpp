@@ -1,7 +1,7 @@
 #include "results/partial.h"
 
 #include "base/error.h"
-#include "base/files.h"
+#include "base/hash.h"
 
 namespace qroar {
 namespace {
@@ -11,9 +11,10 @@ constexpr const char* kName = "partial.jsonl";
 
 }  // namespace
 
-PartialCell::PartialCell(const std::filesystem::path& cell, const Json& inputs, bool anew, std::function<void()> check)
+PartialCell::PartialCell(const std::filesystem::path& cell, const Json& inputs, bool restart,
+                         std::function<void()> check)
     : file_(cell / kName), check_(std::move(check)) {
-  if (anew) std::filesystem::remove(file_);
+  if (restart) std::filesystem::remove(file_);
   log_.emplace(file_, refuse);
   const bool same = !log_->lines().empty() && log_->lines().front().value("inputs", Json()) == inputs;
   if (!same) {

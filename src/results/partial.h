@@ -12,10 +12,10 @@ namespace qroar {
 
 class PartialCell : public PartStore {
  public:
-  /// Goes on from a file whose parts were made with the same `inputs` (hashes, what decides the bits); starts anew from
-  /// any other, and with `anew` from every one.  An Error for a line that is not as it was written.  `check` throws
-  /// where what is computed now may not be kept.
-  PartialCell(const std::filesystem::path& cell, const Json& inputs, bool anew, std::function<void()> check);
+  /// Goes on from a file whose parts were made with the same `inputs` (hashes, what decides the bits); starts again
+  /// from any other, and with `restart` from every one.  An Error for a line that is not as it was written.  `check`
+  /// throws where what is computed now may not be kept.
+  PartialCell(const std::filesystem::path& cell, const Json& inputs, bool restart, std::function<void()> check);
 
   const Json* find(const std::string& part) const override;
   void add(const std::string& part, const Json& result) override;

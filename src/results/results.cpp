@@ -3,11 +3,11 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <charconv>
 
 #include "base/csv.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "base/number.h"
 #include "results/row_shape.h"
 
 namespace qroar {
@@ -16,8 +16,7 @@ namespace {
 template <class T>
 T number(const std::string& text, const std::filesystem::path& file, std::size_t line) {
   T value{};
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size()) {
+  if (read_number(text, value) != std::errc()) {
     fail("{}:{}: expected a number, found '{}'; delete the cell and run again", file.string(), line, text);
   }
   return value;
@@ -87,7 +86,7 @@ void Results::check_owner(const std::filesystem::path& file) const {
       folder_.string(), owner.string(), file.string(), plan.string());
 }
 
-void Results::write_plan(const std::filesystem::path& file, const std::vector<Cell>& cells) const {
+void Results::write_plan(const std::filesystem::path& file, const std::vector<PlannedCell>& cells) const {
   check_owner(file);
   const std::filesystem::path path = folder_ / "plan.json", before = owner_in(path);
   std::error_code missing;
@@ -98,8 +97,8 @@ void Results::write_plan(const std::filesystem::path& file, const std::vector<Ce
   }
   const std::filesystem::path& owner = is_there ? before : file;
   Json plan{{"experiment", owner.stem().string()}, {"file", owner.string()}, {"cells", Json::array()}};
-  for (const Cell& cell : cells) {
-    plan["cells"].push_back({{"id", cell.job->id}, {"axes", cell.job->axes}, {"flops", cell.flops()}});
+  for (const auto& [id, axes, flops] : cells) {
+    plan["cells"].push_back({{"id", id}, {"axes", axes}, {"flops", flops}});
   }
   const std::string text = plan.dump(1) + "\n";
   if (std::filesystem::exists(path) && read_file(path) == text) return;
@@ -107,31 +106,29 @@ void Results::write_plan(const std::filesystem::path& file, const std::vector<Ce
   write_file_atomically(path, text);
 }
 
-void Results::write(const Job& job, const Json& row, const CellOutput& output, const Dataset* data) const {
-  const std::filesystem::path windows = cell(job.id) / "windows.csv";
-  if (output.losses.empty()) {
+void Results::write(const Json& row, const CellOutput& output) const {
+  const std::filesystem::path own = cell(row["id"]), windows = own / "windows.csv";
+  if (output.windows.empty()) {
     std::filesystem::remove(windows);  // left by a run that did not fail
   } else {
     std::string csv = "document,start,tokens,nll_sum,nll_square_sum\n";
-    for (const WindowLoss& loss : output.losses) {
-      csv += fmt::format("{},{},{},{:.17g},{:.17g}\n",
-                         csv_field(data->documents[static_cast<std::size_t>(loss.window.document)].id),
-                         loss.window.begin, loss.nll.count, loss.nll.sum, loss.nll.square_sum);
+    for (const auto& [document, start, nll] : output.windows) {
+      csv += fmt::format("{},{},{},{:.17g},{:.17g}\n", csv_field(document), start, nll.count, nll.sum, nll.square_sum);
     }
     write_file_atomically(windows, csv);
   }
   for (const char* file : {"search.csv", "scales.json"}) {
-    if (!output.search) std::filesystem::remove(cell(job.id) / file);
+    if (!output.search) std::filesystem::remove(own / file);
   }
   if (output.search) {
-    write_file_atomically(cell(job.id) / "search.csv", output.search->history.text());
-    write_file_atomically(cell(job.id) / "scales.json", output.search->scales.dump(1) + "\n");
+    write_file_atomically(own / "search.csv", output.search->history.text());
+    write_file_atomically(own / "scales.json", output.search->scales.dump(1) + "\n");
   }
-  write_tables(cell(job.id) / "diagnostics", output.diagnostics);
-  write_tables(cell(job.id) / "metrics", output.curves);
-  write_tables(cell(job.id) / "tasks", output.tasks);
-  write_file_atomically(cell(job.id) / "resolved.yaml", to_yaml(job.resolved));
-  write_file_atomically(cell(job.id) / "row.json", row.dump(1) + "\n");
+  write_tables(own / "diagnostics", output.diagnostics);
+  write_tables(own / "metrics", output.curves);
+  write_tables(own / "tasks", output.tasks);
+  write_file_atomically(own / "resolved.yaml", to_yaml(row["config"]));
+  write_file_atomically(own / "row.json", row.dump(1) + "\n");
 }
 
 std::vector<Json> Results::rows() const {

@@ -16,9 +16,9 @@
 #include <string>
 #include <vector>
 
+#include "base/csv.h"
+#include "base/statistics.h"
 #include "config/config.h"
-#include "eval/evaluate.h"
-#include "run/cell.h"
 
 namespace qroar {
 
@@ -29,13 +29,27 @@ struct SearchOutput {
   Json scales, summary;
 };
 
+/// What windows.csv keeps of a window; two cells are compared window by window.
+struct WindowRecord {
+  std::string document;
+  int64_t start = 0;
+  Moments nll;  ///< over its scored tokens, nats
+};
+
 /// What a finished cell leaves beside its row; empty for a failed one.
 struct CellOutput {
-  std::vector<WindowLoss> losses;
+  std::vector<WindowRecord> windows;
   std::optional<SearchOutput> search;
   std::map<std::string, CsvTable> diagnostics;  ///< by type
   std::map<std::string, CsvTable> curves;       ///< of metrics, by name
   std::map<std::string, CsvTable> tasks;        ///< by name
+};
+
+/// A cell as plan.json lists it.
+struct PlannedCell {
+  std::string id;
+  Json axes;
+  double flops;  ///< see Cell::flops()
 };
 
 class Results {
@@ -50,7 +64,7 @@ class Results {
 
   /// Writes windows.csv, diagnostics and curves (removing those of an earlier run that are no longer there),
   /// resolved.yaml and then row.json.  An Error on any failed write.
-  void write(const Job& job, const Json& row, const CellOutput& output, const Dataset* data) const;
+  void write(const Json& row, const CellOutput& output) const;
 
   /// Every row: those of cells that plan.json does not list, ordered by when they started, then the others in its
   /// order. An Error when the folder has neither cells nor a plan.
@@ -61,7 +75,7 @@ class Results {
   void check_owner(const std::filesystem::path& file) const;
   /// plan.json: what cells of whose there are to be, for whoever looks on; written only where it changed.  Checks the
   /// owner.
-  void write_plan(const std::filesystem::path& file, const std::vector<Cell>& cells) const;
+  void write_plan(const std::filesystem::path& file, const std::vector<PlannedCell>& cells) const;
   /// {experiment, file, cells: [{id, axes, flops}]}, or nothing where no run has written it.
   std::optional<Json> plan() const;
   /// The ids in it.
@@ -72,13 +86,6 @@ class Results {
 
  private:
   std::filesystem::path folder_;
-};
-
-/// What windows.csv keeps of a window; two cells are compared window by window.
-struct WindowRecord {
-  std::string document;
-  int64_t start = 0;
-  Moments nll;
 };
 
 std::vector<WindowRecord> read_windows(const std::filesystem::path& file);

@@ -14,25 +14,26 @@
 namespace qroar {
 
 double Cell::flops(const Window& window) const {
-  const int64_t tokens = tokens_seen(window, job->windows.feed);
-  const LlamaConfig& reference = job->reference ? job->reference->llama : job->llama;
-  return forward_flops(job->llama, tokens) + (job->needs_reference() ? forward_flops(reference, tokens) : 0);
+  const int64_t tokens = tokens_seen(window, job->data.windows.feed);
+  const LlamaConfig& reference = job->model.reference ? job->model.reference->llama : job->model.config;
+  return forward_flops(job->model.config, tokens) + (job->needs_reference() ? forward_flops(reference, tokens) : 0);
 }
 
 double Cell::flops() const {
   double sum = 0;
   for (const Window& window : windows) sum += flops(window);
-  for (const auto& task : job->tasks) sum += task->flops(job->llama);
+  for (const auto& task : job->data.tasks) sum += task->flops(job->model.config);
   return sum;
 }
 
 double Cell::setup_flops() const {
-  if (!job->unopened.empty()) return 0;
-  const auto forward_of = [&](int64_t tokens) { return forward_flops(job->llama, tokens); };
-  double flops = forward_of(job->windows.length);
+  if (!job->model.unopened.empty()) return 0;
+  const auto forward_of = [&](int64_t tokens) { return forward_flops(job->model.config, tokens); };
+  double flops = forward_of(job->data.windows.length);
   if (calibration != nullptr)
-    flops += static_cast<double>(calibration->samples.size()) * forward_of(job->quantization.calibration->length);
-  if (const BandSearch* search = job->rescaling->search()) {
+    flops +=
+        static_cast<double>(calibration->samples.size()) * forward_of(job->method.quantization.calibration->length);
+  if (const auto& search = job->method.search) {
     constexpr double kForwards = 100;
     double forwards = 0;
     for (const int64_t length : search->spec.lengths) forwards += forward_of(length);
@@ -43,25 +44,26 @@ double Cell::setup_flops() const {
 }
 
 int64_t Cell::longest() const {
-  return std::max(
-      {kPackedTokens, job->tasks.empty() ? 0 : job->windows.length, longest_seen(windows, job->windows.feed)});
+  return std::max({kPackedTokens, job->data.tasks.empty() ? 0 : job->data.windows.length,
+                   longest_seen(windows, job->data.windows.feed)});
 }
 
 void check_opened(const std::vector<Cell>& cells) {
   ErrorList errors;
-  for (const Cell& cell : cells) cell.job->unopened.empty() ? errors.add_good() : errors.add(cell.job->unopened);
+  for (const Cell& cell : cells)
+    cell.job->model.unopened.empty() ? errors.add_good() : errors.add(cell.job->model.unopened);
   errors.throw_if_any();
 }
 
 int64_t forward_bytes(const Cell& cell) {
-  const auto element_size = static_cast<int64_t>(c10::elementSize(cell.job->model.dtype));
-  const int64_t tokens = cell.longest(), cached = cell.job->tasks.empty() ? 0 : cell.job->windows.length;
-  int64_t forward = forward_bytes(cell.job->llama, tokens, element_size);
-  if (const auto& reference = cell.job->reference) {
+  const auto element_size = static_cast<int64_t>(c10::elementSize(cell.job->model.spec.dtype));
+  const int64_t tokens = cell.longest(), cached = cell.job->data.tasks.empty() ? 0 : cell.job->data.windows.length;
+  int64_t forward = forward_bytes(cell.job->model.config, tokens, element_size);
+  if (const auto& reference = cell.job->model.reference) {
     const auto size = static_cast<int64_t>(c10::elementSize(reference->dtype));
     forward = std::max(forward, forward_bytes(reference->llama, tokens, size));
   }
-  return forward + cache_bytes(cell.job->llama, cached, element_size);
+  return forward + cache_bytes(cell.job->model.config, cached, element_size);
 }
 
 void check_memory(const Cell& cell, const at::Device& device) {

@@ -35,13 +35,22 @@ class CellRunner {
   std::optional<bool> run(const Cell& cell, Claim& claim);
 
  private:
-  /// All that may fail the cell.
-  CellOutput run_parts(const Cell& cell, Json& row);
-  CellOutput evaluate_cell(const Cell& cell, const at::Device& device, PartialCell& partial, Json& row);
-  void score_windows(const Cell& cell, const Llama& model, const AnglesOf& angles_of, PartialCell& partial,
-                     CellOutput& output, Json& row);
-  void run_tasks(const Cell& cell, const Llama& model, const TableOf& table_of, const AnglesOf& angles_of,
-                 PartialCell& partial, CellOutput& output, Json& row);
+  /// What is measured: members of the row, `metrics` among them, and what lies beside the row.
+  struct Measured {
+    Json row;
+    CellOutput output;
+
+    void add(Measured more);
+  };
+
+  /// All that may fail the cell; what is known of the cell before it is in `row` at once.
+  Measured run_parts(const Cell& cell, Json& row);
+  /// What decides the cell's numbers, for `environment`.
+  Json provenance_of(const Cell& cell);
+  Measured evaluate_cell(const Cell& cell, const at::Device& device, PartialCell& partial);
+  Measured score_windows(const Cell& cell, const Llama& model, const AnglesOf& angles_of, PartialCell& partial);
+  Measured run_tasks(const Cell& cell, const Llama& model, const TableOf& table_of, const AnglesOf& angles_of,
+                     PartialCell& partial);
   std::map<std::string, CsvTable> diagnose(const Cell& cell, const Llama& model, const AnglesOf& angles_of);
   void advance(double flops, const Job& job, const std::string& part = "");
 

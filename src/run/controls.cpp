@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "results/control_names.h"
+
 namespace qroar {
 namespace {
 

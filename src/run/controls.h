@@ -8,10 +8,6 @@
 
 namespace qroar {
 
-/// Names of controls, in the order of method.md.
-inline constexpr const char *kFullPrecision = "full precision", *kFullPrecisionScaled = "full precision, same scales",
-                            *kUnscaled = "unscaled", *kRandomScales = "random scales";
-
 struct NamedPoint {
   std::string name;
   SweepPoint point;

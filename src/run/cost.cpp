@@ -18,11 +18,12 @@ bool is_cpu(const std::string& device) { return device == "cpu" || (device == "a
 /// Full-precision weights, and the changed ones beside them.
 double memory_of(const Cell& cell) {
   const Job& job = *cell.job;
-  const Json& key = job.quantization.key;
+  const Json& key = job.method.quantization.key;
   const Json none = {{"type", "none"}};
-  const bool changed = job.rescaling->search() != nullptr || !job.rescaling->weights_key().is_null() ||
+  const bool changed = job.method.search || !job.method.rescaling->weights_key().is_null() ||
                        !key.value("quant", Json::array()).empty() || key.value("rotation", none) != none;
-  const auto weights = static_cast<double>(job.opened.weights) * static_cast<double>(c10::elementSize(job.model.dtype));
+  const auto weights =
+      static_cast<double>(job.model.opened.weights) * static_cast<double>(c10::elementSize(job.model.spec.dtype));
   return weights * (changed ? 2 : 1) + static_cast<double>(forward_bytes(cell));
 }
 
@@ -76,15 +77,15 @@ std::string cost_of(const std::vector<Cell>& cells, const fs::path& results) {
   bool cpu = true;
   const Job* before = nullptr;
   for (const Cell& cell : with_sharing_neighbours(cells)) {
-    if (!cell.job->unopened.empty()) continue;
+    if (!cell.job->model.unopened.empty()) continue;
     windows += static_cast<double>(cell.windows.size());
     for (const Window& window : cell.windows)
-      tokens += static_cast<double>(tokens_seen(window, cell.job->windows.feed));
+      tokens += static_cast<double>(tokens_seen(window, cell.job->data.windows.feed));
     flops += cell.flops();
     const bool prepares = cell.calibration != nullptr || cell.dev != nullptr;
     if (prepares && (before == nullptr || before->shared != cell.job->shared)) flops += cell.setup_flops();
     memory = std::max(memory, memory_of(cell));
-    cpu = cpu && is_cpu(cell.job->model.device);
+    cpu = cpu && is_cpu(cell.job->model.spec.device);
     before = cell.job;
   }
   std::string text = fmt::format("{} cells, {} windows of {} tokens, {:.3g} TFLOP; largest memory about {:.1f} GB",

@@ -18,19 +18,20 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const char* weights_of(const Job& job) { return job.exported->full_precision ? "full_precision" : "quantized"; }
+const char* weights_of(const Job& job) { return job.output.exported->full_precision ? "full_precision" : "quantized"; }
 
 /// The source's own RoPE keeps the length that its config.json states.
 EvaluatedRope rope_of(const Job& job, const Llama& original) {
   const bool is_own = job.resolved["rope"]["type"] == "model";
-  return {*job.rope, job.geometry, is_own ? job.llama.max_position_embeddings : job.llama.trained_length,
+  return {*job.method.rope, job.method.geometry,
+          is_own ? job.model.config.max_position_embeddings : job.model.config.trained_length,
           [&](int64_t length) { return job.table(length, original); }};
 }
 
 void check_rope(const Job& job) {
-  const auto table = [&](int64_t length) { return job.rope->table(job.geometry, length); };
-  const bool is_said = !job.rescaling->changes_table() && job.rope->hugging_face(job.geometry);
-  if (!is_said && !EvaluatedRope(*job.rope, job.geometry, 0, table).fits_longrope()) {
+  const auto table = [&](int64_t length) { return job.method.rope->table(job.method.geometry, length); };
+  const bool is_said = !job.method.rescaling->changes_table() && job.method.rope->hugging_face(job.method.geometry);
+  if (!is_said && !EvaluatedRope(*job.method.rope, job.method.geometry, 0, table).fits_longrope()) {
     fail(
         "frequencies change with the length here in a way that no rope_type of config.json says; take a scheme with "
         "one table, such as ntk or yarn");
@@ -70,9 +71,9 @@ void check_can_be_made(const fs::path& folder) {
 
 void check_unread(const fs::path& folder, const std::vector<Job>& jobs) {
   for (const Job& job : jobs) {
-    if (!job.unopened.empty()) continue;
-    std::vector<fs::path> models{job.model.path};
-    if (job.reference) models.push_back(job.reference->path);
+    if (!job.model.unopened.empty()) continue;
+    std::vector<fs::path> models{job.model.spec.path};
+    if (job.model.reference) models.push_back(job.model.reference->path);
     for (const fs::path& path : models) {
       const fs::path model = export_target(path);
       if (lies_in(folder, model) || lies_in(model, folder)) {
@@ -90,11 +91,11 @@ std::optional<ExportSpec> parse_export(const Config& root, const Job& job) {
   const Config block = root.at("export");
   ExportSpec spec{block, block.get<std::string>("folder"),
                   block.get_choice<bool>("weights", false, {{"quantized", false}, {"full_precision", true}})};
-  if (job.model.bfloat16_rope)
+  if (job.model.spec.bfloat16_rope)
     block.fail("an exported model computes its angles in float32; leave out model.rope_dtype");
   check_at(block, [&] {
     check_rope(job);
-    if (!spec.full_precision) check_activations(job.quantization.plan, job.llama);
+    if (!spec.full_precision) check_activations(job.method.quantization.plan, job.model.config);
   });
   return spec;
 }
@@ -102,11 +103,11 @@ std::optional<ExportSpec> parse_export(const Config& root, const Job& job) {
 void check_export_folders(const std::vector<Job>& jobs) {
   std::set<fs::path> folders;
   for (const Job& job : jobs) {
-    if (!job.exported) continue;
-    const fs::path folder = export_target(job.exported->folder);
+    if (!job.output.exported) continue;
+    const fs::path folder = export_target(job.output.exported->folder);
     if (!folders.insert(folder).second)
-      job.exported->block.fail("two cells export into this folder; sweep export.folder, too");
-    check_at(job.exported->block, [&] {
+      job.output.exported->block.fail("two cells export into this folder; sweep export.folder, too");
+    check_at(job.output.exported->block, [&] {
       check_unread(folder, jobs);
       if (is_exported(job)) return;
       refuse_foreign(folder);
@@ -116,7 +117,7 @@ void check_export_folders(const std::vector<Job>& jobs) {
 }
 
 bool is_exported(const Job& job) {
-  const fs::path marker = job.exported->folder / kExportMarker;
+  const fs::path marker = job.output.exported->folder / kExportMarker;
   if (!fs::exists(marker)) return false;
   const Json json = Json::parse(read_file(marker), nullptr, /*allow_exceptions=*/false);
   const auto made_by = json.is_object() ? json.value("provenance", Json::object()) : Json::object();
@@ -125,13 +126,13 @@ bool is_exported(const Job& job) {
 
 void export_cell(const Job& job, const Llama& original, const Rescaling& rescaling, const Llama& evaluated) {
   Llama model = evaluated;
-  if (job.exported->full_precision) {
+  if (job.output.exported->full_precision) {
     model = original;
     rescaling.apply(model);
   }
-  export_model(model, rope_of(job, original), job.model.path, job.exported->folder,
+  export_model(model, rope_of(job, original), job.model.spec.path, job.output.exported->folder,
                {{"cell", job.id}, {"weights", weights_of(job)}, {"config", job.resolved}});
-  spdlog::info("cell {} exported to {}", job.id, job.exported->folder.string());
+  spdlog::info("cell {} exported to {}", job.id, job.output.exported->folder.string());
 }
 
 }  // namespace qroar

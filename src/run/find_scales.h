@@ -9,9 +9,12 @@ namespace qroar {
 /// Dev windows are windows of documents of their own, whatever the protocol of the evaluation.
 Feed dev_feed(const Job& job);
 
-/// Searches on the cell's dev documents, or takes what the search's journal knows, and leaves its history in `output`.
-/// `angles_of`: of the cell's scheme.
-std::shared_ptr<const Rescaling> find_scales(const Cell& cell, Models& models, const Llama& original,
-                                             const AnglesOf& angles_of, CellOutput& output);
+struct FoundScales {
+  std::shared_ptr<const Rescaling> rescaling;
+  SearchOutput output;
+};
+
+/// Searches on the cell's dev documents, or takes what the search's journal knows.  `angles_of`: of the cell's scheme.
+FoundScales find_scales(const Cell& cell, Models& models, const Llama& original, const AnglesOf& angles_of);
 
 }  // namespace qroar

@@ -3,7 +3,7 @@
 #include <set>
 
 #include "base/error.h"
-#include "base/files.h"
+#include "base/hash.h"
 #include "config/check_at.h"
 #include "config/registry.h"
 #include "run/controls.h"
@@ -57,8 +57,33 @@ std::map<std::string, std::unique_ptr<Diagnostic>> parse_diagnostics(const Confi
   return diagnostics;
 }
 
-std::shared_ptr<const Rescaling> parse_rescaling(const Config& root, const LlamaConfig& llama) {
-  std::shared_ptr<Rescaling> rescaling = Registry<Rescaling>::instance().build(root.at("rescale", "{type: none}"));
+std::vector<std::shared_ptr<Task>> parse_tasks(const Config& root) {
+  std::vector<std::shared_ptr<Task>> tasks;
+  const std::vector<Config> items = root.items("tasks");
+  for (const Config& item : items) tasks.push_back(parse_plugin<Task>(item));
+  for (std::size_t i = 0; i < tasks.size(); ++i) {
+    const std::string& name = tasks[i]->name();
+    if (name.empty() || name.starts_with('.') || name.find('/') != name.npos) {
+      (items[i].has("name") ? items[i].at("name") : items[i]).fail(fmt::format("'{}' cannot name a table", name));
+    }
+    if (std::ranges::count(tasks, name, [](const auto& task) { return task->name(); }) > 1) {
+      items[i].fail(fmt::format("two tasks are called '{}'; give one a `name`", name));
+    }
+  }
+  return tasks;
+}
+
+JobData parse_data(const Config& root) {
+  JobData data;
+  data.tasks = parse_tasks(root);
+  if (data.tasks.empty() || root.has("data")) data.text = present_data(root.at("data"));
+  data.windows = WindowRule(root.at("windows"));
+  if (data.windows.length > int64_t{1} << 31) root.at("windows").at("length").fail("no more than 2147483648 tokens");
+  return data;
+}
+
+std::shared_ptr<const Rescaling> parse_rescaling(const Config& config, const LlamaConfig& llama) {
+  std::shared_ptr<Rescaling> rescaling = Registry<Rescaling>::instance().build(config);
   rescaling->bind(llama);
   return rescaling;
 }
@@ -69,81 +94,71 @@ Job::Job(const SweepPoint& point) {
   const Config& root = point.config;
   for (const auto& [path, value] : point.axes) axes[path] = value;
   try {
-    llama = LlamaConfig::load(model_folder(root.at("model")));
+    model.config = LlamaConfig::load(model_folder(root.at("model")));
   } catch (const UnreadableConfig& error) {
-    unopened = error.what();
+    model.unopened = error.what();
     resolved = root.json();
     id = hash_bytes(resolved.dump()).substr(0, 16);
     return;
   }
-  model = ModelSpec(root.at("model"), llama);
-  for (const Config& item : root.items("tasks")) tasks.push_back(parse_plugin<Task>(item));
-  for (std::size_t i = 0; i < tasks.size(); ++i) {
-    const std::string& name = tasks[i]->name();
-    if (name.empty() || name.starts_with('.') || name.find('/') != name.npos) {
-      const Config item = root.items("tasks")[i];
-      (item.has("name") ? item.at("name") : item).fail(fmt::format("'{}' cannot name a table", name));
-    }
-    const auto same = [&](const auto& task) { return task->name() == tasks[i]->name(); };
-    if (std::ranges::count_if(tasks, same) > 1) {
-      root.items("tasks")[i].fail(fmt::format("two tasks are called '{}'; give one a `name`", tasks[i]->name()));
-    }
-  }
-  if (tasks.empty() || root.has("data")) data = present_data(root.at("data"));
-  windows = WindowRule(root.at("windows"));
-  if (windows.length > int64_t{1} << 31) root.at("windows").at("length").fail("no more than 2147483648 tokens");
+  const LlamaConfig& llama = model.config;
+  model.spec = ModelSpec(root.at("model"), llama);
+  data = parse_data(root);
+  const WindowRule& windows = data.windows;
 
-  const Config rope_config = root.at("rope", "{type: model}");
-  rope = Registry<RopeScheme>::instance().build(rope_config);
-  geometry = {llama.head_dim, llama.rope_theta, llama.trained_length, windows.length, llama.rope};
-  check_at(rope_config, [&] { rope->table(geometry, windows.length); });
-  rescaling = parse_rescaling(root, llama);
-  quantization = Quantization(root, llama);
-  const BandSearch* search = rescaling->search();
-  if (search != nullptr && search->spec.quantization) searched.emplace(*search->spec.quantization, llama);
+  const Config rope_config = root.at("rope", "{type: model}"), rescale_config = root.at("rescale", "{type: none}");
+  method.rope = Registry<RopeScheme>::instance().build(rope_config);
+  method.geometry = {llama.head_dim, llama.rope_theta, llama.trained_length, windows.length, llama.rope};
+  check_at(rope_config, [&] { method.rope->table(method.geometry, windows.length); });
+  method.rescaling = parse_rescaling(rescale_config, llama);
+  if (const BandLayout* bands = method.rescaling->unscaled_bands()) method.search = read_search(rescale_config, *bands);
+  method.quantization = Quantization(root, llama);
+  if (method.search && method.search->spec.quantization)
+    method.searched.emplace(*method.search->spec.quantization, llama);
   check_windows(root.at("windows"));
-  if (data) {
-    fresh_metrics = [root, rule = windows, spec = *data] { return parse_metrics(root, rule, spec); };
-    metrics = fresh_metrics();
+
+  if (data.text) {
+    output.fresh_metrics = [root, rule = windows, spec = *data.text] { return parse_metrics(root, rule, spec); };
+    output.metrics = output.fresh_metrics();
   }
   if (root.has("reference")) {
     const Config block = root.at("reference");
-    reference.emplace(block, model, llama, rope_config, windows.length);
+    model.reference.emplace(block, model.spec, llama, rope_config, windows.length);
     if (!needs_reference()) block.fail("no metric compares with it; list kl_divergence or long_ppl in `metrics`");
   }
-  diagnostics = parse_diagnostics(root, llama, windows);
+  output.diagnostics = parse_diagnostics(root, llama, windows);
   for (const char* key : {"metrics", "diagnostics"}) {
-    if (!data && root.has(key)) root.at(key).fail("look at windows of text; give `data`, too");
+    if (!data.text && root.has(key)) root.at(key).fail("look at windows of text; give `data`, too");
   }
   seed = root.get<int64_t>("seed", 0);
-  exported = parse_export(root, *this);
+  output.exported = parse_export(root, *this);
   check_all_read(root);
 
   resolved = root.resolved();
   resolved.erase("export");
-  quantization.resolve(resolved);
-  if (searched) searched->resolve(resolved["rescale"]["search"]["quantization"]);
+  method.quantization.resolve(resolved);
+  if (method.searched) method.searched->resolve(resolved["rescale"]["search"]["quantization"]);
   id = hash_bytes(resolved.dump()).substr(0, 16);
   for (const char* key : {"path", "dtype", "device"}) shared.push_back(resolved["model"][key].dump());
-  for (const Json& key : {resolved["model"], search_quantization().key, resolved["rescale"], quantization.key}) {
+  for (const Json& key : {resolved["model"], search_quantization().key, resolved["rescale"], method.quantization.key}) {
     shared.push_back(key.dump());
   }
 }
 
 void Job::check_windows(const Config& place) const {
-  const BandSearch* search = rescaling->search();
-  if (windows.feed.bos != Bos::none && (data || search != nullptr) && !llama.bos_token_id) {
+  const WindowRule& windows = data.windows;
+  const LlamaConfig& llama = model.config;
+  if (windows.feed.bos != Bos::none && (data.text || method.search) && !llama.bos_token_id) {
     (place.has("bos") ? place.at("bos") : place)
         .fail("the model has no BOS: its config.json says bos_token_id: null; say windows.bos: false");
   }
   int64_t longest = windows.length;
-  if (quantization.calibration) longest = std::max(longest, quantization.calibration->length);
-  if (search != nullptr) longest = std::max(longest, std::ranges::max(search->spec.lengths));
+  if (method.quantization.calibration) longest = std::max(longest, method.quantization.calibration->length);
+  if (method.search) longest = std::max(longest, std::ranges::max(method.search->spec.lengths));
   if (llama.sliding_window.value_or(longest) < longest) {
     place.at("length").fail(
         fmt::format("{} tokens go through the model, whose config.json says sliding_window: {}; attention here sees "
-                    "all of a window, "
-                    "so take windows up to that length",
+                    "all of a window, so take windows up to that length",
                     longest, *llama.sliding_window));
   }
 }
@@ -151,7 +166,7 @@ void Job::check_windows(const Config& place) const {
 RopeTable Job::trained_table(int64_t length) const {
   return Registry<RopeScheme>::instance()
       .build(Config::parse("{type: model}", "calibration.rope"))
-      ->table(geometry, length);
+      ->table(method.geometry, length);
 }
 
 std::vector<Job> parse_experiment(const std::filesystem::path& file, const std::vector<std::string>& overrides) {
@@ -166,7 +181,7 @@ std::vector<Job> parse_experiment(const std::filesystem::path& file, const std::
         fail("{}: two points of the sweep are the same job ({}); an axis there changes nothing", point.origin,
              job.axes.dump());
       }
-      if (job.rescaling != nullptr && job.rescaling->search() != nullptr) {
+      if (job.method.search) {
         for (const auto& [axis, value] : axes_beside_controls(point)) job.axes[axis] = value;
         for (NamedPoint& control : controls_of(point)) controls.emplace_back(jobs.size(), std::move(control));
       }
@@ -179,7 +194,7 @@ std::vector<Job> parse_experiment(const std::filesystem::path& file, const std::
   errors.throw_if_any();
   for (const auto& [searched, control] : controls) {
     Job job(control.point);
-    jobs[searched].controls[control.name] = job.id;
+    jobs[searched].output.controls[control.name] = job.id;
     if (ids.insert(job.id).second) jobs.push_back(std::move(job));
   }
   check_export_folders(jobs);

@@ -37,13 +37,13 @@ void Models::close_changed() {
 }
 
 void Models::check_config(const Job& job) {
-  if (checkpoint(job).config().hash != job.llama.hash)
-    fail("{}: config.json changed since the experiment was read; run again", job.model.path.string());
+  if (checkpoint(job).config().hash != job.model.config.hash)
+    fail("{}: config.json changed since the experiment was read; run again", job.model.spec.path.string());
 }
 
 void Models::check_unchanged(const Job& job) {
   checkpoint(job).check_unchanged();
-  if (job.reference) reference_checkpoint(*job.reference).check_unchanged();
+  if (job.model.reference) reference_checkpoint(*job.model.reference).check_unchanged();
 }
 
 void Models::forget_quantized() {
@@ -53,11 +53,11 @@ void Models::forget_quantized() {
 }
 
 const Checkpoint& Models::checkpoint(const Job& job) {
-  if (!source_.is(job.model)) {
+  if (!source_.is(job.model.spec)) {
     full_key_.clear();
     forget_quantized();
     full_ = {};
-    source_.open(job.model);
+    source_.open(job.model.spec);
   }
   return *source_.checkpoint;
 }
@@ -95,12 +95,12 @@ const Llama& Models::reference(const ReferenceSpec& spec, const at::Device& devi
 
 const Llama& Models::original(const Job& job, const at::Device& device) {
   const Checkpoint& source = checkpoint(job);
-  const std::string key = fmt::format("{} {}", at::toString(job.model.dtype), device.str());
+  const std::string key = fmt::format("{} {}", at::toString(job.model.spec.dtype), device.str());
   if (key != full_key_) {
     full_key_.clear();
     forget_quantized();  // free the old weights before the new ones are made
     full_ = {};
-    full_ = source.build(job.model.dtype, device);
+    full_ = source.build(job.model.spec.dtype, device);
     full_key_ = key;
   }
   return full_;
@@ -115,7 +115,7 @@ std::string Models::key_of(const Recipe& recipe) const {
   Json key{recipe.quantization.key, recipe.rescaling.weights_key()};
   if (recipe.text != nullptr) {
     const RopeTable table = calibration_table(recipe);
-    key.push_back(Json{recipe.text->hash, table.inv_freq, table.attention_factor, recipe.job.model.bfloat16_rope});
+    key.push_back(Json{recipe.text->hash, table.inv_freq, table.attention_factor, recipe.job.model.spec.bfloat16_rope});
   }
   return key.dump();
 }
@@ -126,19 +126,19 @@ TensorMap Models::calibrated(const Recipe& recipe, const Llama& prepared) const 
   const RopeTable table = calibration_table(recipe);
   Json key{{"version", kCalibrationVersion},
            {"model", source_.hash},
-           {"dtype", at::toString(job.model.dtype)},
+           {"dtype", at::toString(job.model.spec.dtype)},
            {"device", device.is_cpu() ? "cpu" : "cuda"},
            {"rotation", recipe.quantization.key["rotation"]},
            {"quant", recipe.quantization.key["quant"]},
            {"text", recipe.text->hash},
            {"inv_freq", table.inv_freq},
            {"attention_factor", table.attention_factor},
-           {"bfloat16_rope", job.model.bfloat16_rope}};
+           {"bfloat16_rope", job.model.spec.bfloat16_rope}};
   const Json scales = recipe.rescaling.weights_key();
   if (!scales.is_null()) key["rescale"] = scales;
   const int64_t length = recipe.quantization.calibration->length;
   return calibrate_cached(key.dump(), recipe.quantization.plan.rules, prepared, *recipe.text,
-                          rope_angles(table, length, job.model.dtype, device, job.model.bfloat16_rope));
+                          rope_angles(table, length, job.model.spec.dtype, device, job.model.spec.bfloat16_rope));
 }
 
 const Llama& Models::model(const Recipe& recipe, const at::Device& device) {

@@ -50,23 +50,23 @@ class Planner {
  public:
   Cell cell_of(Job& job) {
     Cell cell{&job, nullptr, {}, nullptr, nullptr, nullptr, {}};
-    if (!job.unopened.empty()) return cell;
+    if (!job.model.unopened.empty()) return cell;
     load_tasks(job);
-    if (job.data) {
-      cell.data = as_windows_read(job, load(job, *job.data, job.resolved["data"]));
+    if (job.data.text) {
+      cell.data = as_windows_read(job, load(job, *job.data.text, job.resolved["data"]));
       std::vector<int64_t> lengths;
       for (const Document& document : cell.data->documents) lengths.push_back(std::ssize(document.tokens));
-      cell.windows = windows_of(lengths, job.windows);
+      cell.windows = windows_of(lengths, job.data.windows);
       if (cell.windows.empty()) {
         fail(
             "{}: no document has a token to score: the longest has {}, too few for these windows; set a smaller "
             "windows.length",
-            job.data->path.string(), std::ranges::max(lengths));
+            job.data.text->path.string(), std::ranges::max(lengths));
       }
-      for (const auto& metric : job.metrics) metric->check(cell.data->documents, cell.windows);
+      for (const auto& metric : job.output.metrics) metric->check(cell.data->documents, cell.windows);
     }
-    cell.calibration = drawn(job, job.quantization);
-    if (const BandSearch* search = job.rescaling->search()) {
+    cell.calibration = drawn(job, job.method.quantization);
+    if (const auto& search = job.method.search) {
       cell.dev = load(job, search->spec.data, job.resolved["rescale"]["search"]["data"]);
       check_dev_documents(search->spec, cell.dev->documents, dev_feed(job));
       cell.dev_calibration = drawn(job, job.search_quantization());
@@ -77,19 +77,19 @@ class Planner {
 
  private:
   std::shared_ptr<const Dataset> load(const Job& job, const DataSpec& spec, const Json& resolved) {
-    auto& data = loaded_[resolved.dump() + job.model.path.string()];
+    auto& data = loaded_[resolved.dump() + job.model.spec.path.string()];
     if (data == nullptr) data = std::make_shared<const Dataset>(choose_documents(corpus(job, spec), spec));
     return data;
   }
 
   /// A file that cannot be read is not read again for the next job.
   const Dataset& corpus(const Job& job, const DataSpec& spec) {
-    const std::pair key{spec.path.string(), job.model.path.string()};
+    const std::pair key{spec.path.string(), job.model.spec.path.string()};
     if (const auto failure = unread_.find(key); failure != unread_.end()) throw Error(failure->second);
     const auto known = corpora_.find(key);
     if (known != corpora_.end()) return known->second;
     try {
-      return corpora_.emplace(key, load_corpus(spec.path, job.model.path, job.llama)).first->second;
+      return corpora_.emplace(key, load_corpus(spec.path, job.model.spec.path, job.model.config)).first->second;
     } catch (const Error& error) {
       unread_.emplace(key, error.what());
       throw;
@@ -97,11 +97,11 @@ class Planner {
   }
 
   std::shared_ptr<const Dataset> as_windows_read(const Job& job, const std::shared_ptr<const Dataset>& chosen) {
-    const WindowRule& rule = job.windows;
+    const WindowRule& rule = job.data.windows;
     if (!rule.concatenate && rule.feed.bos != Bos::start && rule.feed.bos != Bos::replace) return chosen;
     auto& data = read_[{chosen.get(), rule.concatenate, rule.feed.bos}];
     if (data == nullptr)
-      data = std::make_shared<const Dataset>(as_read_by(rule, *chosen, job.llama.bos_token_id.value_or(0)));
+      data = std::make_shared<const Dataset>(as_read_by(rule, *chosen, job.model.config.bos_token_id.value_or(0)));
     return data;
   }
 
@@ -113,24 +113,24 @@ class Planner {
 
   /// Questions are tokenized once for all jobs that share them.
   void load_tasks(Job& job) {
-    for (std::size_t i = 0; i < job.tasks.size(); ++i) {
-      const Json key{job.resolved["tasks"][i], job.model.path.string(), job.windows.length};
+    for (std::size_t i = 0; i < job.data.tasks.size(); ++i) {
+      const Json key{job.resolved["tasks"][i], job.model.spec.path.string(), job.data.windows.length};
       auto& known = tasks_[key.dump()];
       if (known == nullptr) {
-        job.tasks[i]->load(*job.opened.tokenizer, job.llama, job.windows.length);
-        known = job.tasks[i];
+        job.data.tasks[i]->load(*job.model.opened.tokenizer, job.model.config, job.data.windows.length);
+        known = job.data.tasks[i];
       }
-      job.tasks[i] = known;
+      job.data.tasks[i] = known;
     }
   }
 
   /// Scales that were searched on what is evaluated are no finding; of calibration the row says it.
   void check_overlap(Cell& cell) {
     const Job& job = *cell.job;
-    const BandSearch* search = job.rescaling->search();
-    if (search == nullptr && cell.calibration == nullptr) return;
+    const auto& search = job.method.search;
+    if (!search && cell.calibration == nullptr) return;
     const std::string windows = cell.data->hash + job.resolved["data"].dump() + job.resolved["windows"].dump();
-    if (search != nullptr) {
+    if (search) {
       const auto common = overlap(cell, windows + job.resolved["rescale"]["search"].dump(),
                                   [&] { return dev_parts(*cell.dev, search->spec); });
       if (common) {
@@ -148,14 +148,14 @@ class Planner {
       cell.warnings.push_back(fmt::format(
           "calibration texts ({}) have {} tokens in common with '{}', which is evaluated: quantizers have seen a part "
           "of the test",
-          job.quantization.calibration->data.path.string(), kCommonTokens, common->first));
+          job.method.quantization.calibration->data.path.string(), kCommonTokens, common->first));
     }
   }
 
   /// Of what is evaluated and other texts, looked for once for all cells that agree in `key`.
   template <class Parts>
   std::optional<CommonRun> overlap(const Cell& cell, const std::string& key, const Parts& others) {
-    const auto [known, fresh] = overlaps_.try_emplace(cell.job->model.path.string() + key);
+    const auto [known, fresh] = overlaps_.try_emplace(cell.job->model.spec.path.string() + key);
     if (fresh) known->second = common_run(evaluated_parts(cell.data->documents, cell.windows), others());
     return known->second;
   }

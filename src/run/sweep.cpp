@@ -37,9 +37,10 @@ class Sweep {
   /// An Error where a device is not there, or no model can be opened: before anything is written.
   void check(const std::vector<Cell>& cells) {
     for (const Cell& cell : cells) {
-      if (cell.job->unopened.empty()) ops::parse_device(cell.job->model.device);
+      if (cell.job->model.unopened.empty()) ops::parse_device(cell.job->model.spec.device);
     }
-    if (std::ranges::none_of(cells, [](const Cell& cell) { return cell.job->unopened.empty(); })) check_opened(cells);
+    if (std::ranges::none_of(cells, [](const Cell& cell) { return cell.job->model.unopened.empty(); }))
+      check_opened(cells);
   }
 
   /// Runs the cells that are not finished (all of them to be run again where it says so), or waits until other
@@ -91,7 +92,7 @@ class Sweep {
       if (states[i] == CellState::done) continue;
       const auto claim = held.find(cells[i].job->id);
       const bool is_held = claim != held.end() && claim->second["dead"] == false;
-      if (is_held && told_.insert(claim->first).second) {
+      if (is_held && logged_.insert(claim->first).second) {
         runner_.progress().clear();
         spdlog::info("cell {} is run by process {} on {}", claim->first, claim->second["pid"].dump(),
                      claim->second["host"].get<std::string>());
@@ -125,7 +126,7 @@ class Sweep {
   bool rerun_;
   CellRunner runner_;
   std::map<std::string, Json> before_;  ///< rows that were there and do not count
-  std::set<std::string> told_;          ///< cells of other processes that the log has named
+  std::set<std::string> logged_;        ///< cells of other processes that the log has named
 };
 
 /// Those whose ids begin as one of options.only.
@@ -139,6 +140,12 @@ std::vector<Cell> only(std::vector<Cell> cells, const RunOptions& options) {
   if (!unused.empty())
     fail("--only {}: no cell of {} has an id that begins so", fmt::join(unused, ","), options.file.string());
   return cells;
+}
+
+std::vector<PlannedCell> planned(const std::vector<Cell>& cells) {
+  std::vector<PlannedCell> listed;
+  for (const Cell& cell : cells) listed.push_back({cell.job->id, cell.job->axes, cell.flops()});
+  return listed;
 }
 
 /// The part that options.shard names; empty where there are fewer parts.
@@ -181,7 +188,7 @@ bool run_experiment(const RunOptions& options) {
   cells = shard(std::move(cells), options);
   Sweep sweep(results, file, options.rerun);
   sweep.check(cells);
-  results.write_plan(file, all);
+  results.write_plan(file, planned(all));
   if (cells.empty()) return true;
   const bool all_ok = sweep.run_all(std::move(cells));
   results.derive_rows_file();

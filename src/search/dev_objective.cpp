@@ -136,7 +136,7 @@ const Candidate& DevObjective::candidate(const std::vector<double>& point) {
     best_ = candidates_.size();
   }
   candidates_.push_back(std::move(found));
-  tell();
+  log_progress();
   return candidates_.back();
 }
 
@@ -237,10 +237,10 @@ Json DevObjective::proxy_rank_correlation() {
   return (at::dot(a, b) / (a.norm() * b.norm())).item<double>();
 }
 
-void DevObjective::tell() {
+void DevObjective::log_progress() {
   const auto now = std::chrono::steady_clock::now();
-  if (now - told_ < std::chrono::seconds(10)) return;
-  told_ = now;
+  if (now - logged_ < std::chrono::seconds(10)) return;
+  logged_ = now;
   const std::string of = spec_.budget > 0 ? fmt::format(" of {:g}", spec_.budget) : "";
   spdlog::info("search: {} candidates, {:.1f}{} forwards; best dev NLL {:.5f}, with scales of 1 {:.5f}",
                candidates_.size(), cost_, of, best().score, candidates_.front().score);

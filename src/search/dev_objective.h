@@ -52,7 +52,7 @@ class DevObjective : public Objective {
   double cost_of(const std::vector<Window>& windows) const;
   std::ptrdiff_t refused() const;
   Json proxy_rank_correlation();
-  void tell();
+  void log_progress();
 
   const SearchSpec& spec_;
   const BandLayout& layout_;
@@ -66,7 +66,7 @@ class DevObjective : public Objective {
   double cost_ = 0;
   int64_t gradients_ = 0;
   std::optional<LogitDistortion> distortion_;
-  std::chrono::steady_clock::time_point told_ = std::chrono::steady_clock::now();
+  std::chrono::steady_clock::time_point logged_ = std::chrono::steady_clock::now();
 };
 
 }  // namespace qroar

@@ -2,7 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
-#include "base/files.h"
+#include "base/hash.h"
 #include "base/stop.h"
 
 namespace qroar {

@@ -1,6 +1,7 @@
 #include "search/search.h"
 
 #include "base/files.h"
+#include "base/hash.h"
 #include "base/random.h"
 #include "search/dev_objective.h"
 

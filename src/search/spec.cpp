@@ -79,4 +79,15 @@ SearchSpec::SearchSpec(const Config& config)
   if (config.has("quantization")) quantization = config.at("quantization");
 }
 
+BandSearch read_search(const Config& rescale, const BandLayout& layout) {
+  const bool randomize = rescale.get_choice<bool>("control", false, {{"none", false}, {"random", true}});
+  BandSearch search{SearchSpec(rescale.at("search")), layout, randomize};
+  if (search.spec.strategy->asks_for_proxy() && layout.variant == BandVariant::symmetric) {
+    rescale.at("search").fail(
+        "symmetric scales leave every attention logit as it is, so that this strategy's proxy sees no "
+        "difference; take the strategy coordinate or gradient");
+  }
+  return search;
+}
+
 }  // namespace qroar

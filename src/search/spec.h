@@ -36,4 +36,7 @@ struct BandSearch {
   bool randomize;  ///< control: random scales of the same norm take the place of those found
 };
 
+/// Reads control and search of the block `rescale`.  Throws an Error where the strategy cannot tell such scales apart.
+BandSearch read_search(const Config& rescale, const BandLayout& layout);
+
 }  // namespace qroar

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/files.h"
+#include "base/hash.h"
 #include "checkpoint/checkpoint.h"
 #include "model/angles.h"
 #include "ops/small_float.h"

@@ -22,7 +22,7 @@ TEST_CASE("packed sequences equal forwards of each, with and without a parent") 
     const at::Tensor tokens_T = random_tokens(30);
     // Rows 0-9, their continuations 10-12 and 13-17, a sequence of its own 18-28, its continuation 29.
     const std::vector<PackedSequence> sequences{{10, -1}, {3, 0}, {5, 0}, {11, -1}, {1, 3}};
-    const at::Tensor packed_TD = forward_mixed(model, tokens_T, packed(sequences, scheme.angles(15)));
+    const at::Tensor packed_TD = forward(model, tokens_T, packed(sequences, scheme.angles(15)));
     const auto whole = [&](std::vector<std::pair<int64_t, int64_t>> parts) {
       std::vector<at::Tensor> tokens;
       for (const auto& [begin, end] : parts) tokens.push_back(tokens_T.slice(0, begin, end));
@@ -53,7 +53,7 @@ TEST_CASE("packs behind a prefix equal forwards of prefix, parent and sequence")
     for (const auto& sequences : {std::vector<PackedSequence>{{10, -1}, {3, 0}, {5, 0}, {2, -1}},
                                   std::vector<PackedSequence>{{1, -1}, {4, -1}, {9, 1}, {6, -1}}}) {
       const at::Tensor packed_TD =
-          forward_mixed(model, tokens_T.slice(0, 0, 20), packed(sequences, scheme.angles(35), &prefix));
+          forward(model, tokens_T.slice(0, 0, 20), packed(sequences, scheme.angles(35), &prefix));
       std::vector<at::Tensor> tokens;
       int64_t begin = 0;
       for (const PackedSequence& sequence : sequences) {

@@ -322,7 +322,7 @@ TEST_CASE("with() refuses a path that leads nowhere, at the place of the value")
   CHECK(text("quant.bits") == "v.yaml:1:1: quant.bits: no such element; c.yaml:2:8 is a list of 1 (the first is 0)");
   for (const std::string path : {"", ".", "a..b", "a.", "[0]", "a[", "a[x]", "a[]", "a[0]b", "a.[0]"}) {
     CHECK(text(path) == "v.yaml:1:1: '" + path +
-                            "' is no path of keys; write it like windows.length or "
+                            "' is not a path of keys; write one such as windows.length or "
                             "quant[0].weight.bits");
   }
 }

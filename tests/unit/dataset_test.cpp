@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "base/files.h"
+#include "base/hash.h"
 #include "data/tokenizer.h"
 #include "support/catch.h"
 #include "support/errors.h"

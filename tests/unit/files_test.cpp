@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <optional>
 
+#include "base/hash.h"
 #include "support/catch.h"
 #include "support/errors.h"
 #include "support/scratch.h"

@@ -240,7 +240,7 @@ TEST_CASE("an override in error is named by its number and column") {
   const auto file = scratch.write("e.yaml", "windows: {length: 1}\nquant: [1]\n");
   CHECK(load_refusal(file, {"windows.length"}) == "--set:1:1: 'windows.length' has no '='; write --set key=value");
   CHECK(load_refusal(file, {"a=1", "=4"}) ==
-        "--set:2:1: '' is no path of keys; write it like windows.length or quant[0].weight.bits");
+        "--set:2:1: '' is not a path of keys; write one such as windows.length or quant[0].weight.bits");
   CHECK(load_refusal(file, {"quant[3]=1"}) ==
         "--set:1:1: quant[3]: no such element; " + file.string() + ":2:8 is a list of 1 (the first is 0)");
   CHECK(load_refusal(file, {"rope={type: yarn"}) ==

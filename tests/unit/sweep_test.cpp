@@ -120,7 +120,7 @@ TEST_CASE("an axis that leads nowhere is refused at its value") {
   CHECK(refusal("rope: yarn\nsweep: [{rope.factor: [2]}]") ==
         "s.yaml:2:24: rope.factor: no such place; 'yarn' at s.yaml:1:7 has no keys");
   CHECK(refusal("sweep: [{a..b: [2]}]") ==
-        "s.yaml:1:10: 'a..b' is no path of keys; write it like windows.length or quant[0].weight.bits");
+        "s.yaml:1:10: 'a..b' is not a path of keys; write one such as windows.length or quant[0].weight.bits");
 }
 
 TEST_CASE("a product of more than 100,000 points is refused before it is made") {

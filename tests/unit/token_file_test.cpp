@@ -4,6 +4,7 @@
 #include <random>
 
 #include "base/files.h"
+#include "base/hash.h"
 #include "support/catch.h"
 #include "support/errors.h"
 #include "support/scratch.h"

@@ -4,6 +4,7 @@
 #include <sstream>
 
 #include "base/files.h"
+#include "base/hash.h"
 #include "support/catch.h"
 #include "support/data.h"
 #include "support/errors.h"

@@ -23,7 +23,7 @@ struct Comparison {
   Comparison(const Linear& full_linear, const Linear& evaluated_linear)
       : full(full_linear), evaluated(evaluated_linear), outputs(full.weight_OI.size(0), full.weight_OI.device()) {}
 
-  bool untouched() const { return full.weight_OI.is_same(evaluated.weight_OI) && !evaluated.input.function; }
+  bool untouched() const { return full.weight_OI.is_same(evaluated.weight_OI) && !evaluated.transforms_input(); }
   bool has_bands() const { return full.site.ends_with(".q_proj") || full.site.ends_with(".k_proj"); }
 
   /// x_TI comes before Linear::input.  Products in float32 (float64 for a float64 model): rounding outputs to bfloat16

@@ -22,6 +22,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/hash.h"
 #include "data/spaces.h"
 #include "data/texts.h"
 #include "eval/choices.h"
@@ -124,12 +125,12 @@ class MultipleChoice : public Task {
       if (found == nullptr || !std::ranges::all_of(*found, is_number)) return std::nullopt;
       return found->get<Likelihoods>();
     };
-    const auto tell = [&](std::size_t question, const Likelihoods& found) {
+    const auto answered = [&](std::size_t question, const Likelihoods& found) {
       input.parts.add(answer_part(name_, question), found);
       done += work[question];
-      input.tell(done / total);
+      input.report(done / total);
     };
-    const auto likelihoods = choice_log_likelihoods(input.model, input.angles_of, tokens_, known, tell);
+    const auto likelihoods = choice_log_likelihoods(input.model, input.angles_of, tokens_, known, answered);
     Moments right, right_normed;
     TaskResult result;
     result.items.columns = {"id", "label", "choice", "choice_norm", "log_likelihoods"};

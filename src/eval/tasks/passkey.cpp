@@ -10,7 +10,7 @@
 #include <random>
 
 #include "base/error.h"
-#include "base/files.h"
+#include "base/hash.h"
 #include "data/texts.h"
 #include "eval/task.h"
 
@@ -98,7 +98,7 @@ class Passkey : public Task {
           result.items.rows.push_back({std::to_string(length), fmt::format("{}", depth), std::to_string(sample),
                                        std::to_string(key), on_one_line(answer), right ? "1" : "0"});
           done += forward_flops(input.model.config, length);
-          input.tell(done / total);
+          input.report(done / total);
         }
       }
     }

@@ -109,7 +109,7 @@ class QuestionAnswering : public Task {
       overlap.add(best);
       result.items.rows.push_back(
           {on_one_line(asked.id), on_one_line(answer), fmt::format("{:g}", same), csv_number(best)});
-      input.tell(static_cast<double>(exact.count) / static_cast<double>(asked_.size()));
+      input.report(static_cast<double>(exact.count) / static_cast<double>(asked_.size()));
     }
     result.values = {{name_ + "/exact_match", exact.mean(), exact.standard_error(), exact.count},
                      {name_ + "/f1", overlap.mean(), overlap.standard_error(), overlap.count}};

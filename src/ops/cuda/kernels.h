@@ -3,23 +3,9 @@
 #pragma once
 #include <cstdint>
 
+#include "ops/formats.h"
+
 namespace qroar::ops {
-
-enum class RtnZero { plain, awq, included };
-
-/// See ops/rtn.h for what the fields mean.
-struct RtnGrid {
-  int bits = 4;
-  bool symmetric = false;
-  RtnZero zero = RtnZero::plain;
-  float clip = 1;
-};
-
-/// 16 values in ascending order and the 15 thresholds between neighbours; see ops/codebook.h.
-struct CodeBook {
-  float codes[16];
-  float thresholds[15];
-};
 
 namespace kernels {
 

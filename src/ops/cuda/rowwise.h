@@ -1,4 +1,4 @@
-// The ops that go row by row on a GPU, by our kernels (kernels/rowwise.cu).
+// The ops that go row by row on a GPU, by our kernels (rowwise.cu).
 #pragma once
 #include "ops/ops.h"
 

@@ -1,3 +1,9 @@
+// This folder decodes: it takes one token through a layer, on the CPU and on a GPU.  It repeats the order of
+// decoder_layer() (model/llama.h) because one row leaves no time for anything else: a token of a 7B model is memory
+// traffic of some milliseconds, and calls of single ops, each with a tensor, a dispatch and a launch or a parallel
+// region of its own, took as long again (bench/RESULTS.md).  decode_layer_() has to give the bits of the ops one by
+// one.
+//
 // What decoding asks of the CPU: one token's products with weights and with a cache, each byte of which is read once,
 // so that memory sets the pace.  ATen's kernels for matrices reach half of it or less (bench/RESULTS.md).
 #pragma once

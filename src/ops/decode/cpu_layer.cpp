@@ -57,7 +57,7 @@ void decode_layer_(at::Tensor& x_1D, const CachedLayer& layer, const RopeAngles&
       ups{rows(layer.up_proj, up.get())}, down{rows(layer.down_proj, branch.get())};
   Bf16* const x = static_cast<Bf16*>(x_1D.mutable_data_ptr());
 
-  const auto turn_head = [&](int64_t head) {  // of the queries', keys' and values'
+  const auto rotate_and_keep = [&](int64_t head) {  // of the queries', keys' and values'
     Bf16* const own = qkv.get() + head * dim;
     if (head < heads + kv_heads) rotate_head(own, cos, sin, dim / 2);
     if (head < heads) {
@@ -86,8 +86,8 @@ void decode_layer_(at::Tensor& x_1D, const CachedLayer& layer, const RopeAngles&
     const Team::Part projected = team.share(queries + 2 * keys);
     dot_rows(projections, projected.begin, projected.end, pairs.get(), hidden);
     team.meet();
-    const Team::Part turned = team.share(heads + 2 * kv_heads);
-    for (int64_t head = turned.begin; head < turned.end; ++head) turn_head(head);
+    const Team::Part rotated = team.share(heads + 2 * kv_heads);
+    for (int64_t head = rotated.begin; head < rotated.end; ++head) rotate_and_keep(head);
     team.meet();
     const Team::Part attended = team.share(attention.tasks());
     attention.attend(query_pairs.get(), attended.begin, attended.end);

@@ -24,7 +24,7 @@ __global__ void __launch_bounds__(kBlock, 4) attend_kernel(RowQuery in, float* t
   __shared__ float team_tops[kTeams], team_sums[kTeams], team_mixed[kTeams][kDim];
 
   wait_for_kernel_before();
-  const auto turned = [&](const void* from, T* to) {  // by the first threads
+  const auto rotated = [&](const void* from, T* to) {  // by the first threads
     const int i = threadIdx.x;
     float low = load(static_cast<const T*>(from), i), high = load(static_cast<const T*>(from), i + kPairs);
     if (in.cos != nullptr) rotate_pair(low, high, in.cos[i], in.sin[i]);
@@ -32,8 +32,8 @@ __global__ void __launch_bounds__(kBlock, 4) attend_kernel(RowQuery in, float* t
     store(to, i + kPairs, high);
   };
   if (threadIdx.x < kPairs) {
-    turned(static_cast<const T*>(in.query) + head * kDim, own_query);
-    if (has_new) turned(static_cast<const T*>(in.new_key) + kv * kDim, own_key);
+    rotated(static_cast<const T*>(in.query) + head * kDim, own_query);
+    if (has_new) rotated(static_cast<const T*>(in.new_key) + kv * kDim, own_key);
   }
   if (has_new) {
     for (int i = threadIdx.x; i < kDim; i += kBlock) own_value[i] = static_cast<const T*>(in.new_value)[kv * kDim + i];

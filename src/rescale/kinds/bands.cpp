@@ -8,7 +8,6 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "rescale/band_scales.h"
-#include "search/spec.h"
 
 namespace qroar {
 namespace {
@@ -35,8 +34,9 @@ void check_scales(const Config& place, const std::vector<double>& row, int64_t e
 class Bands : public Rescaling {
  public:
   explicit Bands(const Config& config) : config_(config) {
-    const bool inline_scales = config.has("scales"), file = config.has("file"), searched = config.has("search");
-    if (inline_scales + file + searched != 1) {
+    const bool inline_scales = config.has("scales"), file = config.has("file");
+    searched_ = config.has("search");  // which whoever searches reads
+    if (inline_scales + file + searched_ != 1) {
       config.fail("give one of scales: [g, ...], file: SCALES.json and search: {...}");
     }
     if (file) {
@@ -52,15 +52,6 @@ class Bands : public Rescaling {
       bands_.emplace(config);
     }
     if (inline_scales) read_inline_scales(config.at("scales"));
-    if (searched) {
-      const bool randomize = config.get_choice<bool>("control", false, {{"none", false}, {"random", true}});
-      search_ = std::make_unique<BandSearch>(SearchSpec(config.at("search")), scales_.layout, randomize);
-      if (search_->spec.strategy->asks_for_proxy() && scales_.layout.variant == BandVariant::symmetric) {
-        config.at("search").fail(
-            "symmetric scales leave every attention logit as it is, so that this strategy's proxy sees no "
-            "difference; take the strategy coordinate or gradient");
-      }
-    }
   }
 
   void bind(const LlamaConfig& llama) override {
@@ -72,10 +63,7 @@ class Bands : public Rescaling {
                                layout.edges.back(), llama.head_dim, pairs));
     }
     if (per_layer_) layout.layers = llama.num_hidden_layers;
-    if (search_ != nullptr) {
-      search_->layout = layout;
-      return;
-    }
+    if (searched_) return;
     if (layout.layers != 1 && layout.layers != llama.num_hidden_layers) {
       config_.fail(fmt::format("scales for {} layers, and the model has {}", layout.layers, llama.num_hidden_layers));
     }
@@ -99,8 +87,8 @@ class Bands : public Rescaling {
   }
 
   void apply(Llama& model) const override { scale_bands(scales_, model); }
-  Json weights_key() const override { return search_ != nullptr ? Json() : to_json(scales_, model_); }
-  const BandSearch* search() const override { return search_.get(); }
+  Json weights_key() const override { return searched_ ? Json() : to_json(scales_, model_); }
+  const BandLayout* unscaled_bands() const override { return searched_ ? &scales_.layout : nullptr; }
 
  private:
   void check_edges(const Config& place) const {
@@ -147,7 +135,7 @@ class Bands : public Rescaling {
   std::optional<BandsOption> bands_;  ///< none: edges are given
   std::vector<std::vector<double>> rows_;
   BandScales scales_;  ///< complete after bind()
-  std::unique_ptr<BandSearch> search_;
+  bool searched_ = false;
 };
 
 const Register<Rescaling, Bands> kBands{

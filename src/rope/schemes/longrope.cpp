@@ -2,10 +2,10 @@
 // The lists come from a file (`factors`: JSON with short_factor and long_factor, or text with the long factors) or are
 // written out under Hugging Face's names.  Without a short list, sequences up to L0 get plain RoPE.
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 
 #include "base/files.h"
+#include "base/number.h"
 #include "config/registry.h"
 #include "rope/scheme.h"
 
@@ -41,8 +41,7 @@ Divisors parse_text(const std::string& text, const Config& place) {
   for (auto begin = text.find_first_not_of(kSeparators); begin != text.npos;) {
     const auto end = std::min(text.find_first_of(kSeparators, begin), text.size());
     double value = 0;
-    const auto [stop, error] = std::from_chars(text.data() + begin, text.data() + end, value);
-    if (error != std::errc() || stop != text.data() + end) {
+    if (read_number(std::string_view(text).substr(begin, end - begin), value) != std::errc()) {
       const auto line = 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(begin), '\n');
       place.fail(fmt::format("line {} of the file: '{}' is no number", line, text.substr(begin, end - begin)));
     }

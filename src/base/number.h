@@ -1,0 +1,18 @@
+// Numbers in text.
+#pragma once
+#include <charconv>
+#include <string_view>
+#include <system_error>
+
+namespace qroar {
+
+/// Reads all of `text` as a number, as std::from_chars does: no white space, no +, no locale.  No error: `value` holds
+/// it; invalid_argument, also for what follows a number; result_out_of_range.
+template <class T>
+std::errc read_number(std::string_view text, T& value) {
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  return stop == end ? error : std::errc::invalid_argument;
+}
+
+}  // namespace qroar

@@ -1,0 +1,18 @@
+// The state of a running sweep, for whoever looks on.
+#pragma once
+#include <string>
+
+#include "results/results.h"
+
+namespace qroar {
+
+/// How far the sweep is that plan.json lists: counts, and a line for every cell that a process has.
+struct SweepState {
+  int64_t cells = 0, done = 0, running = 0, failed = 0, waiting = 0;
+  std::string text;  ///< empty where there is no plan
+
+  bool is_finished() const { return running == 0 && waiting == 0 && failed == 0; }
+};
+SweepState sweep_state(const Results& results);
+
+}  // namespace qroar

@@ -1,0 +1,11 @@
+// Names of the controls that every search is printed with; run/controls.h makes them, report/show_controls.cpp prints
+// them.
+#pragma once
+
+namespace qroar {
+
+/// In the order of docs/method.md.
+inline constexpr const char *kFullPrecision = "full precision", *kFullPrecisionScaled = "full precision, same scales",
+                            *kUnscaled = "unscaled", *kRandomScales = "random scales";
+
+}  // namespace qroar
