@@ -28,7 +28,6 @@ import report_tasks  # noqa: E402
 from report_axes import LENGTH, MOST_LINES, Layout, joined  # noqa: E402
 from report_style import STYLES, markdown, scale_values, write_plot  # noqa: E402
 
-METRIC_NAMES = {"nll": "mean NLL (nats per token)"}
 LOGARITHM_OF = {"nll": "perplexity"}  # shown once, as the latter
 ERROR_NOTE = ("± and bars are standard errors over {units}, which they treat as independent. Rows over the same {shared} share what "
               "is hard about the texts, so differences between them are known better than these errors say: "
@@ -72,25 +71,6 @@ def measured(row, metric):
     return None if value is None else (value, error or 0.0)
 
 
-def with_error(pair):
-    value, error = pair
-    if error <= 0:
-        return f"{value:.5g}"
-    if abs(value) >= 1e9:
-        return f"{value:.5g} ± {error:.2g}"
-    digits = min(max(1 - math.floor(math.log10(error)), 2), 12)
-    return f"{value:.{digits}f} ± {error:.{digits}f}"
-
-
-def metric_text(row, metric):
-    if row["status"] != "ok":
-        return "failed"
-    if metric not in row["metrics"]:
-        return ""
-    pair = measured(row, metric)
-    return with_error(pair) if pair else "inf"  # null: JSON has no infinity (src/results/results.h)
-
-
 def metric_table(rows, layout, metric):
     across = layout.across
     down = [axis for axis in layout.axes if axis is not across]
@@ -99,7 +79,7 @@ def metric_table(rows, layout, metric):
     for key, group in layout.groups(rows, down):
         cells = {column: "" for column in columns}
         for row in group:
-            cells[across.of(row) if across else metric] = metric_text(row, metric)
+            cells[across.of(row) if across else metric] = row["texts"].get(metric, "failed" if row["status"] != "ok" else "")
         body.append([*key, *cells.values()])
     return markdown([axis.title for axis in down] + columns, body)
 
@@ -134,7 +114,7 @@ def plot_against_x(rows, layout, metric):
             axes.axvline(trained, color="0.5", linewidth=0.8, zorder=0)
         x_title += f"; vertical line: trained length {trained}"
     figure.supxlabel(x_title, fontsize=11)
-    all_axes[0][0].set_ylabel(METRIC_NAMES.get(metric, metric))
+    all_axes[0][0].set_ylabel(metric)
     if layout.lines:
         figure.legend(handles.values(), handles.keys(), title=" · ".join(axis.title for axis in layout.lines),
                       loc="outside right upper", frameon=False)
@@ -166,7 +146,7 @@ def plot_points(rows, layout, metric):
                 axes.errorbar(pair[0], lines.index(joined(down, key)), xerr=pair[1], color=STYLES[2][0], marker="o", capsize=3,
                               markerfacecolor="white")
         axes.set_title(" · ".join(title), fontsize=11)
-        axes.set_xlabel(METRIC_NAMES.get(metric, metric))
+        axes.set_xlabel(metric)
         scale_values(axes.xaxis, [measured(row, metric)[0] for row in panel_rows if measured(row, metric)])
     all_axes[0][0].set_yticks(range(len(lines)), [textwrap.fill(text, 70) or "the experiment" for text in lines], fontsize=9)
     all_axes[0][0].set_ylim(len(lines) - 0.5, -0.5)
@@ -221,7 +201,7 @@ def metric_plot(rows, metric, out):
     units = "questions" if "/" in metric else "tokens"
     write_plot((plot_against_x if layout.x else plot_points)(rows, layout, metric), out, file)
     return [f"![{metric}]({file}.png)\n",
-            f"*{METRIC_NAMES.get(metric, metric)}; bars: standard error over {units} taken as independent. Also as [SVG]({file}.svg).*\n"]
+            f"*{metric}; bars: standard error over {units} taken as independent. Also as [SVG]({file}.svg).*\n"]
 
 
 def write_report(rows, caption, results, out):
@@ -238,7 +218,7 @@ def write_report(rows, caption, results, out):
     windows = [axis for axis in layout.axes if axis.name == LENGTH and len(axis.labels) > 1]
     beside = [axis for axis in layout.axes if axis not in windows and axis.varies]
     text += report_search.section([(joined(beside, key[len(windows):]), "".join(f"{axis.of(row)} tokens" for axis in windows), row)
-                                   for key, group in layout.groups(finished, windows + beside) for row in group], results, out)
+                                   for key, group in layout.groups(finished, windows + beside) for row in group], out)
     cells = [(row["id"], joined(layout.axes, key) or "the experiment", results / "cells" / row["id"] / "diagnostics")
              for key, group in layout.groups(finished, layout.axes) for row in group]
     text += report_tasks.sections([(title, folder.parent) for _, title, folder in cells], out)

@@ -1,57 +1,10 @@
-"""What a sweep's axes and their values are called in a report, and how they share out a figure: along x, as panels, as lines."""
+"""How a sweep's axes share out a figure: along x, as panels, as lines.  What their values are called, `qroar show` says."""
 import json
 import re
-from pathlib import Path
 
 LENGTH = "windows.length"
 MOST_LINES = 21  # colours and markers times kinds of dashes
-TYPE_ORDER = ["none", "linear", "ntk", "dynamic_ntk", "ntk_by_parts", "yarn", "dynamic_yarn", "longrope", "llama3", "model",
-              "rtn", "awq", "gptq", "hqq", "smoothquant", "nf4", "fp4", "fp8", "mxfp4", "nvfp4"]
 AXIS_NAMES = {LENGTH: "window length (tokens)", "quant": "quantizer", "rope": "RoPE scheme"}
-
-
-def label(value, operand="W"):
-    """What tables and plots call the value of an axis: "yarn", "linear ×2", "rtn W4 g64", "none", "4096"."""
-    if isinstance(value, list):
-        return " + ".join(label(item) for item in value) or "none"
-    if isinstance(value, str):
-        return value if value.isprintable() else json.dumps(value, ensure_ascii=False)
-    if not isinstance(value, dict):
-        return f"{value:g}" if isinstance(value, float) else json.dumps(value) if isinstance(value, bool) else str(value)
-    if "weight" in value or "input" in value:  # a rule of `quant`
-        parts = [label(value[part], letter) for part, letter in (("weight", "W"), ("input", "A")) if part in value]
-        return ", ".join(part for part in parts if part != "none") or "none"
-    if value.get("type") == "bands":
-        return bands_label(value)
-    words = [str(value["type"])] if value.get("type", "multiple_choice") != "multiple_choice" else []  # whose file says what it is
-    for key, entry in value.items():
-        if key == "bits":
-            words.append(f"{operand}{entry}")
-        elif key == "pad":
-            words.append(f"padded to {entry.get('tokens')}")
-        elif key == "path":
-            words.append(Path(entry).stem)
-        elif key == "group":
-            words.append({0: "per row", -1: "per tensor"}.get(entry, f"g{entry}"))
-        elif key == "factor" and entry != "auto":
-            words.append(f"×{label(entry)}")
-        elif key not in ("type", "factor", "prompt"):
-            words.append(f"{key}={label(entry, {'key': 'K', 'value': 'V', 'query': 'Q'}.get(key, operand))}")
-    return " ".join(words)
-
-
-def bands_label(block):
-    """"shared ×6 searched (cma_es)": the block `rescale` without what says little in a table."""
-    words = [block.get("variant", "shared")]
-    words += [f"×{block['bands']}"] if "bands" in block else [f"edges {block['edges']}"] if "edges" in block else []
-    words += ["per layer"] if block.get("per_layer") else []
-    words += [label(block[key]) for key in ("scales", "file") if key in block]
-    if "search" in block:
-        words.append("searched")
-        words += [f"({label(block['search']['strategy'])})"] if "strategy" in block["search"] else []
-        points = block["search"].get("grid", {}).get("points")
-        words += [f"points={points}"] if points else []
-    return " ".join(words)
 
 
 def find(value, key):
@@ -68,8 +21,9 @@ class Axis:
     def __init__(self, name, rows):
         self.name = name
         values = {json.dumps(row["axes"][name]): row["axes"][name] for row in rows if name in row["axes"]}
-        ordered = sorted(values.items(), key=lambda item: self.rank(item[1]))
-        labels = [label(value) for _, value in ordered]
+        called = {json.dumps(row["axes"][name]): row["labels"][name] for row in rows if name in row["axes"]}
+        ordered = sorted(values.items(), key=lambda item: self.rank(item[1], called[item[0]]))
+        labels = [called[text] for text, _ in ordered]
         self.label_of = {text: text if labels.count(name) > 1 else name for (text, _), name in zip(ordered, labels)}
         self.labels = list(self.label_of.values())
         self.title = AXIS_NAMES.get(name, name)
@@ -80,14 +34,13 @@ class Axis:
         self.varies = len(self.labels) + (not everywhere) > 1
 
     @staticmethod
-    def rank(value):
-        """none first, numbers by size, plugins in TYPE_ORDER and by falling bits."""
+    def rank(value, label):
+        """none first, numbers by size, plugins by name and falling bits."""
         if isinstance(value, (int, float)):
             return (1, value, 0, [])
         kind = find(value, "type") or ("none" if value in ([], None) else str(value))
-        place = TYPE_ORDER.index(kind) if kind in TYPE_ORDER else len(TYPE_ORDER)
-        words = [int(word) if word.isdecimal() else word for word in re.split(r"(\d+)", label(value))]
-        return (0 if kind == "none" else 2, place, -(find(value, "bits") or 0), words)
+        words = [int(word) if word.isdecimal() else word for word in re.split(r"(\d+)", label)]
+        return (0 if kind == "none" else 2, kind, -(find(value, "bits") or 0), words)
 
     def said(self, text):
         """A label as it stands apart from the axis' title: a scalar gets its key ("points=5")."""

@@ -31,28 +31,37 @@
 namespace qroar {
 namespace {
 
+/// [{name, summary, example}] of every plugin of a kind.
 template <class Interface>
-void list_kind(const std::string& kind) {
-  if (!kind.empty() && kind != Interface::kKind) return;
-  fmt::print("{}\n", Interface::kKind);
-  for (const auto& [name, entry] : Registry<Interface>::instance().entries()) {
-    fmt::print("  {:<24}{}\n  {:<24}{}\n", name, entry.summary, "", entry.example);
-  }
+std::pair<std::string, Json> plugins() {
+  Json entries = Json::array();
+  for (const auto& [name, entry] : Registry<Interface>::instance().entries())
+    entries.push_back({{"name", name}, {"summary", entry.summary}, {"example", entry.example}});
+  return {Interface::kKind, entries};
 }
 
-void list(const std::string& kind) {
-  const std::vector<std::string> kinds{RopeScheme::kKind, Quantizer::kKind, Rescaling::kKind, Strategy::kKind,
-                                       Metric::kKind,     Task::kKind,      Diagnostic::kKind};
-  if (!kind.empty() && std::find(kinds.begin(), kinds.end(), kind) == kinds.end()) {
-    fail("list: unknown kind '{}'; known: {}", kind, fmt::join(kinds, ", "));
+void list(const std::string& only, const std::string& format) {
+  const std::vector<std::pair<std::string, Json>> kinds{
+      plugins<RopeScheme>(), plugins<Quantizer>(), plugins<Rescaling>(), plugins<Strategy>(),
+      plugins<Metric>(),     plugins<Task>(),      plugins<Diagnostic>()};
+  const auto name_of = [](const auto& kind) { return kind.first; };
+  if (!only.empty() && std::ranges::find(kinds, only, name_of) == kinds.end()) {
+    std::vector<std::string> names;
+    for (const auto& [kind, entries] : kinds) names.push_back(kind);
+    fail("list: unknown kind '{}'; known: {}", only, fmt::join(names, ", "));
   }
-  list_kind<RopeScheme>(kind);
-  list_kind<Quantizer>(kind);
-  list_kind<Rescaling>(kind);
-  list_kind<Strategy>(kind);
-  list_kind<Metric>(kind);
-  list_kind<Task>(kind);
-  list_kind<Diagnostic>(kind);
+  Json listed = Json::object();
+  for (const auto& [kind, entries] : kinds) {
+    if (only.empty() || kind == only) listed[kind] = entries;
+  }
+  if (format == "json") return fmt::print("{}\n", listed.dump(1));
+  for (const auto& [kind, entries] : listed.items()) {
+    fmt::print("{}\n", kind);
+    for (const Json& entry : entries) {
+      fmt::print("  {:<24}{}\n  {:<24}{}\n", entry["name"].get<std::string>(), entry["summary"].get<std::string>(), "",
+                 entry["example"].get<std::string>());
+    }
+  }
 }
 
 /// Parses every job of every file, opens its model and reads its texts and questions; reports the errors of all cells
@@ -118,7 +127,7 @@ int run_command(int argc, char** argv) {
   app.require_subcommand(1);
   RunOptions run;
   ShowOptions show_options;
-  std::string shard = "1/1", devices, folder, kind;
+  std::string shard = "1/1", devices, folder, kind, list_format = "table";
   std::vector<std::string> files, overrides;
 
   auto* run_verb = app.add_subcommand("run", "run the cells of an experiment that are not finished");
@@ -142,6 +151,7 @@ int run_command(int argc, char** argv) {
 
   auto* list_verb = app.add_subcommand("list", "list plugins with examples");
   list_verb->add_option("KIND", kind, "rope scheme, quantizer, rescaling, search strategy, metric, task or diagnostic");
+  list_verb->add_option("--format", list_format, "table or json")->check(CLI::IsMember({"table", "json"}));
 
   auto* show_verb = app.add_subcommand("show", "print the results of a folder");
   show_verb->add_option("RESULTS_DIR", folder, "results folder")->required();
@@ -182,7 +192,7 @@ int run_command(int argc, char** argv) {
     return run_experiment(run) ? 0 : 1;
   }
   if (*check_verb) return check_files(files, overrides) ? 0 : 1;
-  if (*list_verb) list(kind);
+  if (*list_verb) list(kind, list_format);
   if (*pack_verb) {
     if (const auto file = pack_submission(packed, into)) fmt::print("{}\n", file->string());
     return 0;

@@ -1,6 +1,10 @@
 // The numeric operations of the model that ATen does not give in one call, with the numeric contract of each.
-// Every op has a plain ATen twin in ops::reference, which defines it; dispatch.cpp chooses a fast one where there is
-// one. Shapes: T tokens, D features, H query heads, K key/value heads (H % K == 0), d head_dim, P = d/2 pairs, V
+// Every op has a slow twin that defines it, and tests compare them: a function of ops::reference in plain ATen, and for
+// ops that join others those others: linear() of each weight for linears(), causal_attention() of each sequence behind
+// its parent and prefix for keep_prefix() with attention_in_packs(), and the ops in the order of decoder_layer()
+// (model/llama.h) for decode_layer_().  dispatch.cpp chooses a fast one where there is one.
+//
+// Shapes: T tokens, D features, H query heads, K key/value heads (H % K == 0), d head_dim, P = d/2 pairs, V
 // vocabulary. "Float32" below reads float64 when the tensors are float64.  A NaN that goes in comes out; bits never
 // depend on threads.
 #pragma once

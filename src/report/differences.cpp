@@ -1,5 +1,7 @@
 #include "report/differences.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 

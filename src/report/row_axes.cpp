@@ -1,9 +1,12 @@
 #include "report/row_axes.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.h"
+#include "report/table.h"
 #include "results/results.h"
+#include "results/row_shape.h"
 
 namespace qroar {
 
@@ -89,6 +92,16 @@ Baselines find_baselines(const std::vector<Json>& rows, const std::string& basel
   const auto equals = baseline.find('=');
   if (equals == std::string::npos) return Baselines(rows.size(), &find_row(rows, baseline));
   return find_by_axis(rows, baseline.substr(0, equals), baseline.substr(equals + 1));
+}
+
+std::string metric_text(const Json& row, const std::string& metric) {
+  if (!is_ok(row)) return "failed";
+  if (!row["metrics"].contains(metric)) return "";
+  const auto number = [&](const char* place) {
+    const Json& value = value_at(row["metrics"][metric], place);
+    return value.is_number() ? value.get<double>() : std::nan("");
+  };
+  return with_error(number("/value"), number("/stderr"));
 }
 
 }  // namespace qroar

@@ -14,6 +14,9 @@ bool has_text(const Json& row);
 /// The axes of all rows, in order of appearance.
 std::vector<std::string> axis_names(const std::vector<Json>& rows);
 
+/// A metric's value with its error as tables have it, "failed" for a row that is; empty where it has none.
+std::string metric_text(const Json& row, const std::string& metric);
+
 /// Of an axis or another path such as "quant[0].weight.bits" the JSON pointer: "/quant/0/weight/bits".
 std::string place_of(const std::string& path);
 

@@ -36,13 +36,6 @@ std::vector<std::string> metrics_of(const std::vector<Json>& rows) {
   return names;
 }
 
-std::string metric_cell(const Json& row, const std::string& name) {
-  if (!is_ok(row)) return "failed";
-  if (!row["metrics"].contains(name)) return "";
-  const Json& metric = row["metrics"][name];
-  return with_error(number_of(value_at(metric, "/value")), number_of(value_at(metric, "/stderr")));
-}
-
 /// The values of an axis that runs across: lengths by size, others as they appear.
 std::vector<std::string> columns_of(const std::vector<Json>& rows, const std::string& axis) {
   std::vector<Json> values;
@@ -115,7 +108,7 @@ Table flat_table(const std::vector<Json>& rows, Differences& differences) {
     const Json& row = rows[i];
     std::vector<std::string> cells{row["id"].get<std::string>()};
     for (const auto& name : names) cells.push_back(axis_cell(row, name));
-    for (const auto& metric : metrics) cells.push_back(metric_cell(row, metric));
+    for (const auto& metric : metrics) cells.push_back(metric_text(row, metric));
     cells.push_back(scored_cell(row));
     const auto cost = [&](const char* place, double unit, const char* format) {
       const double value = number_of(value_at(row, place)) * unit;
@@ -174,7 +167,7 @@ std::string grids(const std::vector<Json>& rows, Differences& differences, const
   for (const auto& metric : metrics) {
     std::vector<std::string> texts;
     for (std::size_t i = 0; i < rows.size(); ++i) {
-      texts.push_back(metric_cell(rows[i], metric));
+      texts.push_back(metric_text(rows[i], metric));
       if (!own_baselines) continue;
       const std::string difference =
           metric == "perplexity" ? differences.text_cells(i).front() : differences.task_cell(i, metric);
@@ -213,7 +206,7 @@ std::string show(const Results& results, const std::vector<Json>& all, const Sho
   Differences differences(results, rows, baselines);
   if (options.format == "json" || options.format == "csv") {
     if (!note.empty()) spdlog::info("{}", note);
-    return options.format == "csv" ? csv_text(rows, differences) : json_text(kept, beside, differences);
+    return options.format == "csv" ? csv_text(rows, differences) : json_text(results, kept, rows, beside, differences);
   }
   std::string text = grids(rows, differences, options);
   const bool in_grid = !text.empty();

@@ -12,6 +12,9 @@
 namespace qroar {
 namespace {
 
+constexpr const char *kFoundGain = "quantized, found g", *kFullPrecisionGain = "full precision, same g",
+                     *kGainBeyond = "gain beyond full precision", *kRandomGain = "quantized, random g";
+
 const Json* row_of(const std::vector<Json>& rows, const std::string& id) {
   const auto found = std::ranges::find_if(rows, [&](const Json& row) { return row["id"] == id; });
   return found == rows.end() ? nullptr : &*found;
@@ -38,19 +41,30 @@ struct Pair {
   }
 };
 
-/// "-0.0123 [-0.0150, -0.0096]": difference of mean NLL in a pair, less that in the `other` one.
-std::string interval(const Results& results, const Pair& pair, const Pair* other = nullptr) {
+/// The difference of mean NLL in a pair, less that in the `other` one.
+ControlComparison compared(const std::string& name, const Results& results, const Pair& pair,
+                           const Pair* other = nullptr) {
+  ControlComparison comparison;
+  comparison.name = name;
   for (const Pair* of : {&pair, other}) {
-    if (const std::string lack = of == nullptr ? "" : of->lacks(); !lack.empty()) return lack;
+    if (of != nullptr && comparison.reason.empty()) comparison.reason = of->lacks();
   }
+  if (!comparison.reason.empty()) return comparison;
   const std::vector<WindowRecord> difference = pair.difference(results);
   std::vector<WindowRecord> zero = difference;
   for (WindowRecord& window : zero) window.nll.sum = 0;
   const PairedDifference paired = paired_difference(difference, other == nullptr ? zero : other->difference(results));
-  const double reach = paired.standard_error * student_t_975(paired.windows - 1);
-  if (!std::isfinite(reach)) return fmt::format("{:+.4f}", paired.difference);
-  return fmt::format("{:+.4f} [{:+.4f}, {:+.4f}]", paired.difference, paired.difference - reach,
-                     paired.difference + reach);
+  comparison.difference = paired.difference;
+  comparison.reach = paired.standard_error * student_t_975(paired.windows - 1);
+  return comparison;
+}
+
+/// "-0.0123 [-0.0150, -0.0096]".
+std::string text_of(const ControlComparison& comparison) {
+  const auto& [name, difference, reach, reason] = comparison;
+  if (!reason.empty()) return reason;
+  if (!std::isfinite(reach)) return fmt::format("{:+.4f}", difference);
+  return fmt::format("{:+.4f} [{:+.4f}, {:+.4f}]", difference, difference - reach, difference + reach);
 }
 
 std::string scales_of(const Json& row) {
@@ -62,34 +76,48 @@ std::string scales_of(const Json& row) {
 
 }  // namespace
 
+bool has_controls(const Json& row) { return !value_at(row, "/controls").is_null(); }
+
+std::vector<ControlComparison> compare_controls(const Results& results, const std::vector<Json>& rows,
+                                                const Json& row) {
+  const auto control = [&](const char* name) { return row_of(rows, row["controls"].value(name, "")); };
+  const Pair found{&row, control(kUnscaled)}, random{control(kRandomScales), control(kUnscaled)},
+      full{control(kFullPrecisionScaled), control(kFullPrecision)};
+  std::vector<ControlComparison> comparisons{compared(kFoundGain, results, found)};
+  if (row["controls"].contains(kFullPrecision)) {
+    comparisons.push_back(compared(kFullPrecisionGain, results, full));
+    comparisons.push_back(compared(kGainBeyond, results, found, &full));
+  }
+  comparisons.push_back(compared(kRandomGain, results, random));
+  return comparisons;
+}
+
 std::string show_controls(const Results& results, const std::vector<Json>& rows, const std::string& format) {
   std::vector<std::string> axes;
   for (const Json& row : rows) {
-    if (value_at(row, "/controls").is_null()) continue;
+    if (!has_controls(row)) continue;
     for (const auto& [axis, value] : row["axes"].items()) {
       if (std::ranges::find(axes, axis) == axes.end()) axes.push_back(axis);
     }
   }
   Table table{axes, {}, axes.size()};
-  for (const char* column : {"quantized, found g", "full precision, same g", "gain beyond full precision",
-                             "quantized, random g", "on dev", "g"}) {
+  for (const char* column : {kFoundGain, kFullPrecisionGain, kGainBeyond, kRandomGain, "on dev", "g"}) {
     table.header.emplace_back(column);
   }
   for (const Json& row : rows) {
-    if (value_at(row, "/controls").is_null()) continue;
-    const auto control = [&](const char* name) { return row_of(rows, row["controls"].value(name, "")); };
-    const Pair found{&row, control(kUnscaled)}, random{control(kRandomScales), control(kUnscaled)},
-        full{control(kFullPrecisionScaled), control(kFullPrecision)};
-    const bool quantized = row["controls"].contains(kFullPrecision);
-    std::vector<std::string> cells;
-    for (const auto& axis : axes) cells.push_back(row["axes"].contains(axis) ? axis_label(row["axes"][axis]) : "");
-    cells.push_back(interval(results, found));
-    cells.push_back(quantized ? interval(results, full) : "");
-    cells.push_back(quantized ? interval(results, found, &full) : "");
-    cells.push_back(interval(results, random));
-    const bool searched = !value_at(row, "/search").is_null();
-    cells.push_back(searched ? fmt::format("{:+.4f}", 0 - row["search"]["dev_gain"].get<double>()) : "");
-    cells.push_back(searched ? scales_of(row) : "");
+    if (!has_controls(row)) continue;
+    std::vector<std::string> cells(table.header.size());
+    for (std::size_t i = 0; i < axes.size(); ++i) {
+      if (row["axes"].contains(axes[i])) cells[i] = axis_label(row["axes"][axes[i]]);
+    }
+    for (const ControlComparison& comparison : compare_controls(results, rows, row)) {
+      const auto column = std::ranges::find(table.header, comparison.name) - table.header.begin();
+      cells[static_cast<std::size_t>(column)] = text_of(comparison);
+    }
+    if (!value_at(row, "/search").is_null()) {
+      cells[cells.size() - 2] = fmt::format("{:+.4f}", 0 - row["search"]["dev_gain"].get<double>());
+      cells.back() = scales_of(row);
+    }
     table.rows.push_back(std::move(cells));
   }
   if (table.rows.empty()) return "";

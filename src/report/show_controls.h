@@ -1,4 +1,4 @@
-// The table under every table with searched scales.
+// What a search of scales gained beside its controls.
 #pragma once
 #include <string>
 #include <vector>
@@ -7,8 +7,22 @@
 
 namespace qroar {
 
-/// Of every search its gain beside its controls: differences of mean NLL with 95 % intervals (Student's t over paired
-/// windows).  Empty where no row was searched; a control that has not run, or failed, is named.
+/// A comparison of a search with its controls: a difference of mean NLL (nats per token) and half of its 95 % interval
+/// (Student's t over paired windows), or the reason why there is none: a control that has not run, or failed.
+struct ControlComparison {
+  std::string name;  ///< "quantized, found g", "gain beyond full precision" ...
+  double difference = 0;
+  double reach = 0;  ///< NaN for one window
+  std::string reason;
+};
+
+/// Does the row stand for a search that has controls?
+bool has_controls(const Json& row);
+
+/// The comparisons of a searched row with its controls among `rows`.
+std::vector<ControlComparison> compare_controls(const Results& results, const std::vector<Json>& rows, const Json& row);
+
+/// The comparisons of every search as a table; empty where no row was searched.
 std::string show_controls(const Results& results, const std::vector<Json>& rows, const std::string& format);
 
 }  // namespace qroar

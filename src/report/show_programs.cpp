@@ -3,6 +3,7 @@
 #include <cmath>
 #include <set>
 
+#include "report/show_controls.h"
 #include "report/table.h"
 #include "results/row_shape.h"
 
@@ -51,10 +52,22 @@ std::string csv_text(const std::vector<Json>& rows, Differences& differences) {
   return table.render("csv");
 }
 
-std::string json_text(std::vector<Json> rows, const std::vector<Json>& beside, Differences& differences) {
+std::string json_text(const Results& results, std::vector<Json> rows, const std::vector<Json>& shown,
+                      const std::vector<Json>& beside, Differences& differences) {
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    if (!beside[i].empty()) rows[i]["differs"] = beside[i];
-    if (!differences.empty()) rows[i]["paired"] = differences.json(i);
+    Json& row = rows[i];
+    row["labels"] = row["texts"] = Json::object();
+    for (const auto& [axis, value] : shown[i]["axes"].items()) row["labels"][axis] = axis_label(value);
+    for (const auto& [metric, value] : shown[i]["metrics"].items())
+      row["texts"][metric] = metric_text(shown[i], metric);
+    if (!beside[i].empty()) row["differs"] = beside[i];
+    if (!differences.empty()) row["paired"] = differences.json(i);
+    if (!has_controls(row)) continue;
+    for (const auto& [name, difference, reach, reason] : compare_controls(results, shown, row)) {
+      row["searched"][name] =
+          reason.empty() ? Json{{"difference", difference}, {"low", difference - reach}, {"high", difference + reach}}
+                         : Json{{"reason", reason}};
+    }
   }
   return Json(rows).dump(1) + "\n";
 }

@@ -1,5 +1,7 @@
 #include "report/sweep_state.h"
 
+#include <fmt/format.h>
+
 #include <ctime>
 
 #include "base/progress.h"

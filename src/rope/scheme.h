@@ -40,6 +40,8 @@ class RopeScheme {
   virtual ~RopeScheme() = default;
   /// The table for a sequence of `length` tokens; only dynamic schemes and LongRoPE look at the length.
   virtual RopeTable table(const RopeGeometry& geometry, int64_t length) const = 0;
+  /// Claim: with factor 1 and up to the trained length the table is that of plain RoPE, to 1e-15.
+  virtual bool is_plain_at_factor_1() const { return true; }
   /// The fields of config.json, beside rope_theta, by which Hugging Face's readers compute the same table at every
   /// length: rope_scaling, and max_position_embeddings where the type counts from it; none for plain RoPE.  Nothing
   /// where no rope_type says the scheme.

@@ -24,10 +24,10 @@ def wait_for_parts(process, results, count):
 
 @pytest.fixture
 def slow(experiment, tmp_path):
-    """An experiment of one cell of some hundred windows on a model of its own: (file, model, results)."""
+    """An experiment of one cell of many windows on a model of its own: (file, model, results)."""
     model = copy_of_tiny_books(tmp_path / "model")
     text = json.loads((REPO / "tests/support/text.jsonl").read_text(encoding="utf-8").splitlines()[0])["text"]
-    (tmp_path / "long.jsonl").write_text(json.dumps({"id": "long", "text": text * 100}), encoding="utf-8")
+    (tmp_path / "long.jsonl").write_text(json.dumps({"id": "long", "text": text * 8}), encoding="utf-8")
     file = experiment(LONG | {"model.path": str(model), "data.path": str(tmp_path / "long.jsonl")})
     return file, model, tmp_path / "results"
 

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "report/beside_axes.h"
+#include "report/paired.h"
 #include "report/show.h"
 #include "report/table.h"
 #include "support/catch.h"
