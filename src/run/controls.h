@@ -1,4 +1,4 @@
-// The controls that every search is printed with (method.md section 4): the papers leave out that scales help the
+// The controls that every search is printed with (docs/method.md 4.5): the papers leave out that scales help the
 // full-precision model, too.  They are ordinary cells of the same sweep.
 #pragma once
 #include <string>
@@ -8,7 +8,7 @@
 
 namespace qroar {
 
-/// Names of controls, in the order of method.md.
+/// Names of controls, in the order of docs/method.md 4.5.
 inline constexpr const char *kFullPrecision = "full precision", *kFullPrecisionScaled = "full precision, same scales",
                             *kUnscaled = "unscaled", *kRandomScales = "random scales";
 
