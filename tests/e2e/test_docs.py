@@ -78,7 +78,8 @@ def broken_links(file, document):
 
 @pytest.mark.parametrize("file", DOCUMENTS)
 def test_every_relative_link_image_and_anchor_resolves(file):
-    assert broken_links(file, text_of(file)) == []
+    broken = broken_links(file, text_of(file))
+    assert not broken, "\n".join(broken)
 
 
 # ---- files that are named
@@ -111,7 +112,7 @@ def missing_files(text):
     """What a text names as a file of this repository that is none."""
     included = FROM_SRC.findall(text)  # results/results.h is no result
     named = [path for path in FROM_ROOT.findall(text) if path not in included] + ["src/" + path for path in included]
-    wanted = [one for path in named for one in alternatives(path.rstrip(".,/")) if one not in EXCEPTIONS]
+    wanted = dict.fromkeys(one for path in named for one in alternatives(path.rstrip(".,/")) if one not in EXCEPTIONS)
     return [path for path in wanted if not is_there(path)]
 
 
@@ -130,13 +131,13 @@ def comments_of(file):
 
 @pytest.mark.parametrize("file", DOCUMENTS)
 def test_every_file_that_a_document_names_is_in_the_repository(file):
-    lines = enumerate(text_of(file).split("\n"), 1)
-    assert [f"{file}:{number}: {path}" for number, line in lines for path in missing_files(line)] == []
+    found = [f"{file}:{number}: {path}" for number, line in enumerate(text_of(file).split("\n"), 1) for path in missing_files(line)]
+    assert not found, "\n".join(found)
 
 
 def test_every_file_that_a_comment_names_is_in_the_repository():
     found = [f"{file}:{number}: {path}" for file in CODE for number, comment in comments_of(file) for path in missing_files(comment)]
-    assert found == []
+    assert not found, "\n".join(found)
 
 
 # ---- definitions are cited where a reader can open them
@@ -153,7 +154,8 @@ def bare_citations(file, text):
 
 def test_nothing_cites_the_definitions_without_their_folder():
     texts = [file for file in [*DOCUMENTS, *CODE, ".ci/run", "CMakeLists.txt"] if file != "tests/e2e/test_docs.py"]
-    assert [citation for file in texts for citation in bare_citations(file, text_of(file))] == []
+    found = [citation for file in texts for citation in bare_citations(file, text_of(file))]
+    assert not found, "\n".join(found)
 
 
 def test_list_names_files_of_the_repository(run):
