@@ -18,7 +18,7 @@ struct Document {
 };
 
 struct TokenFile {
-  std::string tokenizer;   ///< hash (base/hash.h) of the tokenizer file that made the tokens
+  std::string tokenizer;   ///< hash (base/files.h) of the tokenizer file that made the tokens
   int64_t vocab_size = 0;  ///< every token lies in [0, vocab_size)
   std::string source;      ///< what was tokenized, for people
   std::vector<Document> documents;

@@ -1,4 +1,4 @@
-// Quantiles of |x| over a stream of tensors, and the tail-inflation ratios that follow from them (method.md section 3,
+// Quantiles of |x| over a stream of tensors, and the tail-inflation ratios that follow from them (docs/method.md 3.4,
 // our definition).
 #pragma once
 #include "diagnostics/heads.h"

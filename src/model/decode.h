@@ -14,7 +14,7 @@ using TableOf = std::function<RopeTable(int64_t length)>;
 /// With a scheme of one table every append() equals a forward over the whole sequence up to rounding.  Where
 /// frequencies depend on the length (dynamic NTK, LongRoPE's thresholds), keys are also kept as they were before RoPE,
 /// and RoPE is applied to all of them again when the table changes, which a cache of rotated keys gets wrong
-/// (reference/peers.md 1.2, 8.5); what earlier tokens left in deeper layers is still of the tables of their time, as in
+/// (docs/method.md 7.5); what earlier tokens left in deeper layers is still of the tables of their time, as in
 /// every decoder with a cache.  Where the cache's rounding couples tokens, or near keys are exact, it is rounded again
 /// at every append.
 class Decoder {

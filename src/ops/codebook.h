@@ -1,6 +1,6 @@
 // 4-bit code books (NF4, FP4, AF4): fake quantization of blocks by a table, its numeric contract and its tables.
 // Sources: bitsandbytes 0.50.2 (functional.py get_4bit_type, create_dynamic_map; backends/default/ops.py), QLoRA (arXiv
-// 2305.14314), AF4 (arXiv 2306.06965); reference/peers.md 3.
+// 2305.14314), AF4 (arXiv 2306.06965); docs/method.md 7.2.
 #pragma once
 #include <ATen/ATen.h>
 

@@ -1,6 +1,6 @@
 // Round-to-nearest (RTN) fake quantization of groups: the grid, its numeric contract and the two implementations.
 // Sources of the conventions: llm-awq quantizer.py (awq), IST-DASLab/gptq quant.py (included), QuaRot (clip: 0.9 for
-// activations, 0.95 for the cache, arXiv 2404.00456); reference/peers.md 2.4 and 4.
+// activations, 0.95 for the cache, arXiv 2404.00456); docs/method.md 7.1, 7.3, 7.4.
 #pragma once
 #include <ATen/ATen.h>
 

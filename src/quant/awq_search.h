@@ -1,5 +1,5 @@
 // The arithmetic of AWQ's searches, without the model: trial scales, and limits to clip weights to (rules of llm-awq's
-// auto_scale.py and auto_clip.py, reference/peers.md 2.2 and 2.3).  Float32 (float64 for a float64 model).
+// auto_scale.py and auto_clip.py, docs/method.md 7.1).  Float32 (float64 for a float64 model).
 #pragma once
 #include <ATen/ATen.h>
 

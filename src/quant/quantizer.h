@@ -12,7 +12,7 @@
 
 namespace qroar {
 
-/// How Q(diag(g) W) relates to diag(g) Q(W) for row factors g > 0 (method.md, Fact 1).
+/// How Q(diag(g) W) relates to diag(g) Q(W) for row factors g > 0 (docs/method.md 4.2).
 enum class RowScaling {
   differs,        ///< in any way
   powers_of_two,  ///< equal for powers of two

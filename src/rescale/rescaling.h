@@ -1,5 +1,5 @@
 // The interface of a rescaling: what is changed between a model's RoPE scheme and its quantization, per pair of
-// channels (method.md section 4; the definitions are this project's, since the papers' own are not available).
+// channels (docs/method.md 4; the definitions are this project's, since the papers' own are not available).
 #pragma once
 #include "config/registry.h"
 #include "model/llama.h"

@@ -4,7 +4,7 @@
 
 namespace qroar {
 
-/// In the order of docs/method.md.
+/// In the order of docs/method.md 4.5.
 inline constexpr const char *kFullPrecision = "full precision", *kFullPrecisionScaled = "full precision, same scales",
                             *kUnscaled = "unscaled", *kRandomScales = "random scales";
 

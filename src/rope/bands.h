@@ -1,4 +1,4 @@
-// Bands of RoPE pairs: neighbouring frequencies that are measured, and later scaled, together (method.md section 4).
+// Bands of RoPE pairs: neighbouring frequencies that are measured, and later scaled, together (docs/method.md 3.1).
 #pragma once
 #include <cstdint>
 #include <vector>

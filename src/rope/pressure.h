@@ -1,4 +1,4 @@
-// How hard interpolation presses on each RoPE pair, in closed form (method.md section 3, our definition).
+// How hard interpolation presses on each RoPE pair, in closed form (docs/method.md 3.2, our definition).
 #pragma once
 #include "rope/scheme.h"
 

@@ -1,4 +1,4 @@
-// The controls that every search is printed with (method.md section 4): the papers leave out that scales help the
+// The controls that every search is printed with (docs/method.md 4.5): the papers leave out that scales help the
 // full-precision model, too.  They are ordinary cells of the same sweep.
 #pragma once
 #include <string>

@@ -1,4 +1,4 @@
-// A model with candidate scales, without quantizing again where that is the same (method.md, Fact 1).
+// A model with candidate scales, without quantizing again where that is the same (docs/method.md 4.2).
 #pragma once
 #include "data/dataset.h"
 #include "eval/evaluate.h"

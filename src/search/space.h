@@ -1,4 +1,4 @@
-// From the diagnostics of the bands to the space that is searched (method.md section 4; our reconstruction of "a small
+// From the diagnostics of the bands to the space that is searched (docs/method.md 4.3; our reconstruction of "a small
 // grid search guided by the diagnostics").
 #pragma once
 #include "search/journal.h"

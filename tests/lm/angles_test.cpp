@@ -12,7 +12,7 @@ TEST_CASE("cos and sin are those of position times frequency in double, times th
   REQUIRE(angles.cos_TP.scalar_type() == at::kFloat);
   CHECK(angles.cos_TP[0][0].item<float>() == 1.5f);
   CHECK(angles.sin_TP[0][1].item<float>() == 0.0f);
-  // float32 angles would be off by up to 2e-3 here (peers.md 12).
+  // float32 angles would be off by up to 2e-3 here (docs/method.md 2.4).
   CHECK(angles.cos_TP[39999][0].item<float>() == static_cast<float>(1.5 * std::cos(39999.0)));
   CHECK(angles.sin_TP[39999][1].item<float>() == static_cast<float>(1.5 * std::sin(39999.0 * 0.25)));
   CHECK(rope_angles(table, 8, at::kDouble, at::kCPU, false).cos_TP.scalar_type() == at::kDouble);

@@ -52,7 +52,7 @@ TEST_CASE("a weight on a threshold takes the lower value, the next float32 above
 }
 
 TEST_CASE("NF4's thresholds are those of bitsandbytes' kernels") {
-  // reference/peers.md 3; decimal digits beyond float32.
+  // bitsandbytes' table (docs/method.md 7.2); decimal digits beyond float32.
   const std::vector<double> expected{
       -0.8480964004993439,  -0.6106329262256622,   -0.4599952697753906, -0.33967943489551544, -0.23460740596055984,
       -0.13791173323988914, -0.045525018125772476, 0.03979014977812767, 0.1202552504837513,   0.2035212516784668,

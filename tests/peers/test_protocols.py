@@ -1,4 +1,4 @@
-"""Each protocol of configs/protocols against an implementation of its own here, in the terms of its release (reference/peers.md), on the same
+"""Each protocol of configs/protocols against an implementation of its own here, in the terms of its release (docs/method.md 7), on the same
 losses: those that tests/support/window_losses gives for the very sequences that the release would feed."""
 import json
 import math

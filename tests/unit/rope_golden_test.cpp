@@ -1,4 +1,4 @@
-// Every number of peers.md section 1.3 (computed there in double precision, independently of this program).
+// Every number of docs/method.md 2.5 (computed there in double precision, independently of this program).
 #include <cmath>
 
 #include "rope/ramp.h"

@@ -86,7 +86,7 @@ TEST_CASE("without truncation the index ramp starts and ends between pairs") {
   const auto share = [&](const std::string& yaml, std::size_t pair) {
     return table_of(yaml, llama2_geometry()).inv_freq[pair] / plain[pair];
   };
-  // Ends 20.944482 and 45.026881 instead of 20 and 46 (peers.md 1.3): 1 - (7/8) (21 - 20.944482) / 24.082399.
+  // Ends 20.944482 and 45.026881 instead of 20 and 46 (docs/method.md 2.5): 1 - (7/8) (21 - 20.944482) / 24.082399.
   CHECK(share("{type: yarn, factor: 8, truncate: false}", 21) == Approx(0.997983).margin(1e-6));
   CHECK(share("{type: yarn, factor: 8, truncate: true}", 21) == Approx(0.966346).margin(1e-6));
 }

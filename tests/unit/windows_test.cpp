@@ -17,9 +17,9 @@ WindowRule rule_of(int64_t length, int64_t stride, bool truncate = false, bool b
   return rule;
 }
 
-/// What the YaRN release's eval/perplexity.py does to one document (peers.md 1.1), told with tokens and labels as it is
-/// there: BOS is put before every window, the labels of what was scored before are masked, and position t predicts
-/// label t + 1.
+/// What the YaRN release's eval/perplexity.py does to one document (docs/method.md 7.5), told with tokens and labels as
+/// it is there: BOS is put before every window, the labels of what was scored before are masked, and position t
+/// predicts label t + 1.
 std::vector<Window> yarn_windows(int64_t tokens, int64_t context, int64_t stride, bool truncate) {
   constexpr int64_t kMasked = -100;
   if (truncate) {

@@ -1,5 +1,5 @@
 // Noise of the attention logits l = q.k / sqrt(d), mean |l_model - l_full|, by the distance m - n of query and key and
-// by the query's position (method.md section 3, our definition).  Each model runs on its own hidden states, so the
+// by the query's position (docs/method.md 3.7, our definition).  Each model runs on its own hidden states, so the
 // noise of earlier layers is in it: what a user gets.  Logits are those after RoPE and all head transforms, causal
 // pairs only, products in float32 (float64 for a float64 model).  Keys are those of the cache: where a `residual`
 // window lets a query see its nearest keys exactly, their noise is overestimated.

@@ -1,4 +1,4 @@
-// How queries and keys grow from short windows to long ones: TIR_W and TIR_A of method.md section 3 (our definition;
+// How queries and keys grow from short windows to long ones: TIR_W and TIR_A of docs/method.md 3.4 (our definition;
 // diagnostics/tails.h), per layer and RoPE band.  Long: the first windows of the cell; short: the first tokens of their
 // documents; both under the cell's scheme.  What a cache or an online rotation does to them is left out.
 // Columns: layer, site (q_proj or k_proj), band, p, short_count, long_count, short_quantile, long_quantile, tir_w,

@@ -1,5 +1,5 @@
 // How heavy the tails of queries and keys are: Q_0.99 and Q_0.999 of |x| over its median (paper figure 21; our
-// definition, method.md section 3), in the evaluated model, per layer and RoPE band.
+// definition, docs/method.md 3.5), in the evaluated model, per layer and RoPE band.
 // Columns: layer, site (q_proj or k_proj), rope (before or after it), band, count, q50, q99, q999, ratio_99, ratio_999.
 #include "diagnostics/diagnostic.h"
 #include "diagnostics/tails.h"

@@ -1,5 +1,5 @@
 // What decoding asks of a GPU: one token's products with weights and with a cache, by kernels that read each byte once
-// (cuda_*.cu) and that follow one another without ATen's time on the host between them.
+// (src/ops/decode/cuda_*.cu) and that follow one another without ATen's time on the host between them.
 #pragma once
 #include "ops/ops.h"
 

@@ -1,5 +1,5 @@
 // AWQ, activation-aware weight quantization (Lin et al. arXiv 2306.00978; rules of llm-awq's auto_scale.py and
-// auto_clip.py, `duo_scaling` of AutoAWQ; reference/peers.md 2.2-2.4).  Per group of layers that read one tensor, a
+// auto_clip.py, `duo_scaling` of AutoAWQ; docs/method.md 7.1).  Per group of layers that read one tensor, a
 // scale per input channel is searched that makes the channels with large activations round more finely, then per group
 // of weights the part of their maximum that they are clipped to.  One thing is ours: the scale search runs over the
 // first `search_samples` samples, since it needs 20 forwards of each sublayer; all samples count for the channel means.

@@ -1,4 +1,4 @@
-// GPTQ (Frantar et al. arXiv 2210.17323; rules of IST-DASLab/gptq's gptq.py; reference/peers.md 4): rounds one input
+// GPTQ (Frantar et al. arXiv 2210.17323; rules of IST-DASLab/gptq's gptq.py; docs/method.md 7.3): rounds one input
 // channel after the other and spreads each error over the channels to come, by the Hessian H = 2/n sum x x' of the
 // layer's squared output error.  Inputs come from the quantized layers before, and within a layer in the order (q, k,
 // v), o, (gate, up), down.  Hessians are summed in float32 and inverted in float64; weights move in float32.

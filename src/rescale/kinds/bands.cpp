@@ -1,4 +1,4 @@
-// Q-ROAR's band rescaling (arXiv 2509.14391, 2510.00028; our reconstruction, method.md section 4): one scale per band
+// Q-ROAR's band rescaling (arXiv 2509.14391, 2510.00028; our reconstruction, docs/method.md 4): one scale per band
 // of RoPE pairs, given inline, in a file that a search wrote, or found by a search.
 #include "rope/bands.h"
 
@@ -139,7 +139,7 @@ class Bands : public Rescaling {
 };
 
 const Register<Rescaling, Bands> kBands{
-    "bands", "Q-ROAR: a scale of queries and keys per band of RoPE pairs, given or searched (method.md section 4)",
+    "bands", "Q-ROAR: a scale of queries and keys per band of RoPE pairs, given or searched (docs/method.md 4)",
     "{type: bands, variant: shared, bands: 3, scales: [1, 1.05, 0.95]}"};
 
 }  // namespace

@@ -1,4 +1,4 @@
-// CoPE's clipping of low frequencies (method.md section 4): the last `pairs` pairs turn more slowly, down to not at
+// CoPE's clipping of low frequencies (docs/method.md 4.6): the last `pairs` pairs turn more slowly, down to not at
 // all, so that no angle beyond those of training is seen.  Soft: frequencies times (1 + cos theta) / 2, theta rising
 // evenly from 0 at the first of them to pi at the last.  Hard: times 0.
 #include <cmath>
@@ -42,7 +42,7 @@ class ClipLow : public Rescaling {
 };
 
 const Register<Rescaling, ClipLow> kClipLow{
-    "clip_low", "CoPE: the lowest frequencies are lowered to 0, softly by a cosine or hard (method.md section 4)",
+    "clip_low", "CoPE: the lowest frequencies are lowered to 0, softly by a cosine or hard (docs/method.md 4.6)",
     "{type: clip_low, clip_low_n: 4, form: soft}"};
 
 }  // namespace

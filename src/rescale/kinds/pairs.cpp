@@ -1,4 +1,4 @@
-// Outlier-aware interpolation per pair (method.md section 4; a reconstruction): pairs whose rows of W_Q and W_K are
+// Outlier-aware interpolation per pair (docs/method.md 4.6; a reconstruction): pairs whose rows of W_Q and W_K are
 // large get a large factor.  O_j = ||W[j, :]||_2 of every row j of W_Q and W_K in every head and layer; S_k the
 // `reduce` (max or mean) of O_j over the rows of pair k; s_k = S_k / sum_i softmax(beta S)_i S_i, then all s_k times
 // one number that makes their mean `factor`.  Position m of pair k becomes m / s_k, on top of the scheme's own
@@ -45,7 +45,7 @@ class Pairs : public Rescaling {
 
 const Register<Rescaling, Pairs> kPairs{
     "pairs",
-    "outlier-aware interpolation: a factor per pair by the norms of its rows in W_Q and W_K (method.md section 4)",
+    "outlier-aware interpolation: a factor per pair by the norms of its rows in W_Q and W_K (docs/method.md 4.6)",
     "{type: pairs, factor: 2, beta: 1, reduce: max}"};
 
 }  // namespace
