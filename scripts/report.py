@@ -17,17 +17,15 @@ import sys
 import textwrap
 from pathlib import Path
 
-HERE = str(Path(__file__).resolve().parent)
-sys.path.remove(HERE)
-sys.path.append(HERE)  # as the last: in the first place tokenize.py hides the standard library's module of that name
-from matplotlib import pyplot, ticker  # noqa: E402
+from matplotlib import pyplot, ticker
 
-import report_diagnostics  # noqa: E402
-import report_search  # noqa: E402
-import report_tasks  # noqa: E402
-from report_axes import LENGTH, MOST_LINES, Layout, joined  # noqa: E402
-from report_style import STYLES, markdown, scale_values, write_plot  # noqa: E402
+import report_diagnostics
+import report_search
+import report_tasks
+from report_axes import LENGTH, MOST_LINES, Layout, joined
+from report_style import STYLES, markdown, scale_values, write_plot
 
+HERE = Path(__file__).resolve().parent
 METRIC_NAMES = {"nll": "mean NLL (nats per token)"}
 LOGARITHM_OF = {"nll": "perplexity"}  # shown once, as the latter
 ERROR_NOTE = ("± and bars are standard errors over {units}, which they treat as independent. Rows over the same {shared} share what "
@@ -36,8 +34,8 @@ ERROR_NOTE = ("± and bars are standard errors over {units}, which they treat as
 
 
 def program():
-    built = sorted(Path(HERE).parent.glob("build/*/qroar"), key=lambda path: path.stat().st_mtime)
-    beside = [Path(HERE).parent / "qroar"]  # in a submission's folder (scripts/slurm/submit)
+    built = sorted(HERE.parent.glob("build/*/qroar"), key=lambda path: path.stat().st_mtime)
+    beside = [HERE.parent / "qroar"]  # in a submission's folder (scripts/slurm/submit)
     named = [Path(os.environ["QROAR_BINARY"])] if "QROAR_BINARY" in os.environ else []
     found = [path for path in named or beside + built[::-1] if path.is_file()]
     return found[0] if found else sys.exit("report: no program; run scripts/build, or name one in QROAR_BINARY")
