@@ -194,6 +194,19 @@ def provenance(rows, part, hidden):
     return lines
 
 
+def not_publishable(rows):
+    """Markdown lines: what keeps these numbers from being those of one commit, so that nobody else could get them again; mostly none."""
+    commits = sorted({row["environment"]["commit"] for row in rows})
+    dirty = [commit for commit in commits if commit.endswith("-dirty")]
+    if dirty:
+        cause, named = "made from a tree with uncommitted changes", dirty
+    elif len(commits) > 1:
+        cause, named = "made from several commits", commits
+    else:
+        return []
+    return [f"**Not publishable: {cause} (commit {', '.join(named)}). Run it again from a clean tree.**\n"]
+
+
 def cell_table(rows, layout):
     header = ["cell", *(axis.title for axis in layout.axes), "scored tokens", "seconds", "tokens/s", "TFLOP/s", "peak MB"]
     body = []
@@ -228,7 +241,7 @@ def write_report(rows, caption, results, out):
     failed = [row for row in rows if row["status"] != "ok"]
     has_text = any("data" in row["config"] for row in finished)
     note = ERROR_NOTE.format(units="tokens" if has_text else "questions", shared="windows" if has_text else "questions")
-    text = [f"# {rows[0]['experiment']}\n", f"{len(finished)} cells finished, {len(failed)} failed. {note}\n", caption]
+    text = [f"# {rows[0]['experiment']}\n", *not_publishable(rows), f"{len(finished)} cells finished, {len(failed)} failed. {note}\n", caption]
     metrics = dict.fromkeys(name for row in finished for name in row["metrics"])
     # Accuracies by length stand in the heat map of their task.
     for metric in [name for name in metrics if LOGARITHM_OF.get(name) not in metrics and not re.search(r"/accuracy_\d+$", name)]:
