@@ -13,7 +13,7 @@ WARNING = "**Not publishable: "
 
 
 def committed_reports():
-    listed = subprocess.run(["git", "ls-files", "published/*/report.md", "results/*/report.md"], cwd=REPO, capture_output=True, text=True, check=True)
+    listed = subprocess.run(["git", "ls-files", "published/*/report.md"], cwd=REPO, capture_output=True, text=True, check=True)
     return listed.stdout.split()
 
 
