@@ -16,8 +16,9 @@ import re
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
 from json_lines import BadInput, field, hub_rows, id_of, read_rows, read_text, shortened, write_atomically
+
+HERE = Path(__file__).resolve().parent
 
 
 def texts(place, row, name):
