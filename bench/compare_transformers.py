@@ -24,7 +24,7 @@ def read_document(path, length):
 
     blob = Path(path).read_bytes()
     if blob[:8] != b"QROARTOK":
-        sys.exit(f"{path}: no token file; make one with scripts/tokenize.py")
+        sys.exit(f"{path}: no token file; make one with scripts/tokenize_texts.py")
     header_bytes = int.from_bytes(blob[12:16], "little")
     documents = len(json.loads(blob[16 : 16 + header_bytes])["ids"])
     begin = 16 + header_bytes

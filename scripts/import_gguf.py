@@ -14,7 +14,6 @@ import shutil
 import sys
 from pathlib import Path
 
-sys.path.remove(str(Path(__file__).resolve().parent))  # there, tokenize.py hides the standard library's module of that name
 import gguf
 import numpy as np
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers

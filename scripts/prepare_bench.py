@@ -16,10 +16,9 @@ import re
 import sys
 from pathlib import Path
 
+from json_lines import BadInput, field, hub_rows, id_of, read_rows, read_text, shortened, write_atomically
+
 HERE = Path(__file__).resolve().parent
-sys.path.remove(str(HERE))
-sys.path.append(str(HERE))  # as the last: in the first place tokenize.py hides the standard library's module of that name
-from json_lines import BadInput, field, hub_rows, id_of, read_rows, read_text, shortened, write_atomically  # noqa: E402
 
 
 def texts(place, row, name):

@@ -17,12 +17,9 @@ import re
 import sys
 from pathlib import Path
 
-HERE = str(Path(__file__).resolve().parent)
-sys.path.remove(HERE)
-sys.path.append(HERE)  # as the last: in the first place tokenize.py hides the standard library's module of that name
-import xxhash  # noqa: E402
+import xxhash
 
-from json_lines import BadInput, field, hub_rows, id_of, read_rows, read_text, words_in, write_atomically  # noqa: E402
+from json_lines import BadInput, field, hub_rows, id_of, read_rows, read_text, words_in, write_atomically
 
 # Where the hub has it, and the field of the text.  Two lie there as files beside a loading script, which `datasets` no longer runs.
 SCROLLS = "zip://gov_report/test.jsonl::https://huggingface.co/datasets/tau/scrolls/resolve/main/gov_report.zip"

@@ -17,17 +17,15 @@ import sys
 import textwrap
 from pathlib import Path
 
-HERE = str(Path(__file__).resolve().parent)
-sys.path.remove(HERE)
-sys.path.append(HERE)  # as the last: in the first place tokenize.py hides the standard library's module of that name
-from matplotlib import pyplot, ticker  # noqa: E402
+from matplotlib import pyplot, ticker
 
-import report_diagnostics  # noqa: E402
-import report_search  # noqa: E402
-import report_tasks  # noqa: E402
-from report_axes import LENGTH, MOST_LINES, Layout, joined  # noqa: E402
-from report_style import STYLES, markdown, scale_values, write_plot  # noqa: E402
+import report_diagnostics
+import report_search
+import report_tasks
+from report_axes import LENGTH, MOST_LINES, Layout, joined
+from report_style import STYLES, markdown, scale_values, write_plot
 
+HERE = Path(__file__).resolve().parent
 LOGARITHM_OF = {"nll": "perplexity"}  # shown once, as the latter
 ERROR_NOTE = ("± and bars are standard errors over {units}, which they treat as independent. Rows over the same {shared} share what "
               "is hard about the texts, so differences between them are known better than these errors say: "
@@ -35,8 +33,8 @@ ERROR_NOTE = ("± and bars are standard errors over {units}, which they treat as
 
 
 def program():
-    built = sorted(Path(HERE).parent.glob("build/*/qroar"), key=lambda path: path.stat().st_mtime)
-    beside = [Path(HERE).parent / "qroar"]  # in a submission's folder (scripts/slurm/submit)
+    built = sorted(HERE.parent.glob("build/*/qroar"), key=lambda path: path.stat().st_mtime)
+    beside = [HERE.parent / "qroar"]  # in a submission's folder (scripts/slurm/submit)
     named = [Path(os.environ["QROAR_BINARY"])] if "QROAR_BINARY" in os.environ else []
     found = [path for path in named or beside + built[::-1] if path.is_file()]
     return found[0] if found else sys.exit("report: no program; run scripts/build, or name one in QROAR_BINARY")
@@ -176,6 +174,19 @@ def provenance(rows, part, hidden):
     return lines
 
 
+def not_publishable(rows):
+    """Markdown lines: what keeps these numbers from being those of one commit, so that nobody else could get them again; mostly none."""
+    commits = sorted({row["environment"]["commit"] for row in rows})
+    dirty = [commit for commit in commits if commit.endswith("-dirty")]
+    if dirty:
+        cause, named = "made from a tree with uncommitted changes", dirty
+    elif len(commits) > 1:
+        cause, named = "made from several commits", commits
+    else:
+        return []
+    return [f"**Not publishable: {cause} (commit {', '.join(named)}). Run it again from a clean tree.**\n"]
+
+
 def cell_table(rows, layout):
     header = ["cell", *(axis.title for axis in layout.axes), "scored tokens", "seconds", "tokens/s", "TFLOP/s", "peak MB"]
     body = []
@@ -210,7 +221,7 @@ def write_report(rows, caption, results, out):
     failed = [row for row in rows if row["status"] != "ok"]
     has_text = any("data" in row["config"] for row in finished)
     note = ERROR_NOTE.format(units="tokens" if has_text else "questions", shared="windows" if has_text else "questions")
-    text = [f"# {rows[0]['experiment']}\n", f"{len(finished)} cells finished, {len(failed)} failed. {note}\n", caption]
+    text = [f"# {rows[0]['experiment']}\n", *not_publishable(rows), f"{len(finished)} cells finished, {len(failed)} failed. {note}\n", caption]
     metrics = dict.fromkeys(name for row in finished for name in row["metrics"])
     # Accuracies by length stand in the heat map of their task.
     for metric in [name for name in metrics if LOGARITHM_OF.get(name) not in metrics and not re.search(r"/accuracy_\d+$", name)]:

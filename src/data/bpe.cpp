@@ -26,7 +26,7 @@ void check_plain(const Json& model, const std::string& file) {
   const auto is_plain = [](const Json& value) { return value.is_null() || value == Json("") || value == 0.0; };
   for (const char* key : {"dropout", "continuing_subword_prefix", "end_of_word_suffix"}) {
     if (!is_plain(model.value(key, Json()))) {
-      fail("{}: its model's {} is {}, which is not done here; tokenize with scripts/tokenize.py instead", file, key,
+      fail("{}: its model's {} is {}, which is not done here; tokenize with scripts/tokenize_texts.py instead", file, key,
            model[key].dump());
     }
   }
@@ -37,7 +37,7 @@ void check_plain(const Json& model, const std::string& file) {
 Bpe::Bpe(const Json& tokenizer, const std::string& file) {
   const Json& model = tokenizer.at("model");
   if (model.value("type", "BPE") != "BPE") {
-    fail("{}: its model is {}, not BPE; tokenize with scripts/tokenize.py instead", file, model["type"].dump());
+    fail("{}: its model is {}, not BPE; tokenize with scripts/tokenize_texts.py instead", file, model["type"].dump());
   }
   check_plain(model, file);
   read_vocabulary(tokenizer, file);
@@ -72,7 +72,7 @@ void Bpe::read_vocabulary(const Json& tokenizer, const std::string& file) {
     if (!added.value("special", false)) {
       fail(
           "{}: the added token {} is no special one and is cut out of texts first, which is not done here; tokenize "
-          "with scripts/tokenize.py instead",
+          "with scripts/tokenize_texts.py instead",
           file, added.at("content").dump());
     }
     const std::size_t id = add(added.at("content"), added.at("id"));

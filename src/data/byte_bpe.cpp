@@ -123,7 +123,7 @@ void read_rules(const Json& pre, const std::string& file, std::vector<PieceRule>
              pre.at("pattern").contains("Regex")) {
     rules.emplace_back(pre["pattern"]["Regex"].get<std::string>());
   } else {
-    fail("{}: its pre-tokenizer {} is not read here; tokenize with scripts/tokenize.py instead", file, pre.dump());
+    fail("{}: its pre-tokenizer {} is not read here; tokenize with scripts/tokenize_texts.py instead", file, pre.dump());
   }
 }
 
@@ -134,7 +134,7 @@ ByteBpe::ByteBpe(const Json& tokenizer, const std::string& file) : bpe_(tokenize
   const bool does_nothing =
       normalizer.is_null() || (normalizer.at("type") == "Sequence" && normalizer.at("normalizers").empty());
   if (!does_nothing) {
-    fail("{}: has the normalizer {}, which is not read here; tokenize with scripts/tokenize.py instead", file,
+    fail("{}: has the normalizer {}, which is not read here; tokenize with scripts/tokenize_texts.py instead", file,
          normalizer.dump());
   }
   read_rules(tokenizer.at("pre_tokenizer"), file, rules_);

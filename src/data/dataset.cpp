@@ -73,7 +73,7 @@ TokenFile read_tokens(const fs::path& path, const fs::path& model_folder) {
   if (file.tokenizer != tokenizer) {
     fail(
         "{}: its tokens are of a tokenizer with hash {}, the model {} has one with hash {}; make the file again with "
-        "scripts/tokenize.py {} TEXT OUT",
+        "scripts/tokenize_texts.py {} TEXT OUT",
         path.string(), file.tokenizer, model_folder.string(), tokenizer, model_folder.string());
   }
   return file;

@@ -14,7 +14,7 @@ using Json = nlohmann::json;
 [[noreturn]] void refuse(const std::string& file, const char* what, const Json& found) {
   fail(
       "{}: its {} {} is not read here; copy the base model's tokenizer.model beside it, or tokenize with "
-      "scripts/tokenize.py",
+      "scripts/tokenize_texts.py",
       file, what, found.dump());
 }
 

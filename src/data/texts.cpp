@@ -150,7 +150,7 @@ std::string read_text(const fs::path& file) { return decoded_text(read_file(file
 
 std::vector<Text> parse_texts(std::string bytes, const fs::path& file) {
   if (file.extension() != ".jsonl" && file.extension() != ".txt") {
-    fail("{}: unknown kind of data file; needed is a .txt or .jsonl file, or one that scripts/tokenize.py made",
+    fail("{}: unknown kind of data file; needed is a .txt or .jsonl file, or one that scripts/tokenize_texts.py made",
          file.string());
   }
   std::string text = decoded_text(std::move(bytes), file);

@@ -20,7 +20,7 @@ static_assert(std::endian::native == std::endian::little, "the file's numbers ar
 constexpr std::string_view kMagic = "QROARTOK";
 constexpr uint32_t kVersion = 1;
 constexpr std::string_view kZeros = "00000000000000000000000000000000";  // where the hash's digits come
-constexpr const char* kRemedy = "make it again with scripts/tokenize.py";
+constexpr const char* kRemedy = "make it again with scripts/tokenize_texts.py";
 
 /// Takes numbers off the front of the bytes and never reads past their end.
 class Reader {

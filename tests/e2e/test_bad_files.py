@@ -153,7 +153,7 @@ def test_a_model_without_a_tokenizer_is_named(refused, experiment, tmp_path):
 def test_tokens_of_another_tokenizer_are_named(refused, experiment, tmp_path):
     write_token_file(tmp_path / "data.tok", "0123456789abcdef" * 2, {"a": range(100)})
     refused(experiment({"data.path": str(tmp_path / "data.tok")}), f"{tmp_path}/data.tok: its tokens are of a tokenizer with hash 0123",
-            f"has one with hash {tiny_books_tokenizer_hash()}", "scripts/tokenize.py")
+            f"has one with hash {tiny_books_tokenizer_hash()}", "scripts/tokenize")
 
 
 def test_tokens_outside_the_vocabulary_are_named(refused, experiment, tmp_path):
@@ -165,7 +165,7 @@ def test_a_truncated_token_file_is_named(refused, experiment, tmp_path):
     write_token_file(tmp_path / "data.tok", tiny_books_tokenizer_hash(), {"a": range(100)})
     content = (tmp_path / "data.tok").read_bytes()
     (tmp_path / "data.tok").write_bytes(content[:-10])
-    refused(experiment({"data.path": str(tmp_path / "data.tok")}), f"{tmp_path}/data.tok: ", "truncated?", "scripts/tokenize.py")
+    refused(experiment({"data.path": str(tmp_path / "data.tok")}), f"{tmp_path}/data.tok: ", "truncated?", "scripts/tokenize")
 
 
 def test_missing_data_is_named_with_the_place_that_asks_for_it(refused, run, experiment):

@@ -320,7 +320,7 @@ def test_bits_per_byte_of_documents_that_are_cut_is_refused(found):
 def test_bits_per_byte_of_tokens_without_words_and_bytes_is_found_before_any_cell_runs(run, refused, experiment, tmp_path):
     write_token_file(tmp_path / "data.tok", tiny_books_tokenizer_hash(), {"a": range(3, 103)})
     file = experiment({"data.path": str(tmp_path / "data.tok"), "windows": {"length": 64}, "metrics": ["bits_per_byte"], "sweep": None})
-    refused(file, "document 'a'", "words and bytes", "scripts/tokenize.py")
+    refused(file, "document 'a'", "words and bytes", "scripts/tokenize")
 
 
 @pytest.mark.parametrize(("windows", "key", "parts"), [

@@ -76,7 +76,7 @@ def test_a_token_file_with_one_id_twice_or_a_wrong_hash_is_refused(refused, expe
     size = int.from_bytes(content[12:16], "little")
     header = content[16:16 + size].replace(b"{", b'{"hash": "' + b"5" * 32 + b'", ', 1)
     file.write_bytes(content[:12] + len(header).to_bytes(4, "little") + header + content[16 + size:])
-    refused(experiment(SMALL | {"data.path": str(file)}), f"{file}: its contents have the hash ", "its header says 5555", "scripts/tokenize.py")
+    refused(experiment(SMALL | {"data.path": str(file)}), f"{file}: its contents have the hash ", "its header says 5555", "scripts/tokenize")
 
 
 @pytest.mark.parametrize("rows", [4096 + 257, 8192])

@@ -75,7 +75,7 @@ def assert_same_tokens(run, tmp_path):
         cache = tmp_path / "cache"
         model = tmp_path / "model"
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        tokenizer.encode_special_tokens = True  # a special token spelled out in the text is text, as in scripts/tokenize.py
+        tokenizer.encode_special_tokens = True  # a special token spelled out in the text is text, as in scripts/tokenize_texts.py
         if not model.exists():
             save_llama(model, vocab_size=tokenizer.get_vocab_size(), hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)
             shutil.copy(folder / "tokenizer.json", model)

@@ -1,4 +1,4 @@
-"""scripts/import_gguf.py and scripts/tokenize.py on a real model and real text, read back by transformers."""
+"""scripts/import_gguf.py and scripts/tokenize_texts.py on a real model and real text, read back by transformers."""
 import json
 import math
 import re
@@ -45,7 +45,7 @@ def test_digits_are_single_tokens_and_words_carry_their_space(smollm2):
 
 
 def test_the_token_file_holds_what_transformers_tokenizes(run_script, smollm2, manuals, documents, tmp_path):
-    process = run_script("tokenize.py", smollm2, manuals, tmp_path / "manuals.tok")
+    process = run_script("tokenize_texts.py", smollm2, manuals, tmp_path / "manuals.tok")
     assert process.returncode == 0, process.stderr
     header, tokens = read_token_file(tmp_path / "manuals.tok")
     tokenizer = AutoTokenizer.from_pretrained(smollm2)
@@ -58,7 +58,7 @@ def test_the_token_file_holds_what_transformers_tokenizes(run_script, smollm2, m
 
 def test_a_special_token_spelled_out_in_a_text_is_text(run_script, smollm2, tmp_path):
     (tmp_path / "chat.txt").write_text("<|im_end|>", encoding="utf-8")
-    run_script("tokenize.py", smollm2, tmp_path / "chat.txt", tmp_path / "chat.tok")
+    run_script("tokenize_texts.py", smollm2, tmp_path / "chat.txt", tmp_path / "chat.tok")
     header, tokens = read_token_file(tmp_path / "chat.tok")
     assert header["ids"] == ["chat.txt"]
     assert len(tokens[0]) > 1
@@ -66,9 +66,9 @@ def test_a_special_token_spelled_out_in_a_text_is_text(run_script, smollm2, tmp_
 
 def test_a_bad_line_of_a_text_file_is_named(run_script, smollm2, tmp_path):
     (tmp_path / "bad.jsonl").write_text('{"id": "a", "text": "b"}\n{"id": "c"}\n', encoding="utf-8")
-    process = run_script("tokenize.py", smollm2, tmp_path / "bad.jsonl", tmp_path / "bad.tok")
+    process = run_script("tokenize_texts.py", smollm2, tmp_path / "bad.jsonl", tmp_path / "bad.tok")
     assert process.returncode == 1
-    assert process.stderr == f'tokenize: {tmp_path}/bad.jsonl:2: no "text"; give every line one\n'
+    assert process.stderr == f'tokenize_texts: {tmp_path}/bad.jsonl:2: no "text"; give every line one\n'
     assert sorted(file.name for file in tmp_path.iterdir()) == ["bad.jsonl"]
 
 
@@ -76,7 +76,7 @@ def test_bits_per_byte_takes_words_and_bytes_from_the_token_file(run, run_script
     texts = [" Zażółć\u00a0gęślą  jaźń 🦙\n", "Two plain words and some more."]
     lines = [{"id": "counted", "text": texts[0]}, {"id": "stated", "text": texts[1], "words": 17, "bytes": 170}]
     (tmp_path / "texts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    process = run_script("tokenize.py", smollm2, tmp_path / "texts.jsonl", tmp_path / "texts.tok")
+    process = run_script("tokenize_texts.py", smollm2, tmp_path / "texts.jsonl", tmp_path / "texts.tok")
     assert process.returncode == 0, process.stderr
     header, _ = read_token_file(tmp_path / "texts.tok")
     words, size = [len(re.split(r"\s+", texts[0])), 17], [len(texts[0].encode()), 170]
@@ -95,9 +95,9 @@ def test_bits_per_byte_takes_words_and_bytes_from_the_token_file(run, run_script
 @pytest.mark.parametrize("count", ["0", "2.5", "true", '"3"'])
 def test_a_count_that_is_none_is_named(run_script, smollm2, tmp_path, count):
     (tmp_path / "bad.jsonl").write_text(f'{{"text": "a"}}\n{{"text": "b", "words": {count}}}\n', encoding="utf-8")
-    process = run_script("tokenize.py", smollm2, tmp_path / "bad.jsonl", tmp_path / "bad.tok")
+    process = run_script("tokenize_texts.py", smollm2, tmp_path / "bad.jsonl", tmp_path / "bad.tok")
     assert process.returncode == 1
-    assert process.stderr == f'tokenize: {tmp_path}/bad.jsonl:2: "words" is {count}, not a number of them; mend it or leave it out\n'
+    assert process.stderr == f'tokenize_texts: {tmp_path}/bad.jsonl:2: "words" is {count}, not a number of them; mend it or leave it out\n'
     assert sorted(file.name for file in tmp_path.iterdir()) == ["bad.jsonl"]
 
 

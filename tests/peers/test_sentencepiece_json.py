@@ -111,7 +111,7 @@ def test_a_megabyte_without_a_cut_takes_seconds_at_most(assert_same_tokens, save
 def test_the_script_s_token_file_holds_the_same_tokens(run_script, saved, tmp_path, source, kind):
     folder = saved(source, kind)
     write_lines(tmp_path / "texts.jsonl", [{"id": name, "text": text} for name, text in TEXTS.items()])
-    process = run_script("tokenize.py", folder, tmp_path / "texts.jsonl", tmp_path / "texts.tok")
+    process = run_script("tokenize_texts.py", folder, tmp_path / "texts.jsonl", tmp_path / "texts.tok")
     assert process.returncode == 0, process.stderr
     header, tokens = read_token_file(tmp_path / "texts.tok")
     own = Tokenizer.from_file(str(folder / "tokenizer.json"))

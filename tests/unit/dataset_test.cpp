@@ -189,14 +189,14 @@ TEST_CASE_METHOD(Fixture, "a token file of the model's tokenizer is read, of ano
   const std::string text = error("b.tok");
   CHECK(contains(text, file("b.tok") + ": its tokens are of a tokenizer with hash feed, the model " +
                            kTinyBooks.string() + " has one with hash " + hash));
-  CHECK(contains(text, "scripts/tokenize.py " + kTinyBooks.string() + " TEXT OUT"));
+  CHECK(contains(text, "scripts/tokenize_texts.py " + kTinyBooks.string() + " TEXT OUT"));
   write_token_file(scratch.folder() / "c.tok", {hash, 4096, "x", {{"a", {5, 6}}, {"void", {}}}});
   CHECK(contains(error("c.tok"), "document 'void' is empty"));
   write_token_file(scratch.folder() / "d.tok", {hash, 4096, "x", {{"a", {5}}, {"b", {6}}, {"a", {7}}}});
   CHECK(error("d.tok") ==
         file("d.tok") +
             ": documents 1 and 3 have the same id 'a', and rows are compared by it; make it again with "
-            "scripts/tokenize.py");
+            "scripts/tokenize_texts.py");
 }
 
 TEST_CASE_METHOD(Fixture, "a tokenizer.json that is not byte-level BPE is refused, and tokens made before are read") {
@@ -205,7 +205,7 @@ TEST_CASE_METHOD(Fixture, "a tokenizer.json that is not byte-level BPE is refuse
   folder.write("tokenizer.json", unigram);
   scratch.write("a.txt", "The cat sat.");
   CHECK(contains(error("a.txt", "", folder.folder()),
-                 "tokenizer.json: its model is \"Unigram\", not BPE; tokenize with scripts/tokenize.py instead"));
+                 "tokenizer.json: its model is \"Unigram\", not BPE; tokenize with scripts/tokenize_texts.py instead"));
   write_token_file(scratch.folder() / "a.tok", {hash_bytes(unigram), 4096, "x", {{"a", {5, 6}}}});
   CHECK(load("a.tok", "", folder.folder()).documents.size() == 1);
 }

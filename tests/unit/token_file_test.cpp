@@ -37,7 +37,7 @@ std::string error_for(const std::string& bytes) {
   const auto path = scratch.write("t.tok", bytes);
   const std::string error = error_text([&] { read_token_file(path); });
   CHECK(contains(error, path.string()));
-  CHECK(contains(error, "scripts/tokenize.py"));
+  CHECK(contains(error, "scripts/tokenize_texts.py"));
   return error;
 }
 

@@ -55,7 +55,7 @@ TEST_CASE("a tokenizer that cannot be loaded is an Error that names the file") {
   CHECK(contains(error(), "its model is \"WordPiece\", not BPE"));
   scratch.write("tokenizer.json", R"({"normalizer": {"type": "NFC"}, "model": {"vocab": {}, "merges": []}})");
   CHECK(contains(error(),
-                 "has the normalizer {\"type\":\"NFC\"}, which is not read here; tokenize with scripts/tokenize.py"));
+                 "has the normalizer {\"type\":\"NFC\"}, which is not read here; tokenize with scripts/tokenize_texts.py"));
   scratch.write("tokenizer.json", R"({"pre_tokenizer": {"type": "Metaspace"}, "model": {"vocab": {}, "merges": []}})");
   CHECK(contains(error(), "Metaspace"));
   scratch.write("tokenizer.json", R"({"pre_tokenizer": null, "model": {"vocab": {}, "merges": []}})");
@@ -191,7 +191,7 @@ TEST_CASE_METHOD(SentencePieceJson, "Metaspace puts a space before where none is
 TEST_CASE_METHOD(SentencePieceJson, "another normalizer, pre-tokenizer or decoder is an Error with the remedy") {
   const SentencePieceJson whole;
   const std::string remedy =
-      "is not read here; copy the base model's tokenizer.model beside it, or tokenize with scripts/tokenize.py";
+      "is not read here; copy the base model's tokenizer.model beside it, or tokenize with scripts/tokenize_texts.py";
   const auto error_with = [&](const char* part, const nlohmann::json& value) {
     json = whole.json;
     json[part] = value;

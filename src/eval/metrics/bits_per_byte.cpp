@@ -32,7 +32,7 @@ class BitsPerByte : public Metric {
       if (document.bytes > 0 && document.words > 0) continue;
       fail(
           "document '{}': how many words and bytes its text has is not known; make the token file again with "
-          "scripts/tokenize.py",
+          "scripts/tokenize_texts.py",
           document.id);
     }
   }

@@ -1,7 +1,7 @@
 #!/usr/bin/env -S sh -c 'exec "${QROAR_VENV:-$(dirname "$0")/../.venv}/bin/python" "$0" "$@"'
 """Tokenize a text with a model folder's tokenizer.json into the program's token file.
 
-usage: scripts/tokenize.py MODEL_FOLDER TEXT OUT
+usage: scripts/tokenize_texts.py MODEL_FOLDER TEXT OUT
 
 TEXT is a .txt file (one document) or a .jsonl file ({"id", "text"} a line).  OUT has the format of src/data/token_file.h and names
 the tokenizer by its hash.  No special token is added, and a special token spelled out in the text is text.  The header's words and bytes,
@@ -14,14 +14,11 @@ import struct
 import sys
 from pathlib import Path
 
-HERE = str(Path(__file__).resolve().parent)
-sys.path.remove(HERE)
-sys.path.append(HERE)  # as the last: in the first place this file hides the standard library's module of its name
-import numpy as np  # noqa: E402
-import xxhash  # noqa: E402
-from tokenizers import Tokenizer  # noqa: E402
+import numpy as np
+import xxhash
+from tokenizers import Tokenizer
 
-from json_lines import BadInput, field, id_of, read_rows, read_text, shortened, words_in, write_atomically  # noqa: E402
+from json_lines import BadInput, field, id_of, read_rows, read_text, shortened, words_in, write_atomically
 
 ZEROS = "0" * 32  # where the file's own hash comes
 
@@ -94,7 +91,7 @@ def main():
     try:
         write_atomically(arguments.out, [encode(arguments.model, arguments.text)])
     except (BadInput, OSError) as error:
-        sys.exit(f"tokenize: {error}")
+        sys.exit(f"tokenize_texts: {error}")
     print(arguments.out)
 
 

@@ -1,0 +1,116 @@
+"""scripts/publish, in a small repository of its own: what it keeps of a results folder, and what it refuses."""
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from support.program import REPO, assert_one_line, read_rows
+
+
+class Checkout:
+    def __init__(self, folder, binary, results):
+        self.folder, self.results = folder, folder / "results/small"
+        self.environment = os.environ | {"QROAR_BINARY": str(binary), "HOME": str(folder)}
+        (folder / "scripts").mkdir(parents=True)
+        for file in [REPO / "scripts/publish", *(REPO / "scripts").glob("report*.py")]:
+            shutil.copy(file, folder / "scripts")
+        shutil.copy(REPO / ".gitignore", folder)
+        self.git("init", "-q", "-b", "main")
+        self.commit()
+        shutil.copytree(results, self.results)
+        self.stamp(self.head())
+
+    def git(self, *arguments):
+        command = ["git", "-c", "user.name=t", "-c", "user.email=t@t", *arguments]
+        return subprocess.run(command, cwd=self.folder, check=True, capture_output=True, text=True, env=self.environment).stdout
+
+    def commit(self):
+        self.git("add", "-A")
+        self.git("commit", "-q", "--allow-empty", "-m", "a commit")
+
+    def head(self):
+        return self.git("describe", "--always", "--dirty", "--abbrev=12", "--exclude=*").strip()
+
+    def change_rows(self, change):
+        for row in read_rows(self.results).values():
+            change(row)
+            (self.results / "cells" / row["id"] / "row.json").write_text(json.dumps(row), encoding="utf-8")
+
+    def stamp(self, commit):
+        self.change_rows(lambda row: row["environment"].update(commit=commit))
+
+    def publish(self, *arguments):
+        command = [sys.executable, self.folder / "scripts/publish", self.results, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=300, env=self.environment, check=False)
+
+    def published(self):
+        return sorted(str(path.relative_to(self.folder / "published")) for path in self.folder.glob("published/**/*") if path.is_file())
+
+    def refused(self, *parts):
+        before = self.published()
+        assert_one_line(self.publish(), "publish: ", *parts)
+        assert self.published() == before
+
+
+@pytest.fixture
+def checkout(tmp_path, binary, finished):
+    return Checkout(tmp_path / "checkout", binary, finished[2])
+
+
+def test_report_figures_and_paired_tables_are_published_as_one(checkout):
+    old = checkout.folder / "published/small"
+    old.mkdir(parents=True)
+    (old / "of_before.png").write_text("an older figure", encoding="utf-8")
+    process = checkout.publish("--baseline", "rope=none")
+    assert process.returncode == 0, process.stderr
+    assert process.stdout == f"{checkout.folder}/published/small/report.md\n"
+    assert checkout.published() == [f"small/{name}" for name in ("paired_rope.md", "perplexity.png", "perplexity.svg", "report.md")]
+    assert "(baseline)" in (old / "paired_rope.md").read_text(encoding="utf-8")
+    assert checkout.head() in (old / "report.md").read_text(encoding="utf-8")
+    # Another experiment can follow at once: what was published last is no reason against it, nor are results of runs.
+    checkout.git("add", "-A")
+    assert checkout.publish().returncode == 0
+    assert checkout.git("ls-files", "results") == ""
+
+
+def test_an_older_commit_of_the_history_is_published(checkout):
+    checkout.commit()
+    assert checkout.publish().returncode == 0
+
+
+def test_a_run_leaves_the_checkout_clean(checkout):
+    assert checkout.git("status", "--porcelain") == ""
+
+
+def test_cells_that_failed_or_are_missing_are_refused(checkout):
+    cell = next(checkout.results.glob("cells/*"))
+    kept = (cell / "row.json").read_text(encoding="utf-8")
+    (cell / "row.json").unlink()
+    checkout.refused("1 of 4 cells are missing", cell.name, "qroar run")
+    (cell / "row.json").write_text(json.dumps(json.loads(kept) | {"status": "failed", "error": "no memory", "metrics": {}}), encoding="utf-8")
+    checkout.refused("1 of 4 cells failed", cell.name, "qroar run")
+
+
+def test_rows_of_no_commit_of_this_history_are_refused(checkout):
+    head = checkout.head()
+    checkout.stamp(f"{head}-dirty")
+    checkout.refused("uncommitted changes", f"{head}-dirty", "from a clean tree")
+    checkout.stamp("0123456789ab")
+    checkout.refused("0123456789ab", "not in this checkout's history")
+    commits = iter([head, "0123456789ab"] * 2)
+    checkout.change_rows(lambda row: row["environment"].update(commit=next(commits)))
+    checkout.refused("made from several commits", head, "from a clean tree")
+
+
+def test_a_checkout_with_changes_is_refused(checkout):
+    (checkout.folder / "scripts/report.py").write_text("# changed\n" + (REPO / "scripts/report.py").read_text(encoding="utf-8"), encoding="utf-8")
+    checkout.refused("uncommitted changes", "scripts/report.py", "commit or stash")
+
+
+def test_a_folder_without_results_is_refused(checkout):
+    shutil.rmtree(checkout.results)
+    process = checkout.publish()
+    assert process.returncode == 1 and process.stderr.count("\n") == 1, process.stderr
