@@ -9,7 +9,6 @@ The program is the one that QROAR_BINARY names, else that of the submission whos
 """
 import argparse
 import json
-import math
 import os
 import re
 import subprocess

@@ -15,7 +15,7 @@ namespace qroar {
 namespace {
 
 /// Claims come and go while one looks: what is not there, or not whole, is no claim.
-std::optional<Json> read_json(const std::filesystem::path& file) {
+std::optional<Json> object_in(const std::filesystem::path& file) {
   std::ifstream in(file);
   Json json = Json::parse(in, nullptr, /*allow_exceptions=*/false);
   return json.is_object() ? std::optional(json) : std::nullopt;
@@ -68,7 +68,7 @@ Claim::~Claim() {
   end_.notify_one();
   beats_.join();
   // After a takeover the very name may be another's by now.
-  const auto owner = read_json(folder_of(claims_, id_, number_) / "owner.json");
+  const auto owner = object_in(folder_of(claims_, id_, number_) / "owner.json");
   if (!owner || (*owner)["token"] != token_) return;
   // Renamed first, since a folder that is being emptied is no claim any more but still has its name.  The own one last:
   // while it stands, nobody makes one of its number or below.  What cannot be removed is found dead by the next
@@ -82,7 +82,7 @@ Claim::~Claim() {
 }
 
 bool Claim::is_held() const {
-  const auto owner = read_json(folder_of(claims_, id_, number_) / "owner.json");
+  const auto owner = object_in(folder_of(claims_, id_, number_) / "owner.json");
   return owner && (*owner)["token"] == token_ && !std::filesystem::exists(folder_of(claims_, id_, number_ + 1));
 }
 
@@ -112,8 +112,8 @@ std::map<std::string, int64_t> Claims::newest() const {
 
 Claims::Seen Claims::read(const std::string& id, int64_t number) const {
   const auto claim = folder_of(folder_, id, number);
-  return {number, read_json(claim / "owner.json").value_or(Json::object()),
-          read_json(claim / "beat.json").value_or(Json::object())};
+  return {number, object_in(claim / "owner.json").value_or(Json::object()),
+          object_in(claim / "beat.json").value_or(Json::object())};
 }
 
 bool Claims::is_dead(const std::string& id, const Seen& seen) {
@@ -148,7 +148,7 @@ std::unique_ptr<Claim> Claims::take(const std::string& id) {
     const int reason = errno;
     std::filesystem::remove_all(own);
     // A server that answers a repeated request may call a rename that succeeded a failure.
-    const auto owner_now = read_json(claim / "owner.json");
+    const auto owner_now = object_in(claim / "owner.json");
     if (owner_now && (*owner_now)["token"] == token) return std::make_unique<Claim>(folder_, id, number, token, beat_);
     if (reason != ENOTEMPTY && reason != EEXIST)
       fail("{}: cannot rename to it: {}", claim.string(), std::strerror(reason));
