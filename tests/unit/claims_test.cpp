@@ -30,7 +30,7 @@ TEST_CASE("who looks on sees the owner and how far it is") {
   const ClaimsFolder folder;
   Claims claims(folder.path(), 1ms);
   const auto claim = claims.take("a.b");  // an id with a dot
-  claim->tell(0.5);
+  claim->report(0.5);
   Claims onlooker(folder.path());
   const auto end = std::chrono::steady_clock::now() + 10s;
   Json seen = Json::object();
