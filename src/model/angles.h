@@ -16,4 +16,11 @@ ops::RopeAngles rope_angles(const RopeTable& table, int64_t length, at::ScalarTy
 /// cos and sin for a sequence of so many tokens; called once per window, so it should keep what it made.
 using AnglesOf = std::function<ops::RopeAngles(int64_t length)>;
 
+/// The scheme's table for a sequence of so many tokens.
+using TableOf = std::function<RopeTable(int64_t length)>;
+
+/// Returns the angles of `table_of`, in the dtype that belongs to `weights` and on their device.  Keeps those of the
+/// last lengths: windows of one cell mostly share theirs, and a search goes to and fro between its lengths.
+AnglesOf cached_angles(const TableOf& table_of, const at::Tensor& weights, bool bfloat16);
+
 }  // namespace qroar

@@ -8,9 +8,6 @@
 
 namespace qroar {
 
-/// The scheme's table for a sequence of so many tokens.
-using TableOf = std::function<RopeTable(int64_t length)>;
-
 /// With a scheme of one table every append() equals a forward over the whole sequence up to rounding.  Where
 /// frequencies depend on the length (dynamic NTK, LongRoPE's thresholds), keys are also kept as they were before RoPE,
 /// and RoPE is applied to all of them again when the table changes, which a cache of rotated keys gets wrong

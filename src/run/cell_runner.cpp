@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <deque>
 
 #include "base/error.h"
 #include "base/hash.h"
@@ -23,22 +22,6 @@ namespace qroar {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-/// Angles of the last lengths asked for: windows of one cell mostly share theirs, and a search goes to and fro between
-/// its lengths.
-AnglesOf cached_angles(const TableOf& table_of, const Llama& original, bool bfloat16_rope) {
-  constexpr std::size_t kKept = 4;
-  auto last = std::make_shared<std::deque<std::pair<int64_t, ops::RopeAngles>>>();
-  const at::Tensor weights = original.embed_tokens_VD;
-  return [table_of, weights, bfloat16_rope, last](int64_t length) {
-    const auto known = std::ranges::find(*last, length, &std::pair<int64_t, ops::RopeAngles>::first);
-    if (known != last->end()) return known->second;
-    if (last->size() == kKept) last->pop_front();
-    last->emplace_back(length,
-                       rope_angles(table_of(length), length, weights.scalar_type(), weights.device(), bfloat16_rope));
-    return last->back().second;
-  };
-}
 
 Json to_json(const std::vector<MetricValue>& values) {
   Json metrics = Json::object();
@@ -183,7 +166,7 @@ CellRunner::Measured CellRunner::evaluate_cell(const Cell& cell, const at::Devic
   progress_->clear();
   const Llama original = models_.original(job, device);
   const TableOf table_of = [&](int64_t length) { return job.table(length, original); };
-  const AnglesOf angles_of = cached_angles(table_of, original, job.model.spec.bfloat16_rope);
+  const AnglesOf angles_of = cached_angles(table_of, original.embed_tokens_VD, job.model.spec.bfloat16_rope);
   job.method.rescaling->check_checkpoint(models_.hash(job));
   FoundScales scales{job.method.rescaling, {}};
   if (job.method.search) scales = find_scales(cell, models_, original, angles_of);
@@ -219,8 +202,8 @@ CellRunner::Measured CellRunner::score_windows(const Cell& cell, const Llama& mo
   AnglesOf reference_angles = angles_of;
   if (const auto& spec = job.model.reference) {
     reference = models_.reference(*spec, model.embed_tokens_VD.device());
-    reference_angles =
-        cached_angles([&](int64_t length) { return spec->table(length); }, reference, job.model.spec.bfloat16_rope);
+    reference_angles = cached_angles([&job](int64_t length) { return job.model.reference->table(length); },
+                                     reference.embed_tokens_VD, job.model.spec.bfloat16_rope);
   } else if (job.needs_reference()) {
     reference = models_.full(job.method.quantization);
   }

@@ -1,0 +1,131 @@
+// Search strategies on a function that is known.
+#include <random>
+#include <set>
+
+#include "search/strategy.h"
+#include "support/catch.h"
+#include "support/errors.h"
+
+namespace qroar {
+namespace {
+
+/// A bowl with its bottom off the grid; proxies rank as scores do.
+class Bowl : public Objective {
+ public:
+  explicit Bowl(std::vector<double> bottom) : bottom_(std::move(bottom)) {}
+  double score(const std::vector<double>& point) override {
+    if (exhausted()) return std::numeric_limits<double>::infinity();
+    history.push_back(point);
+    return proxy(point);
+  }
+  std::vector<double> gradient(const std::vector<double>& point) override {
+    std::vector<double> slope;
+    for (std::size_t i = 0; i < point.size(); ++i) slope.push_back(2 * (point[i] - bottom_[i]));
+    return slope;
+  }
+  double proxy(const std::vector<double>& point) override {
+    double sum = 3;
+    for (std::size_t i = 0; i < point.size(); ++i) sum += (point[i] - bottom_[i]) * (point[i] - bottom_[i]);
+    return sum;
+  }
+  bool exhausted() const override { return history.size() >= 150; }
+
+  std::vector<std::vector<double>> history;
+
+ private:
+  std::vector<double> bottom_;
+};
+
+SearchSpace grid_space(std::size_t dimensions, int64_t points) {
+  SearchGrid grid;
+  grid.points = points;
+  SearchSpace space;
+  for (std::size_t i = 0; i < dimensions; ++i) {
+    space.values.push_back(grid.values());
+    space.order.push_back(dimensions - 1 - i);
+  }
+  space.values[0].pop_back();  // windows differ
+  return space;
+}
+
+std::unique_ptr<Strategy> strategy(const std::string& yaml) {
+  return Registry<Strategy>::instance().build(Config::parse(yaml, "t.yaml"));
+}
+
+TEST_CASE("every strategy improves on the identity inside of the windows, and equal seeds give equal histories") {
+  const std::vector<double> bottom{-0.1, 0.07, 0.15};
+  std::size_t found = 0;
+  for (const auto& [name, entry] : Registry<Strategy>::instance().entries()) {
+    INFO(name);
+    ++found;
+    const SearchSpace space = grid_space(3, 5);
+    std::vector<std::vector<std::vector<double>>> histories;
+    for (int run = 0; run < 2; ++run) {
+      Bowl bowl(bottom);
+      std::mt19937_64 random(7);
+      strategy(entry.example)->run(bowl, space, random);
+      histories.push_back(bowl.history);
+    }
+    CHECK(histories[0] == histories[1]);
+    Bowl bowl(bottom);
+    double best = 1e9;
+    for (const auto& point : histories[0]) {
+      best = std::min(best, bowl.proxy(point));
+      CHECK(space.clamped(point) == point);
+    }
+    CHECK(best < bowl.proxy({0, 0, 0}));
+  }
+  CHECK(found == 6);
+}
+
+TEST_CASE("coordinate sweeps and the grid find a separable function's best point on the grid") {
+  const SearchSpace space = grid_space(3, 5);
+  for (const char* yaml : {"{type: coordinate, sweeps: 1}", "{type: grid}"}) {
+    Bowl bowl({-0.1, 0.07, 0.15});
+    std::mt19937_64 random(1);
+    strategy(yaml)->run(bowl, space, random);
+    double best = 1e9;
+    std::vector<double> at;
+    for (const auto& point : bowl.history) {
+      if (bowl.proxy(point) < best) {
+        best = bowl.proxy(point);
+        at = point;
+      }
+    }
+    const double step = std::log(1.25) / 2;
+    CHECK(at[0] == Approx(-step));
+    CHECK(at[1] == Approx(step));
+    CHECK(at[2] == Approx(step));
+  }
+  Bowl bowl({0, 0, 0, 0, 0, 0});
+  std::mt19937_64 random(1);
+  CHECK(
+      contains(error_text([&] { strategy("{type: grid}")->run(bowl, grid_space(6, 7), random); }), "take fewer bands"));
+}
+
+TEST_CASE("gradient and cma_es come nearer to the bottom than the grid can") {
+  for (const char* yaml : {"{type: gradient, steps: 20}", "{type: cma_es}"}) {
+    Bowl bowl({-0.1, 0.07, 0.15});
+    std::mt19937_64 random(1);
+    strategy(yaml)->run(bowl, grid_space(3, 5), random);
+    double best = 1e9;
+    for (const auto& point : bowl.history) best = std::min(best, bowl.proxy(point));
+    CHECK(best < 3 + 1e-3);
+  }
+}
+
+TEST_CASE("a grid has its 1 in the middle and even steps of the logarithm on either side") {
+  SearchGrid grid;
+  grid.low = 0.5;
+  grid.high = 1.21;
+  grid.points = 5;
+  const auto values = grid.values();
+  CHECK(values[0] == Approx(std::log(0.5)));
+  CHECK(values[1] == Approx(std::log(0.5) / 2));
+  CHECK(values[2] == 0);
+  CHECK(values[3] == Approx(std::log(1.1)));
+  CHECK(contains(error_text([] { SearchGrid(Config::parse("{points: 4}", "t.yaml")); }), "take an odd number"));
+}
+
+}  // namespace
+}  // namespace qroar
