@@ -1,8 +1,8 @@
 // Pre-tokenized documents on disk, little-endian: "QROARTOK", u32 version (1), u32 bytes of the JSON header, the header
 // {"hash": digits, "tokenizer": hash, "vocab_size": n, "source": text, "ids": [..], "words": [..], "bytes": [..]},
 // int64 offsets[documents + 1], int32 tokens[offsets.back()].  words and bytes may be missing, and so may the hash: the
-// XXH3 128-bit (base/files.h) of the file with these 32 digits as zeros.  scripts/tokenize_texts.py writes the same format;
-// the file is untrusted input and every count, offset and token is checked.
+// XXH3 128-bit (base/files.h) of the file with these 32 digits as zeros.  scripts/tokenize_texts.py writes the same
+// format; the file is untrusted input and every count, offset and token is checked.
 #pragma once
 #include <cstdint>
 #include <filesystem>

@@ -54,8 +54,9 @@ TEST_CASE("a tokenizer that cannot be loaded is an Error that names the file") {
   scratch.write("tokenizer.json", R"({"model": {"type": "WordPiece"}})");
   CHECK(contains(error(), "its model is \"WordPiece\", not BPE"));
   scratch.write("tokenizer.json", R"({"normalizer": {"type": "NFC"}, "model": {"vocab": {}, "merges": []}})");
-  CHECK(contains(error(),
-                 "has the normalizer {\"type\":\"NFC\"}, which is not read here; tokenize with scripts/tokenize_texts.py"));
+  CHECK(contains(
+      error(),
+      "has the normalizer {\"type\":\"NFC\"}, which is not read here; tokenize with scripts/tokenize_texts.py"));
   scratch.write("tokenizer.json", R"({"pre_tokenizer": {"type": "Metaspace"}, "model": {"vocab": {}, "merges": []}})");
   CHECK(contains(error(), "Metaspace"));
   scratch.write("tokenizer.json", R"({"pre_tokenizer": null, "model": {"vocab": {}, "merges": []}})");
