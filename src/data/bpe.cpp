@@ -26,8 +26,8 @@ void check_plain(const Json& model, const std::string& file) {
   const auto is_plain = [](const Json& value) { return value.is_null() || value == Json("") || value == 0.0; };
   for (const char* key : {"dropout", "continuing_subword_prefix", "end_of_word_suffix"}) {
     if (!is_plain(model.value(key, Json()))) {
-      fail("{}: its model's {} is {}, which is not done here; tokenize with scripts/tokenize_texts.py instead", file,
-           key, model[key].dump());
+      fail("{}: its model's {} is {}, which is not done here; tokenize with scripts/tokenize_texts.py instead", file, key,
+           model[key].dump());
     }
   }
 }

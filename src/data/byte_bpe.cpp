@@ -123,8 +123,7 @@ void read_rules(const Json& pre, const std::string& file, std::vector<PieceRule>
              pre.at("pattern").contains("Regex")) {
     rules.emplace_back(pre["pattern"]["Regex"].get<std::string>());
   } else {
-    fail("{}: its pre-tokenizer {} is not read here; tokenize with scripts/tokenize_texts.py instead", file,
-         pre.dump());
+    fail("{}: its pre-tokenizer {} is not read here; tokenize with scripts/tokenize_texts.py instead", file, pre.dump());
   }
 }
 

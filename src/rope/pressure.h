@@ -1,4 +1,4 @@
-// The interpolation pressure on each RoPE pair (docs/method.md 3.2, our definition).
+// The interpolation pressure on each RoPE pair, in closed form (docs/method.md 3.2, our definition).
 #pragma once
 #include "rope/scheme.h"
 
