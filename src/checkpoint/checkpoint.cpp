@@ -19,7 +19,7 @@ constexpr const char* kHead = "lm_head.weight";
 const std::vector<std::pair<std::string, at::ScalarType>> kDtypes = {
     {"bfloat16", at::kBFloat16}, {"float16", at::kHalf}, {"float32", at::kFloat}, {"float64", at::kDouble}};
 
-/// The checkpoint's own: config.json's, which transformers takes, too, else that of the embeddings.
+/// Returns the checkpoint's dtype: that of config.json, as in transformers, else that of the embeddings.
 at::ScalarType stored_dtype(const std::filesystem::path& folder, const LlamaConfig& llama) {
   if (llama.dtype.empty()) {
     const SafetensorsCheckpoint files = open_safetensors(folder);
