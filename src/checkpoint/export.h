@@ -10,7 +10,7 @@ namespace qroar {
 /// The file that distinguishes an exported folder from a folder of the user.
 inline constexpr const char* kExportMarker = "qroar_export.json";
 
-/// Returns an absolute path without links and a trailing slash, so that its parent folder is that of the actual folder.
+/// Returns the absolute path with links resolved and no trailing slash, whose parent is that of the actual folder.
 std::filesystem::path export_target(const std::filesystem::path& folder);
 
 /// Throws an Error where the folder contains anything but an earlier export, which would be replaced.

@@ -38,8 +38,7 @@ at::Tensor like(const at::Tensor& quantized, const at::Tensor& weight_OI) {
 }  // namespace
 
 at::Tensor round_to(const at::Tensor& x, const FloatFormat& format) {
-  const int smallest_exponent =
-      2 - (1 << (format.exponent_bits - 1));  // of normal numbers; subnormals have the same step
+  const int smallest_exponent = 2 - (1 << (format.exponent_bits - 1));  // of normal numbers; also used for subnormals
   const at::Tensor clamped = x.clamp(-format.largest, format.largest);
   const at::Tensor step =
       power_of_two(exponent_of(clamped).clamp(smallest_exponent, format.largest_exponent) - format.mantissa_bits);
