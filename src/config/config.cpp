@@ -52,7 +52,7 @@ Config Config::at(std::string_view key) const {
   }
   const std::string meant = misspelled(*node_, key);
   qroar::fail("{}: {}: missing{}", where(), detail::join(node_->path, key),
-              meant.empty() ? "" : fmt::format("; is it meant by '{}'?", meant));
+              meant.empty() ? "" : fmt::format("; did you misspell it as '{}'?", meant));
 }
 
 Config Config::at(std::string_view key, const std::string& fallback) const {

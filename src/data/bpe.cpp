@@ -17,7 +17,7 @@ using Json = nlohmann::json;
 /// Splits a merge that is written as "Ġ t", as in older files.
 std::pair<std::string, std::string> halves(const std::string& merge, const std::string& file) {
   const std::size_t space = merge.find(' ');
-  if (space == merge.npos) fail("{}: the merge '{}' is no two tokens", file, merge);
+  if (space == merge.npos) fail("{}: the merge '{}' is not two tokens", file, merge);
   return {merge.substr(0, space), merge.substr(space + 1)};
 }
 
@@ -71,7 +71,7 @@ void Bpe::read_vocabulary(const Json& tokenizer, const std::string& file) {
   for (const Json& added : tokenizer.value("added_tokens", Json::array())) {
     if (!added.value("special", false)) {
       fail(
-          "{}: the added token {} is no special one and is cut out of texts first, which is not done here; tokenize "
+          "{}: the added token {} is not special and is cut out of texts first, which is not done here; tokenize "
           "with scripts/tokenize_texts.py instead",
           file, added.at("content").dump());
     }
@@ -85,7 +85,7 @@ void Bpe::read_vocabulary(const Json& tokenizer, const std::string& file) {
 void Bpe::read_merges(const Json& merges, const std::string& file) {
   const auto id_of = [&](const std::string& name) {
     const auto id = ids_.find(name);
-    if (id == ids_.end()) fail("{}: a merge speaks of a token '{}' that is not in the vocabulary", file, name);
+    if (id == ids_.end()) fail("{}: a merge names a token '{}' that is not in the vocabulary", file, name);
     return id->second;
   };
   int32_t rank = 0;

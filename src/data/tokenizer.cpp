@@ -39,7 +39,7 @@ class SentencePiece : public Tokenizer {
     std::ranges::copy_if(ids, std::back_inserter(known), [&](int32_t id) { return id < vocab_size(); });
     std::string text;
     const auto status = processor_.Decode(known, &text);
-    if (!status.ok()) fail("SentencePiece could not make text of {} tokens: {}", ids.size(), status.message());
+    if (!status.ok()) fail("SentencePiece could not decode {} tokens: {}", ids.size(), status.message());
     return text;
   }
   int64_t vocab_size() const override { return processor_.GetPieceSize(); }

@@ -203,7 +203,7 @@ void check_architecture(const ConfigFields& fields) {
   if (type.empty()) fields.missing("model_type", "\"llama\"");
   if (type != "llama") {
     fields.complain(fmt::format(
-        "a \"{}\" model, and Llama models (model_type \"llama\") are what is evaluated here; another architecture "
+        "a \"{}\" model, but only Llama models (model_type \"llama\") are evaluated here; another architecture "
         "computes something else even where its tensors have the same names; take a checkpoint of the Llama family",
         type));
   }
