@@ -8,10 +8,10 @@ namespace qroar {
 std::string csv_field(const std::string& text);
 std::vector<std::string> csv_fields(const std::string& line);
 
-/// A number as text: nine digits, or inf.
+/// Returns a number as text with nine significant digits, or inf.
 std::string csv_number(double value);
 
-/// A table under one header line.
+/// A table with one header line.
 struct CsvTable {
   std::vector<std::string> columns;
   std::vector<std::vector<std::string>> rows;  ///< each as long as `columns`

@@ -1,4 +1,5 @@
-// The two kinds of error: Error is the user's or the environment's and is printed as one line; InternalError is ours.
+// The two kinds of error.  An Error is caused by the user or the environment and is printed as one line; an
+// InternalError is a bug in this program.
 #pragma once
 #include <fmt/format.h>
 
@@ -8,25 +9,25 @@
 
 namespace qroar {
 
-/// Something the user can mend: the text says what is wrong, where, and what to do.  Exit code 1.
+/// An error that the user can fix: the text says what is wrong, where, and what to do.  Exit code 1.
 class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
-/// A broken assumption of this program.  Exit code 2.
+/// A violated assumption of this program.  Exit code 2.
 class InternalError : public std::logic_error {
  public:
   using std::logic_error::logic_error;
 };
 
-/// Throws Error with a formatted text.
+/// Throws an Error with a formatted text.
 template <class... Args>
 [[noreturn]] void fail(fmt::format_string<Args...> format, Args&&... args) {
   throw Error(fmt::format(format, std::forward<Args>(args)...));
 }
 
-/// Throws InternalError naming the place when `condition` is false; stays on in release builds.
+/// Throws an InternalError that names the source location when `condition` is false; also active in release builds.
 void check(bool condition, const char* what, std::source_location place = std::source_location::current());
 
 }  // namespace qroar

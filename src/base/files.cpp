@@ -24,7 +24,7 @@ constexpr std::size_t kBlockBytes = std::size_t{1} << 20;
   fail("{}: cannot {}: {}", path.string(), what, std::generic_category().message(errno));
 }
 
-/// An open file; closed on every way out.
+/// An open file descriptor, closed by the destructor.
 class Descriptor {
  public:
   Descriptor(const std::filesystem::path& path, int flags, const char* what) : fd_(::open(path.c_str(), flags, 0666)) {
@@ -36,14 +36,14 @@ class Descriptor {
   Descriptor(const Descriptor&) = delete;
   Descriptor& operator=(const Descriptor&) = delete;
   int get() const { return fd_; }
-  /// For writers, as some file systems report a full disk only here.
+  /// Returns whether closing succeeded; writers check it, as some file systems report a full disk only here.
   bool close() { return ::close(std::exchange(fd_, -1)) == 0; }
 
  private:
   int fd_;
 };
 
-/// Hands the file to `consume` block by block, so that a pipe can be read too.
+/// Passes the file to `consume` block by block, so that a pipe can be read too.
 template <class Consume>
 void read_blocks(const std::filesystem::path& path, const Consume& consume) {
   const Descriptor file(path, O_RDONLY | O_CLOEXEC, "open");
@@ -70,7 +70,7 @@ void write_all(int fd, std::string_view bytes, const std::filesystem::path& path
   }
 }
 
-/// A new name beside `path`, where processes on several machines may write.
+/// Returns a new name in the folder of `path` that is unique even if processes on several machines write there.
 std::filesystem::path temporary_beside(const std::filesystem::path& path) {
   return path.parent_path() / fmt::format(".{}.{}.tmp", path.filename().string(), own_name());
 }
@@ -79,7 +79,7 @@ std::filesystem::path folder_of(const std::filesystem::path& path) {
   return path.has_parent_path() ? path.parent_path() : ".";
 }
 
-/// rename() itself replaces a folder only when that is empty.
+/// Replaces a folder that need not be empty; rename() itself replaces only an empty one.
 void replace_folder(const std::filesystem::path& from, const std::filesystem::path& to) {
   if (::rename(from.c_str(), to.c_str()) == 0) return;
   if (errno != ENOTEMPTY && errno != EEXIST) fail_errno(to, "replace");
@@ -94,10 +94,10 @@ void replace_folder(const std::filesystem::path& from, const std::filesystem::pa
   std::filesystem::remove_all(old);
 }
 
-/// Makes the rename itself survive a crash.
+/// Syncs the folder, so that the rename survives a crash.
 void sync_folder(const std::filesystem::path& folder) {
   const Descriptor directory(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC, "open");
-  // Some network file systems answer EINVAL: they have nothing to sync for a folder.
+  // Some network file systems return EINVAL because they have nothing to sync for a folder.
   if (::fsync(directory.get()) != 0 && errno != EINVAL) fail_errno(folder, "sync");
 }
 

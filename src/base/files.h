@@ -1,4 +1,4 @@
-// Files: whole reads, writes that are all or nothing, hashes of contents, and where caches lie.
+// Files: reading, atomic writing, hashing, and the location of the cache.
 #pragma once
 #include <filesystem>
 #include <functional>
@@ -7,27 +7,28 @@
 
 namespace qroar {
 
-/// The whole file; an Error with the path and the reason.
+/// Returns the contents of a file.  Throws an Error with the path and the reason where it cannot be read.
 std::string read_file(const std::filesystem::path& path);
 
-/// Writes to a temporary file beside `path`, fsyncs, renames, fsyncs the folder: readers see the old file or the new
-/// one.  An Error with the path and the reason (disk full, read-only ...) leaves no temporary file behind.
+/// Writes to a temporary file in the same folder, syncs it, renames it to `path` and syncs the folder: readers see the
+/// old file or the new one.  Throws an Error with the path and the reason (disk full, read-only ...) and leaves no
+/// temporary file behind.
 void write_file_atomically(const std::filesystem::path& path, std::string_view bytes);
 
-/// The same for contents in parts, so that they never lie in memory as a whole: `produce` hands each to its argument.
+/// The same for contents that are never held in memory at once: `produce` passes each part to its argument.
 using PutBytes = std::function<void(std::string_view)>;
 void write_file_atomically(const std::filesystem::path& path, const std::function<void(const PutBytes&)>& produce);
 
-/// `fill` writes into a new folder beside `folder` (the folders above are made), which then takes its name, and the
-/// place of an older one; that one is moved aside first and then removed, so that a reader sees the old files, for a
-/// moment none, or the new ones.  When something is thrown, the older folder stays and nothing else is left behind.
+/// Calls `fill` with a new folder beside `folder` (parent folders are created) and then renames it to `folder`.  An
+/// existing folder is first moved aside and afterwards removed, so that a reader sees the old files, for a moment none,
+/// or the new ones.  When an exception is thrown, the existing folder stays and nothing else is left behind.
 void write_folder_atomically(const std::filesystem::path& folder,
                              const std::function<void(const std::filesystem::path&)>& fill);
 
-/// See base/hash.h.
+/// Returns the hash of a file's contents; see base/hash.h.
 std::string hash_file(const std::filesystem::path& path);
 
-/// $QROAR_CACHE, else $XDG_CACHE_HOME/qroar, else ~/.cache/qroar.
+/// Returns $QROAR_CACHE, else $XDG_CACHE_HOME/qroar, else ~/.cache/qroar.
 std::filesystem::path cache_folder();
 
 }  // namespace qroar

@@ -15,7 +15,7 @@ std::string to_hex(XXH128_hash_t hash) { return fmt::format("{:016x}{:016x}", ha
 std::string hash_bytes(std::string_view bytes) { return to_hex(XXH3_128bits(bytes.data(), bytes.size())); }
 
 struct Hasher::State {
-  XXH3_state_t xxh;  // asks for 64-byte alignment, which C++20's new gives
+  XXH3_state_t xxh;  // requires 64-byte alignment, which C++20's new provides
 };
 
 Hasher::Hasher() : state_(std::make_unique<State>()) { XXH3_128bits_reset(&state_->xxh); }

@@ -8,7 +8,7 @@ namespace qroar {
 
 std::string hash_bytes(std::string_view bytes);
 
-/// The hash of bytes that come in parts.
+/// Hashes bytes that arrive in parts.
 class Hasher {
  public:
   Hasher();

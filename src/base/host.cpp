@@ -22,12 +22,13 @@ std::string first_word(const char* file) {
   return word;
 }
 
-/// Clock ticks from the system's start to the process', or empty when there is none; a zombie counts as none.
+/// Returns the start time of a process in clock ticks since boot, or empty when there is no such process; a zombie
+/// counts as none.
 std::string start_of(const std::string& pid) {
   std::ifstream in("/proc/" + pid + "/stat");
   std::string text;
   std::getline(in, text);
-  std::istringstream fields(text.substr(std::min(text.size(), text.rfind(')') + 1)));  // behind the program's name
+  std::istringstream fields(text.substr(std::min(text.size(), text.rfind(')') + 1)));  // after the program's name
   std::string state, field;
   fields >> state;
   for (int i = 4; i <= 22; ++i) fields >> field;  // proc(5): starttime is field 22

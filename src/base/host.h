@@ -1,4 +1,4 @@
-// Which machine and process this is, in terms that another process can check, and names that no other makes.
+// Identifies this machine and process in a form that another process can check, and generates unique names.
 #pragma once
 #include <filesystem>
 #include <string>
@@ -7,27 +7,27 @@ namespace qroar {
 
 std::string host_name();
 
-/// Of the running system and the process numbers in it, as 16 hexadecimal digits: equal only where the other process'
-/// number means the same.
+/// Returns 16 hexadecimal digits that identify the running system and its process number space: equal only for
+/// processes that see the same process numbers.
 const std::string& machine_id();
 
-/// Process number and start time, since numbers come again.
+/// Returns the process number and start time of this process; numbers alone are reused.
 std::string this_process();
-/// Whether a process of this machine, as this_process() named it, is still there.
+/// Returns whether a process of this machine, as named by this_process(), is still running.
 bool process_lives(const std::string& process);
 
-/// 32 hexadecimal digits.
+/// Returns 32 random hexadecimal digits.
 std::string random_name();
 
-/// A word that no other process makes and that names this one, for names of temporary files and folders.
+/// Returns a unique word that identifies this process, for the names of temporary files and folders.
 std::string own_name();
-/// Whether a temporary file's or folder's name, ".*" with own_name() in it, is that of a process of this machine that
-/// is gone, or of one elsewhere that made it a day ago.
+/// Returns whether a temporary file or folder, named ".*" with own_name() in it, belongs to a process of this machine
+/// that has ended, or was made a day ago by a process of another machine.
 bool is_left_by_dead(const std::filesystem::path& path);
-/// Removes such files from a folder, and from those below it if so asked.
+/// Removes such files from a folder, and from its subfolders where `below` is true.
 void remove_left_by_dead(const std::filesystem::path& folder, bool below = false);
 
-/// "2026-11-26T13:02:11.042Z".
+/// Returns the current time as "2026-11-26T13:02:11.042Z".
 std::string utc_now();
 
 }  // namespace qroar

@@ -33,7 +33,7 @@ void LineLog::append(const nlohmann::ordered_json& line) {
   const int handle = ::open(file_.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
   const ssize_t count = handle >= 0 ? ::write(handle, text.data(), text.size()) : -1;
   const bool written = count == static_cast<ssize_t>(text.size());
-  const int error = count < 0 ? errno : ENOSPC;  // a disk that fills up takes a part of it
+  const int error = count < 0 ? errno : ENOSPC;  // a disk that fills up accepts only a part of the line
   if (handle >= 0) ::close(handle);
   if (!written) fail("{}: cannot write: {}", file_.string(), std::strerror(error));
 }

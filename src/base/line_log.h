@@ -8,14 +8,14 @@
 
 namespace qroar {
 
-/// Each line is written with one call.  What a killed process left of its last line is cut off when the file is opened.
+/// Writes each line with one system call.  Opening the file removes an incomplete last line that a killed process left.
 class LineLog {
  public:
-  /// Reads what is there.  A whole line that is no JSON object is told to `broken` ("file:line: what"), which may
-  /// throw, and is null in lines().
+  /// Reads the existing lines.  Reports each complete line that is not a JSON object to `broken` ("file:line: what"),
+  /// which may throw; such a line is null in lines().
   LineLog(std::filesystem::path file, const std::function<void(const std::string&)>& broken);
 
-  /// What was there when the file was opened.
+  /// Returns the lines that the file had when it was opened.
   const std::vector<nlohmann::ordered_json>& lines() const { return lines_; }
   /// Throws an Error when the line cannot be written.
   void append(const nlohmann::ordered_json& line);

@@ -17,7 +17,7 @@
 namespace qroar {
 namespace {
 
-/// What the signal handler looks through; a slot is free while its size is 0.
+/// A mapped range that the signal handler searches for; a slot is free while its size is 0.
 struct Range {
   std::atomic<uintptr_t> begin = 0;
   std::atomic<std::size_t> size = 0;
@@ -27,7 +27,7 @@ std::array<Range, kMostRanges> ranges;
 std::mutex ranges_mutex;
 struct sigaction previous_action = {};
 
-/// Puts a page of zeros where a mapped file has none any more; any other SIGBUS goes where it went before.
+/// Maps a page of zeros where a mapped file has been truncated; passes any other SIGBUS to the previous handler.
 void handle_sigbus(int signal, siginfo_t* info, void* context) {
   const auto place = reinterpret_cast<uintptr_t>(info->si_addr);
   for (const Range& range : ranges) {
@@ -39,7 +39,7 @@ void handle_sigbus(int signal, siginfo_t* info, void* context) {
   }
   if ((previous_action.sa_flags & SA_SIGINFO) != 0 && previous_action.sa_sigaction != nullptr)
     return previous_action.sa_sigaction(signal, info, context);
-  std::signal(signal, SIG_DFL);  // the access is made again and ends the process
+  std::signal(signal, SIG_DFL);  // the access is repeated and ends the process
 }
 
 void guard(std::string_view bytes) {

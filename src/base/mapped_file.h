@@ -1,4 +1,4 @@
-// A file mapped into memory, read-only, that notices when another process changes it meanwhile.
+// A file mapped read-only into memory that detects changes by other processes.
 #pragma once
 #include <sys/stat.h>
 
@@ -7,11 +7,11 @@
 
 namespace qroar {
 
-/// Where the file is cut short while it is mapped, what is missing reads as zeros (the kernel would end the process
+/// When the file is truncated while it is mapped, the missing part reads as zeros (the kernel would end the process
 /// with SIGBUS), and is_unchanged() is false from then on.
 class MappedFile {
  public:
-  /// An Error where it cannot be opened or is no regular file; an empty one has no bytes.
+  /// Throws an Error where the file cannot be opened or is not a regular file; an empty file has no bytes.
   explicit MappedFile(const std::filesystem::path& path);
   ~MappedFile();
   MappedFile(const MappedFile&) = delete;
@@ -19,10 +19,10 @@ class MappedFile {
 
   const std::filesystem::path& path() const { return path_; }
   std::string_view bytes() const { return bytes_; }
-  /// Have the bytes stayed what they were when the file was opened?  By size and time of the last change; a time that
-  /// says less (of permissions, links) is followed by a look at all bytes.
+  /// Returns whether the bytes are the same as when the file was opened.  Compares the size and the modification time;
+  /// if only the status change time differs (e.g. after a change of permissions or links), hashes all bytes.
   bool is_unchanged() const;
-  /// XXH3 of all bytes, the same as hash_file(); made once.
+  /// Returns the XXH3 hash of all bytes, the same as hash_file(); computed once.
   const std::string& hash() const;
 
  private:
@@ -30,7 +30,7 @@ class MappedFile {
   int descriptor_;
   std::string_view bytes_;
   struct stat opened_ = {};
-  mutable struct stat seen_ = {};  ///< the newest for which the bytes were found unchanged
+  mutable struct stat seen_ = {};  ///< the newest status for which the bytes were unchanged
   mutable std::string hash_;
 };
 

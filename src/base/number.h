@@ -1,4 +1,4 @@
-// Numbers in text.
+// Parsing numbers.
 #pragma once
 #include <charconv>
 #include <string_view>
@@ -6,8 +6,8 @@
 
 namespace qroar {
 
-/// Reads all of `text` as a number, as std::from_chars does: no white space, no +, no locale.  No error: `value` holds
-/// it; invalid_argument, also for what follows a number; result_out_of_range.
+/// Reads all of `text` as a number into `value`, as std::from_chars does: no white space, no +, no locale.  Returns no
+/// error, invalid_argument (also where text follows the number) or result_out_of_range.
 template <class T>
 std::errc read_number(std::string_view text, T& value) {
   const char* const end = text.data() + text.size();

@@ -33,7 +33,7 @@ void Progress::advance(double done, const std::string& label) {
       fmt::format("{:3.0f} %  {} left  {}", 100 * fraction,
                   format_seconds(elapsed.count() * (1 - fraction) / std::max(fraction, 1e-9)), label);
   if (terminal_) {
-    fmt::print(stderr, "\r\033[K{}", line);  // back to column 1 and erase the old line
+    fmt::print(stderr, "\r\033[K{}", line);  // return to column 1 and erase the old line
     std::fflush(stderr);
     on_line_ = true;
   } else {

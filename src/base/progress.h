@@ -1,4 +1,4 @@
-// One line of progress with the time left: rewritten in place on a terminal, else logged at most every ten seconds.
+// One progress line with the remaining time: rewritten in place on a terminal, else logged at most every ten seconds.
 #pragma once
 #include <chrono>
 #include <string>
@@ -7,14 +7,14 @@ namespace qroar {
 
 class Progress {
  public:
-  /// `total` work in any unit (we use floating point operations).
+  /// `total` is the amount of work in any unit (floating-point operations here).
   explicit Progress(double total);
   ~Progress();
-  /// `done` more work; `label` says what is running.
+  /// Adds `done` to the completed work; `label` says what is running.
   void advance(double done, const std::string& label);
-  /// Leaves time that went into work outside of `total` out of the estimate.
+  /// Excludes the time of work that is not part of `total` from the estimate.
   void leave_out(std::chrono::steady_clock::duration time) { start_ += time; }
-  /// Ends the terminal line, so that other output starts on a fresh one.
+  /// Ends the terminal line, so that other output starts on a new line.
   void clear();
 
  private:
@@ -24,7 +24,7 @@ class Progress {
   Clock::time_point start_ = Clock::now(), last_shown_ = start_;
 };
 
-/// "1h02m", "3m05s", "12s".
+/// Returns "1h02m", "3m05s" or "12s".
 std::string format_seconds(double seconds);
 
 }  // namespace qroar

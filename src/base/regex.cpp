@@ -28,7 +28,7 @@ Match match_of(const pcre2_code* code) {
   return {pcre2_match_data_create_from_pattern(code, nullptr), pcre2_match_data_free};
 }
 
-/// Each byte that cannot be read becomes U+FFFD.
+/// Replaces each byte that is not valid UTF-8 with U+FFFD.
 std::string with_valid_utf8(const pcre2_code* code, std::string text) {
   const Match match = match_of(code);
   constexpr const char* kUnknown = "\ufffd";

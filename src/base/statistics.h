@@ -1,4 +1,4 @@
-// Means with standard errors, in double, over samples taken to be independent.
+// Means with standard errors, in double, over samples that are assumed to be independent.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -6,7 +6,7 @@
 
 namespace qroar {
 
-/// Sums from which a mean and its standard error follow; sums of several parts may be added.
+/// The sums from which a mean and its standard error are computed; the sums of several parts may be added.
 struct Moments {
   int64_t count = 0;
   double sum = 0;
@@ -33,9 +33,9 @@ struct Moments {
   }
 };
 
-/// The 0.975 quantile of Student's t with so many degrees of freedom: what a standard error is multiplied with for a 95
-/// % interval.  Fisher's expansion about the normal quantile (Abramowitz and Stegun 26.7.5); within 1 % from 2 degrees
-/// on.
+/// Returns the 0.975 quantile of Student's t distribution, by which a standard error is multiplied for a 95 % interval.
+/// Uses Fisher's expansion about the normal quantile (Abramowitz and Stegun 26.7.5); within 1 % from 2 degrees of
+/// freedom on.
 inline double student_t_975(int64_t degrees) {
   if (degrees < 1) return std::numeric_limits<double>::quiet_NaN();
   if (degrees == 1) return 12.7062;

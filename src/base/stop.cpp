@@ -12,7 +12,7 @@ volatile std::sig_atomic_t asked = 0;
 void note_stop_signals() {
   struct sigaction action = {};
   action.sa_handler = [](int) { asked = 1; };
-  action.sa_flags = SA_RESTART;  // a read or write that it interrupts goes on
+  action.sa_flags = SA_RESTART;  // an interrupted read or write continues
   sigaction(SIGTERM, &action, nullptr);
   sigaction(SIGUSR1, &action, nullptr);
 }

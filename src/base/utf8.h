@@ -1,14 +1,14 @@
-// UTF-8 as RFC 3629 has it: no overlong forms, no surrogates, nothing beyond U+10FFFF.
+// UTF-8 as defined by RFC 3629: no overlong forms, no surrogates, nothing beyond U+10FFFF.
 #pragma once
 #include <cstddef>
 #include <string_view>
 
 namespace qroar {
 
-/// Bytes of the character that the text begins with; 0 where it begins with none.
+/// Returns the number of bytes of the first character, or 0 where the text does not begin with a valid one.
 std::size_t utf8_length(std::string_view text);
 
-/// Bytes before the first that belongs to no character; the text's size where all do.
+/// Returns the number of bytes before the first invalid one, which is the size of a valid text.
 std::size_t utf8_prefix(std::string_view text);
 
 }  // namespace qroar

@@ -1,4 +1,4 @@
-// Warnings that many cells of a run would repeat.
+// Warnings that would otherwise repeat for many cells of a run.
 #pragma once
 #include <string>
 

@@ -19,7 +19,7 @@ constexpr const char* kHead = "lm_head.weight";
 const std::vector<std::pair<std::string, at::ScalarType>> kDtypes = {
     {"bfloat16", at::kBFloat16}, {"float16", at::kHalf}, {"float32", at::kFloat}, {"float64", at::kDouble}};
 
-/// The checkpoint's own: config.json's, which transformers takes, too, else that of the embeddings.
+/// Returns the checkpoint's dtype: that of config.json, as in transformers, else that of the embeddings.
 at::ScalarType stored_dtype(const std::filesystem::path& folder, const LlamaConfig& llama) {
   if (llama.dtype.empty()) {
     const SafetensorsCheckpoint files = open_safetensors(folder);
@@ -30,7 +30,7 @@ at::ScalarType stored_dtype(const std::filesystem::path& folder, const LlamaConf
   const std::string name = llama.dtype.starts_with(prefix) ? llama.dtype.substr(prefix.size()) : llama.dtype;
   const auto known = std::ranges::find(kDtypes, name, &std::pair<std::string, at::ScalarType>::first);
   if (known != kDtypes.end()) return known->second;
-  fail("{}: dtype '{}' is not computed in; name another one in the experiment (model.dtype: float32)",
+  fail("{}: dtype '{}' is not supported; name another one in the experiment (model.dtype: float32)",
        (folder / "config.json").string(), llama.dtype);
 }
 
@@ -119,7 +119,7 @@ void Checkpoint::check_all_read(const std::set<std::string>& read) const {
     if (!known) unread.push_back(name);
   }
   if (!unused.empty()) {
-    fail("{}: model.ignore_tensors names '{}', and no tensor that is left unread is called so", spec_.path.string(),
+    fail("{}: model.ignore_tensors names '{}', but no unread tensor has such a name", spec_.path.string(),
          unused.front());
   }
   if (unread.empty()) return;

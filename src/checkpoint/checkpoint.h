@@ -1,5 +1,4 @@
-// A Hugging Face folder (config.json and safetensors) opened for reading, and the model built from it in a dtype on a
-// device.
+// Opens a Hugging Face folder (config.json and safetensors) and builds the model from it in a dtype on a device.
 #pragma once
 #include <ATen/ATen.h>
 
@@ -15,10 +14,10 @@
 
 namespace qroar {
 
-/// The key `path` of a block that names a Hugging Face folder; an Error at its place where there is none.
+/// Reads the key `path` of a block that names a Hugging Face folder.  Throws an Error at its place where there is none.
 std::filesystem::path model_folder(const Config& block);
 
-/// A Hugging Face folder and what of it may be left unread: the keys `path` and `ignore_tensors` of a block.
+/// A Hugging Face folder and the tensors in it that may remain unread: the keys `path` and `ignore_tensors` of a block.
 struct CheckpointSpec {
   std::filesystem::path path;
   std::vector<std::string> ignore_tensors;  ///< globs of tensors that the user knows are not part of the model
@@ -31,8 +30,8 @@ struct CheckpointSpec {
 
 /// The YAML block `model`.
 struct ModelSpec : CheckpointSpec {
-  /// The dtype that is computed in.  `auto` is the checkpoint's own: what config.json says, else the embeddings';
-  /// float16 becomes float32 on a CPU that has no arithmetic of it.
+  /// The dtype of the computation.  `auto` is the checkpoint's own: that of config.json, else that of the embeddings;
+  /// float16 becomes float32 on a CPU without float16 arithmetic.
   at::ScalarType dtype = at::kFloat;
   std::string device = "auto";
   bool bfloat16_rope =
@@ -43,33 +42,33 @@ struct ModelSpec : CheckpointSpec {
   ModelSpec(const Config& config, const LlamaConfig& llama);
 };
 
-/// The key `dtype` of a block that names a checkpoint, `fallback` ("auto", "bfloat16" ...) when absent.
+/// Reads the key `dtype` of a block that names a checkpoint, `fallback` ("auto", "bfloat16" ...) when absent.
 at::ScalarType weight_dtype(const Config& block, const std::string& fallback, const std::filesystem::path& folder,
                             const LlamaConfig& llama, const std::string& device);
-/// "bfloat16", as the key is spelled.
+/// Returns the name that the key uses, such as "bfloat16".
 std::string dtype_text(at::ScalarType dtype);
 
 class Checkpoint {
  public:
-  /// Maps the weights; nothing is copied yet.  An Error where a tensor that the model needs is missing or of another
-  /// shape or kind, and where there is one that it does not read and that spec.ignore_tensors does not name.
+  /// Maps the weights without copying them.  Throws an Error where a tensor that the model needs is missing or has a
+  /// wrong shape or dtype, and where the model does not read a tensor that spec.ignore_tensors does not name.
   explicit Checkpoint(const CheckpointSpec& spec);
   explicit Checkpoint(const std::filesystem::path& folder) : Checkpoint(CheckpointSpec(folder)) {}
 
   const LlamaConfig& config() const { return config_; }
-  /// Hash of config.json and of all weight bytes.
+  /// Returns the hash of config.json and of all weight bytes.
   std::string hash() const;
-  /// An Error where a file has changed since it was opened.
+  /// Throws an Error where a file has changed since it was opened.
   void check_unchanged() const;
-  /// Of all tensors that the model reads.
+  /// Returns the number of weights in all tensors that the model reads.
   int64_t weights() const { return weights_; }
 
-  /// The full-precision model.  On the CPU in the stored dtype its tensors are views of the mapped files, which they
-  /// keep alive.
+  /// Builds the full-precision model.  On the CPU and in the stored dtype its tensors are views of the mapped files,
+  /// which they keep alive.
   Llama build(at::ScalarType dtype, const at::Device& device) const;
 
  private:
-  /// What a tensor of a name and shape becomes.
+  /// Returns the tensor with a name and shape.
   using Load = std::function<at::Tensor(const std::string& name, at::IntArrayRef shape)>;
   Llama assemble(const Load& load) const;
   const TensorView& view(const std::string& name, at::IntArrayRef shape) const;
@@ -78,7 +77,7 @@ class Checkpoint {
   CheckpointSpec spec_;
   LlamaConfig config_;
   SafetensorsCheckpoint files_;
-  std::string prefix_;  ///< of all names but the head's: a model that was saved without its head has none
+  std::string prefix_;  ///< of all names except the head's; empty for a model saved without its head
   int64_t weights_ = 0;
 };
 

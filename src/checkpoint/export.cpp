@@ -15,12 +15,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// What transformers' tokenizers and generate() read beside the model.
+/// The files that transformers' tokenizers and generate() read in addition to the model.
 constexpr const char* kCopied[] = {
     "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
     "vocab.json",     "merges.txt",      "chat_template.jinja",   "chat_template.json",      "generation_config.json"};
 
-/// Frequencies up to this are none: within 2^31 tokens such a pair turns by 1e-20 radians.
+/// Frequencies up to this count as 0: within 2^31 tokens such a pair rotates by 1e-20 radians.
 constexpr double kStandstill = 1e-29;
 
 bool is_tied(const Llama& model) {
@@ -34,7 +34,7 @@ void check_transforms(const Llama& model) {
   check(!model.lm_head.transforms_input(), "an exported model does nothing to activations");
 }
 
-/// What an earlier export says that it wrote; nothing without a marker that can be read.
+/// Returns the files that an earlier export wrote according to its marker; none without a readable marker.
 std::set<std::string> files_of_export(const fs::path& folder) {
   if (!fs::exists(folder / kExportMarker)) return {};
   const Json marker = Json::parse(read_file(folder / kExportMarker), nullptr, false);
@@ -46,7 +46,7 @@ std::set<std::string> files_of_export(const fs::path& folder) {
   return names;
 }
 
-/// Under Hugging Face's names.
+/// Returns the model's tensors under Hugging Face's names.
 TensorMap named_tensors(Llama model) {
   TensorMap tensors{{"model.embed_tokens.weight", model.embed_tokens_VD}, {"model.norm.weight", model.norm_D}};
   for (const DecoderLayer& layer : model.layers) {
@@ -69,7 +69,7 @@ TensorMap named_tensors(Llama model) {
   return tensors;
 }
 
-/// Of several spellings of one thing it has the older ones, torch_dtype and rope_scaling beside rope_theta, which
+/// Returns the exported config.json.  Uses the older names torch_dtype and rope_scaling beside rope_theta, which
 /// transformers 4 and 5 both read.
 Json config_json(const Llama& model, const EvaluatedRope& rope, const fs::path& source) {
   const fs::path path = source / "config.json";
@@ -85,12 +85,13 @@ Json config_json(const Llama& model, const EvaluatedRope& rope, const fs::path& 
   return config;
 }
 
-/// Relative: a division and its inverse are two roundings.
+/// Compares with a relative tolerance, as a division and its inverse round twice.
 bool is_near(double found, double expected) {
   return std::abs(found - expected) <= std::max(1e-15 * std::abs(expected), kStandstill);
 }
 
-/// The written file in our own reader, for whom it may be a model of its own tomorrow.
+/// Checks that this program reads the exported config.json back as the same RoPE, as the export can itself be
+/// evaluated.
 void check_reads_back(const fs::path& folder, const EvaluatedRope& rope) {
   const LlamaConfig read = LlamaConfig::load(folder);
   const auto scheme = Registry<RopeScheme>::instance().build(Config::parse("{type: model}", "export"));

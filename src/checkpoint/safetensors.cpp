@@ -36,7 +36,7 @@ constexpr uint64_t kLengthBytes = 8;
 constexpr uint64_t kMostHeaderBytes = 100'000'000;  // the reference reader's limit
 constexpr int kDeepestJson = 2;                     // {"name": {"shape": [..]}}
 
-/// Escaped and cut, since it comes out of an untrusted file and goes to a terminal.
+/// Escapes and truncates a text from an untrusted file for output on a terminal.
 std::string printable(const StrictJson& value) {
   const std::string text = value.dump();
   return text.size() <= 100 ? text : text.substr(0, 100) + "...";
@@ -47,7 +47,7 @@ bool is_there(const fs::path& path) {
   return fs::exists(path, unreadable);
 }
 
-/// A JSON object without duplicate keys and without deep nesting (which would cost memory before it could be refused).
+/// Parses a JSON object.  Throws an Error for duplicate keys and for deep nesting, before that takes much memory.
 StrictJson parse_object(std::string_view text, const std::string& place) {
   std::map<int, std::set<std::string>> keys;
   const auto watch = [&](int depth, StrictJson::parse_event_t event, StrictJson& value) {
@@ -69,7 +69,7 @@ StrictJson parse_object(std::string_view text, const std::string& place) {
   }
 }
 
-/// A list of integers from 0 to 2^63 - 1.
+/// Reads a list of integers from 0 to 2^63 - 1.
 std::vector<int64_t> naturals(const StrictJson& entry, const char* key, const std::string& place) {
   const auto list = entry.find(key);
   if (list == entry.end() || !list->is_array()) fail("{}: no list {}", place, key);
@@ -93,7 +93,7 @@ const DtypeRow& read_dtype(const StrictJson& entry, const std::string& place) {
   fail("{}: unknown dtype {}; known are{}", place, printable(*dtype), known);
 }
 
-/// A header entry whose offsets are still to be placed in the file.
+/// A header entry whose offsets are not yet resolved to a place in the file.
 struct Entry {
   std::string name;
   TensorView view;
@@ -127,7 +127,8 @@ Entry read_entry(const std::string& name, const StrictJson& json, const std::str
   return entry;
 }
 
-/// The format wants the data covered completely: no holes, no overlaps, nothing after the last tensor.
+/// Throws an Error unless the tensors cover the data completely, as the format requires: no holes, no overlaps, nothing
+/// after the last tensor.
 void check_coverage(std::vector<Entry>& entries, int64_t data_bytes, const std::string& file) {
   std::ranges::sort(entries, {}, [](const Entry& entry) { return std::pair(entry.begin, entry.end); });
   int64_t covered = 0;
@@ -191,7 +192,8 @@ std::filesystem::path SafetensorsFile::path() const { return file_->path(); }
 
 namespace {
 
-/// tensor -> shard, as the index says; a shard is a plain name, so that no index reaches out of its folder.
+/// Reads the map tensor -> shard of an index.  A shard must be a plain file name, so that no index refers to files
+/// outside its folder.
 std::map<std::string, std::string> read_index(const fs::path& path) {
   const std::string file = path.string();
   const StrictJson json = parse_object(read_file(path), file);

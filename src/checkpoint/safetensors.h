@@ -1,4 +1,4 @@
-// Safetensors checkpoints (huggingface.co/docs/safetensors), mapped into memory read-only and without torch.
+// Safetensors checkpoints (huggingface.co/docs/safetensors), mapped read-only into memory, without torch.
 // The files are untrusted input: every length, offset, shape and name of the header is checked before anything points
 // into the file.
 #pragma once
@@ -14,7 +14,7 @@ namespace qroar {
 
 enum class Dtype { f64, f32, f16, bf16, i64, i32, i16, i8, u8, boolean };
 
-/// "BF16", as the header spells it.
+/// Returns the name that the header uses, such as "BF16".
 std::string_view dtype_name(Dtype dtype);
 int64_t dtype_bytes(Dtype dtype);
 
@@ -24,14 +24,14 @@ struct TensorView {
   std::vector<int64_t> shape;
   const std::byte* data = nullptr;
   int64_t bytes = 0;
-  bool aligned = true;                ///< data is a multiple of the dtype's size; else copy before use
+  bool aligned = true;                ///< `data` is aligned to the dtype's size; else copy before use
   std::shared_ptr<const void> owner;  ///< keeps the mapping alive for tensors that point into it
 };
 
 class MappedFile;
 
-/// Does a tensor of that name only hold what a model computes by itself, such as RoPE's frequencies or a causal mask,
-/// which old files carry along?
+/// Returns whether a tensor of that name only contains what a model computes itself, such as RoPE's frequencies or a
+/// causal mask, which old files include.
 bool is_leftover(const std::string& name);
 
 /// One .safetensors file.
@@ -39,9 +39,9 @@ class SafetensorsFile {
  public:
   explicit SafetensorsFile(const std::filesystem::path& path);
   const std::map<std::string, TensorView>& tensors() const { return tensors_; }
-  /// XXH3 of the whole file, the same as hash_file.
+  /// Returns the XXH3 hash of the file, the same as hash_file().
   std::string hash() const;
-  /// False once another process has changed the file.
+  /// Returns false once another process has changed the file.
   bool is_unchanged() const;
   std::filesystem::path path() const;
 
@@ -53,13 +53,13 @@ class SafetensorsFile {
 /// All tensors of a model folder.
 class SafetensorsCheckpoint {
  public:
-  /// The tensor; an Error that suggests a near name when it is missing.
+  /// Returns the tensor.  Throws an Error that suggests a similar name when it is missing.
   const TensorView& at(const std::string& name) const;
   bool has(const std::string& name) const { return tensors_.contains(name); }
   std::vector<std::string> names() const;
-  /// Of the contents of all files.
+  /// Returns the hash of the contents of all files.
   std::string hash() const;
-  /// An Error that names a file which another process has changed since it was opened.
+  /// Throws an Error that names a file which another process has changed since it was opened.
   void check_unchanged() const;
 
  private:
@@ -70,8 +70,8 @@ class SafetensorsCheckpoint {
   std::map<std::string, TensorView> tensors_;
 };
 
-/// FOLDER/model.safetensors, else the shards that FOLDER/model.safetensors.index.json names; index and shards may
-/// disagree about leftovers.
+/// Opens FOLDER/model.safetensors, else the shards that FOLDER/model.safetensors.index.json names; index and shards may
+/// disagree about the tensors for which is_leftover() is true.
 SafetensorsCheckpoint open_safetensors(const std::filesystem::path& folder);
 
 }  // namespace qroar

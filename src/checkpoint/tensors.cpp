@@ -42,7 +42,7 @@ at::Tensor tensor_of(const TensorView& view, const std::string& place) {
 }
 
 void write_tensors(const std::filesystem::path& path, const TensorMap& tensors) {
-  Json header = {{"__metadata__", {{"format", "pt"}}}};  // transformers 4 refuses files that do not say so
+  Json header = {{"__metadata__", {{"format", "pt"}}}};  // transformers 4 rejects files without this
   std::size_t end = 0;
   for (const auto& [name, tensor] : tensors) {
     const std::size_t begin = end;

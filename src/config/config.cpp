@@ -1,4 +1,4 @@
-// The handle: walking the tree and keeping account of what was reached.
+// The handle: walks the tree and records which nodes were read.
 #include "config/config.h"
 
 #include <algorithm>
@@ -23,7 +23,7 @@ void note_asked(const Config& map, std::string_view key) {
   if (std::ranges::find(asked, key) == asked.end()) asked.emplace_back(key);
 }
 
-/// The key that was probably meant by a missing one: present, near, and not read by anybody.
+/// Returns the key that the user probably wrote instead of the missing `key`: present, similar, and not read.
 std::string misspelled(const ConfigNode& map, std::string_view key) {
   std::vector<std::string> unread;
   for (const auto& child : map.children) {
@@ -52,7 +52,7 @@ Config Config::at(std::string_view key) const {
   }
   const std::string meant = misspelled(*node_, key);
   qroar::fail("{}: {}: missing{}", where(), detail::join(node_->path, key),
-              meant.empty() ? "" : fmt::format("; is it meant by '{}'?", meant));
+              meant.empty() ? "" : fmt::format("; did you misspell it as '{}'?", meant));
 }
 
 Config Config::at(std::string_view key, const std::string& fallback) const {
@@ -111,7 +111,7 @@ std::string ConfigNode::describe() const {
     case Config::Kind::map: return "a map";
     case Config::Kind::scalar: break;
   }
-  // As JSON, since a quoted text may hold line ends.
+  // Written as JSON, since a quoted text may contain newlines.
   return quoted ? Json(text).dump() + " in quotes" : "'" + text + "'";
 }
 

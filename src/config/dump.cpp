@@ -1,4 +1,4 @@
-// Writing configurations back as YAML.
+// Writes configurations as YAML.
 #include <yaml-cpp/yaml.h>
 
 #include "config/config.h"
@@ -21,7 +21,7 @@ void emit(YAML::Emitter& out, const Json& value) {
   } else if (value.is_string()) {
     out << YAML::DoubleQuoted << value.get<std::string>();
   } else {
-    out << value.dump();  // JSON's numbers, true, false and null are YAML's
+    out << value.dump();  // numbers, true, false and null are the same in JSON and YAML
   }
 }
 

@@ -1,4 +1,4 @@
-// New trees out of old ones: a value put at a path, a key left out.
+// Derives new trees from existing ones: with a value at a path, or without a key.
 #include <algorithm>
 
 #include "base/error.h"
@@ -60,7 +60,8 @@ using detail::ConfigNode;
 
 namespace {
 
-/// The slot of one key below `parent`, made if a map lacks it; an Error at the value's key when there is no such place.
+/// Returns the slot of one key below `parent`, created if a map lacks it.  Throws an Error at the value's key when
+/// there is no such place.
 ConfigNode::Pointer& slot(ConfigNode& parent, const std::string& key, const std::string& path,
                           const ConfigNode& value) {
   const std::string place = value.key_mark.text() + ": " + path;

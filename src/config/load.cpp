@@ -1,4 +1,4 @@
-// Config::load: a file, the files it includes, and the overrides of the command line.
+// Config::load: reads a file and the files it includes, and applies the overrides of the command line.
 #include <algorithm>
 
 #include "base/error.h"
@@ -21,7 +21,7 @@ ConfigNode::Pointer parse_root(const std::string& text, std::shared_ptr<const So
   return root;
 }
 
-/// Puts `over` into `base`: maps by key, recursively; anything else replaces.
+/// Merges `over` into `base`: maps by key, recursively; any other value replaces the old one.
 void merge(ConfigNode& base, const ConfigNode& over) {
   base.mark = over.mark;
   base.key_mark = over.key_mark;
@@ -46,14 +46,14 @@ void refuse_nested_include(const ConfigNode& node) {
   }
 }
 
-/// The entries of `include`, taken out of the root: one path or a list of paths.
+/// Removes `include` from the root and returns its entries: one path or a list of paths.
 std::vector<Config> take_includes(ConfigNode& root) {
   const Config include = ConfigNode::handle(root.find("include"));
   std::erase_if(root.children, [](const auto& child) { return child.key == "include"; });
   return include.kind() == Config::Kind::list ? include.items() : std::vector{include};
 }
 
-// With error codes, as a path that cannot be looked at (too long, say) is no file to us.
+// Ignores errors, as a path that cannot be examined (for example, too long) does not count as a file.
 bool same_file(const std::filesystem::path& a, const std::filesystem::path& b) {
   std::error_code missing;
   return std::filesystem::equivalent(a, b, missing);
@@ -70,7 +70,7 @@ std::string chain_text(const Files& chain) {
   return text;
 }
 
-/// `chain`: the files that include each other down to this one, which is its last; `read`: all files so far.
+/// Loads the last file of `chain`, which lists the files that include each other; adds all files read to `read`.
 ConfigNode::Pointer load_tree(const Files& chain, Files& read) {
   const std::filesystem::path& file = chain.back();
   auto root = parse_root(read_file(file), std::make_shared<Source>(Source{file.string(), file.parent_path()}));
@@ -94,7 +94,7 @@ ConfigNode::Pointer load_tree(const Files& chain, Files& read) {
   return base;
 }
 
-/// Relative paths in values that lead somewhere only from the folder of the file that they were written in.
+/// Collects relative paths in values that exist only relative to the folder of the file that contains them.
 void collect_paths_beside(const ConfigNode& node, Files& found) {
   const std::filesystem::path path = node.text;
   std::error_code missing;
@@ -105,7 +105,7 @@ void collect_paths_beside(const ConfigNode& node, Files& found) {
   for (const auto& child : node.children) collect_paths_beside(*child.node, found);
 }
 
-/// Applies one "key=value"; errors call it "--set:N:COLUMN" for the N-th.
+/// Applies one "key=value"; errors refer to the N-th one as "--set:N:COLUMN".
 Config apply(const Config& config, const std::string& override_text, int number) {
   const std::size_t equals = override_text.find('=');
   const auto source = std::make_shared<Source>(Source{"--set", {}});

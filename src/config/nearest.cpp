@@ -1,4 +1,4 @@
-// "Did you mean": edit distance in which swapping two neighbours is one step ("yran" is one step from "yarn").
+// "Did you mean": edit distance in which swapping two adjacent letters is one step ("yran" is one step from "yarn").
 #include <algorithm>
 #include <cctype>
 #include <numeric>
@@ -14,7 +14,7 @@ std::string lower(std::string_view word) {
   return result;
 }
 
-/// Optimal string alignment distance, row by row; letter case does not count.
+/// Returns the optimal string alignment distance, computed row by row; the strings are already in lower case.
 std::size_t distance(const std::string& a, const std::string& b) {
   std::vector<std::size_t> before_last, last(b.size() + 1), row(b.size() + 1);
   std::iota(last.begin(), last.end(), std::size_t{0});
@@ -34,7 +34,7 @@ std::size_t distance(const std::string& a, const std::string& b) {
 }  // namespace
 
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates) {
-  // One step in three letters; further away, a proposal misleads.
+  // Allows one step per three letters; a more distant suggestion would mislead.
   std::size_t limit = std::max<std::size_t>(1, word.size() / 3);
   std::string best;
   for (const std::string& candidate : candidates) {

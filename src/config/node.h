@@ -1,4 +1,4 @@
-// The node behind a Config handle: what was written, where, and what was read of it.  Only for src/config.
+// The node behind a Config handle: what was written, where, and what of it was read.  Only for src/config.
 #pragma once
 #include <fmt/format.h>
 
@@ -9,7 +9,7 @@
 
 namespace qroar::detail {
 
-/// A file of YAML text, or what stands for one in errors ("--set").
+/// A file of YAML text, or its substitute in errors ("--set").
 struct Source {
   std::string name;
   std::filesystem::path folder;
@@ -30,11 +30,11 @@ struct ConfigNode {
     Pointer node;
   };
   struct Reading {
-    bool done = false;                         ///< somebody reached this node
-    std::optional<Json> value;                 ///< a scalar as the type it was read as
-    std::vector<std::string> asked;            ///< keys asked for, there or not
-    std::map<std::string, Json> defaults;      ///< taken for absent keys
-    std::map<std::string, Pointer> stand_ins;  ///< for absent children
+    bool done = false;                         ///< this node was read
+    std::optional<Json> value;                 ///< a scalar in the type it was read as
+    std::vector<std::string> asked;            ///< requested keys, present or not
+    std::map<std::string, Json> defaults;      ///< used for absent keys
+    std::map<std::string, Pointer> stand_ins;  ///< replacements for absent children
   };
 
   Config::Kind kind = Config::Kind::null;
@@ -49,25 +49,26 @@ struct ConfigNode {
   static const Pointer& of(const Config& config) { return config.node_; }
   static Config handle(Pointer node) { return Config(std::move(node)); }
 
-  /// The child under a key, or null.
+  /// Returns the child under a key, or null.
   Pointer find(std::string_view key) const;
-  /// "a list", "'abc'", "nothing": for errors.
+  /// Returns a description for errors: "a list", "'abc'", "nothing".
   std::string describe() const;
 };
 
-/// "a, b, c".
+/// Returns "a, b, c".
 std::string comma_list(const std::vector<std::string>& words);
-/// "windows" + "length" -> "windows.length".
+/// Joins "windows" and "length" to "windows.length".
 std::string join(const std::string& parent, std::string_view key);
-/// An independent copy that nobody has read.
+/// Returns an independent copy that is not marked as read.
 ConfigNode::Pointer clone(const ConfigNode& node);
-/// Sets the paths of a whole tree.
+/// Sets the paths of all nodes of a tree.
 void set_paths(ConfigNode& node, const std::string& path);
-/// The keys of a path such as "quant[0].weight.bits": quant, 0, weight, bits.  An Error at `place` when it is none.
+/// Returns the keys of a path such as "quant[0].weight.bits": quant, 0, weight, bits.  Throws an Error at `place` when
+/// it is not a path.
 std::vector<std::string> split_path(std::string_view path, const Mark& place);
-/// What was written, whether read or not.
+/// Returns what was written, whether read or not.
 Json written(const ConfigNode& node);
-/// Any YAML text as a tree with paths; `start` is where the text begins.
+/// Parses any YAML text into a tree with paths; `start` is where the text begins.
 ConfigNode::Pointer parse_yaml(const std::string& text, const Mark& start);
 
 }  // namespace qroar::detail

@@ -1,6 +1,6 @@
-// YAML text to a tree; the only file that includes yaml-cpp.  It listens to the parser's events instead of taking its
-// nodes, which lose marks and quotes, share aliased parts and keep duplicate keys.  Refused on purpose: merge keys
-// (<<), tags other than !!str, many documents.
+// Parses YAML text into a tree; the only file that uses yaml-cpp's parser.  Builds the tree from the parser's events,
+// because yaml-cpp's nodes lose marks and quotes, share aliased parts and keep duplicate keys.  Deliberately rejects
+// merge keys (<<), tags other than !!str, and more than one document.
 #include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
@@ -45,7 +45,7 @@ class TreeBuilder : public YAML::EventHandler {
     return {start_.source, start_.line + mark.line, mark.column + (mark.line == 0 ? start_.column : 1)};
   }
 
-  /// Where the innermost open value begins: brackets and quotes left open are noticed late.
+  /// Returns where the innermost open value begins: unclosed brackets and quotes are detected late.
   std::string context() const {
     if (open_.empty()) return "";
     const Frame& frame = open_.back();
@@ -129,7 +129,7 @@ class TreeBuilder : public YAML::EventHandler {
     open_.push_back({node, nullptr});
   }
 
-  /// Puts a value where the parser stands.
+  /// Adds a value at the parser's current position.
   void add(const YAML::Mark& mark, const Pointer& node, YAML::anchor_t anchor) {
     const Extent size = extent(*node);
     nodes_ += size.nodes;
@@ -168,14 +168,14 @@ void refuse_duplicates(const ConfigNode& node) {
   }
 }
 
-/// Length of the UTF-8 character that `text` begins with; 0 for anything else and for control characters.
+/// Returns the length of the UTF-8 character that `text` begins with; 0 for anything else and for control characters.
 std::size_t character_length(std::string_view text) {
   const auto lead = static_cast<unsigned char>(text[0]);
   const bool control = lead < 0x20 && lead != '\t' && lead != '\n' && lead != '\r';
   return control ? 0 : utf8_length(text);
 }
 
-/// yaml-cpp would put replacement characters without a word.
+/// Throws an Error for text that is not UTF-8, where yaml-cpp would silently insert replacement characters.
 void require_text(std::string_view text, const Mark& start) {
   Mark mark = start;
   while (!text.empty()) {
@@ -193,7 +193,7 @@ void require_text(std::string_view text, const Mark& start) {
   }
 }
 
-/// yaml-cpp's message, mended where it would mislead.
+/// Returns yaml-cpp's message, corrected where it would mislead.
 std::string explain(const std::string& message) {
   using namespace YAML::ErrorMsg;
   if (message == DOC_IN_SCALAR) return "a quote is never closed";
@@ -206,7 +206,7 @@ std::string explain(const std::string& message) {
 Pointer parse_yaml(const std::string& text, const Mark& start) {
   require_text(text, start);
   TreeBuilder builder(start);
-  // yaml-cpp takes the last line end for the closing quote of a text that has none; before an end marker it does not.
+  // yaml-cpp accepts the last newline as the closing quote of an unclosed text, unless an end marker follows.
   std::istringstream stream(text + (text.ends_with('\n') ? "...\n" : "\n...\n"));
   try {
     YAML::Parser parser(stream);

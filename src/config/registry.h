@@ -1,4 +1,4 @@
-// Plugins register themselves: a file that defines one ends with a Register object, and nothing else names it.
+// Plugins register themselves: a file that defines one ends with a Register object, and no other file names it.
 // Example:  const Register<RopeScheme, Yarn> kYarn{"yarn", "YaRN (arXiv 2309.00071)", "{type: yarn, factor: 8}"};
 #pragma once
 #include <functional>
@@ -10,7 +10,7 @@
 
 namespace qroar {
 
-/// All known plugins of one kind.  Interface has `static constexpr const char* kKind` ("rope scheme").
+/// All registered plugins of one kind.  Interface has `static constexpr const char* kKind` ("rope scheme").
 template <class Interface>
 class Registry {
  public:
@@ -31,7 +31,7 @@ class Registry {
 
   const std::map<std::string, Entry>& entries() const { return entries_; }
 
-  /// Builds the plugin that config.type names; an Error lists the known ones.
+  /// Builds the plugin that config.type names.  The Error for an unknown name lists the known ones.
   std::unique_ptr<Interface> build(const Config& config) const {
     std::vector<std::pair<std::string, const Entry*>> choices;
     for (const auto& [name, entry] : entries_) choices.emplace_back(name, &entry);

@@ -1,4 +1,4 @@
-// What a tree amounted to once its readers are through: the resolved values, and the keys nobody read.
+// The state of a tree after all values were read: the resolved values, and the keys that were not read.
 #include <algorithm>
 
 #include "base/error.h"

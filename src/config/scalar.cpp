@@ -1,4 +1,4 @@
-// Text to values.  The whole text must convert: yaml-cpp would read 010 as octal and yes as a bool.
+// Converts text to values.  The complete text must convert: yaml-cpp would read 010 as octal and yes as a bool.
 #include <algorithm>
 #include <cmath>
 
@@ -26,7 +26,7 @@ constexpr const char* kExpected<int64_t> = "an integer";
 template <>
 constexpr const char* kExpected<double> = "a number";
 
-/// No error: `value` holds the number.  Not-a-number and infinity are refused.
+/// Reads a finite number into `value`; NaN and infinity are errors.
 template <class T>
 std::errc read_finite(std::string_view text, T& value) {
   const std::errc error = read_number(text, value);
@@ -62,7 +62,7 @@ T Config::as() const {
     const std::errc error = kind() == Kind::scalar ? read_scalar(*node_, value) : std::errc::invalid_argument;
     if (error == std::errc::result_out_of_range) fail(node_->describe() + " is beyond the range of 64 bits");
     if (error != std::errc()) fail(fmt::format("expected {}, found {}", kExpected<T>, node_->describe()));
-    // "auto" or a number: who looks at the text first and then reads a number has read a number.
+    // For "auto" or a number: a value that is first read as text and then as a number counts as a number.
     auto& noted = node_->reading.value;
     if (!std::is_same_v<T, std::string> || !noted) noted = value;
   }
@@ -81,7 +81,7 @@ template std::vector<std::string> Config::as() const;
 std::filesystem::path Config::as_path() const {
   const std::filesystem::path path = as<std::string>();
   if (path.empty()) fail("expected a path, found an empty text");
-  std::error_code ignored;  // what cannot be looked at is not there; opening it tells why
+  std::error_code ignored;  // counts as absent when it cannot be examined; opening it reports why
   return std::filesystem::exists(path, ignored) ? path : folder() / path;
 }
 

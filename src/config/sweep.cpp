@@ -14,12 +14,12 @@ namespace {
 
 constexpr std::size_t kMaxPoints = 100'000;
 
-// Sorted keys, and 4 equals 4.0: two values that look different may not be.
+// JSON with sorted keys in which 4 equals 4.0: values that are written differently may be equal.
 using SortedJson = nlohmann::json;
 
 struct Axis {
   std::string path;               ///< as written
-  std::vector<std::string> keys;  ///< the path taken apart
+  std::vector<std::string> keys;  ///< the parts of the path
   std::vector<Config> values;
 };
 
@@ -31,7 +31,7 @@ void refuse_repeats(const std::vector<Config>& values) {
   }
 }
 
-/// An axis whose place a later one replaces would change nothing.
+/// Throws an Error for an axis that overwrites an earlier one, which would then change nothing.
 void refuse_overwritten(const std::vector<Axis>& earlier, const Axis& axis, const ConfigNode& node) {
   for (const Axis& other : earlier) {
     const auto [mine, theirs] = std::ranges::mismatch(axis.keys, other.keys);
@@ -71,7 +71,7 @@ std::size_t product(const std::vector<Axis>& axes, const Config& block) {
   return points;
 }
 
-/// Point `index` of a block; the last axis changes fastest.
+/// Returns point `index` of a block; the last axis changes fastest.
 SweepPoint point_of(const Config& base, const std::vector<Axis>& axes, std::size_t index, const std::string& origin) {
   std::vector<const Config*> chosen(axes.size());
   for (std::size_t i = axes.size(); i-- > 0; index /= axes[i].values.size()) {

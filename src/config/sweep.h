@@ -1,4 +1,5 @@
-// Expansion of `sweep:` into cells.  A block is a product of its axes, blocks are a union; values may be maps.
+// Expands `sweep:` into cells.  A block is the product of its axes, and the sweep is the union of its blocks; values
+// may be maps.
 #pragma once
 #include "config/config.h"
 
@@ -8,11 +9,12 @@ namespace qroar {
 struct SweepPoint {
   Config config;
   std::vector<std::pair<std::string, Json>> axes;  ///< {"windows.length", 4096}
-  std::string origin;  ///< "file:line:column" of the block; the root's place without a sweep
+  std::string origin;                              ///< "file:line:column" of the block, or of the root without a sweep
 };
 
-/// All points in file order.  Errors (with place): a block that is no map, an axis that is no list or empty, the same
-/// value twice on an axis (an axis that changes nothing), a product of more than 100,000 points.
+/// Returns all points in file order.  Throws an Error (with place) for a block that is not a map, an axis that is empty
+/// or not a list, the same value twice on an axis (an axis that changes nothing), and a product of more than 100,000
+/// points.
 std::vector<SweepPoint> expand(const Config& root);
 
 }  // namespace qroar

@@ -14,14 +14,14 @@ namespace {
 
 using Json = nlohmann::json;
 
-/// "Ġ t": how older files write a merge.
+/// Splits a merge that is written as "Ġ t", as in older files.
 std::pair<std::string, std::string> halves(const std::string& merge, const std::string& file) {
   const std::size_t space = merge.find(' ');
-  if (space == merge.npos) fail("{}: the merge '{}' is no two tokens", file, merge);
+  if (space == merge.npos) fail("{}: the merge '{}' is not two tokens", file, merge);
   return {merge.substr(0, space), merge.substr(space + 1)};
 }
 
-/// An Error for settings of the model that would change ids.
+/// Throws an Error for settings of the model that would change ids.
 void check_plain(const Json& model, const std::string& file) {
   const auto is_plain = [](const Json& value) { return value.is_null() || value == Json("") || value == 0.0; };
   for (const char* key : {"dropout", "continuing_subword_prefix", "end_of_word_suffix"}) {
@@ -71,7 +71,7 @@ void Bpe::read_vocabulary(const Json& tokenizer, const std::string& file) {
   for (const Json& added : tokenizer.value("added_tokens", Json::array())) {
     if (!added.value("special", false)) {
       fail(
-          "{}: the added token {} is no special one and is cut out of texts first, which is not done here; tokenize "
+          "{}: the added token {} is not special and is cut out of texts first, which is not done here; tokenize "
           "with scripts/tokenize_texts.py instead",
           file, added.at("content").dump());
     }
@@ -85,7 +85,7 @@ void Bpe::read_vocabulary(const Json& tokenizer, const std::string& file) {
 void Bpe::read_merges(const Json& merges, const std::string& file) {
   const auto id_of = [&](const std::string& name) {
     const auto id = ids_.find(name);
-    if (id == ids_.end()) fail("{}: a merge speaks of a token '{}' that is not in the vocabulary", file, name);
+    if (id == ids_.end()) fail("{}: a merge names a token '{}' that is not in the vocabulary", file, name);
     return id->second;
   };
   int32_t rank = 0;
@@ -117,7 +117,7 @@ std::vector<int32_t> Bpe::encode_piece(std::string_view piece) const {
   return merged(characters(piece));
 }
 
-/// The token of each character, or of each of its bytes, or the unknown one; none where the file has no such token.
+/// Returns the token of each character, or of each of its bytes, or the unknown token; skips a character that has none.
 std::vector<int32_t> Bpe::characters(std::string_view piece) const {
   std::vector<int32_t> ids;
   bool after_unknown = false;
@@ -138,8 +138,8 @@ std::vector<int32_t> Bpe::characters(std::string_view piece) const {
   return ids;
 }
 
-/// Always the pair of lowest rank, of equal ones the leftmost, with a heap over a list: n log n, as a text may be one
-/// piece.
+/// Merges the pair of lowest rank until none is left, the leftmost among equal ranks.  Uses a heap over a linked list,
+/// which takes O(n log n), as a text may be a single piece.
 std::vector<int32_t> Bpe::merged(const std::vector<int32_t>& characters) const {
   struct Symbol {
     int32_t id;
@@ -171,7 +171,7 @@ std::vector<int32_t> Bpe::merged(const std::vector<int32_t>& characters) const {
     const Candidate top = heap.top();
     heap.pop();
     Symbol& left = symbols[static_cast<std::size_t>(top.left)];
-    if (left.id != top.left_id || left.next < 0) continue;  // merged away meanwhile
+    if (left.id != top.left_id || left.next < 0) continue;  // has since been merged
     Symbol& right = symbols[static_cast<std::size_t>(left.next)];
     if (right.id != top.right_id) continue;
     left.id = top.id;

@@ -1,5 +1,5 @@
-// The model of type BPE (byte-pair encoding, Sennrich et al., arXiv 1508.07909) of a tokenizer.json, Hugging Face's
-// tokenizers' file.  We found no well-kept C++ library for it; tests/peers compares every token with theirs.
+// The BPE model (byte-pair encoding, Sennrich et al., arXiv 1508.07909) of a tokenizer.json, the file format of Hugging
+// Face's tokenizers.  We found no well-maintained C++ library for it; tests/peers compares every token with theirs.
 #pragma once
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
@@ -13,16 +13,16 @@ namespace qroar {
 
 class Bpe {
  public:
-  /// Reads "model" and "added_tokens".  An Error that begins with `file` for whatever would change ids and is not done
-  /// here: dropout, affixes, added tokens that are cut out of texts.
+  /// Reads "model" and "added_tokens".  Throws an Error that begins with `file` for any unsupported setting that would
+  /// change ids: dropout, affixes, added tokens that are cut out of texts.
   Bpe(const nlohmann::json& tokenizer, const std::string& file);
 
-  /// Ids of the pieces one after the other; nothing is merged across their ends.
+  /// Returns the ids of all pieces in order; nothing is merged across their ends.
   std::vector<int32_t> encode(const std::vector<std::string>& pieces) const;
 
-  /// What stands for a token in the vocabulary; empty for special tokens and for ids that have none.
+  /// Returns the name of each token in the vocabulary; empty for special tokens and for ids without a token.
   const std::vector<std::string>& names() const { return names_; }
-  /// The tokens <0x00> to <0xFF>; none without byte_fallback.
+  /// Returns the tokens <0x00> to <0xFF>, or none without byte_fallback.
   const std::vector<int32_t>& byte_tokens() const { return byte_tokens_; }
 
  private:
@@ -50,7 +50,7 @@ class Bpe {
   Ids ids_;                           ///< of all tokens
   std::vector<bool> special_;         ///< by id
   std::vector<int32_t> byte_tokens_;  ///< for characters without a token
-  std::optional<int32_t> unknown_;    ///< for those without bytes, too
+  std::optional<int32_t> unknown_;    ///< for characters that also lack byte tokens
   bool fuse_unknown_ = false, ignore_merges_ = false;
   std::unordered_map<std::pair<int32_t, int32_t>, Merge, PairHash> merges_;
 };

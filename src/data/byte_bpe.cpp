@@ -14,10 +14,10 @@ namespace {
 
 using Json = nlohmann::json;
 
-/// GPT-2's pieces: contractions, words, numbers and other runs, each with the space before it; white space.
+/// GPT-2's pieces: contractions; words, numbers and other runs, each with the space before it; white space.
 constexpr const char* kGpt2Pattern = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
-/// GPT-2 writes each byte as a printable character: these bytes as themselves, the others as U+0100 and following.
+/// GPT-2 writes each byte as a printable character: printable bytes as themselves, the others as U+0100 and up.
 struct ByteNames {
   std::array<std::string, 256> name_of;
   std::unordered_map<std::string, char> byte_of;
@@ -47,7 +47,7 @@ std::string name_of_bytes(const std::string& bytes) {
   return name;
 }
 
-/// The bytes of a token, or the name itself where it has other characters.
+/// Returns the bytes of a token, or its name where that contains other characters.
 std::string bytes_of_name(const std::string& name) {
   std::string bytes;
   for (std::size_t i = 0; i < name.size();) {
@@ -82,8 +82,8 @@ PieceRule::PieceRule(const std::string& pattern, bool prefix_space) : prefix_spa
 std::vector<std::string> PieceRule::split(const std::string& piece) const {
   const std::string text = prefix_space_ && !piece.starts_with(' ') ? " " + piece : piece;
   if (code_ == nullptr) return {text};
-  // PCRE2 counts U+180E as white space, Unicode since 6.3 and the patterns' own engines do not: another format
-  // character of three bytes is looked at in its place.
+  // PCRE2 treats U+180E as white space, but Unicode since 6.3 and the original regex engines do not, so it is replaced
+  // by another format character of three bytes for matching.
   std::string seen = text;
   for (std::size_t at = 0; (at = seen.find("\u180e", at)) != seen.npos;) seen.replace(at, 3, "\u200b");
   std::vector<std::string> pieces;
@@ -110,7 +110,7 @@ std::vector<std::string> PieceRule::split(const std::string& piece) const {
 
 namespace {
 
-/// The rules of a pre_tokenizer, in order.
+/// Appends the rules of a pre_tokenizer in order.
 void read_rules(const Json& pre, const std::string& file, std::vector<PieceRule>& rules) {
   const Json type = pre.is_object() ? pre.at("type") : pre;
   if (type == "Sequence") {

@@ -1,16 +1,17 @@
-// Byte-level BPE as a tokenizer.json describes it (GPT-2, SmolLM2, Llama-3, Qwen2 ...): a text is cut into pieces by
-// patterns, and every byte of a piece is a printable character of the vocabulary.
+// Byte-level BPE as described by a tokenizer.json (GPT-2, SmolLM2, Llama-3, Qwen2 ...): patterns split a text into
+// pieces, and every byte of a piece is a printable character of the vocabulary.
 #pragma once
 #include "data/bpe.h"
 #include "data/tokenizer.h"
 
 namespace qroar {
 
-/// How text is cut before merging: each rule takes the pieces of the one before, puts a space before them where
-/// `prefix_space` says so and none is there, and cuts them at its pattern's matches, which become pieces of their own.
+/// A rule that splits text before merging.  It takes the pieces of the previous rule, prepends a space to each piece
+/// that lacks one if `prefix_space` is set, and splits them at the matches of its pattern, which become separate
+/// pieces.
 class PieceRule {
  public:
-  /// An empty pattern cuts nothing.
+  /// An empty pattern splits nothing.
   explicit PieceRule(const std::string& pattern, bool prefix_space = false);
   std::vector<std::string> split(const std::string& piece) const;
 
@@ -21,8 +22,8 @@ class PieceRule {
 
 class ByteBpe : public Tokenizer {
  public:
-  /// The pre-tokenizers may be ByteLevel, Digits, Split (isolated) or sequences of them, without a normalizer.  An
-  /// Error names what is something else.
+  /// Supports the pre-tokenizers ByteLevel, Digits, Split (isolated) and sequences of them, without a normalizer.
+  /// Throws an Error that names anything else.
   ByteBpe(const nlohmann::json& tokenizer, const std::string& file);
 
   std::vector<int32_t> encode(const std::string& text) const override;

@@ -17,9 +17,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Embeddings are padded to a round number of rows, seldom by more than this.
+/// Embeddings are padded to a round number of rows, rarely by more than this.
 constexpr int64_t kMostPadding = 256;
-/// Counts up when the same text would give other tokens or ids.
+/// Increment this when the same text would result in other tokens or ids.
 constexpr int kCacheVersion = 3;
 
 TokenFile tokenize(std::string bytes, const fs::path& path, const fs::path& model_folder, const std::string& hash) {
@@ -30,7 +30,7 @@ TokenFile tokenize(std::string bytes, const fs::path& path, const fs::path& mode
   return file;
 }
 
-/// The cached tokens; nothing when there are none.  A cache that cannot be used is only a loss of time.
+/// Returns the cached tokens, or nothing when there are none.  An unusable cache only costs time.
 std::optional<TokenFile> read_cache(const fs::path& cache, const std::string& tokenizer, const std::string& key) {
   std::error_code unreadable;
   if (!fs::exists(cache, unreadable)) return std::nullopt;
@@ -127,7 +127,7 @@ Dataset choose_documents(const Dataset& corpus, const DataSpec& spec) {
   for (Document& document : all) {
     if (spec.max_tokens == 0 || length(document) <= spec.max_tokens) continue;
     document.tokens.resize(static_cast<std::size_t>(spec.max_tokens));
-    document.words = document.bytes = 0;  // of the whole text
+    document.words = document.bytes = 0;  // unknown: they counted the complete text
   }
   return {std::move(all), corpus.hash};
 }

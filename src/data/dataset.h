@@ -1,5 +1,5 @@
-// The YAML block `data`: a .txt file (one document), a .jsonl file ({"id", "text"} a line) or a pre-tokenized file, and
-// which documents of it count.
+// The YAML block `data`: a .txt file (one document), a .jsonl file ({"id", "text"} per line) or a pre-tokenized file,
+// and the selection of its documents.
 #pragma once
 #include <filesystem>
 #include <string>
@@ -13,24 +13,24 @@ namespace qroar {
 
 struct DataSpec {
   std::filesystem::path path;
-  int64_t documents = 0;   ///< the first so many that pass min_tokens; 0 takes all
-  int64_t min_tokens = 1;  ///< text tokens a document needs
-  int64_t skip = 0;        ///< documents that pass min_tokens and are left out first
-  int64_t max_tokens = 0;  ///< documents are cut to so many text tokens; 0: never
+  int64_t documents = 0;   ///< number of documents taken from those that pass min_tokens; 0: all
+  int64_t min_tokens = 1;  ///< minimum text tokens of a document
+  int64_t skip = 0;        ///< number of documents that pass min_tokens and are skipped first
+  int64_t max_tokens = 0;  ///< documents are cut to this many text tokens; 0: never
 
   DataSpec() = default;
   /// Reads path (required; see resolve_path), documents, min_tokens, skip, max_tokens.
   explicit DataSpec(const Config& config);
 };
 
-/// Throws an Error when the file is not there or is compressed.
+/// Throws an Error when the file does not exist or is compressed.
 void check_present(const std::filesystem::path& file);
 
-/// The block `data`, whose file is there: else check_present()'s Error at the path's place.
+/// Reads the block `data` and throws check_present()'s Error at the path's place.
 DataSpec present_data(const Config& config);
 
-/// An Error when the tokenizer of a model folder has more entries than the model; a warning, once, when it has so many
-/// fewer that padding of the embeddings is unusual.
+/// Throws an Error when the tokenizer of a model folder has more entries than the model; warns once when it has so many
+/// fewer that padding of the embeddings is an unlikely reason.
 void check_vocabulary(int64_t vocab_size, const std::filesystem::path& model_folder, const LlamaConfig& model);
 
 struct Dataset {
@@ -38,17 +38,19 @@ struct Dataset {
   std::string hash;  ///< of the data file's bytes
 };
 
-/// All documents of a file: tokenized (cached under cache_folder()/tokens by the hashes of tokenizer and data) or read.
-/// Errors: missing file; what parse_texts() refuses; tokens of another tokenizer; what check_vocabulary() refuses.
+/// Returns all documents of a file, tokenized (cached under cache_folder()/tokens by the hashes of tokenizer and data)
+/// or read.  Throws an Error for a missing file, tokens of another tokenizer, and whatever parse_texts() and
+/// check_vocabulary() reject.
 Dataset load_corpus(const std::filesystem::path& path, const std::filesystem::path& model_folder,
                     const LlamaConfig& model);
 
-/// The documents as the windows' rule reads them: joined to one where it concatenates, BOS in front where it starts
-/// with it.
+/// Returns the documents as `rule` reads them: joined into one if it concatenates, with a leading BOS if documents
+/// start with it.
 Dataset as_read_by(const WindowRule& rule, Dataset data, int64_t bos_token_id);
 
-/// The documents that pass min_tokens, without the first `skip`, at most `documents` of them.  Errors: an empty
-/// document; fewer documents than asked for; all shorter than min_tokens (says the longest).
+/// Returns the documents that pass min_tokens, without the first `skip`, and at most `documents` of them.  Throws an
+/// Error for an empty document, too few documents, and documents that are all shorter than min_tokens (names the
+/// longest).
 Dataset choose_documents(const Dataset& corpus, const DataSpec& spec);
 
 }  // namespace qroar

@@ -18,7 +18,7 @@ using Json = nlohmann::json;
       file, what, found.dump());
 }
 
-/// {"String": ...}, never empty; a pattern is null.
+/// Returns the text of {"String": ...}, or null if it is empty or the pattern is a regular expression.
 Json text_of(const Json& pattern) {
   const Json text = pattern.value("String", Json());
   return text.is_string() && text != Json("") ? text : Json();
@@ -57,13 +57,13 @@ void SentencePieceBpe::read_normalizer(const Json& normalizer, const std::string
 
 void SentencePieceBpe::read_pre_tokenizer(const Json& pre_tokenizer, const std::string& file) {
   if (pre_tokenizer.is_null()) return;
-  // Files of before 2024 say add_prefix_space, whose false goes with other schemes than its name says.
+  // Files from before 2024 use add_prefix_space, whose value false is combined with schemes that contradict its name.
   if (pre_tokenizer.at("type") != "Metaspace" || !pre_tokenizer.value("add_prefix_space", true))
     refuse(file, "pre-tokenizer", pre_tokenizer);
   const std::string mark = pre_tokenizer.at("replacement");
   const std::string scheme = pre_tokenizer.value("prepend_scheme", "always");
   steps_.push_back({Step::replace, " ", mark});
-  if (scheme == "always" || scheme == "first") {  // the same where nothing cuts a text into sections
+  if (scheme == "always" || scheme == "first") {  // the same unless a text is split into sections
     steps_.push_back({Step::prepend_unless_there, "", mark});
   } else if (scheme != "never") {
     refuse(file, "pre-tokenizer", pre_tokenizer);
@@ -124,7 +124,7 @@ std::string SentencePieceBpe::decode(std::span<const int32_t> ids) const {
   };
   for (const int32_t id : ids) {
     const auto at = static_cast<std::size_t>(id);
-    if (at >= text_of_.size() || text_of_[at].empty()) continue;  // a model may have more ids; a special token
+    if (at >= text_of_.size() || text_of_[at].empty()) continue;  // an id beyond the vocabulary; a special token
     if (!is_byte_[at]) end_bytes();
     (is_byte_[at] ? bytes : text) += text_of_[at];
   }

@@ -1,5 +1,5 @@
-// The BPE of SentencePiece as a tokenizer.json describes it: what transformers 5 saves of a Llama-2 in the place of
-// tokenizer.model.  Characters are merged, "▁" stands for a space, and a character without a token is its bytes.
+// SentencePiece's BPE as described by a tokenizer.json, which transformers 5 saves for a Llama-2 instead of
+// tokenizer.model.  Characters are merged, "▁" stands for a space, and a character without a token becomes its bytes.
 #pragma once
 #include "data/bpe.h"
 #include "data/tokenizer.h"
@@ -8,8 +8,8 @@ namespace qroar {
 
 class SentencePieceBpe : public Tokenizer {
  public:
-  /// The normalizer may be Prepend, Replace (of a text) or a sequence of them, the pre-tokenizer Metaspace or none, the
-  /// decoder what transformers writes for them.  An Error names what is something else.
+  /// Supports the normalizers Prepend, Replace (of a text) and sequences of them, the pre-tokenizer Metaspace or none,
+  /// and the decoder that transformers writes for them.  Throws an Error that names anything else.
   SentencePieceBpe(const nlohmann::json& tokenizer, const std::string& file);
 
   std::vector<int32_t> encode(const std::string& text) const override;
@@ -17,7 +17,7 @@ class SentencePieceBpe : public Tokenizer {
   int64_t vocab_size() const override { return std::ssize(text_of_); }
 
  private:
-  /// A step on the way to the characters that are merged: every `from` becomes `to`, or `to` is put in front.
+  /// A step before the merging of characters: replaces every `from` with `to`, or prepends `to`.
   struct Step {
     enum { replace, prepend, prepend_unless_there } kind;
     std::string from, to;
@@ -31,7 +31,7 @@ class SentencePieceBpe : public Tokenizer {
   std::string cut_before_;            ///< pieces begin with it; empty: a text is one piece
   std::vector<std::string> text_of_;  ///< by id; empty for special tokens
   std::vector<bool> is_byte_;         ///< by id: <0x00> to <0xFF>, whose texts are the bytes
-  std::size_t stripped_ = 0;          ///< so many spaces in front of a decoded text are no part of it
+  std::size_t stripped_ = 0;          ///< number of leading spaces to remove from a decoded text
 };
 
 }  // namespace qroar

@@ -1,4 +1,4 @@
-// White space as Python has it in texts: what its \s matches and its str.strip() takes off.
+// White space as defined by Python for texts: what \s matches and str.strip() removes.
 #pragma once
 #include <algorithm>
 #include <string_view>

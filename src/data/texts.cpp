@@ -18,11 +18,11 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
 constexpr const char* kEveryLine = "every line is one object with \"id\" and \"text\"";
-/// No text has more words or bytes; sums of such counts fit.
+/// An upper limit on the words or bytes of a text; sums of such counts do not overflow.
 constexpr uint64_t kMostCounted = 1'000'000'000'000;
 
-/// Pieces between runs of white space, as lm-evaluation-harness counts them: a text that begins with one has an empty
-/// piece before it.
+/// Counts the pieces between runs of white space as lm-evaluation-harness does: a text that begins with white space has
+/// an empty piece before it.
 int64_t words_of(std::string_view text) {
   int64_t runs = 0;
   bool in_run = false;
@@ -36,7 +36,7 @@ int64_t words_of(std::string_view text) {
   return runs + 1;
 }
 
-/// How to make UTF-8 of bytes that are none at `place`.
+/// Returns how the user can convert bytes that are not UTF-8 at `place`.
 std::string remedy_of(std::string_view bytes, std::size_t place, const std::string& file) {
   using namespace std::string_view_literals;
   const auto starts_with = [&](std::string_view mark) { return bytes.starts_with(mark); };
@@ -57,7 +57,7 @@ std::string remedy_of(std::string_view bytes, std::size_t place, const std::stri
       file);
 }
 
-/// The JSON object of a line, in which no key stands twice.
+/// Parses the JSON object of a line.  Throws an Error for a repeated key.
 nlohmann::json parse_object(std::string_view line, const std::string& place) {
   std::set<std::string> keys;
   const auto watch = [&](int depth, nlohmann::json::parse_event_t event, const nlohmann::json& value) {
@@ -82,7 +82,7 @@ nlohmann::json parse_object(std::string_view line, const std::string& place) {
   return json;
 }
 
-/// What the line states of the published text, else what was counted in this one.
+/// Returns the count that the line states for the published text, else the count of this text.
 int64_t count_of(const nlohmann::json& line, const char* key, int64_t counted, const std::string& place) {
   if (!line.contains(key)) return counted;
   const nlohmann::json& count = line[key];
@@ -93,7 +93,7 @@ int64_t count_of(const nlohmann::json& line, const char* key, int64_t counted, c
   return count;
 }
 
-/// The text of one line of a .jsonl file; a line without an id is named after the file and its number.
+/// Parses one line of a .jsonl file; a line without an id is named after the file and the line number.
 Text parse_line(std::string_view line, const fs::path& file, int64_t number) {
   const std::string place = fmt::format("{}:{}", file.string(), number);
   nlohmann::json json = parse_object(line, place);

@@ -1,4 +1,4 @@
-// Texts as they lie on disk: .txt (one document) and .jsonl ({"id", "text"} a line).
+// Text files: .txt (one document) and .jsonl ({"id", "text"} per line).
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -13,16 +13,17 @@ struct Text {
   int64_t words = 0, bytes = 0;  ///< of the text as it was published, bytes in UTF-8
 };
 
-/// What a file's bytes say in UTF-8.  A byte order mark in front is left out with a warning: it names the encoding, and
-/// a model would be shown up to three tokens that the text does not have.  An Error with line and offset of the first
-/// byte that is no UTF-8 or is NUL, as every second one of a UTF-16 file in English is; `file` stands in it.
+/// Returns the UTF-8 text of a file's bytes.  Removes a leading byte order mark with a warning: it only marks the
+/// encoding, and a model would see up to three tokens that are not part of the text.  Throws an Error with `file`, line
+/// and offset of the first byte that is not UTF-8 or is NUL, as every second byte of an English UTF-16 file is.
 std::string decoded_text(std::string bytes, const std::filesystem::path& file);
 
-/// decoded_text() of a file.
+/// Returns the decoded_text() of a file.
 std::string read_text(const std::filesystem::path& file);
 
-/// The documents of a .txt or .jsonl file with these bytes.  Errors name the line: broken JSON, half of a surrogate
-/// pair, a number beyond double, a missing or doubled key, counts that are none, an id that an earlier line has.
+/// Parses the documents of a .txt or .jsonl file from its bytes.  Throws an Error that names the line for invalid JSON,
+/// half of a surrogate pair, a number beyond the range of double, a missing or duplicate key, an invalid count, and a
+/// duplicate id.
 std::vector<Text> parse_texts(std::string bytes, const std::filesystem::path& file);
 
 }  // namespace qroar

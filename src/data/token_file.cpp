@@ -19,10 +19,10 @@ static_assert(std::endian::native == std::endian::little, "the file's numbers ar
 
 constexpr std::string_view kMagic = "QROARTOK";
 constexpr uint32_t kVersion = 1;
-constexpr std::string_view kZeros = "00000000000000000000000000000000";  // where the hash's digits come
+constexpr std::string_view kZeros = "00000000000000000000000000000000";  // placeholder for the digits of the hash
 constexpr const char* kRemedy = "make it again with scripts/tokenize_texts.py";
 
-/// Takes numbers off the front of the bytes and never reads past their end.
+/// Reads numbers from the front of the bytes and never past their end.
 class Reader {
  public:
   Reader(std::string_view bytes, std::string file) : bytes_(bytes), file_(std::move(file)) {}
@@ -60,9 +60,9 @@ struct Header {
   std::vector<int64_t> words, bytes;
 };
 
-/// A count in the header.
+/// Returns a count in the header.  Throws an Error if it is not one.
 int64_t natural(const Reader& reader, const nlohmann::json& number, const char* key) {
-  constexpr uint64_t kMost = 1'000'000'000'000;  // sums of such counts fit
+  constexpr uint64_t kMost = 1'000'000'000'000;  // sums of such counts do not overflow
   if (!number.is_number_unsigned() || number > kMost) {
     reader.bad(fmt::format("the header's {} is or holds {}, no whole number", key,
                            number.is_primitive() ? number.dump() : number.type_name()));
@@ -70,7 +70,7 @@ int64_t natural(const Reader& reader, const nlohmann::json& number, const char* 
   return number;
 }
 
-/// One number per document; zeros where the header has none.
+/// Returns one number per document; zeros where the header has none.
 std::vector<int64_t> naturals(const Reader& reader, const nlohmann::json& header, const char* key, std::size_t count) {
   if (!header.contains(key)) return std::vector<int64_t>(count, 0);
   const nlohmann::json& list = header[key];
@@ -101,7 +101,7 @@ Header parse_header(const Reader& reader, std::string_view text) {
   return header;
 }
 
-/// The file has the hash that it states, in 32 digits that its header begins with or holds later.
+/// Throws an Error unless the file has the hash that its header states, in 32 digits anywhere in the header.
 void check_hash(const Reader& reader, std::string content, const std::string& stated) {
   const std::size_t place = stated.size() == kZeros.size() ? content.find(stated) : content.npos;
   if (place != content.npos) content.replace(place, kZeros.size(), kZeros);
@@ -119,7 +119,7 @@ void check_ids(const Reader& reader, const std::vector<std::string>& ids) {
   }
 }
 
-/// Offsets start at 0, never fall, and end at the number of tokens that the file holds.
+/// Throws an Error unless the offsets start at 0, never decrease, and end at the number of tokens in the file.
 void check_offsets(const Reader& reader, const std::vector<int64_t>& offsets, uint64_t token_bytes) {
   if (offsets.front() != 0) reader.bad(fmt::format("the first offset is {}, not 0", offsets.front()));
   const auto fall = std::ranges::is_sorted_until(offsets);
@@ -176,7 +176,7 @@ TokenFile read_token_file(const std::filesystem::path& path, bool needs_hash) {
 }
 
 void write_token_file(const std::filesystem::path& path, const TokenFile& file) {
-  nlohmann::ordered_json header = {{"hash", kZeros},  // first, so that no id stands before these zeros
+  nlohmann::ordered_json header = {{"hash", kZeros},  // first, so that no id precedes these zeros
                                    {"tokenizer", file.tokenizer},
                                    {"vocab_size", file.vocab_size},
                                    {"source", file.source}};
@@ -188,7 +188,7 @@ void write_token_file(const std::filesystem::path& path, const TokenFile& file) 
     header["bytes"].push_back(document.bytes);
     offsets.push_back(offsets.back() + std::ssize(document.tokens));
   }
-  // A file name need not be UTF-8, JSON must be.
+  // JSON must be UTF-8, but a file name need not be.
   const std::string text = header.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   const std::vector<uint32_t> sizes = {kVersion, static_cast<uint32_t>(text.size())};
 

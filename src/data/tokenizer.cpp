@@ -26,8 +26,8 @@ class SentencePiece : public Tokenizer {
     }
   }
 
-  // One call for the whole text: its time and memory grow linearly (41 MB: 112 s, 4.2 GB), and pieces cut apart would
-  // be tokenized differently at the cuts.
+  // Encodes the complete text in one call: time and memory grow linearly (41 MB: 112 s, 4.2 GB), and separate parts
+  // would be tokenized differently at the cuts.
   std::vector<int32_t> encode(const std::string& text) const override {
     std::vector<int32_t> ids;
     const auto status = processor_.Encode(text, &ids);
@@ -39,7 +39,7 @@ class SentencePiece : public Tokenizer {
     std::ranges::copy_if(ids, std::back_inserter(known), [&](int32_t id) { return id < vocab_size(); });
     std::string text;
     const auto status = processor_.Decode(known, &text);
-    if (!status.ok()) fail("SentencePiece could not make text of {} tokens: {}", ids.size(), status.message());
+    if (!status.ok()) fail("SentencePiece could not decode {} tokens: {}", ids.size(), status.message());
     return text;
   }
   int64_t vocab_size() const override { return processor_.GetPieceSize(); }
@@ -58,7 +58,8 @@ std::unique_ptr<const Tokenizer> read_json_tokenizer(const fs::path& file) {
   }
 }
 
-/// Does the file begin with a token in base64, a space and its rank?  A SentencePiece model begins with a line end.
+/// Returns whether the file begins with a token in base64, a space and its rank.  A SentencePiece model begins with a
+/// newline.
 bool is_tiktoken(const fs::path& file) {
   std::string start(4096, '\0');
   std::ifstream stream(file, std::ios::binary);
@@ -73,7 +74,7 @@ bool is_tiktoken(const fs::path& file) {
   return std::all_of(line.begin(), middle, is_base64) && std::all_of(middle + 1, line.end(), is_digit);
 }
 
-/// Is there an entry of that name, be it a link to nowhere, which reading then names?
+/// Returns whether an entry of that name exists, even a dangling link, which reading then reports.
 bool is_there(const fs::path& file) {
   std::error_code unreadable;
   return fs::exists(fs::symlink_status(file, unreadable));

@@ -16,14 +16,14 @@ Bos read_bos(const Config& config) {
       {{"true", Bos::every}, {"false", Bos::none}, {"start", Bos::start}, {"replace", Bos::replace}});
 }
 
-/// The window that begins at `begin` and may hold `capacity` text tokens; what it scores is not yet known.
+/// Returns the window that begins at `begin` and holds up to `capacity` text tokens; `scored` is not yet set.
 Window window_at(int64_t document, int64_t begin, int64_t capacity, int64_t tokens, const WindowRule& rule) {
   const int64_t end = std::min(begin + capacity, tokens);
   if (rule.tail == Tail::fill) begin = std::max<int64_t>(0, end - capacity);
   return {document, begin, end, 0};
 }
 
-/// Every token once, in the first window that holds it.
+/// Adds windows that score every token once, in the first window that contains it.
 void add_scoring_once(std::vector<Window>& windows, int64_t document, int64_t tokens, int64_t capacity,
                       const WindowRule& rule) {
   // A larger step would leave a target without any context in its window.
@@ -38,12 +38,12 @@ void add_scoring_once(std::vector<Window>& windows, int64_t document, int64_t to
   }
 }
 
-/// Each window on its own.
+/// Adds windows that are scored independently of each other.
 void add_scoring_each(std::vector<Window>& windows, int64_t document, int64_t tokens, int64_t capacity,
                       const WindowRule& rule) {
   const int64_t unscored =
       rule.score == Score::second_half ? rule.length / 2 + 1 - rule.feed.added() : 1 - rule.feed.added();
-  int64_t last = tokens - 1;  // where the last window may begin
+  int64_t last = tokens - 1;  // the last position at which a window may begin
   if (rule.tail == Tail::drop) last = tokens - capacity;
   if (rule.tail == Tail::longlora) last = tokens - capacity - 1 - rule.stride;
   for (int64_t begin = 0; begin <= last; begin += rule.stride) {

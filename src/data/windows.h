@@ -1,5 +1,5 @@
-// Where the windows of each document lie and which tokens each one scores: a pure function, so that a protocol can be
-// read and tested.  configs/protocols/ says what the field's evaluations are in these terms.
+// Determines the windows of each document and the tokens that each one scores: a pure function, so that a protocol can
+// be read and tested.  configs/protocols/ expresses the field's evaluations in these terms.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -8,51 +8,51 @@
 
 namespace qroar {
 
-/// How per-token losses become one number.
+/// How per-token losses are averaged to one number.
 enum class Aggregate {
-  tokens,     ///< every scored token weighs the same
+  tokens,     ///< every scored token has the same weight
   windows,    ///< unweighted mean of window means (the YaRN release's eval/perplexity.py)
   documents,  ///< unweighted mean of document means
 };
 
 enum class Bos {
   none,
-  every,    ///< every window starts with BOS, which takes one of its places
+  every,    ///< every window starts with BOS, which takes one of its positions
   start,    ///< every document starts with BOS: a token like any other, which is not scored
-  replace,  ///< as `start`, and every window's first token is replaced by BOS (llama.cpp)
+  replace,  ///< like `start`, and every window's first token is replaced by BOS (llama.cpp)
 };
 
-/// What of a window counts.
+/// Which tokens of a window are scored.
 enum class Score {
-  all,          ///< what no earlier window has scored
-  window,       ///< everything, however often windows overlap
-  second_half,  ///< what comes after the first length / 2 + 1 tokens (llama.cpp)
+  all,          ///< those that no earlier window has scored
+  window,       ///< all of them, however often windows overlap
+  second_half,  ///< those after the first length / 2 + 1 (llama.cpp)
 };
 
-/// What becomes of windows that would be shorter than `length` at the end of a document.
+/// What happens to windows at the end of a document that would be shorter than `length`.
 enum class Tail {
   keep,
   drop,
-  fill,      ///< begins earlier, so that it is full, and scores what is left (lm-evaluation-harness)
-  longlora,  ///< windows begin below end - length, and the last of these is left out, too (LongLoRA's eval.py)
+  fill,      ///< begins earlier, so that it is full, and scores the remaining tokens (lm-evaluation-harness)
+  longlora,  ///< windows begin before end - length, and the last of these is dropped too (LongLoRA's eval.py)
 };
 
 /// How a model sees a window.
 struct Feed {
   Bos bos = Bos::every;
-  bool beyond = false;  ///< the last token is predicted and not seen (lm-evaluation-harness)
+  bool beyond = false;  ///< the last token is predicted but not seen (lm-evaluation-harness)
 
-  /// Tokens that the model sees beside those of the text.
+  /// Returns how many tokens the model sees in addition to those of the text.
   int64_t added() const { return bos == Bos::every ? 1 : 0; }
 };
 
 /// The YAML block `windows`.
 struct WindowRule {
-  int64_t length = 0;  ///< tokens the model sees, BOS included
-  int64_t stride = 0;  ///< text tokens from one window's begin to the next; with Score::all at most length - 1 (and one
-                       ///< more with `beyond`) takes effect, so that no target is skipped
+  int64_t length = 0;        ///< tokens the model sees, BOS included
+  int64_t stride = 0;        ///< text tokens from one window's begin to the next; with Score::all limited to length - 1
+                             ///< (length with `beyond`), so that no target is skipped
   bool truncate = false;     ///< a document is cut to its first window
-  bool concatenate = false;  ///< all documents are one
+  bool concatenate = false;  ///< all documents are joined into one
   Feed feed;
   Score score = Score::all;
   Tail tail = Tail::keep;
@@ -74,17 +74,17 @@ struct Window {
   bool operator==(const Window&) const = default;
 };
 
-/// All windows in document order.  Contract of Score::all with Tail::keep or fill: every token of a document is scored
-/// exactly once, but for its first where no BOS comes before it; with `truncate` the same holds for the part that the
-/// first window covers.  A document with nothing to score gets no window.
+/// Returns all windows in document order.  Contract of Score::all with Tail::keep or fill: every token of a document is
+/// scored exactly once, except the first where no BOS precedes it; with `truncate` the same holds for the part that the
+/// first window covers.  A document with nothing to score has no window.
 std::vector<Window> windows_of(const std::vector<int64_t>& document_tokens, const WindowRule& rule);
 
-/// Tokens that the model sees in a window.
+/// Returns how many tokens the model sees in a window.
 inline int64_t tokens_seen(const Window& window, const Feed& feed) {
   return window.end - window.begin + feed.added() - (feed.beyond ? 1 : 0);
 }
 
-/// The most tokens that the model sees in one of them.
+/// Returns the largest number of tokens that the model sees in any of the windows.
 int64_t longest_seen(const std::vector<Window>& windows, const Feed& feed);
 
 }  // namespace qroar

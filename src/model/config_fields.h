@@ -1,4 +1,4 @@
-// Checked access to the fields of a config.json; every complaint names the file and the field.
+// Checked access to the fields of a config.json; every Error names the file and the field.
 #pragma once
 #include <filesystem>
 #include <optional>
@@ -9,27 +9,28 @@
 
 namespace qroar {
 
-/// One object of the file.  null counts as absent, as with Hugging Face.
+/// One JSON object of the file.  null counts as absent, as in Hugging Face.
 class ConfigFields {
  public:
   ConfigFields(std::string place, Json object) : place_(std::move(place)), object_(std::move(object)) {}
-  /// A whole file, which must hold a JSON object, from its bytes.
+  /// Parses the bytes of a file, which must contain one JSON object.
   static ConfigFields parse(const std::string& bytes, const std::filesystem::path& file);
 
   bool has(const std::string& name) const;
   const Json& json() const { return object_; }
 
-  /// An integer, which may be written as a float such as 4096.0; an Error without `fallback` where it is missing.
+  /// Returns an integer, which may be written as a float such as 4096.0.  Throws an Error where it is missing and there
+  /// is no `fallback`.
   int64_t integer(const std::string& name, std::optional<int64_t> fallback, int64_t low, int64_t high) const;
-  /// One integer or a list of them, none when absent.
+  /// Returns one integer or a list of them, none when absent.
   std::vector<int64_t> integers(const std::string& name) const;
-  /// Above `low`, up to `high`.
+  /// Returns a number above `low` and up to `high`.
   double number(const std::string& name, double fallback, double low, double high) const;
   bool boolean(const std::string& name, bool fallback) const;
-  /// Empty when absent.
+  /// Returns a text, empty when absent.
   std::string text(const std::string& name) const;
   void require_text(const std::string& name, const std::string& supported) const;
-  /// The object under `name`, empty when absent.
+  /// Returns the object under `name`, empty when absent.
   ConfigFields object(const std::string& name) const;
 
   [[noreturn]] void wrong(const std::string& name, const std::string& expected) const;

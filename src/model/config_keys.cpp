@@ -10,7 +10,8 @@
 namespace qroar {
 namespace {
 
-/// Read elsewhere (llama_config, config_rope), or without a part in a forward: names, training, generation, storage.
+/// Keys that are read elsewhere (llama_config, config_rope) or do not affect a forward pass: names, training,
+/// generation, storage.
 constexpr std::string_view kHarmless[] = {"architectures",
                                           "model_type",
                                           "vocab_size",
@@ -123,8 +124,8 @@ constexpr std::string_view kHarmless[] = {"architectures",
                                           "datasets",
                                           "keys_to_ignore_at_inference"};
 
-/// What changes a forward unless it has this value; null, false and empty lists and dictionaries always stand for "not
-/// there".
+/// Keys that change a forward pass unless they have a neutral value; null, false and empty lists and dictionaries
+/// always count as absent.
 struct Changing {
   std::string_view glob;
   std::vector<Json> neutral;
@@ -180,7 +181,7 @@ bool says_nothing(const Json& value) {
   return value.is_null() || value == false || ((value.is_array() || value.is_object()) && value.empty());
 }
 
-/// Per-layer lists that say the same of all layers as this program does.
+/// Returns whether a per-layer list has the value that this program implements for all layers.
 bool is_uniform(const std::string& key, const Json& value) {
   if (!value.is_array()) return false;
   const Json expected = key == "layer_types" ? Json("full_attention") : key == "no_rope_layers" ? Json(1) : Json();
@@ -191,7 +192,7 @@ bool is_neutral(const std::string& key, const Json& value, const std::vector<Jso
   if (says_nothing(value) || is_uniform(key, value)) return true;
   return std::ranges::any_of(neutral, [&](const Json& same) {
     if (!same.is_number_float() || !value.is_number()) return value == same;
-    return std::abs(value.get<double>() / same.get<double>() - 1) < 1e-6;  // 0.08838834764831845 and shorter texts
+    return std::abs(value.get<double>() / same.get<double>() - 1) < 1e-6;  // 0.08838834764831845 or fewer digits
   });
 }
 
@@ -202,7 +203,7 @@ void check_architecture(const ConfigFields& fields) {
   if (type.empty()) fields.missing("model_type", "\"llama\"");
   if (type != "llama") {
     fields.complain(fmt::format(
-        "a \"{}\" model, and Llama models (model_type \"llama\") are what is evaluated here; another architecture "
+        "a \"{}\" model, but only Llama models (model_type \"llama\") are evaluated here; another architecture "
         "computes something else even where its tensors have the same names; take a checkpoint of the Llama family",
         type));
   }

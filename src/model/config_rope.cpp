@@ -13,18 +13,19 @@ constexpr double kMaxTheta = 1e15;
 constexpr int64_t kMaxPositions = int64_t{1} << 31;
 constexpr const char* kOriginal = "original_max_position_embeddings";
 
-/// The types of transformers and the schemes of the same formula.  `su` is what Phi-3's first files call longrope.
+/// The types of transformers and the schemes with the same formula.  `su` is the name of longrope in Phi-3's first
+/// files.
 const std::map<std::string, std::string> kSchemes = {
     {"default", "none"},      {"linear", "linear"}, {"dynamic", "dynamic_ntk"}, {"yarn", "yarn"},
     {"longrope", "longrope"}, {"su", "longrope"},   {"llama3", "llama3"}};
 
-/// `rope_type`, or `type` as older files write it; "default" without either.
+/// Returns `rope_type`, or `type` as in older files, or "default" without either.
 Json type_of(const Json& dictionary) {
   if (dictionary.contains("rope_type")) return dictionary["rope_type"];
   return dictionary.value("type", Json("default"));
 }
 
-/// What a dictionary says whatever its spelling: no nulls, one name for the type, keys in order, numbers as numbers.
+/// Returns a dictionary in canonical form: no nulls, one name for the type, sorted keys, numbers compared by value.
 nlohmann::json meaning_of(const Json& dictionary) {
   nlohmann::json meaning = nlohmann::json::object();
   for (const auto& [key, value] : dictionary.items()) {
@@ -57,7 +58,7 @@ class Reader {
   }
 
  private:
-  /// Of two dictionaries transformers takes rope_scaling and drops the other.
+  /// If there are two dictionaries, transformers uses rope_scaling and ignores the other.
   ConfigFields dictionary() const {
     ConfigFields v4 = fields_.object("rope_scaling"), v5 = fields_.object("rope_parameters");
     if (v4.json().empty()) return v5;
@@ -108,8 +109,8 @@ class Reader {
                                [](const auto& item) { return item.key() != "rope_theta" && !item.value().is_null(); });
   }
 
-  /// Of yarn, longrope and llama3 the original length outside of the dictionary counts before the one in it; linear and
-  /// dynamic know none, and what is stated is L0 for `factor: auto` and calibration alone.
+  /// For yarn, longrope and llama3 the original length outside the dictionary takes precedence over the one inside;
+  /// linear and dynamic do not use one, and a stated length is L0 only for `factor: auto` and calibration.
   void read_lengths(const std::string& type, ConfigRope& found) {
     const int64_t inside = rope_.integer(kOriginal, max_positions_, 2, kMaxPositions);
     const int64_t outside = fields_.integer(kOriginal, inside, 2, kMaxPositions);
@@ -143,7 +144,7 @@ class Reader {
     if (!rope_.json().contains("factor")) require("factor", scheme);
     scheme["factor"] = rope_.has("factor") ? rope_.json()["factor"] : Json(quotient_);
     for (const char* key : {"beta_fast", "beta_slow"}) take(key, scheme);
-    // null is no, as Python has it.
+    // null counts as false, as in Python.
     if (rope_.json().contains("truncate")) scheme["truncate"] = rope_.boolean("truncate", false);
     if (rope_.has("attention_factor")) {
       scheme["attention_factor"] = rope_.json()["attention_factor"];
@@ -157,7 +158,7 @@ class Reader {
     }
   }
 
-  /// A number that is there and not 0, which transformers takes for absent.
+  /// Copies a number that is present and not 0, which transformers treats as absent.
   void take(const char* key, Json& scheme) const {
     if (rope_.has(key) && rope_.json()[key] != 0) scheme[key] = rope_.json()[key];
   }
@@ -166,11 +167,11 @@ class Reader {
     scheme[key] = rope_.json()[key];
   }
 
-  /// Published models carry keys that change nothing ("finetuned": true), so that an error would shut them out.  vLLM's
-  /// names for what attention_factor says are no news beside it.
+  /// Warns instead of throwing, because published models have keys without effect ("finetuned": true).  Does not warn
+  /// about vLLM's names for the attention factor beside attention_factor.
   void warn_of_unread(const Json& scheme) {
     static const std::set<std::string> kRead = {"type", "rope_type", "rope_theta", "partial_rotary_factor", kOriginal};
-    if (!rope_.json().contains("rope_type") && !rope_.json().contains("type")) return;  // said already
+    if (!rope_.json().contains("rope_type") && !rope_.json().contains("type")) return;  // already warned about
     const Json attention = scheme.value("attention_factor", Json());
     for (const auto& [key, value] : rope_.json().items()) {
       const bool repeats = (key == "attn_factor" && !attention.is_null()) ||
@@ -184,7 +185,7 @@ class Reader {
   int64_t max_positions_;
   std::vector<std::string>& warnings_;
   ConfigFields rope_;
-  double quotient_ = 1;  ///< of max_position_embeddings and the original length
+  double quotient_ = 1;  ///< max_position_embeddings / the original length
 };
 
 }  // namespace

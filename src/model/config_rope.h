@@ -8,13 +8,14 @@ namespace qroar {
 struct ConfigRope {
   double theta = 10000;        ///< base of the frequencies
   int64_t trained_length = 0;  ///< L0: the original length where one is stated, else max_position_embeddings
-  /// The block `rope` of an experiment that means the same, such as {"type": "yarn", "factor": 8.0}; beside the
-  /// scheme's own keys it has original_max_position_embeddings, the length that the type's formula takes for L0, where
-  /// there is a formula.
+  /// The equivalent block `rope` of an experiment, such as {"type": "yarn", "factor": 8.0}; in addition to the scheme's
+  /// own keys it has original_max_position_embeddings, the length that the type's formula uses as L0, if there is a
+  /// formula.
   Json scheme = {{"type", "none"}};
 };
 
-/// Where transformers guesses, `warnings` says what was taken; where nothing can be right, an Error names the field.
+/// Reads the RoPE parameters.  Where transformers guesses, adds the value used to `warnings`; where no value can be
+/// right, throws an Error that names the field.
 ConfigRope read_rope(const ConfigFields& fields, int64_t max_position_embeddings, std::vector<std::string>& warnings);
 
 }  // namespace qroar

@@ -11,11 +11,11 @@ Decoder::Decoder(const Llama& model, TableOf table_of, int64_t capacity, bool bf
     : model_(model), table_of_(std::move(table_of)), capacity_(capacity), bfloat16_rope_(bfloat16_rope) {
   const LlamaConfig& config = model.config;
   const auto room = [&] {
-    // A head's tokens lie beside each other: attention reads one head after the other.
+    // The tokens of a head are contiguous, because attention reads one head after the other.
     return at::empty({config.num_key_value_heads, capacity, config.head_dim}, model.embed_tokens_VD.options())
         .transpose(0, 1);
   };
-  // The tables of a scheme that has more than one differ between its ends (LongRoPE's thresholds, dynamic ones).
+  // If a scheme has several tables (LongRoPE, dynamic schemes), those of the shortest and longest sequence differ.
   const RopeTable first = table_of_(1), last = table_of_(capacity);
   const bool keys_change = first != last;
   const auto if_needed = [&](bool needed) { return needed ? room() : at::Tensor(); };
@@ -93,7 +93,7 @@ at::Tensor Decoder::append(const at::Tensor& tokens_T) {
 std::vector<int64_t> Decoder::greedy(at::Tensor hidden_D, int64_t count, const std::function<bool(int64_t)>& stop) {
   std::vector<int64_t> tokens;
   while (true) {
-    // The first of the largest, as argmax() gives it, which takes four times as long.
+    // Returns the first of the largest logits, like argmax(), which takes four times as long.
     tokens.push_back(std::get<1>(logits(model_, hidden_D.unsqueeze(0)).max(1)).item<int64_t>());
     if (std::ssize(tokens) == count || stop(tokens.back())) return tokens;
     hidden_D = append(at::tensor({tokens.back()}, at::kLong).to(model_.embed_tokens_VD.device()))[0];

@@ -7,14 +7,14 @@
 namespace qroar {
 namespace {
 
-/// Rows of the MLP computed at a time: gate and up are [rows, F], several times the residual stream.
+/// Rows of the MLP computed at a time: gate and up are [rows, F], several times as large as the residual stream.
 constexpr int64_t kMlpRows = 2048;
 
 void observe(Observer* observer, const std::string& layer, const char* part, const at::Tensor& value) {
   if (observer != nullptr) observer->on(layer + part, value);
 }
 
-/// x + y in place of x, which autograd may still need.
+/// Replaces x with x + y; a new tensor where autograd may still need the old x.
 void add(at::Tensor& x_TD, const at::Tensor& y_TD) {
   if (ops::is_differentiated(y_TD)) {
     x_TD = x_TD + y_TD;
@@ -29,7 +29,7 @@ at::Tensor apply(const Linear& linear, const at::Tensor& x_TI, Observer* observe
   return ops::linear(seen_TI, linear.weight_OI, linear.bias_O);
 }
 
-/// Layers that stand beside each other, on one x.
+/// Applies parallel linear layers to the same x.
 std::vector<at::Tensor> apply(std::initializer_list<const Linear*> linears, const at::Tensor& x_TI,
                               Observer* observer) {
   const bool see_the_same =
@@ -137,8 +137,8 @@ int64_t cache_bytes(const LlamaConfig& config, int64_t T, int64_t element_size) 
 }
 
 int64_t forward_bytes(const LlamaConfig& config, int64_t T, int64_t element_size) {
-  // Residual stream, normed copy, sublayer output and its addend; q and the mixed heads twice; k and v with packed
-  // copies.
+  // The residual stream, a normed copy, the sublayer output and its addend; q and the attention output twice; k and v
+  // with packed copies.
   const int64_t per_token = 4 * config.hidden_size + 3 * config.num_attention_heads * config.head_dim +
                             4 * config.num_key_value_heads * config.head_dim;
   const int64_t angles = 2 * T * config.head_dim / 2 * 4;

@@ -1,6 +1,6 @@
-// The Llama family decoder (Touvron et al. arXiv 2307.09288; grouped-query attention of Ainslie et al. arXiv
-// 2305.13245) as plain structs of tensors.  It knows no RoPE scheme, bit width or metric: those reach it as angles and
-// as weights.
+// The decoder of the Llama family (Touvron et al. arXiv 2307.09288; grouped-query attention of Ainslie et al. arXiv
+// 2305.13245) as plain structs of tensors.  It is independent of RoPE schemes, bit widths and metrics, which reach it
+// as angles and weights.
 #pragma once
 #include <ATen/ATen.h>
 
@@ -16,12 +16,12 @@
 
 namespace qroar {
 
-/// What is done to activations on their way, such as fake quantization or a rotation; shape and dtype are kept.
-/// Autograd goes through a differentiable one; of others it sees the identity, the straight-through estimator (Bengio
-/// et al. arXiv 1308.3432), since rounding has the derivative 0 almost everywhere.
+/// A transform of activations that keeps shape and dtype, such as fake quantization or a rotation.  Autograd follows a
+/// differentiable transform and treats any other as the identity, the straight-through estimator (Bengio et al. arXiv
+/// 1308.3432), since rounding has the derivative 0 almost everywhere.
 struct Transform {
-  std::function<at::Tensor(const at::Tensor&)> function;  ///< empty: nothing is done
-  bool couples_tokens = false;                            ///< one token's result depends on others', in a cache
+  std::function<at::Tensor(const at::Tensor&)> function;  ///< empty: the identity
+  bool couples_tokens = false;                            ///< one token's result depends on others in a cache
   bool differentiable = false;                            ///< autograd can follow the function
 
   at::Tensor operator()(const at::Tensor& x) const {
@@ -30,7 +30,7 @@ struct Transform {
     return function(x.detach()) + (x - x.detach());
   }
 
-  /// This one, and `next` on its result.
+  /// Returns this transform followed by `next`.
   Transform then(const Transform& next) const {
     return {[first = *this, next](const at::Tensor& x) { return next(first(x)); },
             couples_tokens || next.couples_tokens, /*differentiable=*/true};
@@ -39,41 +39,41 @@ struct Transform {
 
 struct Linear : ops::Weights {
   std::string site;
-  Transform input;  ///< of what the weight is multiplied with, [T, inputs]
+  Transform input;  ///< applied to the input, [T, inputs], before the product
 
   bool transforms_input() const { return static_cast<bool>(input.function); }
 };
 
-/// What is done between the projections and the attention, to [T, heads, d].
+/// The transforms between the projections and the attention, applied to [T, heads, d].
 struct HeadTransforms {
   Transform rotate;           ///< queries and keys after RoPE
   Transform query;            ///< after `rotate`
-  Transform key_before_rope;  ///< as the cache holds keys that it stores before RoPE
-  Transform key;              ///< as the cache holds keys that it stores after RoPE and `rotate`
-  Transform value;            ///< as the cache holds values
-  int64_t residual = 0;       ///< a query sees itself and the residual-1 tokens before it not through the cache
+  Transform key_before_rope;  ///< the rounding of a cache that stores keys before RoPE
+  Transform key;              ///< the rounding of a cache that stores keys after RoPE and `rotate`
+  Transform value;            ///< the rounding of values in the cache
+  int64_t residual = 0;       ///< a query sees itself and the residual-1 tokens before it exactly, not as cached
 
   std::array<const Transform*, 5> transforms() const { return {&rotate, &query, &key_before_rope, &key, &value}; }
 
-  /// Does what a query reads depend on where in the sequence its tokens stand, beside RoPE?
+  /// Returns whether, apart from RoPE, what a query reads depends on the positions of the tokens in the sequence.
   bool couples_tokens() const {
     return residual > 0 || std::ranges::any_of(transforms(), [](const Transform* one) { return one->couples_tokens; });
   }
-  /// Is anything done here at all?
+  /// Returns whether there is any transform.
   bool any() const {
     const auto is_there = [](const Transform* one) { return static_cast<bool>(one->function); };
     return residual > 0 || std::ranges::any_of(transforms(), is_there);
   }
-  /// Applies RoPE, in place, and then `rotate`.
+  /// Applies RoPE in place and then `rotate`.
   at::Tensor with_rope(at::Tensor x_THd, const ops::RopeAngles& angles) const {
     ops::rope_(x_THd, angles);
     return rotate(x_THd);
   }
-  /// A projected query, which is written to, as attention reads it.
+  /// Returns a projected query as attention reads it; overwrites q_THd.
   at::Tensor read_query(const at::Tensor& q_THd, const ops::RopeAngles& angles) const {
     return query(with_rope(q_THd, angles));
   }
-  /// A projected key, which may be written to, as attention reads it from the cache.
+  /// Returns a projected key as attention reads it from the cache; may overwrite k_TKd.
   at::Tensor cached_key(const at::Tensor& k_TKd, const ops::RopeAngles& angles) const {
     return key(with_rope(key_before_rope(k_TKd), angles));
   }
@@ -86,7 +86,7 @@ struct DecoderLayer {
   Linear gate_proj, up_proj, down_proj;
   HeadTransforms heads;
 
-  /// Does nothing stand between the ops?
+  /// Returns whether the layer has no transforms.
   bool is_plain() const;
 };
 
@@ -117,53 +117,54 @@ struct Llama {
   }
 };
 
-/// Attention within one sequence: RoPE on queries and keys, keys and values through the cache, causal attention.
-/// Queries [T, H, d], keys and values [T, K, d] of a layer, as projected and before RoPE; may be written to.  Returns
-/// [T, H, d].  angles: of the first T positions at least.
+/// Computes attention within one sequence: RoPE on queries and keys, keys and values through the cache, causal
+/// attention.  Takes queries [T, H, d], keys and values [T, K, d] of a layer, as projected and before RoPE; may
+/// overwrite them.  `angles` covers at least the first T positions.  Returns [T, H, d].
 at::Tensor attend(const DecoderLayer& layer, const ops::RopeAngles& angles, const at::Tensor& q_THd,
                   const at::Tensor& k_TKd, const at::Tensor& v_TKd);
 
-/// Which keys and values queries meet.  That differs between one sequence, several packed ones (model/packing.h) and
-/// decoding (model/decode.h), which leave the rest of the model as it is.
+/// Determines which keys and values the queries attend to.  This differs between one sequence, several packed sequences
+/// (model/packing.h) and decoding (model/decode.h), which share the rest of the model.
 struct Attention {
   using Function =
       std::function<at::Tensor(const DecoderLayer&, const at::Tensor&, const at::Tensor&, const at::Tensor&)>;
-  Function attend;  ///< of a layer's queries, keys and values, as attend() above
-  /// Takes the residual stream [T, D] through a whole layer, in place; false, and nothing is done, where it cannot.
+  Function attend;  ///< for a layer's queries, keys and values, like attend() above
+  /// Takes the residual stream [T, D] through a complete layer in place; returns false without effect where it cannot.
   std::function<bool(const DecoderLayer&, at::Tensor&)> whole_layer = [](const auto&, auto&) { return false; };
 
   explicit Attention(Function function) : attend(std::move(function)) {}
-  /// Of one sequence.  Implicit: what most forwards are.
+  /// Attention within one sequence.  Implicit, as it is the usual case.
   Attention(const ops::RopeAngles& angles);
 };
 
-/// The attention sublayer of normed hidden states [T, D].
+/// Returns the attention sublayer's output for normed hidden states [T, D].
 at::Tensor self_attention(const DecoderLayer& layer, const LlamaConfig& config, const at::Tensor& x_TD,
                           const Attention& attention, Observer* observer = nullptr);
 
-/// The MLP sublayer of normed hidden states [T, D].
+/// Returns the MLP sublayer's output for normed hidden states [T, D].
 at::Tensor mlp(const DecoderLayer& layer, const at::Tensor& x_TD, Observer* observer = nullptr);
 
-/// A decoder layer on the residual stream [T, D], in place (where autograd follows it, x becomes a new tensor).
+/// Applies a decoder layer to the residual stream [T, D] in place (where autograd follows it, x becomes a new tensor).
 void decoder_layer(const DecoderLayer& layer, const LlamaConfig& config, at::Tensor& x_TD, const Attention& attention,
                    Observer* observer = nullptr);
 
-/// Final hidden states [T, D], normed, of token ids [T].  Of one sequence at positions 0..T-1 `attention` is its
-/// angles, of T positions at least.
+/// Returns the final normed hidden states [T, D] of token ids [T].  For one sequence at positions 0..T-1, `attention`
+/// is its angles, for at least T positions.
 at::Tensor forward(const Llama& model, const at::Tensor& tokens_T, const Attention& attention,
                    Observer* observer = nullptr);
 
-/// Logits [R, V] of some rows of hidden states [R, D].  The caller keeps R small: [T, V] must never exist.
+/// Returns logits [R, V] of some rows of hidden states [R, D].  The caller keeps R small: [T, V] must never exist.
 at::Tensor logits(const Llama& model, const at::Tensor& hidden_RD, Observer* observer = nullptr);
 
-/// Floating point operations of one forward over T tokens, behind others whose keys and values are kept, with logits
-/// everywhere: 2 per weight and token in linear layers, 4 per head channel and (query, key) pair in attention.
+/// Returns the floating-point operations of one forward pass over T tokens, after `behind` tokens whose keys and values
+/// are cached, with logits for all T: 2 per weight and token in linear layers, 4 per head channel and (query, key) pair
+/// in attention.
 double forward_flops(const LlamaConfig& config, int64_t T, int64_t behind = 0);
 
-/// Bytes of the keys and values of T tokens.
+/// Returns the bytes of the keys and values of T tokens.
 int64_t cache_bytes(const LlamaConfig& config, int64_t T, int64_t element_size);
 
-/// Upper estimate of the bytes that a forward over T tokens needs beside the weights.
+/// Returns an upper estimate of the bytes that a forward pass over T tokens needs in addition to the weights.
 int64_t forward_bytes(const LlamaConfig& config, int64_t T, int64_t element_size);
 
 }  // namespace qroar

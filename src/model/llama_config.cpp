@@ -9,8 +9,8 @@
 namespace qroar {
 namespace {
 
-// Bounds on what a file may claim, so that no product of a tensor's sizes overflows: heads * head_dim * hidden_size * 8
-// bytes <= 2^59.
+// Bounds on the sizes that a file may state, so that no product of a tensor's sizes overflows: heads * head_dim *
+// hidden_size * 8 bytes <= 2^59.
 constexpr int64_t kMaxCount = int64_t{1} << 16;
 constexpr int64_t kMaxWidth = int64_t{1} << 24;
 constexpr int64_t kMaxPositions = int64_t{1} << 31;
@@ -39,7 +39,8 @@ void read_sizes(const ConfigFields& fields, LlamaConfig& config) {
   }
 }
 
-/// Of a list, as some models have it, the first one; absent is Llama's own 1, null a model without BOS.
+/// Returns the BOS token: the first one of a list, which some models have; Llama's own 1 if absent; nothing if null,
+/// for a model without BOS.
 std::optional<int64_t> bos_token(const ConfigFields& fields, int64_t vocab_size) {
   constexpr const char* kName = "bos_token_id";
   if (!fields.json().contains(kName)) return 1;

@@ -1,4 +1,4 @@
-// The hyperparameters of a Llama family model as config.json states them, under Hugging Face's names.
+// The hyperparameters of a Llama family model as stated in config.json, under Hugging Face's names.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -11,7 +11,7 @@
 
 namespace qroar {
 
-/// A config.json that cannot be read, or that describes a model which is not evaluated here.
+/// Thrown for a config.json that cannot be read or that describes an unsupported model.
 class UnreadableConfig : public Error {
  public:
   using Error::Error;
@@ -24,7 +24,7 @@ struct LlamaConfig {
   int64_t num_hidden_layers = 0;
   int64_t num_attention_heads = 0;
   int64_t num_key_value_heads = 0;  ///< equals num_attention_heads without grouped-query attention
-  int64_t head_dim = 0;             ///< config.json's, else hidden_size / num_attention_heads
+  int64_t head_dim = 0;             ///< as stated, else hidden_size / num_attention_heads
   int64_t max_position_embeddings = 0;
   double rms_norm_eps = 0;
   double rope_theta = 10000.0;
@@ -33,21 +33,21 @@ struct LlamaConfig {
   bool mlp_bias = false;
   std::optional<int64_t> bos_token_id = 1;  ///< none where config.json says null: a model without BOS
   std::vector<int64_t> eos_token_ids;       ///< tokens that end a text; config.json has one or a list
-  /// A query's reach back in tokens, itself included; none: all.  The model here has no such limit, so that no longer
-  /// window may be evaluated.
+  /// How many tokens a query attends to, itself included; none: all.  The model here has no such limit, so longer
+  /// windows must not be evaluated.
   std::optional<int64_t> sliding_window;
-  std::string dtype;  ///< of the weights as config.json names it ("bfloat16"), empty where it does not
+  std::string dtype;  ///< dtype of the weights as in config.json ("bfloat16"), empty where absent
 
-  /// The block `rope` that config.json's RoPE parameters come to (model/config_rope.h).
+  /// The block `rope` that is equivalent to config.json's RoPE parameters (model/config_rope.h).
   Json rope;
   /// L0: original_max_position_embeddings where stated, else max_position_embeddings.
   int64_t trained_length = 0;
 
-  std::vector<std::string> warnings;  ///< what was guessed or is not known, a line each
+  std::vector<std::string> warnings;  ///< what was guessed or is unknown, one line each
   std::string hash;                   ///< of the file's bytes
 
-  /// Reads and checks FOLDER/config.json; an UnreadableConfig names the file, the field, what was found and what is
-  /// needed.
+  /// Reads and checks FOLDER/config.json.  Throws an UnreadableConfig that names the file, the field, the value found
+  /// and the value expected.
   static LlamaConfig load(const std::filesystem::path& folder);
 };
 

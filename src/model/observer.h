@@ -1,4 +1,4 @@
-// A look inside a forward pass: the model calls the observer, when there is one, with the tensor at each named site.
+// Observation of a forward pass: the model calls the observer, if there is one, with the tensor at each named site.
 #pragma once
 #include <ATen/ATen.h>
 
@@ -13,7 +13,7 @@ class Observer {
  public:
   virtual ~Observer() = default;
   virtual void on(std::string_view site, const at::Tensor& value) = 0;
-  /// What a linear layer's weight is multiplied with, after its Linear::input transform: [rows, inputs]; may come in
+  /// Called with the input of a linear layer after its Linear::input transform, [rows, inputs]; may be called for
   /// blocks of rows.
   virtual void on_input(std::string_view /*site*/, const at::Tensor& /*x_RI*/) {}
 };

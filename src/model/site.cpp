@@ -5,7 +5,7 @@
 namespace qroar {
 namespace {
 
-/// Replaces the first {a,b} by each of its alternatives, until none is left.
+/// Replaces the first {a,b} with each of its alternatives, until none is left.
 std::vector<std::string> expand_braces(const std::string& glob) {
   const auto open = glob.find('{');
   const auto close = glob.find('}');

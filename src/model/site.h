@@ -1,4 +1,4 @@
-// Names of places in the model, under Hugging Face's module names ("layers.3.mlp.up_proj"), and globs over them.
+// Names of sites in the model, which are Hugging Face's module names ("layers.3.mlp.up_proj"), and globs over them.
 #pragma once
 #include <string>
 #include <string_view>
@@ -15,11 +15,11 @@ struct LinearSite {
   int64_t columns = 0;  ///< input features
 };
 
-/// All linear layers of the decoder in forward order, then lm_head.
+/// Returns all linear layers of the decoder in forward order, then lm_head.
 std::vector<LinearSite> linear_sites(const LlamaConfig& config);
 
-/// Does the glob match the whole name?  `*` is any run of characters, `?` one, `{a,b}` either.  An Error when braces do
-/// not pair.
+/// Returns whether the glob matches the complete name: `*` matches any run of characters, `?` one, `{a,b}` either text.
+/// Throws an Error for unbalanced braces.
 bool glob_matches(std::string_view glob, std::string_view name);
 
 }  // namespace qroar

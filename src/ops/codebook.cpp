@@ -1,4 +1,4 @@
-// Fake quantization by 4-bit code books: the tables, the plain ATen reference and the choice between it and the CUDA
+// Fake quantization with 4-bit code books: the tables, the plain ATen reference and the choice between it and the CUDA
 // kernel.  Contract: codebook.h.
 #include "ops/codebook.h"
 
@@ -26,7 +26,7 @@ constexpr CodeBook kNf4 = code_book(
      0.24611230194568634f, 0.33791524171829224f, 0.44070982933044434f, 0.5626170039176941f, 0.7229568362236023f, 1.0f},
     1.0f);
 
-// Zero has two codes, one with the sign.
+// Zero has two codes, +0 and -0.
 constexpr CodeBook kFp4 =
     code_book({-12, -8, -6, -4, -3, -2, -0.0625f, 0, 0, 0.0625f, 2, 3, 4, 6, 8, 12}, /*largest=*/12);
 
@@ -75,8 +75,8 @@ at::Tensor mean_on_one_thread(const at::Tensor& flat) {
   return sum / at::scalar_tensor(flat.numel(), at::kFloat);
 }
 
-/// [blocks, 1] -> the same after bitsandbytes' compress_statistics.  There are few of them, and the CPU's order of
-/// summation is the same for all devices.
+/// Applies bitsandbytes' compress_statistics to the absmax of all blocks, [blocks, 1].  Runs on the CPU, as there are
+/// few values and the order of summation is then the same for all devices.
 at::Tensor compress(const at::Tensor& absmax) {
   const at::Tensor flat = absmax.cpu().flatten(), map = dynamic_map();
   const at::Tensor offset = mean_on_one_thread(flat);

@@ -1,5 +1,5 @@
-// We link libtorch_cpu alone: libtorch_cuda and what it pulls in take seconds to load, so only a job that may use a GPU
-// loads them.
+// The program links only libtorch_cpu: libtorch_cuda and its dependencies take seconds to load, so only a job that may
+// use a GPU loads them.
 #include "ops/device.h"
 
 #include <c10/core/CachingDeviceAllocator.h>
@@ -18,7 +18,7 @@
 namespace qroar::ops {
 namespace {
 
-/// The number after `key` in a /proc file of lines "key: N kB", in bytes.
+/// Returns the number after `key` in a /proc file of lines "key: N kB", converted to bytes.
 int64_t proc_kilobytes(const char* file, const std::string& key) {
   std::ifstream in(file);
   for (std::string word; in >> word;) {
@@ -27,7 +27,7 @@ int64_t proc_kilobytes(const char* file, const std::string& key) {
   fail("{}: no field {}", file, key);
 }
 
-/// What the cgroup still allows (v2, then v1), or the largest number where there is no limit.
+/// Returns the bytes that the cgroup still allows (v2, then v1), or the largest number where there is no limit.
 int64_t cgroup_headroom() {
   const std::pair<const char*, const char*> files[] = {
       {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"},
@@ -39,7 +39,7 @@ int64_t cgroup_headroom() {
   return std::numeric_limits<int64_t>::max();
 }
 
-/// The N of cuda:N, 0 for a name without a number; negative where N is none.
+/// Returns the N of cuda:N, 0 for a name without a number, or a negative value where N is not a number.
 int cuda_index(const std::string& name) {
   const std::string index = name.starts_with("cuda:") ? name.substr(5) : "0";
   int number = 0;
@@ -127,7 +127,7 @@ void reset_peak_bytes(const at::Device& device) {
     allocator(device).resetPeakStats(device.index());
   } else {
     std::ofstream("/proc/self/clear_refs")
-        << "5";  // resets VmHWM; where it may not be written the peak is the process'
+        << "5";  // resets VmHWM; where it is not writable, the peak is that of the process' lifetime
   }
 }
 

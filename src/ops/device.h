@@ -1,5 +1,5 @@
-// Devices: `device: auto | cpu | cuda | cuda:N`, the late load of libtorch_cuda, and memory figures of the device a job
-// runs on.
+// Devices: `device: auto | cpu | cuda | cuda:N`, the deferred loading of libtorch_cuda, and the memory use of a job's
+// device.
 #pragma once
 #include <ATen/ATen.h>
 
@@ -7,32 +7,34 @@
 
 namespace qroar::ops {
 
-/// Loads libtorch_cuda beside libtorch_cpu when the driver is there; true when ATen then sees a device.  The first call
-/// decides.
+/// Loads libtorch_cuda in addition to libtorch_cpu if there is a driver, and returns whether ATen then sees a device.
+/// Later calls return the result of the first.
 bool cuda_available();
-/// How many of them this process sees.
+/// Returns the number of CUDA devices that this process sees.
 int64_t cuda_device_count();
 
-/// An Error for any text but auto, cpu, cuda and cuda:N; whether the device is there is not asked.
+/// Throws an Error for any text except auto, cpu, cuda and cuda:N; does not check that the device exists.
 void check_device_name(const std::string& name);
 
-/// auto is the first GPU, else the CPU; an Error when a GPU is asked for that is not there.
+/// Returns the device of a name; auto is the first GPU, else the CPU.  Throws an Error when a requested GPU does not
+/// exist.
 at::Device parse_device(const std::string& name);
 
-/// Does this CPU multiply float16 numbers (AVX512-FP16), so that a model of them is not many times slower than float32?
+/// Returns whether this CPU has float16 arithmetic (AVX512-FP16), without which float16 models are many times slower
+/// than float32.
 bool cpu_has_float16();
 
-/// "AMD EPYC", "NVIDIA H200".
+/// Returns a name such as "AMD EPYC" or "NVIDIA H200".
 std::string device_name(const at::Device& device);
 
-/// Bytes a job may still take: free memory of the device; on the CPU MemAvailable, within the cgroup's limit.
+/// Returns the bytes a job may still use: the free memory of a GPU; on the CPU MemAvailable, within the cgroup's limit.
 int64_t available_bytes(const at::Device& device);
 
-/// Peak use since the last reset: the allocator's on a GPU, the process' resident set on the CPU.
+/// The peak memory use since the last reset: that of the allocator on a GPU, of the process' resident set on the CPU.
 void reset_peak_bytes(const at::Device& device);
 int64_t peak_bytes(const at::Device& device);
 
-/// Waits until the device has done all work queued so far, so that a clock read after it is honest.
+/// Waits until the device has finished all queued work, so that time measured afterwards includes it.
 void synchronize(const at::Device& device);
 
 }  // namespace qroar::ops

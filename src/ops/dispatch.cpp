@@ -16,15 +16,15 @@ namespace {
 /// Rows of queries that share a mask [rows, N].
 constexpr int64_t kMaskRows = 256;
 
-/// Our own ops have no derivatives.
+/// The fast ops have no derivatives.
 bool goes_by_rows(at::TensorList tensors) { return !is_differentiated(tensors) && cpu::can_go_by_rows(tensors); }
 bool goes_by_kernels(at::TensorList tensors) { return !is_differentiated(tensors) && cuda::can_go_by_rows(tensors); }
 
-/// cuDNN makes a plan for every new shape, which on an H100 takes 50 ms: more than it saves on a window of fewer tokens
-/// than this.  Decoding, where every token brings a new shape, took ten times as long with it.
+/// cuDNN builds a plan for every new shape, which takes 50 ms on an H100: more than it saves on a window with fewer
+/// tokens than this.  Decoding, where every token has a new shape, took ten times as long with it.
 constexpr int64_t kCudnnTokens = 4096;
 
-/// Chooses whether ATen may take cuDNN's attention, as long as it lives.
+/// Determines during its lifetime whether ATen may use cuDNN's attention.
 class AllowCudnn {
  public:
   explicit AllowCudnn(bool allow) : before_(at::globalContext().userEnabledCuDNNSDP()) {
@@ -38,8 +38,8 @@ class AllowCudnn {
   bool before_;
 };
 
-/// ATen's fused attention: on CPU and CUDA a flash kernel, whose memory is linear in T, forward and backward (on CUDA
-/// not for float64).  Heads are repeated here since not every kernel behind it takes fewer key/value heads.
+/// Calls ATen's fused attention: on CPU and CUDA a flash kernel with memory linear in T, forward and backward (on CUDA
+/// not for float64).  Repeats heads, since not every kernel of ATen supports fewer key/value heads.
 at::Tensor fused_attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::Tensor& v_NKd) {
   const int64_t group = q_THd.size(1) / k_NKd.size(1), T = q_THd.size(0), N = k_NKd.size(0);
   const AllowCudnn choice(T == N && T >= kCudnnTokens);
@@ -54,7 +54,7 @@ at::Tensor fused_attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, con
   };
   if (T == N) return attend(q_THd, N, {}, /*is_causal=*/true);
   if (T == 1) return attend(q_THd, N, {}, /*is_causal=*/false);
-  // ATen's causal mask begins at the first key; this one is made for few rows at a time.
+  // ATen's causal mask begins at the first key, so this builds its own mask, for a few rows at a time.
   std::vector<at::Tensor> parts;
   const at::Tensor key_N = at::arange(N, q_THd.options().dtype(at::kLong));
   for (int64_t begin = 0; begin < T; begin += kMaskRows) {
@@ -65,7 +65,7 @@ at::Tensor fused_attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, con
   return at::cat(parts);
 }
 
-/// linears() of one row, where our kernels take it.
+/// Returns linears() of one row if there is a kernel for it.
 std::optional<std::vector<at::Tensor>> one_row_linears(const at::Tensor& x_1I, const std::vector<Weights>& weights) {
   const auto has_gradient = [&](const Weights& one) { return is_differentiated({x_1I, one.weight_OI}); };
   const auto is_for_cpu = [&](const Weights& one) { return cpu::can_be_one_row(x_1I, one.weight_OI); };
@@ -75,7 +75,7 @@ std::optional<std::vector<at::Tensor>> one_row_linears(const at::Tensor& x_1I, c
   return std::nullopt;
 }
 
-/// attention_in_packs() of one sequence after the other.
+/// Computes attention_in_packs() for one sequence after the other.
 at::Tensor attend_one_by_one(const at::Tensor& q_THd, const at::Tensor& k_TKd, const at::Tensor& v_TKd,
                              const std::vector<SequenceRows>& sequences, const Prefix* prefix) {
   check(prefix == nullptr || !prefix->packed.defined(), "a prefix is read by what kept it");
@@ -148,7 +148,7 @@ Prefix keep_prefix(const at::Tensor& q_PHd, const at::Tensor& k_PKd, const at::T
     return cpu::packed_prefix(k_PKd, v_PKd);
   const int64_t length = k_PKd.size(0);
   const auto with_room = [&](const at::Tensor& x_PKd) {
-    // A head's tokens lie beside each other, as attention reads them.
+    // The tokens of a head are contiguous, as attention reads them.
     at::Tensor kept_CKd = at::empty({x_PKd.size(1), length + room, x_PKd.size(2)}, x_PKd.options()).transpose(0, 1);
     kept_CKd.slice(0, 0, length).copy_(x_PKd);
     return kept_CKd;

@@ -1,11 +1,11 @@
-// What describes a format to the CPU's and the GPU's code; without torch or CUDA types, so that both can include it.
+// Descriptions of formats for CPU and GPU code, without torch or CUDA types, so that both can include them.
 #pragma once
 
 namespace qroar::ops {
 
 enum class RtnZero { plain, awq, included };
 
-/// See ops/rtn.h for what the fields mean.
+/// The fields are explained in ops/rtn.h.
 struct RtnGrid {
   int bits = 4;
   bool symmetric = false;
@@ -13,7 +13,7 @@ struct RtnGrid {
   float clip = 1;
 };
 
-/// 16 values in ascending order and the 15 thresholds between neighbours; see ops/codebook.h.
+/// 16 values in ascending order and the 15 thresholds between adjacent values; see ops/codebook.h.
 struct CodeBook {
   float codes[16];
   float thresholds[15];

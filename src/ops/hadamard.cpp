@@ -36,8 +36,8 @@ struct Signs {
   std::vector<double> values;
 };
 
-/// Paley's conference matrix of order q + 1, C C^T = q I: zero diagonal, a border of ones, Legendre symbols of j - i.
-/// Antisymmetric for q = 3 mod 4, symmetric for q = 1 mod 4.
+/// Returns Paley's conference matrix of order q + 1, C C^T = q I: zero diagonal, a border of ones, Legendre symbols of
+/// j - i.  Antisymmetric for q = 3 mod 4, symmetric for q = 1 mod 4.
 Signs conference(int64_t q) {
   std::vector<double> legendre(static_cast<std::size_t>(q), -1.0);
   for (int64_t x = 1; x < q; ++x) legendre[static_cast<std::size_t>(x * x % q)] = 1;
@@ -51,14 +51,14 @@ Signs conference(int64_t q) {
   return c;
 }
 
-/// I + C.
+/// Returns I + C.
 Signs paley_1(int64_t m) {
   Signs s = conference(m - 1);
   for (int64_t i = 0; i < m; ++i) s.at(i, i) = 1;
   return s;
 }
 
-/// C (x) [[1, 1], [1, -1]] + I (x) [[1, -1], [-1, -1]].
+/// Returns C (x) [[1, 1], [1, -1]] + I (x) [[1, -1], [-1, -1]].
 Signs paley_2(int64_t m) {
   Signs c = conference(m / 2 - 1), s(m);
   for (int64_t i = 0; i < c.m; ++i) {
@@ -72,10 +72,10 @@ Signs paley_2(int64_t m) {
   return s;
 }
 
-/// Williamson's array of four symmetric circulants of order 43, A^2 + B^2 + C^2 + D^2 = 172 I.  Their first rows are 1
-/// at 0 and constant on the classes log_3(x) mod 7, -1 where the mask has that bit: the cosets of {x, 6x, 36x, -x, -6x,
-/// -36x}.  Of the 2^28 choices of masks seven sets have cancelling autocorrelations, found by comparing sums of pairs;
-/// they are one set up to renaming the classes.
+/// Returns Williamson's array of four symmetric circulants of order 43, A^2 + B^2 + C^2 + D^2 = 172 I.  Their first
+/// rows are 1 at 0 and constant on the classes log_3(x) mod 7, the cosets {x, 6x, 36x, -x, -6x, -36x}: -1 where the
+/// mask has the bit of the class.  Among the 2^28 choices of masks, seven sets have cancelling autocorrelations, found
+/// by comparing sums of pairs; they are the same set up to renaming the classes.
 Signs williamson_172() {
   constexpr int64_t p = 43;
   constexpr std::array<int, 4> masks = {7, 25, 44, 77};
@@ -98,7 +98,7 @@ Signs williamson_172() {
   return s;
 }
 
-/// The order of the construction under n, if there is one.
+/// Returns the order m of the construction for n, if there is one.
 std::optional<int64_t> find_order(int64_t n) {
   if (n < 1) return std::nullopt;
   int64_t odd = n;
@@ -150,7 +150,7 @@ at::Tensor Hadamard::operator()(const at::Tensor& x) const {
   return out_RN.view(x.sizes());
 }
 
-/// S = S_(n/B) (x) S_B, the first of which is Sylvester's.
+/// Uses S = S_(n/B) (x) S_B, where S_(n/B) is Sylvester's.
 at::Tensor Hadamard::differentiable(const at::Tensor& x) const {
   const int64_t B = signs_BB_.size(0);
   const at::Tensor outer_signs = reference::hadamard_signs(n_ / B).to(signs_BB_.options());

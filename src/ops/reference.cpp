@@ -1,4 +1,4 @@
-// The definition of every op in plain ATen, for any device and dtype.  Slow on purpose where that is shorter.
+// The definition of every op in plain ATen, for any device and dtype.  Deliberately slow where that makes it shorter.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -8,10 +8,11 @@
 namespace qroar::ops::reference {
 namespace {
 
-/// Rows of queries whose scores exist at once: [H, kQueryRows, T] is all that attention keeps besides its output.
+/// Rows of queries whose scores exist at once: besides its output, attention only stores [H, kQueryRows, T].
 constexpr int64_t kQueryRows = 256;
 
-/// Causal attention in which keys nearer than `residual` to a query, itself included, are read from the near_ tensors.
+/// Computes causal attention in which keys nearer than `residual` to a query, itself included, are read from the near_
+/// tensors.
 at::Tensor attention_by_rows(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::Tensor& v_NKd,
                              const at::Tensor& near_k_NKd, const at::Tensor& near_v_NKd, int64_t residual) {
   const int64_t queries = q_THd.size(0), heads = q_THd.size(1), dim = q_THd.size(2), kv_heads = k_NKd.size(1);

@@ -10,7 +10,7 @@ namespace {
 
 RtnScale asymmetric_scale(at::Tensor lo, at::Tensor hi, const RtnGrid& grid) {
   const double top = (1 << grid.bits) - 1;
-  // A tensor, since ATen divides by a scalar on the GPU through its reciprocal, which rounds differently.
+  // A tensor, since on the GPU ATen multiplies by the reciprocal of a scalar divisor, which rounds differently.
   const at::Tensor levels = at::full_like(lo, top);
   at::Tensor scale;
   if (grid.zero == RtnZero::plain) {
@@ -82,7 +82,7 @@ at::Tensor on_device(const at::Tensor& weight_OI, int64_t group_size, const RtnG
 at::Tensor rtn_fake_quant(const at::Tensor& weight_OI, int64_t group, const RtnGrid& grid) {
   check(weight_OI.dim() == 2 && weight_OI.is_contiguous(), "RTN takes a contiguous matrix");
 #ifdef QROAR_HAVE_CUDA
-  // One block a group: a group over the whole tensor stays with ATen's reductions.
+  // The kernel uses at most one block per group, so a group of the complete tensor is left to ATen's reductions.
   if (kernels_take(weight_OI) && group >= 0) {
     return on_device(weight_OI, group > 0 ? group : weight_OI.size(1), grid);
   }

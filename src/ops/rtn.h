@@ -8,13 +8,13 @@
 
 namespace qroar::ops {
 
-/// Contract, the same bits on CPU and GPU: everything in float32 from the weight's dtype, each operation rounded once
+/// Contract, bitwise equal on CPU and GPU: everything in float32 from the weight's dtype, each operation rounded once
 /// (no fused multiply-add); round = to nearest, ties to even; Q = 2^bits - 1; one cast to the weight's dtype at the
-/// end.  Per group with extremes lo, hi, each multiplied by `clip` (0 < clip <= 1) first, so that values beyond them
-/// clamp to an end of the grid; clip = 1 changes no bit:
+/// end.  Per group with minimum lo and maximum hi, each first multiplied by `clip` (0 < clip <= 1), so that values
+/// beyond them are clamped to an end of the grid; clip = 1 changes no bit:
 ///   asymmetric  scale = (hi - lo) / Q, zero = -round(lo / scale),
 ///               w' = (clamp(round(w / scale) + zero, 0, Q) - zero) * scale
-///     plain     the extremes as they are; lo = hi has scale |lo|, or 1 where lo = 0, so that at clip 1 a constant
+///     plain     lo and hi unchanged; lo = hi has scale |lo|, or 1 where lo = 0, so that at clip 1 a constant
 ///               group keeps its value exactly
 ///     awq       hi - lo at least 1e-5 and zero clamped to [0, Q]: a group on one side of 0 saturates, as in llm-awq
 ///     included  lo = min(lo, 0), hi = max(hi, 0), so that 0 is on the grid; lo = hi = 0 becomes -1, 1, as in GPTQ
@@ -23,7 +23,7 @@ namespace qroar::ops {
 ///               w' = clamp(round(w / scale), -2^(bits-1), 2^(bits-1) - 1) * scale
 ///     awq       the same with m at least 1e-5
 ///     included  scale = 2m / Q, zero = 2^(bits-1), as in the asymmetric formula (m = 0 becomes 1)
-/// weight_OI is contiguous [rows, columns]; `group` divides columns, or is 0 (one group a row) or -1 (one group).
+/// weight_OI is contiguous [rows, columns]; `group` divides columns, or is 0 (one group per row) or -1 (one group).
 at::Tensor rtn_fake_quant(const at::Tensor& weight_OI, int64_t group, const RtnGrid& grid);
 
 /// The grids of groups, [groups, 1] each: w' = (clamp(round(w / scale) + zero, low, high) - zero) * scale.
@@ -32,10 +32,10 @@ struct RtnScale {
   double low, high;
 };
 
-/// The grid of every row of w_GS (float32), as the contract says.
+/// Returns the grid of every row of w_GS (float32) according to the contract.
 RtnScale rtn_scale(const at::Tensor& w_GS, const RtnGrid& grid);
 
-/// Rounds float32 numbers, broadcast against the grids, onto them.
+/// Rounds float32 numbers onto the grids, which are broadcast against them.
 at::Tensor rtn_round(const at::Tensor& w, const RtnScale& scale);
 
 namespace reference {

@@ -8,15 +8,17 @@
 namespace qroar::ops {
 namespace {
 
-/// floor(log2 |x|) of normal float32 numbers, from the bits; -127 for zeros and subnormals, 128 for infinity and NaN.
+/// Returns floor(log2 |x|) of normal float32 numbers, from the bits; -127 for zeros and subnormals, 128 for infinity
+/// and NaN.
 at::Tensor exponent_of(const at::Tensor& x) { return at::bitwise_right_shift(x.abs().view(at::kInt), 23) - 127; }
 
-/// 2^e in float32, exact for -149 <= e <= 127; through float64, where all of these are normal numbers.
+/// Returns 2^e in float32, exact for -149 <= e <= 127; computed in float64, where all of these are normal numbers.
 at::Tensor power_of_two(const at::Tensor& e) {
   return at::bitwise_left_shift(e.to(at::kLong) + 1023, 52).view(at::kDouble).to(at::kFloat);
 }
 
-/// A tensor of the scalar, since ATen divides by a scalar on the GPU through its reciprocal, which rounds differently.
+/// Divides by a tensor, since on the GPU ATen multiplies by the reciprocal of a scalar divisor, which rounds
+/// differently.
 at::Tensor divided(const at::Tensor& x, double scalar) { return x / at::full_like(x, scalar); }
 
 at::Tensor one_where_zero(const at::Tensor& x) { return at::where(x == 0, at::ones_like(x), x); }
@@ -36,7 +38,7 @@ at::Tensor like(const at::Tensor& quantized, const at::Tensor& weight_OI) {
 }  // namespace
 
 at::Tensor round_to(const at::Tensor& x, const FloatFormat& format) {
-  const int smallest_exponent = 2 - (1 << (format.exponent_bits - 1));  // of normal numbers; subnormals share its step
+  const int smallest_exponent = 2 - (1 << (format.exponent_bits - 1));  // of normal numbers; also used for subnormals
   const at::Tensor clamped = x.clamp(-format.largest, format.largest);
   const at::Tensor step =
       power_of_two(exponent_of(clamped).clamp(smallest_exponent, format.largest_exponent) - format.mantissa_bits);

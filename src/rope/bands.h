@@ -1,4 +1,4 @@
-// Bands of RoPE pairs: neighbouring frequencies that are measured, and later scaled, together (docs/method.md 3.1).
+// Bands of RoPE pairs: adjacent frequencies that are measured, and later scaled, together (docs/method.md 3.1).
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -7,16 +7,17 @@
 
 namespace qroar {
 
-/// Band b is pairs [edges[b], edges[b + 1]), band 0 the highest frequencies.  Equal in log omega of plain RoPE, whose
-/// log omega_i falls linearly with i: so equal in pairs, up to one.  Needs 1 <= bands <= pairs.
+/// Returns the edges of the bands: band b is pairs [edges[b], edges[b + 1]), and band 0 has the highest frequencies.
+/// The bands have equal width in log omega of plain RoPE; as log omega_i falls linearly with i, they have the same
+/// number of pairs, up to one.  Requires 1 <= bands <= pairs.
 std::vector<int64_t> band_edges(int64_t pairs, int64_t bands);
 
-/// The option `bands` (default 6): into how many bands the pairs are grouped.
+/// The option `bands` (default 6): the number of bands.
 class BandsOption {
  public:
-  /// `config` is the block that has it.
+  /// `config` is the block that contains the option.
   explicit BandsOption(const Config& config);
-  /// band_edges(); an Error when there are fewer pairs than bands.
+  /// Returns band_edges().  Throws an Error when there are fewer pairs than bands.
   std::vector<int64_t> edges(int64_t pairs) const;
 
  private:

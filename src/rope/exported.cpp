@@ -10,8 +10,8 @@ namespace {
 
 constexpr const char* kOriginal = "original_max_position_embeddings";
 
-/// In place of an infinite divisor: within 2^31 tokens such a pair turns by 1e-20 radians, cos is 1 and sin vanishes.
-/// In float32, theta^(2i/d) times it may overflow, which gives a frequency of 0.
+/// Replaces an infinite divisor: within 2^31 tokens such a pair rotates by 1e-20 radians, so cos is 1 and sin vanishes.
+/// In float32, its product with theta^(2i/d) may overflow, which results in a frequency of 0.
 constexpr double kStandstillFactor = 1e30;
 
 std::vector<double> divisors(const RopeGeometry& geometry, const RopeTable& table) {
@@ -23,7 +23,7 @@ std::vector<double> divisors(const RopeGeometry& geometry, const RopeTable& tabl
   return divisors;
 }
 
-/// Are the evaluated tables those of the scheme?
+/// Returns whether the evaluated tables are those of the scheme.
 bool has_tables_of(const EvaluatedRope& rope, const RopeScheme& scheme) {
   return std::ranges::all_of(
       rope.tables, [&](const auto& known) { return scheme.table(rope.geometry, known.first) == known.second; });
@@ -69,7 +69,8 @@ Json exported_rope(const EvaluatedRope& rope) {
   Json fields{{"max_position_embeddings", std::max(rope.intended_length, rope.geometry.target_length)},
               {"rope_theta", rope.geometry.theta}};
   fields.update(fields_of(rope));
-  // Types that do not count from the trained length leave it out, but whoever reads the folder again may.
+  // Types that do not depend on the trained length omit it, but another scheme may need it when the folder is read
+  // again.
   const bool is_stated = fields.contains("rope_scaling") && fields["rope_scaling"].contains(kOriginal);
   if (!is_stated && fields["max_position_embeddings"] != trained) fields[kOriginal] = trained;
   return fields;

@@ -1,5 +1,5 @@
-// RoPE as an exported config.json says it: in the type that says the scheme, else as longrope, whose divisors say any
-// table.
+// RoPE in an exported config.json: as the rope_type of the scheme if there is one, else as longrope, whose divisors can
+// express any table.
 #pragma once
 #include <functional>
 #include <map>
@@ -8,22 +8,23 @@
 
 namespace qroar {
 
-/// What a model is evaluated with.
+/// The RoPE that a model is evaluated with.
 struct EvaluatedRope {
   const RopeScheme& scheme;
-  RopeGeometry geometry;                ///< target_length: of the windows
-  int64_t intended_length;              ///< max_position_embeddings, where windows are no longer
-  std::map<int64_t, RopeTable> tables;  ///< by length, rescaled, at lengths that tell schemes apart
+  RopeGeometry geometry;                ///< target_length is the length of the windows
+  int64_t intended_length;              ///< max_position_embeddings, unless windows are longer
+  std::map<int64_t, RopeTable> tables;  ///< by length, rescaled, at lengths that distinguish schemes
 
   EvaluatedRope(const RopeScheme& own_scheme, const RopeGeometry& own_geometry, int64_t length,
                 const std::function<RopeTable(int64_t)>& table);
 
-  /// Rescaled tables with one attention factor that differ at most between lengths up to the trained one and beyond.
+  /// Returns whether the rescaled tables have one attention factor and differ at most between lengths up to the trained
+  /// length and longer ones.
   bool fits_longrope() const;
 };
 
-/// rope_theta, max_position_embeddings and, where they are needed, rope_scaling and original_max_position_embeddings.
-/// A table that is not the scheme's own, or that no type says, becomes longrope, which it must fit.
+/// Returns rope_theta, max_position_embeddings and, where needed, rope_scaling and original_max_position_embeddings.
+/// A table that differs from the scheme's, or that no other type can express, becomes longrope, which it must fit.
 Json exported_rope(const EvaluatedRope& rope);
 
 }  // namespace qroar

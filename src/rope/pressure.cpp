@@ -5,7 +5,7 @@
 namespace qroar {
 namespace {
 
-/// Balances truncation, h^2, and rounding, 1e-16 / h.
+/// The step h, which balances the truncation error h^2 and the rounding error 1e-16 / h.
 constexpr double kStep = 1e-4;
 
 }  // namespace

@@ -1,19 +1,19 @@
-// How hard interpolation presses on each RoPE pair, in closed form (docs/method.md 3.2, our definition).
+// The interpolation pressure on each RoPE pair, in closed form (docs/method.md 3.2, our definition).
 #pragma once
 #include "rope/scheme.h"
 
 namespace qroar {
 
-/// IP_i(D) = |d phi_i(D; s) / d ln s| with phi_i = omega'_i(s) D, radians, [d/2]: by central difference over
-/// s e^(+-h), h = 1e-4, through RopeGeometry::stretch; relative error about h^2.  Linear: omega_i D / s.
-/// At a clamp (`auto` at target = L0, dynamic NTK at length = L0), where a smaller s changes nothing, it is the
-/// one-sided derivative towards larger s, relative error about h.  0 where the table does not depend on s: none,
-/// LongRoPE's lists, a model without a factor, `auto` and dynamic NTK below L0.  A given factor is differentiated at 1
-/// as well. `length` is what dynamic schemes see.
+/// Returns IP_i(D) = |d phi_i(D; s) / d ln s| with phi_i = omega'_i(s) D, radians, [d/2], computed as the central
+/// difference over s e^(+-h), h = 1e-4, through RopeGeometry::stretch; relative error about h^2.  For linear
+/// interpolation it is omega_i D / s.  At a clamp (`auto` at target = L0, dynamic NTK at length = L0), where a smaller
+/// s changes nothing, it is the one-sided derivative towards larger s, relative error about h.  It is 0 where the table
+/// does not depend on s: none, LongRoPE's lists, a model without a factor, `auto` and dynamic NTK below L0.  An
+/// explicit factor is differentiated at 1 as well.  `length` is the sequence length for dynamic schemes.
 std::vector<double> interpolation_pressure(const RopeScheme& scheme, const RopeGeometry& geometry, int64_t length,
                                            double distance);
 
-/// |omega_i - omega'_i| D: by how many radians the scheme turns pair i less than plain RoPE does, [d/2].
+/// Returns |omega_i - omega'_i| D, [d/2]: how many radians less than plain RoPE the scheme rotates pair i.
 std::vector<double> phase_displacement(const RopeScheme& scheme, const RopeGeometry& geometry, int64_t length,
                                        double distance);
 

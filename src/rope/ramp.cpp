@@ -41,8 +41,8 @@ Ramp::Range Ramp::index_range(const RopeGeometry& geometry) const {
   }
   low = std::max(low, 0.0);
   high = std::min(high, static_cast<double>(geometry.head_dim - 1));
-  // The released code widens an empty range by 0.001; a reversed one (L0 of a few tokens, or of billions) would turn
-  // the ramp round there, so it is treated as empty too.
+  // The released code widens an empty range by 0.001; a reversed range (L0 of a few tokens, or of billions) would
+  // reverse the ramp there, so it is treated as empty too.
   return {low, high > low ? high : low + 0.001, high < low};
 }
 
@@ -68,10 +68,10 @@ std::optional<Json> Ramp::hugging_face(const RopeGeometry& geometry, double s, d
                {"beta_fast", beta_fast_},
                {"beta_slow", beta_slow_},
                {"truncate", truncate_}};
-  const double computed = 0.1 * std::log(s) + 1;  // what both readers take when nothing is said
+  const double computed = 0.1 * std::log(s) + 1;  // the default of both readers
   if (attention_factor != computed) {
     scaling["attention_factor"] = attention_factor;        // transformers' key
-    scaling["attn_factor"] = attention_factor / computed;  // vLLM's, which multiplies
+    scaling["attn_factor"] = attention_factor / computed;  // vLLM's, a multiplier
   }
   return Json{{"rope_scaling", std::move(scaling)}};
 }

@@ -1,7 +1,7 @@
-// What YaRN, dynamic YaRN and NTK-by-parts share (Peng et al., arXiv 2309.00071): which pairs are interpolated, and by
-// how much attention is sharpened.  A pair is kept when it turns often within L0, divided by s when it does not turn
-// once, and blended between.  The paper's blend is linear in the rotations; the released code's (and Hugging Face's) in
-// the pair index.
+// The ramp and attention factor shared by YaRN, dynamic YaRN and NTK-by-parts (Peng et al., arXiv 2309.00071).  The
+// frequency of a pair is kept when the pair rotates often within L0, divided by s when it does not complete one
+// rotation, and blended in between.  The blend is linear in the rotations in the paper, and linear in the pair index in
+// the released code (and in Hugging Face's).
 #pragma once
 #include <optional>
 #include <vector>
@@ -10,7 +10,8 @@
 
 namespace qroar {
 
-/// The real-valued pair index that turns `rotations` times within L0: d ln(L0 / (2 pi rotations)) / (2 ln theta).
+/// Returns the real-valued index of the pair that completes `rotations` rotations within L0:
+/// d ln(L0 / (2 pi rotations)) / (2 ln theta).
 double correction_index(const RopeGeometry& geometry, double rotations);
 
 class Ramp {
@@ -18,17 +19,17 @@ class Ramp {
   /// Reads beta_fast, beta_slow, ramp and, for the index ramp, truncate.
   explicit Ramp(const Config& config);
 
-  /// Ends of the index ramp: pairs up to `low` are kept, pairs from `high` on are divided by s.
+  /// The ends of the index ramp: pairs up to `low` are kept, pairs from `high` on are divided by s.
   struct Range {
     double low, high;
-    bool reversed;  ///< and treated as empty, where Hugging Face turns the ramp round
+    bool reversed;  ///< treated as empty here, whereas Hugging Face reverses the ramp
   };
   Range index_range(const RopeGeometry& geometry) const;
 
-  /// Pair i gets inv_freq_i * ((1 - ramp_i) + ramp_i / s).  [d/2]
+  /// Returns inv_freq_i * ((1 - ramp_i) + ramp_i / s) for each pair i, [d/2].
   std::vector<double> frequencies(const RopeGeometry& geometry, double s) const;
 
-  /// The type yarn with this ramp, as RopeScheme::hugging_face() says it.
+  /// Returns the rope_type yarn with this ramp, as RopeScheme::hugging_face() does.
   std::optional<Json> hugging_face(const RopeGeometry& geometry, double s, double attention_factor) const;
 
  private:
@@ -39,7 +40,7 @@ class Ramp {
   bool truncate_;  ///< round the ends of the index ramp outwards to whole pairs
 };
 
-/// The attention factor: explicit, or Hugging Face's quotient of mscale and mscale_all_dim, or 0.1 ln s + 1.
+/// The attention factor: an explicit value, Hugging Face's quotient of mscale and mscale_all_dim, or 0.1 ln s + 1.
 class YarnAttention {
  public:
   /// Reads attention_factor, mscale and mscale_all_dim, all optional.

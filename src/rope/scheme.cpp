@@ -10,7 +10,7 @@ namespace {
 
 constexpr double kMaxFactor = 1e6;
 
-/// Empty for `auto`.
+/// Returns the factor, or nothing for `auto`.
 std::optional<double> read_factor(const Config& config) {
   const Json written = config.json();
   if (written == Json("auto")) {

@@ -1,4 +1,4 @@
-// The interface of a RoPE position interpolation scheme.  No torch here: a scheme is arithmetic in double.
+// The interface of a RoPE position interpolation scheme.  It does not use torch: a scheme is arithmetic in double.
 // Notation (reference: Su et al. arXiv 2104.09864): head dimension d, pair i = 0..d/2-1, inv_freq_i = theta^(-2i/d),
 // trained length L0, factor s = L/L0.
 #pragma once
@@ -11,22 +11,22 @@
 
 namespace qroar {
 
-/// What a scheme may depend on beside its own keys.
+/// The inputs of a scheme other than its own keys.
 struct RopeGeometry {
   int64_t head_dim = 0;    ///< d, even
   double theta = 10000.0;  ///< base of the frequencies (Hugging Face: rope_theta)
   int64_t trained_length =
       0;  ///< L0: original_max_position_embeddings where the model states it, else max_position_embeddings
-  int64_t target_length = 0;  ///< windows.length of the job: what `factor: auto` looks at
-  /// What the model's config.json asks for, as a block `rope` (model/config_rope.h).
+  int64_t target_length = 0;  ///< windows.length of the job, used by `factor: auto`
+  /// The RoPE of the model's config.json as a block `rope` (model/config_rope.h).
   Json model_rope = {{"type", "none"}};
-  /// Multiplies s: every factor, given or auto (which stays at least 1), and the length that dynamic schemes see.  Only
-  /// derivatives in ln s set it.
+  /// Multiplies s: every factor, explicit or auto (which stays at least 1), and the sequence length of dynamic schemes.
+  /// Used only for derivatives in ln s.
   double stretch = 1;
 };
 
-/// Position m turns pair i by m * inv_freq[i] radians; cos and sin are both multiplied by attention_factor (so q.k by
-/// its square).
+/// Position m rotates pair i by m * inv_freq[i] radians; cos and sin are both multiplied by attention_factor (so q.k is
+/// multiplied by its square).
 struct RopeTable {
   std::vector<double> inv_freq;  ///< [d/2], radians per token
   double attention_factor = 1.0;
@@ -38,26 +38,27 @@ class RopeScheme {
  public:
   static constexpr const char* kKind = "rope scheme";
   virtual ~RopeScheme() = default;
-  /// The table for a sequence of `length` tokens; only dynamic schemes and LongRoPE look at the length.
+  /// Returns the table for a sequence of `length` tokens; only dynamic schemes and LongRoPE depend on the length.
   virtual RopeTable table(const RopeGeometry& geometry, int64_t length) const = 0;
-  /// Claim: with factor 1 and up to the trained length the table is that of plain RoPE, to 1e-15.
+  /// Returns whether, with factor 1 and up to the trained length, the table is that of plain RoPE to 1e-15.
   virtual bool is_plain_at_factor_1() const { return true; }
-  /// The fields of config.json, beside rope_theta, by which Hugging Face's readers compute the same table at every
-  /// length: rope_scaling, and max_position_embeddings where the type counts from it; none for plain RoPE.  Nothing
-  /// where no rope_type says the scheme.
+  /// Returns the fields of config.json besides rope_theta from which Hugging Face's readers compute the same table at
+  /// every length: rope_scaling, and max_position_embeddings where the type depends on it; none for plain RoPE.
+  /// Returns nullopt where no rope_type expresses the scheme.
   virtual std::optional<Json> hugging_face(const RopeGeometry& /*geometry*/) const { return std::nullopt; }
 };
 
-/// rope_scaling of the type longrope: frequencies are divided by `short_divisors` up to the trained length and by
-/// `long_divisors` beyond.  The attention factor stands there for both readers: transformers takes attention_factor,
-/// vLLM the two mscales.
+/// Returns rope_scaling of the type longrope: frequencies are divided by `short_divisors` up to the trained length and
+/// by `long_divisors` beyond.  States the attention factor for both readers: transformers reads attention_factor, vLLM
+/// the two mscales.
 Json longrope_scaling(const RopeGeometry& geometry, double factor, double attention_factor,
                       const std::vector<double>& short_divisors, const std::vector<double>& long_divisors);
 
-/// theta^(-2i/d) for i = 0..d/2-1.
+/// Returns theta^(-2i/d) for i = 0..d/2-1.
 std::vector<double> base_frequencies(int64_t head_dim, double theta);
 
-/// The NTK-aware base theta * stretch^(d/(d-2)): pair 0 keeps its frequency, the last pair's is divided by `stretch`.
+/// Returns the NTK-aware base theta * stretch^(d/(d-2)), which keeps the frequency of pair 0 and divides that of the
+/// last pair by `stretch`.
 double ntk_base(int64_t head_dim, double theta, double stretch);
 
 /// The `factor` key: a number >= 1, or `auto` = max(1, target_length / trained_length).
@@ -65,7 +66,7 @@ class Factor {
  public:
   /// Reads config.factor.
   explicit Factor(const Config& config);
-  /// Reads config.factor, `fallback` when absent.
+  /// Reads config.factor, or uses `fallback` when it is absent.
   Factor(const Config& config, double fallback);
   double of(const RopeGeometry& geometry) const;  ///< times geometry.stretch
 

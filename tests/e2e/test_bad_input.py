@@ -22,7 +22,7 @@ windows: {{length: 64, truncate: true}}
     ("rope: {type: yarn, factor: auto\n", ":5:", ["not valid YAML"]),
     ("rope: {type: none}\nrope: {type: none}\n", ":6:1: rope: ", ["stands twice", ":5:1"]),
     ("windwos: {length: 4}\n", ":5:1: windwos: ", ["unknown key"]),
-    ("rope: {type: yarn, fractor: 4}\n", ":5:7: rope.factor: ", ["missing", "is it meant by 'fractor'"]),
+    ("rope: {type: yarn, fractor: 4}\n", ":5:7: rope.factor: ", ["missing", "did you misspell it as 'fractor'"]),
     ("rope: {type: yarn, factor: 4, beta_fats: 32}\n", ":5:31: rope.beta_fats: ", ["did you mean 'beta_fast'"]),
     ("rope: {type: yran, factor: 4}\n", ":5:14: rope.type: ", ["unknown 'yran'", "did you mean 'yarn'", SCHEMES]),
     ("rope: {type: yarn, factor: [4]}\n", ":5:28: rope.factor: ", ["expected auto or a number"]),

@@ -113,7 +113,7 @@ TEST_CASE("a missing key is named, and the key that was probably meant") {
   const Config c = parse("a: 1\nwindows:\n  lenght: 4\n");
   CHECK(error_text([&] { c.get<int64_t>("seed"); }) == "c.yaml:1:1: seed: missing");
   CHECK(error_text([&] { c.at("windows").get<int64_t>("length"); }) ==
-        "c.yaml:3:3: windows.length: missing; is it meant by 'lenght'?");
+        "c.yaml:3:3: windows.length: missing; did you misspell it as 'lenght'?");
 }
 
 TEST_CASE("a key of what is no map is an error") {

@@ -175,7 +175,7 @@ TEST_CASE("sizes that do not fit each other are errors with both numbers") {
 }
 
 TEST_CASE("a model that is no Llama is refused with what is supported") {
-  CHECK(contains(error_with("model_type", "mistral"), "a \"mistral\" model, and Llama models"));
+  CHECK(contains(error_with("model_type", "mistral"), "a \"mistral\" model, but only Llama models"));
   CHECK(!contains(error_with("model_type", "mistral"), "expected"));  // nobody is told to write llama there
   CHECK(contains(error_with("hidden_act", "gelu"),
                  "field 'hidden_act' is \"gelu\"; expected \"silu\", the only one supported"));

@@ -66,8 +66,8 @@ TEST_CASE("a tokenizer that cannot be loaded is an Error that names the file") {
     return error();
   };
   CHECK(contains(model_error(R"({"vocab": {"a": 0}, "merges": [["a", "b"]]})"),
-                 "a merge speaks of a token 'b' that is not in the vocabulary"));
-  CHECK(contains(model_error(R"({"vocab": {"a": 0}, "merges": ["ab"]})"), "the merge 'ab' is no two tokens"));
+                 "a merge names a token 'b' that is not in the vocabulary"));
+  CHECK(contains(model_error(R"({"vocab": {"a": 0}, "merges": ["ab"]})"), "the merge 'ab' is not two tokens"));
   CHECK(contains(model_error(R"({"vocab": {"a": 4294967301}, "merges": []})"), "token 'a' has the id 4294967301"));
   CHECK(contains(model_error(R"({"vocab": {"a": 1.5}, "merges": []})"), "token 'a' has the id 1.5"));
   CHECK(contains(model_error(R"({"vocab": {"a": 0}, "merges": [], "dropout": 0.1})"), "its model's dropout is 0.1"));
@@ -220,7 +220,7 @@ TEST_CASE_METHOD(SentencePieceJson, "another normalizer, pre-tokenizer or decode
   CHECK(contains(error(), "its vocabulary lacks <0x7F>"));
   json = whole.json;
   json["added_tokens"][1]["special"] = false;
-  CHECK(contains(error(), "the added token \"<s>\" is no special one and is cut out of texts first"));
+  CHECK(contains(error(), "the added token \"<s>\" is not special and is cut out of texts first"));
 }
 
 TEST_CASE_METHOD(SentencePieceJson, "a megabyte in one piece is merged in a moment") {

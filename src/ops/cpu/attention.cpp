@@ -22,22 +22,22 @@ bool has_avx512_bf16() {
 
 int64_t whole_tiles(int64_t rows) { return (rows + kRowTile - 1) / kRowTile * kRowTile; }
 
-/// Of a sequence: neighbouring queries whose rows stand in one block.
+/// Consecutive queries of a sequence whose rows are in one block.
 struct Span {
   std::size_t sequence;
   int64_t first, tokens;  // of the sequence
 };
 
-/// What queries see: sequences of tokens behind each other, each behind its parent, all of them behind `prefix`.
+/// What queries see: concatenated sequences of tokens, each after its parent, all of them after `prefix`.
 struct Scene {
   const std::vector<SequenceRows>& sequences;
-  const PackedKeys& own;  // a part for each sequence
-  int64_t before;         // keys of its own that a sequence's first query has before it
+  const PackedKeys& own;  // one part per sequence
+  int64_t before;         // own keys of a sequence that precede its first query
   const PackedKeys* prefix;
 };
 
-/// One thread's work space and the way in and out of it.  The rows of a block are (token, head) with the heads of one
-/// key/value head beside each other, so that they share what is loaded of it.
+/// One thread's workspace and the copies into and out of it.  The rows of a block are (token, head), where the query
+/// heads of one key/value head are adjacent, so that they share its loads.
 class Worker {
  public:
   Worker(const at::Tensor& q_THd, at::Tensor& out_THd, int64_t kv_heads, const Scene& scene)
@@ -78,7 +78,7 @@ class Worker {
   void read(int64_t kv_head, const Span& span) {
     const int64_t rows = span.tokens * group_, dim = block_->dim;
     for (int64_t row = 0; row < whole_tiles(rows); ++row) {
-      const int64_t source = std::min(row, rows - 1);  // rows that fill the last tile repeat the last one
+      const int64_t source = std::min(row, rows - 1);  // padding rows of the last tile repeat the last row
       const int64_t token = sequence_of(span).begin + span.first + source / group_;
       const int64_t head = kv_head * group_ + source % group_;
       std::memcpy(queries_.get() + block_->rows++ * (dim / 2), bits(q_) + token * q_.stride(0) + head * q_.stride(1),
@@ -117,7 +117,7 @@ class Worker {
   std::unique_ptr<float[]> mixed_;
 };
 
-/// All queries in blocks of up to kBlockRows rows.
+/// Splits all queries into blocks of up to kBlockRows rows.
 std::vector<std::vector<Span>> blocks_of(const std::vector<SequenceRows>& sequences, int64_t group) {
   std::vector<std::vector<Span>> blocks;
   int64_t room = 0;
@@ -139,7 +139,7 @@ std::vector<std::vector<Span>> blocks_of(const std::vector<SequenceRows>& sequen
 at::Tensor attend_all(const at::Tensor& q_THd, int64_t kv_heads, const Scene& scene) {
   const auto blocks = blocks_of(scene.sequences, q_THd.size(1) / kv_heads);
   at::Tensor out_THd = at::empty(q_THd.sizes(), q_THd.options());
-  // Blocks late in the sequence cost most, so they go first, each to the thread that is free.
+  // Blocks late in the sequence cost the most, so they are started first, each on the next free thread.
   const int64_t tasks = std::ssize(blocks) * kv_heads;
   std::atomic<int64_t> next = 0;
   at::parallel_for(0, at::get_num_threads(), 1, [&](int64_t, int64_t) {

@@ -4,18 +4,18 @@
 
 namespace qroar::ops::cpu {
 
-/// Whether the functions below take these tensors on this processor: bfloat16, head_dim a multiple of 64, channels
-/// contiguous.
+/// Returns whether the functions below support these tensors on this processor: bfloat16, head_dim a multiple of 64,
+/// channels contiguous.
 bool can_attend(const at::Tensor& q_THd, const at::Tensor& k_TKd, const at::Tensor& v_TKd);
 
 /// ops::causal_attention.  Differs from its definition only in rounding: exponentials are rounded to bfloat16 before
-/// they meet the values, and everything is summed in another order, the same one for any number of threads.
+/// they are multiplied with the values, and sums have another order, the same one for any number of threads.
 at::Tensor attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::Tensor& v_NKd);
 
-/// ops::keep_prefix, in the order that the kernel reads.
+/// ops::keep_prefix in the kernel's memory layout.
 Prefix packed_prefix(const at::Tensor& k_PKd, const at::Tensor& v_PKd);
 
-/// ops::attention_in_packs.  A query's bits do not depend on what is packed beside its sequence.
+/// ops::attention_in_packs.  The bits of a query's result do not depend on the other sequences of the pack.
 at::Tensor attention_in_packs(const at::Tensor& q_THd, const at::Tensor& k_TKd, const at::Tensor& v_TKd,
                               const std::vector<SequenceRows>& sequences, const Prefix* prefix);
 

@@ -1,7 +1,7 @@
-// FlashAttention-2 (Dao 2023, arXiv:2307.08691) on AVX512-BF16: 6 x 64 scores are made, exponentiated, rounded to
-// bfloat16 and multiplied with the values without leaving registers and L1.  Two liberties that change no more than
-// rounding: the reference of a row's exponents is its running maximum only to within a factor 2^kSlack, so that outputs
-// are rescaled rarely; and sums of exponentials are kept per vector lane until the end.
+// FlashAttention-2 (Dao 2023, arXiv:2307.08691) on AVX512-BF16: 6 x 64 scores are computed, exponentiated, rounded to
+// bfloat16 and multiplied with the values without leaving registers and L1.  Two deviations that only affect rounding:
+// the reference of a row's exponents is its running maximum only to within a factor 2^kSlack, so that outputs are
+// rarely rescaled; and sums of exponentials are kept per vector lane until the end.
 #include "ops/cpu/attention_kernel.h"
 
 #include <immintrin.h>
@@ -19,7 +19,7 @@ using Tile = __m512[kRowTile][kVectors];
 #define QROAR_INLINE inline __attribute__((always_inline))
 #define QROAR_UNROLL _Pragma("GCC unroll 8")
 
-/// c += a b for 6 rows of a (row stride in pairs) and 64 columns of b [pairs][64].
+/// Computes c += a b for 6 rows of a (row stride in pairs) and 64 columns of b [pairs][64].
 QROAR_INLINE void multiply(Tile& c, const Bf16Pair* a, int64_t stride, const Bf16Pair* b, int64_t pairs) {
   for (int64_t p = 0; p < pairs; ++p) {
     __m512bh column[kVectors];
@@ -32,8 +32,8 @@ QROAR_INLINE void multiply(Tile& c, const Bf16Pair* a, int64_t stride, const Bf1
   }
 }
 
-/// 2^t to 2.6e-6 relative, three orders below bfloat16's rounding; minimax polynomial of degree 4 on the fraction of t.
-/// 2^-inf is 0, NaN stays NaN.
+/// Returns 2^t to 2.6e-6 relative, three orders of magnitude below bfloat16's rounding, by a minimax polynomial of
+/// degree 4 in the fraction of t.  2^-inf is 0, NaN stays NaN.
 QROAR_INLINE __m512 exp2_fast(__m512 t) {
   const __m512 f = _mm512_reduce_ps(t, _MM_FROUND_TO_NEG_INF);  // t - floor(t); 0 for -inf
   __m512 p = _mm512_set1_ps(0x1.bb7cd4p-7f);
@@ -44,7 +44,7 @@ QROAR_INLINE __m512 exp2_fast(__m512 t) {
   return _mm512_scalef_ps(p, t);  // p 2^floor(t)
 }
 
-/// Moves a row's reference up to its maximum and brings what has been accumulated to the new one.
+/// Raises a row's reference to its maximum and rescales the accumulated sums accordingly.
 __attribute__((noinline)) void raise_shift(QueryBlock& block, int64_t row, float top) {
   const __m512 factor = exp2_fast(_mm512_set1_ps(block.shift[row] - top));
   block.shift[row] = top;
@@ -55,7 +55,7 @@ __attribute__((noinline)) void raise_shift(QueryBlock& block, int64_t row, float
   }
 }
 
-/// One key tile for the six rows from `row`; `masked` where a key may lie after a row's position.
+/// Processes one key tile for the six rows from `row`; `masked` where a key may be after a row's position.
 QROAR_INLINE void attend_tile(QueryBlock& block, int64_t row, int64_t tile, PackedHead packed, __m512 scale,
                               bool masked) {
   const int64_t pairs = block.dim / 2;
@@ -133,7 +133,7 @@ void attend(QueryBlock& block, int64_t begin, int64_t end, PackedHead packed, fl
   for (int64_t tile = 0; tile < tiles; ++tile) {
     for (int64_t row = begin; row < end; row += kRowTile) {
       const int64_t first = block.position[row], last = block.position[row + kRowTile - 1];
-      if (last < tile * kKeyTile) continue;  // the tile lies after these rows
+      if (last < tile * kKeyTile) continue;  // the tile is after these rows
       if (first >= (tile + 1) * kKeyTile - 1) {
         attend_tile(block, row, tile, packed, scale, /*masked=*/false);
       } else {

@@ -1,6 +1,6 @@
 // The inner part of causal attention in bfloat16 for processors with AVX512-BF16; free of torch headers, since it is
-// compiled for that instruction set alone.  attention.cpp asks the processor for it, and splits tensors into the blocks
-// handled here.
+// compiled only for that instruction set.  attention.cpp checks that the processor supports it, and splits tensors into
+// the blocks processed here.
 #pragma once
 #include <cstdint>
 
@@ -14,40 +14,40 @@ constexpr int64_t kBlockRows = 192;  ///< query rows per block (a multiple of kR
 using Bf16 = uint16_t;
 using Bf16Pair = uint32_t;
 
-/// A matrix of bfloat16 rows somewhere in a tensor.
+/// A matrix of bfloat16 rows in a tensor.
 struct HeadRows {
   const Bf16* data;
   int64_t stride;  ///< elements between rows
 };
 
-/// Keys and values of one head, packed by tiles of kKeyTile tokens, zeros behind the last token.
+/// Keys and values of one head, packed in tiles of kKeyTile tokens, with zeros after the last token.
 struct PackedHead {
   Bf16Pair* keys;    ///< [tiles][d/2][kKeyTile]: channels (2p, 2p+1) of each key
   Bf16Pair* values;  ///< [tiles][d/64][kKeyTile/2][64]: tokens (2n, 2n+1) of each channel
 };
 
-/// Packs tokens [begin, begin + kKeyTile) that lie below `tokens`.
+/// Packs those tokens of the tile, [tile * kKeyTile, (tile + 1) * kKeyTile), that are below `tokens`.
 void pack_tile(HeadRows keys, HeadRows values, int64_t tile, int64_t tokens, int64_t dim, PackedHead packed);
 
-/// kBlockRows queries of one key/value head and what has been accumulated for them.
+/// kBlockRows queries of one key/value head and their accumulated sums.
 struct QueryBlock {
   alignas(64) float sum[kBlockRows][16];  ///< sums of exponentials, one per vector lane
-  float shift[kBlockRows];                ///< what scores are relative to, in units of log2
-  int64_t position[kBlockRows];           ///< of the last key that a row sees, among those it is given; never falling
+  float shift[kBlockRows];                ///< the reference of the scores, in units of log2
+  int64_t position[kBlockRows];           ///< of the last key that a row sees, among the given keys; non-decreasing
   int64_t rows;                           ///< a multiple of kRowTile
   int64_t dim;
   Bf16Pair* queries;  ///< [kBlockRows][d/2]
   float* mixed;       ///< [kBlockRows][d]: unnormalized outputs
 };
 
-/// Forgets what the rows have seen.
+/// Resets the accumulated sums.
 void start(QueryBlock& block);
 
-/// Lets rows [begin, end), whole tiles of rows, also see these keys, up to their positions.  log2_scale = log2(e) /
-/// sqrt(d).
+/// Accumulates the attention of rows [begin, end), complete tiles of rows, to these keys up to the rows' positions.
+/// log2_scale = log2(e) / sqrt(d).
 void attend(QueryBlock& block, int64_t begin, int64_t end, PackedHead packed, float log2_scale);
 
-/// One finished row of the block, normalized and rounded to nearest even.
+/// Writes one finished row of the block, normalized and rounded to nearest even.
 void write_row(const QueryBlock& block, int64_t row, Bf16* out);
 
 }  // namespace qroar::ops::cpu

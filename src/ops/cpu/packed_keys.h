@@ -1,4 +1,4 @@
-// Keys and values in the order that the attention kernel reads them in.
+// Keys and values in the memory layout of the attention kernel.
 #pragma once
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -11,8 +11,8 @@
 
 namespace qroar::ops::cpu {
 
-/// Keys and values of all heads, packed: those of each part of the tokens by themselves.  As large as the tensors they
-/// come from, but for the ends of parts.
+/// Packed keys and values of all heads, where each part of the tokens is packed separately.  As large as the original
+/// tensors, except for padding at the ends of parts.
 class PackedKeys {
  public:
   struct Part {
@@ -36,7 +36,7 @@ class PackedKeys {
     });
   }
 
-  /// What words() gave of one part.
+  /// Restores packed keys and values of one part from words().
   PackedKeys(const at::Tensor& words, int64_t tokens, int64_t dim) : PackedKeys({{0, tokens}}, words.size(1), dim) {
     words_ = words;
   }
@@ -62,7 +62,7 @@ class PackedKeys {
   }
 
   int64_t heads_, tile_words_;
-  std::vector<int64_t> counts_, tiles_;  // of each part: its tokens; its first tile, and behind the last part all tiles
+  std::vector<int64_t> counts_, tiles_;  // the tokens of each part; its first tile, and at the end the number of tiles
   at::Tensor words_;                     // [keys or values, K, words of all tiles]
 };
 

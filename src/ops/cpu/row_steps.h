@@ -1,5 +1,5 @@
-// The steps of one token's way through a decoder layer, on rows of bfloat16.  Threads may divide each of them at any
-// place: the bits stay the same.
+// The steps of decoding one token in a decoder layer, on rows of bfloat16.  Threads may split each step at any place:
+// the bits stay the same.
 #pragma once
 #include <ATen/ATen.h>
 
@@ -11,7 +11,7 @@
 
 namespace qroar::ops::cpu {
 
-/// Attention takes heads of multiples of so many channels.
+/// Attention requires a multiple of this number of channels per head.
 constexpr int64_t kChannels = 32;
 
 inline const Bf16* bits(const at::Tensor& x) { return static_cast<const Bf16*>(x.const_data_ptr()); }
@@ -20,10 +20,10 @@ inline bool is_bfloat16_on_cpu(const at::Tensor& x) {
   return x.is_cpu() && x.scalar_type() == at::kBFloat16 && x.stride(-1) == 1;
 }
 
-/// x times `scale` in the order that the vectors of lanes.h are read in.
+/// Writes x times `scale` as float32 in the order of the vectors of lanes.h.
 void widen_pairs(const Bf16* x, int64_t count, float scale, float* pairs);
 
-/// Of a linear layer: rows of weights, and what comes of them.
+/// Rows of a linear layer's weights and their outputs.
 struct Rows {
   const Bf16* weights;
   int64_t stride;
@@ -36,11 +36,11 @@ struct Rows {
   }
 };
 
-/// out = weights . x + bias of the rows begin..end out of all these layers' rows, one layer's after the other's; x as
-/// widen_pairs() gives it.
+/// Computes out = weights . x + bias for rows [begin, end) of the concatenated rows of these layers; `pairs` is x as
+/// written by widen_pairs().
 void dot_rows(std::span<const Rows> layers, int64_t begin, int64_t end, const float* pairs, int64_t inputs);
 
-/// ops::rms_norm, rope_ and silu_mul of one row, or one head.
+/// ops::rms_norm, rope_ and silu_mul of one row or one head.
 template <class T>
 void rms_norm_row(const T* x, const T* weight, double eps, T* out, int64_t count);
 template <class T>
@@ -54,7 +54,7 @@ struct CacheRows {
   int64_t token_stride, head_stride;
 };
 
-/// What a chunk of keys adds to a query head: the sum of exp(score - top), beside the values under those weights.
+/// The sum of exp(score - top) over a chunk of keys for one query head, which accompanies the weighted sum of values.
 struct ChunkSum {
   float top, sum;
 };
@@ -65,11 +65,11 @@ class RowAttention {
   RowAttention(int64_t heads, int64_t kv_heads, int64_t dim, int64_t tokens, const CacheRows& keys,
                const CacheRows& values);
 
-  /// The first step's tasks: a chunk of keys of one key/value head each.
+  /// Returns the number of tasks of the first step: one for each chunk of keys of each key/value head.
   int64_t tasks() const { return kv_heads_ * chunks_; }
-  /// `pairs`: the query by widen_pairs(), times 1 / sqrt(dim).
+  /// Runs tasks [begin, end).  `pairs` is the query times 1 / sqrt(dim), as written by widen_pairs().
   void attend(const float* pairs, int64_t begin, int64_t end);
-  /// When all tasks are done: some heads of the output [heads, dim].
+  /// Writes heads [begin, end) of the output [heads, dim]; requires that all tasks are done.
   void join(int64_t begin, int64_t end, Bf16* out) const;
 
  private:

@@ -11,8 +11,8 @@
 namespace qroar::ops::cpu {
 namespace {
 
-constexpr int64_t kLanes = 16;          // sums run in this many lanes, joined at the end
-constexpr int64_t kElements = 1 << 14;  // per task at least
+constexpr int64_t kLanes = 16;          // sums have this many lanes, added at the end
+constexpr int64_t kElements = 1 << 14;  // minimum per task
 
 template <class Sum>
 Sum join(const Sum (&lanes)[kLanes]) {
@@ -57,7 +57,7 @@ QROAR_CLONES void silu_mul_channels(const T* gate, const T* up, T* out, int64_t 
   }
 }
 
-/// The greatest element; NaNs are passed over, the sum of exponentials shows them.
+/// Returns the largest element; ignores NaNs, which the sum of exponentials propagates.
 template <class T>
 QROAR_CLONES float row_max(const T* x, int64_t count) {
   float lanes[kLanes];
@@ -81,7 +81,7 @@ QROAR_CLONES double sum_of_exponentials(const T* x, int64_t count, float top) {
   return join(lanes);
 }
 
-/// Pointers to the rows of a tensor of two or more dimensions whose last one is contiguous.
+/// Returns a pointer to row i of a tensor of two or more dimensions whose last one is contiguous.
 template <class T>
 T* row(const at::Tensor& x, int64_t i) {
   return static_cast<T*>(x.data_ptr()) + i * x.stride(0);

@@ -1,5 +1,5 @@
-// What the row kernels share: numbers in and out of bfloat16, a vectorizable exponential, and the attribute that
-// compiles a function for several instruction sets.  fma is written out, since the compiler may not contract.
+// Shared by the row kernels: conversion to and from bfloat16, a vectorizable exponential, and the attribute that
+// compiles a function for several instruction sets.  fma is explicit, since the compiler may not contract.
 #pragma once
 #include <bit>
 #include <cmath>
@@ -32,9 +32,9 @@ inline Bf16 narrow<Bf16>(float x) {
   return static_cast<Bf16>(x != x ? 0x7fc0 : rounded);
 }
 
-/// e^x within 2 ulp for x in [-87, 88.7]; smaller x give e^-87 = 1.6e-38, larger ones 3.4e38, NaN stays NaN.
-/// x = n ln 2 + r, minimax polynomial of degree 6 in r (1.9e-9 relative), ln 2 in two parts, 2^n into the exponent
-/// bits.
+/// Returns e^x within 2 ulp for x in [-87, 88.7]; e^-87 = 1.6e-38 for smaller x, 3.4e38 for larger x, NaN for NaN.  x =
+/// n ln 2 + r with ln 2 in two parts; uses a minimax polynomial of degree 6 in r (1.9e-9 relative) and adds n to the
+/// exponent bits.
 inline float exp_fast(float x) {
   constexpr float kRound = 0x1.8p23f;  // adding it leaves the nearest integer in the low bits
   x = x < -87.0f ? -87.0f : x;

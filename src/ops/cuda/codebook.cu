@@ -1,6 +1,6 @@
 // 4-bit code books (NF4, FP4, AF4) on the GPU, fused: absmax of a block, code of every element, decoding.  The contract
-// is in ops/codebook.h and the bits equal ops::reference::codebook_fake_quant.  One warp per block; the maximum is
-// exact in any order.  Built with --fmad=false and IEEE division.
+// is in ops/codebook.h; bitwise equal to ops::reference::codebook_fake_quant.  One warp per block; the maximum is exact
+// in any order.  Built with --fmad=false and IEEE division.
 #include "ops/cuda/element.cuh"
 #include "ops/cuda/kernels.h"
 
@@ -12,7 +12,7 @@ constexpr int kWarps = 8;  // warps of a thread block
 
 template <class T>
 __global__ void codebook_kernel(const T* in, T* out, int64_t count, int64_t block, CodeBook book) {
-  // The code differs from thread to thread, and shared memory serves that at once where parameters take turns.
+  // The code differs between threads: shared memory serves such reads in parallel, parameters serialize them.
   __shared__ float codes[16];
   if (threadIdx.x < 16) codes[threadIdx.x] = book.codes[threadIdx.x];
   __syncthreads();

@@ -1,5 +1,5 @@
-// What the kernels share: reading and writing elements of any dtype as float32, one by one or in chunks, and extremes
-// that keep NaN.
+// Shared by the kernels: reading and writing elements of any dtype as float32, one by one or in chunks, and minimum and
+// maximum that propagate NaN.
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -16,17 +16,17 @@ __device__ inline void store(float* p, int64_t i, float x) { p[i] = x; }
 __device__ inline void store(__nv_bfloat16* p, int64_t i, float x) { p[i] = __float2bfloat16_rn(x); }
 __device__ inline void store(__half* p, int64_t i, float x) { p[i] = __float2half_rn(x); }
 
-/// Neighbouring elements that are read and written at once.
+/// Consecutive elements that are read and written at once.
 template <class T, int kLanes>
 struct alignas(kLanes * sizeof(T)) Chunk {
   T lanes[kLanes];
 };
 
-/// fminf and fmaxf drop NaN; ATen's amin and amax keep it, and a NaN weight must stay visible.
+/// Propagate NaN like ATen's amin and amax, while fminf and fmaxf drop it; a NaN weight must stay visible.
 __device__ inline float nan_min(float a, float b) { return a != a ? a : (b != b ? b : fminf(a, b)); }
 __device__ inline float nan_max(float a, float b) { return a != a ? a : (b != b ? b : fmaxf(a, b)); }
 
-/// The text of the last launch's error, or null.
+/// Returns the text of the last launch's error, or null.
 inline const char* launch_error() {
   const cudaError_t error = cudaGetLastError();
   return error == cudaSuccess ? nullptr : cudaGetErrorString(error);

@@ -1,5 +1,5 @@
-// What the host side of the CUDA kernels shares: which tensors they take, their dtype under the kernels' name, and
-// the errors of their launches.
+// Shared by the host side of the CUDA kernels: which tensors they support, the kernels' name of the dtype, and the
+// errors of their launches.
 #pragma once
 #include <ATen/ATen.h>
 
@@ -8,7 +8,7 @@
 
 namespace qroar::ops {
 
-/// Our kernels compute in float32, which a float64 tensor would lose bits to.
+/// Returns whether the kernels support the tensor: they compute in float32, in which float64 would lose precision.
 inline bool kernels_take(const at::Tensor& tensor) { return tensor.is_cuda() && tensor.scalar_type() != at::kDouble; }
 
 inline kernels::Element element_of(const at::Tensor& tensor) {

@@ -1,5 +1,5 @@
-// What the kernels on rows share: sums over a block, the steps of an op that several kernels take, dtypes and widths
-// chosen at run time.  Who calls these in the same order gets the same bits.
+// Shared by the row kernels: sums over a block, the steps of ops that several kernels use, dispatch on dtype and width
+// at run time.  Calls in the same order give the same bits.
 #pragma once
 #include "ops/cuda/kernels.h"
 #include "ops/cuda/element.cuh"
@@ -18,14 +18,15 @@ struct Max {
   __device__ float operator()(float a, float b) const { return nan_max(a, b); }
 };
 
-/// Over the neighbouring threads of a warp that are `threads`, a power of two; all of them get it.
+/// Reduces x over `threads` adjacent threads of a warp, a power of two; all of them receive the result.
 template <class Join, class T>
 __device__ T over_threads(T x, int threads) {
   for (int step = threads / 2; step > 0; step /= 2) x = Join()(x, __shfl_xor_sync(0xffffffffu, x, step));
   return x;
 }
 
-/// Over all threads of the block, which all get it; in the same order every time.  May be called once per type.
+/// Reduces x over all threads of the block, always in the same order; all of them receive the result.  May be called
+/// once per type.
 template <class Join, class T>
 __device__ T over_block(T x) {
   x = over_threads<Join>(x, kWarp);
@@ -44,7 +45,7 @@ __device__ float rounded(float x) {
   return load(&element, 0);
 }
 
-/// ops::rms_norm of one row, by a block.  `out` may be shared memory.
+/// ops::rms_norm of one row, computed by a block.  `out` may be in shared memory.
 template <class T, int kLanes>
 __device__ void rms_norm_row(const Chunk<T, kLanes>* x, const Chunk<T, kLanes>* weight, Chunk<T, kLanes>* out,
                              int64_t chunks, float eps) {
@@ -65,20 +66,20 @@ __device__ void rms_norm_row(const Chunk<T, kLanes>* x, const Chunk<T, kLanes>* 
   }
 }
 
-/// ops::silu_mul, before its last cast.
+/// ops::silu_mul before its last cast.
 template <class T>
 __device__ float silu_mul_one(float gate, float up) {
   return rounded<T>(gate / (1.0f + expf(-gate))) * up;
 }
 
-/// ops::rope_ of a pair of channels, before its last cast.
+/// ops::rope_ of a pair of channels before its last cast.
 __device__ inline void rotate_pair(float& low, float& high, float cos, float sin) {
   const float x = low;
   low = x * cos - high * sin;
   high = high * cos + x * sin;
 }
 
-/// Are these addresses, and rows of `elements` behind them, cut into whole chunks of 16 bytes?
+/// Returns whether these addresses and the size of rows of `elements` are multiples of 16 bytes.
 template <class T, class... Pointers>
 bool in_chunks(int64_t elements, Pointers... pointers) {
   const auto bits = (static_cast<uintptr_t>(elements * sizeof(T)) | ... | reinterpret_cast<uintptr_t>(pointers));

@@ -1,5 +1,5 @@
-// RMS norm, RoPE, SwiGLU's product and token losses on the GPU, each in one pass over memory (ATen takes six to ten);
-// contracts in ops/ops.h.  Built with --fmad=false: RoPE equals the definition bit for bit; the others differ from it
+// RMS norm, RoPE, SwiGLU's product and token losses on the GPU, each in one pass over memory (ATen needs six to ten);
+// contracts in ops/ops.h.  Built with --fmad=false: RoPE is bitwise equal to the definition; the others differ from it
 // in the order of sums and in the exponential (expf: 1 ulp).
 #include "ops/cuda/row.cuh"
 
@@ -13,7 +13,7 @@ __global__ void rms_norm_kernel(const Chunk<T, kLanes>* x, const Chunk<T, kLanes
   rms_norm_row(x + blockIdx.x * chunks, weight, out + blockIdx.x * chunks, chunks, eps);
 }
 
-/// A thread per chunk of a head's lower half and the one of the upper half that it turns with.
+/// A thread per chunk of a head's lower half and the corresponding chunk of the upper half.
 template <class T, int kLanes>
 __global__ void rope_kernel(T* x, int64_t count, int64_t heads, int64_t chunks, int64_t token_stride,
                             int64_t head_stride, const float* cos, const float* sin) {
@@ -72,7 +72,7 @@ __global__ void token_nll_kernel(const Chunk<T, kLanes>* logits, const int64_t* 
 
 unsigned blocks_of(int64_t threads) { return static_cast<unsigned>((threads + kThreads - 1) / kThreads); }
 
-/// Calls run(a chunk of 16 bytes) or run(a chunk of one element).
+/// Calls `run` with a chunk of 16 bytes or of one element.
 template <class T, class Run>
 void with_chunk(bool wide, const Run& run) {
   if (wide) {

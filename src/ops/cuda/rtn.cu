@@ -1,8 +1,8 @@
-// RTN group fake quantization on the GPU; the contract is in ops/rtn.h and the bits equal
-// ops::reference::rtn_fake_quant. One kernel for groups of a cache's head and for activation rows of 14336: a team of
-// threads (part of a warp, or a block) reads its group once in 16-byte chunks, keeps it in shared memory while extremes
-// are reduced (exact in any order), and writes it rounded onto the grid. Built with --fmad=false and IEEE division, so
-// that each operation rounds as it does on the CPU.
+// RTN group fake quantization on the GPU; the contract is in ops/rtn.h; bitwise equal to
+// ops::reference::rtn_fake_quant.  One kernel serves groups of a cache's head as well as activation rows of 14336: a
+// team of threads (part of a warp, or a block) reads its group once in 16-byte chunks, keeps it in shared memory while
+// minimum and maximum are reduced (exact in any order), and writes it rounded onto the grid.  Built with --fmad=false
+// and IEEE division, so that each operation rounds as it does on the CPU.
 #include "ops/cuda/element.cuh"
 #include "ops/cuda/kernels.h"
 
@@ -10,9 +10,9 @@ namespace qroar::ops::kernels {
 namespace {
 
 constexpr int kThreads = 256, kWarp = 32, kWarps = kThreads / kWarp;
-/// Shared memory that a block may take on every device without asking; groups that need more are read twice.
+/// Shared memory that a block may use on every device without opting in; groups that need more are read twice.
 constexpr int64_t kCacheBytes = 46 << 10;
-/// Chunks per thread up to which part of a warp takes a group: the reduction then needs no barrier.
+/// Chunks per thread up to which a part of a warp processes a group: the reduction then needs no barrier.
 constexpr int64_t kChunksPerLane = 4;
 
 struct Grid {
@@ -53,8 +53,8 @@ __device__ Grid symmetric_grid(float lo, float hi, RtnGrid grid) {
   return {largest / (half - 1.0f), 0.0f, -half, half - 1.0f};
 }
 
-/// The extremes over the threads of a team, known to all of them: `team` is a power of two up to a warp, whose lanes
-/// 0 .. team-1 and so on are teams, or the block.  Every thread of the block must call.
+/// Reduces minimum and maximum over the threads of a team; all of them receive the result.  `team` is a power of two up
+/// to a warp, whose lanes 0 .. team-1 and so on are teams, or the block.  Every thread of the block must call this.
 __device__ void reduce(int team, float& lo, float& hi) {
   for (int step = min(team, kWarp) / 2; step > 0; step /= 2) {
     lo = nan_min(lo, __shfl_xor_sync(0xffffffffu, lo, step));
@@ -73,7 +73,7 @@ __device__ void reduce(int team, float& lo, float& hi) {
   }
 }
 
-/// `chunks` per group; a block of kThreads takes kThreads / team groups, of which the last block may lack some.  With
+/// A group has `chunks` chunks; a block of kThreads processes kThreads / team groups, the last block maybe fewer.  With
 /// `cached`, dynamic shared memory holds kThreads / team groups; a thread reads back only chunks that it wrote itself.
 template <class T, int kLanes>
 __global__ void rtn_kernel(const Chunk<T, kLanes>* in, Chunk<T, kLanes>* out, int64_t groups, int64_t chunks, int team,
@@ -85,7 +85,7 @@ __global__ void rtn_kernel(const Chunk<T, kLanes>* in, Chunk<T, kLanes>* out, in
   in += group * chunks;
   out += group * chunks;
   auto* cache = reinterpret_cast<Chunk<T, kLanes>*>(shared) + own * chunks;
-  float lo = INFINITY, hi = -INFINITY;  // of a team without a group, which only joins in the reduction
+  float lo = INFINITY, hi = -INFINITY;  // a team without a group only takes part in the reduction
   for (int64_t i = first; i < end; i += team) {
     const Chunk<T, kLanes> chunk = in[i];
     if (cached) cache[i] = chunk;
@@ -129,7 +129,7 @@ void launch(const void* in, void* out, int64_t groups, int64_t group_size, const
       grid);
 }
 
-/// In chunks of 16 bytes where every group begins at a multiple of 16, else element by element.
+/// Launches the kernel with chunks of 16 bytes where every group begins at a multiple of 16, else of one element.
 template <class T>
 void launch(const void* in, void* out, int64_t groups, int64_t group_size, const RtnGrid& grid) {
   constexpr int kLanes = 16 / sizeof(T);

@@ -1,4 +1,4 @@
-// D hidden size, H query heads, K key/value heads, d head_dim, F intermediate size, C tokens of room.
+// D hidden size, H query heads, K key/value heads, d head_dim, F intermediate size, C capacity in tokens.
 #include <algorithm>
 #include <array>
 
@@ -57,7 +57,7 @@ void decode_layer_(at::Tensor& x_1D, const CachedLayer& layer, const RopeAngles&
       ups{rows(layer.up_proj, up.get())}, down{rows(layer.down_proj, branch.get())};
   Bf16* const x = static_cast<Bf16*>(x_1D.mutable_data_ptr());
 
-  const auto rotate_and_keep = [&](int64_t head) {  // of the queries', keys' and values'
+  const auto rotate_and_keep = [&](int64_t head) {  // index among the heads of queries, keys and values
     Bf16* const own = qkv.get() + head * dim;
     if (head < heads + kv_heads) rotate_head(own, cos, sin, dim / 2);
     if (head < heads) {
@@ -68,7 +68,7 @@ void decode_layer_(at::Tensor& x_1D, const CachedLayer& layer, const RopeAngles&
     }
   };
   as_team([&](const Team& team) {
-    // What every thread needs whole and makes faster than it waits for another to do so.
+    // Every thread needs these completely and computes them faster than it could wait for another thread.
     const auto normed = buffer<Bf16>(hidden);
     const auto pairs = buffer<float>(std::max({hidden, queries, intermediate}));
     const auto norm = [&](const at::Tensor& weight_D) {

@@ -10,9 +10,9 @@
 namespace qroar::ops::cpu {
 namespace {
 
-constexpr int64_t kElements = 1 << 15;  // of weights per task at least
+constexpr int64_t kElements = 1 << 15;  // minimum number of weights per task
 
-/// x . row of kStreams rows that lie `apart`, x as widen_pairs() gives it.
+/// Computes the products of x, as written by widen_pairs(), with kStreams rows at a distance of `apart` rows.
 template <int kStreams>
 QROAR_INLINE void dot(const Rows& rows, int64_t apart, const float* x, int64_t count) {
   Floats even[kStreams] = {}, odd[kStreams] = {};
@@ -33,7 +33,7 @@ QROAR_INLINE void dot(const Rows& rows, int64_t apart, const float* x, int64_t c
   }
 }
 
-/// Rows far apart are read side by side: four streams bring a quarter more through than one.
+/// Reads distant rows in parallel: four streams have a quarter more throughput than one.
 QROAR_CLONES void dot_all(const Rows& rows, const float* x, int64_t inputs) {
   constexpr int kStreams = 4;
   const int64_t apart = rows.count / kStreams;
@@ -60,7 +60,7 @@ bool can_be_one_row(const at::Tensor& x_TI, const at::Tensor& weight_OI) {
 void widen_pairs(const Bf16* x, int64_t count, float scale, float* pairs) { widen_all(x, count, scale, pairs); }
 
 void dot_rows(std::span<const Rows> layers, int64_t begin, int64_t end, const float* pairs, int64_t inputs) {
-  int64_t first = 0;  // of the rows of this layer, among all
+  int64_t first = 0;  // index of this layer's first row among all rows
   for (const Rows& rows : layers) {
     dot_all(
         rows.slice(std::clamp<int64_t>(begin - first, 0, rows.count), std::clamp<int64_t>(end - first, 0, rows.count)),

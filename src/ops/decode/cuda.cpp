@@ -1,4 +1,4 @@
-// D hidden size, H query heads, K key/value heads, d head_dim, F intermediate size, C tokens of room.
+// D hidden size, H query heads, K key/value heads, d head_dim, F intermediate size, C capacity in tokens.
 #include "ops/decode/cuda.h"
 
 #include <algorithm>
@@ -15,10 +15,11 @@ namespace qroar::ops::cuda {
 
 namespace {
 
-/// What every GPU since 2020 has as shared memory for two blocks.
+/// Shared memory that every GPU since 2020 has for two blocks.
 constexpr int64_t kInputBytes = 64 << 10;
 
-/// On a GPU, of that dtype, and every row of the last dimension a whole number of aligned chunks.
+/// Returns whether x is on a GPU, has that dtype, and every row of the last dimension consists of complete aligned
+/// chunks.
 bool is_in_chunks(const at::Tensor& x, at::ScalarType dtype) {
   constexpr int64_t kChunk = 16;
   const auto is_whole = [&](int64_t elements) { return elements * x.element_size() % kChunk == 0; };
@@ -43,7 +44,7 @@ kernels::RowWeights row_weights(const Weights& linear) {
           linear.bias_O.defined() ? linear.bias_O.const_data_ptr() : nullptr, linear.weight_OI.size(0)};
 }
 
-/// An input as it is.
+/// Returns an input without norm.
 kernels::RowInput row_input(const at::Tensor& x_1I) { return {x_1I.const_data_ptr(), x_1I.size(1), nullptr, 0}; }
 
 void linear_row(const kernels::RowInput& input, std::span<const kernels::RowWeights> layers, kernels::RowResult result,
@@ -94,7 +95,7 @@ bool can_attend_one(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::
 at::Tensor attention_row(const at::Tensor& q_1Hd, const at::Tensor& k_NKd, const at::Tensor& v_NKd) {
   at::Tensor out_1Hd = at::empty(q_1Hd.sizes(), q_1Hd.options());
   const int64_t dim = q_1Hd.size(2);
-  // The cache is only written to where a new key is given.
+  // The kernel writes to the cache only if there is a new key.
   attend_row({q_1Hd.const_data_ptr(), nullptr, nullptr, nullptr, nullptr, const_cast<void*>(k_NKd.const_data_ptr()),
               const_cast<void*>(v_NKd.const_data_ptr()), k_NKd.stride(0), k_NKd.stride(1), v_NKd.stride(0),
               v_NKd.stride(1), q_1Hd.size(1), k_NKd.size(1), dim, k_NKd.size(0), score_scale(dim)},

@@ -1,15 +1,16 @@
-// Attention of one token over a cache: blocks take chunks of keys of a head, whose sums another kernel joins in order,
-// so that a few heads fill the GPU and the bits depend on the number of keys alone.  Turning the query and the new key,
-// and writing the cache's new row, is done on the way.
+// Attention of one token over a cache: each block processes a chunk of keys of a head, and another kernel combines the
+// results in order, so that a few heads fill the GPU and the order of sums depends only on the number of keys.  The
+// kernel also applies RoPE to the query and the new key, and writes the new row of the cache.
 #include "ops/decode/cuda_row.cuh"
 
 namespace qroar::ops::kernels {
 namespace {
 
 constexpr int kBlock = 128;
-constexpr int kAhead = 4;  // keys of a team of threads under way
+constexpr int kAhead = 4;  // keys that a team of threads loads in advance
 
-/// A block per head and chunk of keys.  A team of threads holds all channels of a head, and takes every so-many-th key.
+/// A block per head and chunk of keys.  A team of threads holds all channels of a head; the keys are distributed over
+/// the teams in turn.
 template <class T, int kDim>
 __global__ void __launch_bounds__(kBlock, 4) attend_kernel(RowQuery in, float* tops, float* sums, float* mixed) {
   constexpr int kLanes = 16 / sizeof(T), kTeam = kDim / kLanes, kTeams = kBlock / kTeam, kPairs = kDim / 2;
@@ -46,7 +47,7 @@ __global__ void __launch_bounds__(kBlock, 4) attend_kernel(RowQuery in, float* t
     }
   }
 
-  // Kept as they come until they are used: to take them apart is to wait for them.
+  // Loads are kept unconverted until they are used, because converting them would wait for them.
   const auto fetch = [&](int64_t first, uint4* key, uint4* value) {
     for (int a = 0; a < kAhead; ++a) {
       const int64_t i = min(first + a * kTeams, end - 1);
@@ -60,7 +61,7 @@ __global__ void __launch_bounds__(kBlock, 4) attend_kernel(RowQuery in, float* t
   for (int k = 0; k < kLanes; ++k) query[k] = load(own_query, channel + k) * in.scale;
   uint4 key[kAhead], value[kAhead], next_key[kAhead], next_value[kAhead];
   fetch(begin + team, key, value);
-  // All teams go as often, since the threads of a warp meet in every sum over a team.
+  // All teams run the same number of iterations, since all threads of a warp take part in every sum over a team.
   for (int64_t first = begin + team; first - team < end; first += kAhead * kTeams) {
     if (first - team + kAhead * kTeams < end) fetch(first + kAhead * kTeams, next_key, next_value);
     float new_top = top, score[kAhead];
@@ -108,7 +109,7 @@ __global__ void __launch_bounds__(kBlock, 4) attend_kernel(RowQuery in, float* t
   }
 }
 
-/// A block per head, a thread per channel; the weights of as many parts are made at a time, by a thread each.
+/// A block per head, a thread per channel; the weights of kDim parts are computed at a time, one per thread.
 template <class T, int kDim>
 __global__ void __launch_bounds__(kDim)
     join_kernel(const float* tops, const float* sums, const float* mixed, int parts, T* out) {

@@ -1,14 +1,14 @@
-// Linear layers of one token: every weight is read once, and memory sets the pace.  A warp takes one row of weights
-// after another, in batches of chunks of 16 bytes, and has the next batch under way while it sums one.  The input is
-// made ready (copied, or normed) in shared memory by every block, which costs less than a kernel of its own.
+// Linear layers of one token: every weight is read once, so that memory bandwidth is the limit.  A warp processes one
+// row of weights after another, in batches of chunks of 16 bytes, and loads the next batch while it sums one.  Every
+// block prepares the input (copied or normed) in shared memory, which costs less than a separate kernel.
 #include "ops/decode/cuda_row.cuh"
 
 namespace qroar::ops::kernels {
 namespace {
 
-constexpr int kBatch = 4;           // chunks of a lane
-constexpr int kResidentBlocks = 4;  // on a multiprocessor
-/// Shared memory that a block may take without asking.
+constexpr int kBatch = 4;           // chunks per lane
+constexpr int kResidentBlocks = 4;  // per multiprocessor
+/// Shared memory that a block may use without opting in.
 constexpr int64_t kFreeBytes = 47 << 10;
 
 template <class T>
@@ -19,13 +19,14 @@ struct Layers {
   int count;
 };
 
-/// Where a warp is: batch `batch` of a row of layer `layer` (of those that one result is made of) for result `result`.
+/// The position of a warp: batch `batch` of a row of layer `layer` (one of those that a result is computed from) for
+/// result `result`.
 struct Place {
   int64_t result;
   int layer, batch;
 };
 
-/// The result's row in the layer it comes from, layers one after the other.
+/// Returns the layer of a row of the concatenated layers, and makes `row` its index in that layer.
 __device__ const RowWeights& find_row(const Layers& layers, int64_t& row) {
   int layer = 0;
   for (; layer + 1 < layers.count && row >= layers.each[layer].rows; ++layer) row -= layers.each[layer].rows;
@@ -36,7 +37,7 @@ template <class T, RowResult kResult>
 __global__ void __launch_bounds__(kThreads, kResidentBlocks)
     linear_row_kernel(RowInput input, const __grid_constant__ Layers layers, T* out, int64_t results) {
   constexpr int kLanes = 16 / sizeof(T);
-  constexpr int kOfEach = kResult == RowResult::silu_mul ? 2 : 1;  // rows that make a result
+  constexpr int kOfEach = kResult == RowResult::silu_mul ? 2 : 1;  // rows per result
   extern __shared__ uint4 shared[];
   auto* const x = reinterpret_cast<Wide<T>*>(shared);
   const int lane = threadIdx.x % kWarp, chunks = static_cast<int>(input.size) / kLanes,
@@ -55,7 +56,7 @@ __global__ void __launch_bounds__(kThreads, kResidentBlocks)
     const auto* chunk = reinterpret_cast<const uint4*>(static_cast<const T*>(own.weights) + row * own.stride);
     for (int b = 0; b < kBatch; ++b) {
       const int i = (at.batch * kBatch + b) * kWarp + lane;
-      if (i < chunks) batch[b] = __ldcs(chunk + i);  // read once: not to be kept
+      if (i < chunks) batch[b] = __ldcs(chunk + i);  // streaming load: read only once
     }
   };
   uint4 batch[kBatch], next[kBatch];

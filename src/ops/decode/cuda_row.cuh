@@ -1,12 +1,13 @@
-// Kernels that follow one another for one token, each a few microseconds long: on a Hopper GPU the next one starts
-// while the last one's blocks run out (programmatic dependent launch), fetches what does not depend on it, and waits.
+// Launches of successive kernels for one token, each a few microseconds long: on a Hopper GPU the next kernel starts
+// while the last blocks of the previous one finish (programmatic dependent launch), loads what does not depend on it,
+// and waits.
 #pragma once
 #include "ops/cuda/row.cuh"
 
 namespace qroar::ops::kernels {
 
-/// Every block of a kernel started by launch_behind() calls this before it reads or writes anything that changes: the
-/// kernel before has then ended, and all before that.
+/// Waits until the previous kernel, and all before it, have ended.  Every block of a kernel started by launch_behind()
+/// must call this before it reads or writes anything that changes.
 __device__ inline void wait_for_kernel_before() {
 #if __CUDA_ARCH__ >= 900
   cudaGridDependencySynchronize();
@@ -29,7 +30,7 @@ inline DeviceShape device_shape() {
   return shape;
 }
 
-/// Arguments are converted to the kernel's parameters.
+/// Launches a kernel after the previous one; converts the arguments to the kernel's parameters.
 template <class... Parameters, class... Arguments>
 void launch_behind(const DeviceShape& shape, void (*kernel)(Parameters...), dim3 grid, unsigned threads,
                    int64_t shared_bytes, const Arguments&... arguments) {

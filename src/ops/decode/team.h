@@ -1,5 +1,5 @@
-// Threads that do several loops one after the other: meeting at a barrier costs them a fraction of what the end of one
-// parallel region and the beginning of the next do.
+// Threads that run several loops in sequence: a barrier between them costs a fraction of ending one parallel region and
+// beginning the next.
 #pragma once
 #include <ATen/Parallel.h>
 #include <omp.h>
@@ -12,15 +12,15 @@ struct Team {
   struct Part {
     int64_t begin, end;
   };
-  /// This thread's part of so many items.
+  /// Returns this thread's part of `count` items.
   Part share(int64_t count) const { return {count * thread / threads, count * (thread + 1) / threads}; }
-  /// Goes on when all threads have come here, and sees what they wrote.
+  /// Waits for all threads; afterwards their writes are visible.
   void meet() const {
 #pragma omp barrier
   }
 };
 
-/// Calls body(team) in every thread; body throws nothing.
+/// Calls body(team) in every thread; `body` must not throw.
 template <class Body>
 void as_team(const Body& body) {
 #pragma omp parallel num_threads(at::get_num_threads())

@@ -1,6 +1,6 @@
-// Dynamic NTK: the base grows with the sequence once it is longer than L0, by Hugging Face's formula
-// base * (factor * length / L0 - (factor - 1))^(d/(d-2)).  The table is that of the whole sequence: every position gets
-// the base of the final length, as in a single forward pass.
+// Dynamic NTK: the base grows with the length of sequences longer than L0, by Hugging Face's formula
+// base * (factor * length / L0 - (factor - 1))^(d/(d-2)).  All positions use the base of the final length, as in a
+// single forward pass.
 #include <algorithm>
 
 #include "base/error.h"
@@ -18,12 +18,12 @@ class DynamicNtk : public RopeScheme {
     check(geometry.trained_length > 0, "dynamic NTK needs the trained length");
     const double s =
         std::max(1.0, geometry.stretch * static_cast<double>(length) / static_cast<double>(geometry.trained_length));
-    RopeGeometry unstretched = geometry;  // the factor is no s here, but a constant of the formula
+    RopeGeometry unstretched = geometry;  // the factor is a constant of the formula here, not s
     unstretched.stretch = 1;
     const double stretch = 1 + factor_.of(unstretched) * (s - 1);
     return {base_frequencies(geometry.head_dim, ntk_base(geometry.head_dim, geometry.theta, stretch))};
   }
-  /// The type counts lengths from max_position_embeddings, whatever other lengths stand beside it.
+  /// The type takes L0 from max_position_embeddings and ignores other lengths in config.json.
   std::optional<Json> hugging_face(const RopeGeometry& geometry) const override {
     return Json{{"max_position_embeddings", geometry.trained_length},
                 {"rope_scaling", {{"rope_type", "dynamic"}, {"factor", factor_.of(geometry)}}}};

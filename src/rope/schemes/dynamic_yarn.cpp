@@ -1,5 +1,5 @@
-// Dynamic YaRN: s = length / L0 of the sequence at hand.  For a model that was fine-tuned with YaRN, `factor` is the
-// factor of that training, below which s does not fall.
+// Dynamic YaRN: s = length / L0 of the current sequence.  For a model that was fine-tuned with YaRN, `factor` is the
+// factor of that training and a lower bound of s.
 #include <algorithm>
 
 #include "config/registry.h"

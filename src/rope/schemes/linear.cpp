@@ -1,4 +1,4 @@
-// Position interpolation: every position, that is every frequency, is divided by s.
+// Position interpolation: divides every position, that is, every frequency, by s.
 #include "config/registry.h"
 #include "rope/scheme.h"
 

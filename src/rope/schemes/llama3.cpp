@@ -1,4 +1,5 @@
-// Llama 3.1's rule: by wavelength, pairs are kept, divided by the factor, or blended linearly in L0 / wavelength.
+// Llama 3.1's rule: depending on its wavelength, a pair is kept, divided by the factor, or blended linearly in
+// L0 / wavelength.
 #include <algorithm>
 #include <cmath>
 #include <numbers>

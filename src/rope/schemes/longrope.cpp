@@ -1,6 +1,6 @@
 // LongRoPE: every pair has its own divisor, found by search; one list for sequences up to L0 and one for longer ones.
 // The lists come from a file (`factors`: JSON with short_factor and long_factor, or text with the long factors) or are
-// written out under Hugging Face's names.  Without a short list, sequences up to L0 get plain RoPE.
+// given under Hugging Face's names.  Without a short list, sequences up to L0 use plain RoPE.
 #include <algorithm>
 #include <cmath>
 
@@ -34,7 +34,7 @@ Divisors parse_json(const std::string& text, const Config& place) {
   return divisors;
 }
 
-/// Numbers separated by commas or white space.
+/// Parses numbers separated by commas or white space.
 Divisors parse_text(const std::string& text, const Config& place) {
   constexpr const char* kSeparators = ", \t\r\n";
   Divisors divisors;

@@ -1,4 +1,4 @@
-// What the model's own config.json asks for, built as one of the other schemes (model/config_rope.h reads the file).
+// The RoPE of the model's own config.json, built as one of the other schemes (model/config_rope.h reads the file).
 #include "config/registry.h"
 #include "rope/scheme.h"
 
@@ -27,7 +27,7 @@ class Model : public RopeScheme {
  private:
   static constexpr const char* kOriginal = "original_max_position_embeddings";
 
-  /// With the length that the formula of config.json's type takes for L0.
+  /// Returns the geometry with the length that the formula of config.json's type uses as L0.
   static RopeGeometry own(RopeGeometry geometry) {
     geometry.trained_length = geometry.model_rope.value(kOriginal, geometry.trained_length);
     return geometry;

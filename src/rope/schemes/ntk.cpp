@@ -1,4 +1,4 @@
-// NTK-aware interpolation: a larger base keeps the fastest pair and divides the slowest by s.
+// NTK-aware interpolation: a larger base keeps the highest frequency and divides the lowest by s.
 #include "config/registry.h"
 #include "rope/scheme.h"
 
