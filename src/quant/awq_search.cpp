@@ -1,4 +1,4 @@
-// O outputs and I inputs of a layer, G groups of S weights in a row, N tokens.
+// Dimensions: O outputs and I inputs of a layer, G groups of S weights in a row, N tokens.
 #include "quant/awq_search.h"
 
 #include "ops/ops.h"
@@ -26,7 +26,8 @@ at::Tensor awq_weight_means(const at::Tensor& weight_OI, int64_t group) {
   return (w_OGS / (w_OGS.amax(-1, /*keepdim=*/true) + 1e-6)).view(weight_OI.sizes()).mean(0);
 }
 
-// (x.e)^2 averaged over tokens is the quadratic form e X'X e / N, so that tokens count once and not once a part.
+// The mean of (x.e)^2 over the tokens is the quadratic form e X'X e / N: X'X is computed once, instead of processing
+// all tokens for every candidate ratio.
 at::Tensor awq_clip_parts(const at::Tensor& weight_OI, const at::Tensor& x_NI, const Rtn& rtn) {
   const at::Tensor w_OI = wide(weight_OI);
   const int64_t size = rtn.group() > 0 ? rtn.group() : w_OI.size(1), outputs = w_OI.size(0);

@@ -23,7 +23,7 @@ bool takes_one_range(const Quantizer& quantizer) {
   return static_cast<bool>(quantizer.with_range(-one, one));
 }
 
-/// The key `static` of an input.
+/// Reads the key `static` of an input.
 bool read_static(const Config& rule, const Quantizer* input) {
   if (input == nullptr) return false;
   const Config config = rule.at("input");
