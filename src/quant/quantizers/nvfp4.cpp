@@ -1,7 +1,6 @@
-// nvfp4: e2m1 in blocks of 16 inputs with an e4m3 scale each, under float32 global scales.  See ops/small_float.h.
-// The format has one global scale per tensor.  For activations it is either calibrated, as deployments do (`static:
-// true`; compressed-tensors' tensor_group in vLLM, ModelOpt's input_scale), or each token has its own, computed
-// dynamically
+// nvfp4: e2m1 in blocks of 16 inputs with an e4m3 scale each, under float32 global scales.  See ops/small_float.h. The
+// format has one global scale per tensor.  For activations it is either calibrated, as deployments do (`static: true`;
+// compressed-tensors' tensor_group in vLLM, ModelOpt's input_scale), or each token has its own, computed dynamically
 // (`global_scale: token`; FlashInfer's per_token_activation, vLLM's nvfp4_per_token, Transformer Engine's
 // row_scaled_activation).  Not implemented: Transformer Engine's square blocks and stochastic rounding, FlashInfer's
 // 4over6.
