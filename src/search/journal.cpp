@@ -10,7 +10,7 @@ namespace {
 
 std::string key_of(const std::string& kind, const std::vector<double>& point) { return kind + Json(point).dump(); }
 
-/// Of a line whose own hash is null, in the journal of this search and no other.
+/// Returns the hash of a line whose own hash is null, which is valid only in the journal of this search.
 std::string hash_of(const Json& line, const std::string& search) { return hash_bytes(search + line.dump()); }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// Coordinate sweeps over the grid, most promising dimension first: all of a dimension's values in the others' best
-// place, `sweeps` times; ends early when a sweep changes nothing.
+// Coordinate sweeps over the grid, most promising dimension first: tries all values of a dimension with the others at
+// their best values, `sweeps` times; ends early when a sweep changes nothing.
 #include "search/strategy.h"
 
 namespace qroar {

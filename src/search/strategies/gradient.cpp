@@ -1,6 +1,6 @@
-// Steps against the gradient by ln g of all scales at once (one backward pass): of each gradient's direction several
-// lengths are tried, the best is kept, and a new gradient is taken there.  A length is that of the scale with the
-// steepest slope, in parts of the grid's width; ends when no length helps.
+// Gradient descent in ln g of all scales at once (one backward pass): tries several step lengths along each gradient's
+// direction, keeps the best, and computes a new gradient there.  A step length is that of the scale with the steepest
+// slope, as a fraction of the grid's width; ends when no step length improves the score.
 #include <algorithm>
 #include <cmath>
 

@@ -1,4 +1,4 @@
-// Every point of the grid: for few bands.
+// Every point of the grid; suitable for few bands.
 #include "base/error.h"
 #include "search/strategy.h"
 

@@ -1,4 +1,4 @@
-// Points drawn evenly from the grid until the budget is spent.
+// Points drawn uniformly from the grid until the budget is spent.
 #include "search/strategy.h"
 
 namespace qroar {
