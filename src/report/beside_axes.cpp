@@ -11,14 +11,14 @@
 namespace qroar {
 namespace {
 
-/// What a row has at a place of its configuration: null where it has nothing.
+/// The value of a row at a place of its configuration: null where it has none.
 struct Entry {
   const Json* value = nullptr;
-  bool is_said = false;  ///< by an axis there or above
+  bool is_said = false;  ///< covered by an axis there or above
 };
-using Entries = std::vector<Entry>;  // one a row
+using Entries = std::vector<Entry>;  // one per row
 
-/// Values that follow from others are left out: a stride that is the windows' length.
+/// Removes values that follow from others: a stride that equals the windows' length.
 Json without_consequences(Json config) {
   const Json length = value_at(config, "/windows/length");
   if (!length.is_null() && value_at(config, "/windows/stride") == length) config["windows"].erase("stride");
@@ -47,7 +47,7 @@ class Search {
     for (std::size_t i = 0; i < entries.size(); ++i) {
       Entry& entry = entries[i];
       entry.is_said = entry.is_said || axes_[i].contains(place_of(path));
-      // Rows whose quantizers look at no texts have none, whatever the experiment says.
+      // Rows whose quantizers need no calibration texts have none, whatever the experiment contains.
       if (path == "calibration" && entry.value == nullptr) entry.is_said = true;
     }
     std::vector<const Json*> unsaid;
@@ -66,7 +66,7 @@ class Search {
     }
   }
 
-  /// Blocks of one type, or lists of equally many blocks: the difference is inside.
+  /// Returns whether the values are blocks of one type, or lists of equal length: the difference is then inside.
   static bool is_alike(const std::vector<const Json*>& values, bool (Json::*is_kind)() const noexcept) {
     return std::ranges::all_of(values, [&](const Json* value) {
       if (value == nullptr || !(value->*is_kind)()) return false;
@@ -107,7 +107,7 @@ class Search {
 
   const std::vector<Json>& rows_;
   std::vector<Json> configs_, found_;
-  std::vector<std::set<std::string>> axes_;  ///< as places
+  std::vector<std::set<std::string>> axes_;  ///< as JSON pointers
 };
 
 std::string until_colon(const Json& word) {
@@ -115,7 +115,7 @@ std::string until_colon(const Json& word) {
   return text.substr(0, text.find(':'));
 }
 
-/// "environment.device" and the like, where rows differ in it and their configuration does not already say so.
+/// Adds "environment.device" and the like, where rows differ in it and their configuration does not already show that.
 void add_fact(const std::vector<Json>& rows, const std::string& fact, const std::string& configured,
               std::vector<Json>& found) {
   std::set<std::string> known;
@@ -123,7 +123,7 @@ void add_fact(const std::vector<Json>& rows, const std::string& fact, const std:
   std::vector<std::string> words;
   for (const Json& row : rows) {
     words.push_back(until_colon(value_at(row, place_of(fact))));
-    if (words.back().empty()) continue;  // an older row
+    if (words.back().empty()) continue;  // a row of an older version
     known.insert(words.back());
     is_said = is_said && words.back() == until_colon(value_at(row, "/config" + place_of(configured)));
   }

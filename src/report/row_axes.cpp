@@ -52,8 +52,8 @@ const Json& find_row(const std::vector<Json>& rows, const std::string& id) {
   return *found.front();
 }
 
-/// Of each row the row whose configuration is the same but for `axis`, which has that label there.  Calibration does
-/// not count: it is not in the configuration of rows that need none.
+/// Returns, for each row, the row with the same configuration except for `axis`, where its label is `label`.
+/// Calibration is ignored: rows that need none do not have it in their configuration.
 Baselines find_by_axis(const std::vector<Json>& rows, const std::string& axis, const std::string& label) {
   const Json::json_pointer place(place_of(axis));
   const auto without_axis = [&](const Json& row) {
