@@ -77,7 +77,7 @@ void check_memory(const Cell& cell, const at::Device& device) {
 }
 
 std::vector<Cell> with_sharing_neighbours(std::vector<Cell> cells) {
-  std::map<std::pair<std::size_t, std::string>, std::size_t> first;  // where a value of Job::shared occurs first
+  std::map<std::pair<std::size_t, std::string>, std::size_t> first;  // where each value of Job::shared occurs first
   const auto place = [&](const Cell& cell) {
     std::vector<std::size_t> places;
     for (std::size_t i = 0; i < cell.job->shared.size(); ++i) {

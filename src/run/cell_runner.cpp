@@ -24,8 +24,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// Angles of the last lengths asked for: windows of one cell mostly share theirs, and a search goes to and fro between
-/// its lengths.
+/// Caches the angles of the last requested lengths: most windows of a cell have the same length, and a search
+/// alternates between its lengths.
 AnglesOf cached_angles(const TableOf& table_of, const Llama& original, bool bfloat16_rope) {
   constexpr std::size_t kKept = 4;
   auto last = std::make_shared<std::deque<std::pair<int64_t, ops::RopeAngles>>>();
@@ -189,7 +189,7 @@ CellRunner::Measured CellRunner::evaluate_cell(const Cell& cell, const at::Devic
   if (job.method.search) scales = find_scales(cell, models_, original, angles_of);
   const Rescaling& rescaling = *scales.rescaling;
   const Recipe recipe{job, rescaling, job.method.quantization, cell.calibration.get()};
-  const Llama& model = models_.model(recipe, device);  // which may calibrate
+  const Llama& model = models_.model(recipe, device);  // may run the calibration
   progress_->leave_out(Clock::now() - before);
   at::manual_seed(static_cast<uint64_t>(job.seed));
   ops::reset_peak_bytes(device);
@@ -252,7 +252,7 @@ CellRunner::Measured CellRunner::score_windows(const Cell& cell, const Llama& mo
   return measured;
 }
 
-/// Where there are windows, too, their time is not in the row's.
+/// Runs the tasks.  Where there are windows, too, the row's time does not include that of the tasks.
 CellRunner::Measured CellRunner::run_tasks(const Cell& cell, const Llama& model, const TableOf& table_of,
                                            const AnglesOf& angles_of, PartialCell& partial) {
   const Job& job = *cell.job;
@@ -275,7 +275,7 @@ CellRunner::Measured CellRunner::run_tasks(const Cell& cell, const Llama& model,
   return measured;
 }
 
-/// Their time and memory are not the evaluation's: neither is in the row.
+/// Runs the diagnostics.  The row does not include their time and memory, which are not the evaluation's.
 std::map<std::string, CsvTable> CellRunner::diagnose(const Cell& cell, const Llama& model, const AnglesOf& angles_of) {
   const Job& job = *cell.job;
   const Llama full = models_.full(job.method.quantization);

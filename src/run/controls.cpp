@@ -7,12 +7,12 @@
 namespace qroar {
 namespace {
 
-/// The blocks that make a quantized model, and what they are in full precision.
+/// The blocks that make a quantized model, and their values in full precision.
 const std::vector<std::pair<std::string, std::string>> kBlocks{
     {"rotation", "{type: none}"}, {"quant", "[]"}, {"kv", "{type: none}"}};
 
-/// The point with `path` set to `value` (YAML), on the axis of that name too; axes below it go, since they change
-/// nothing any more.
+/// Returns the point with `path` set to `value` (YAML), also on the axis of that name; removes axes below it, which no
+/// longer have an effect.
 SweepPoint with(const SweepPoint& point, const std::string& path, const Config& value) {
   SweepPoint changed{point.config.with(path, value), {}, point.origin};
   bool known = false;
@@ -65,7 +65,7 @@ std::vector<NamedPoint> controls_of(const SweepPoint& point) {
     return {{kUnscaled, unscaled}, {kRandomScales, random}};
   }
   SweepPoint transferred = with(searched, "rescale.search.quantization", quantization);
-  transferred.axes.back().second.erase("calibration");  // says little in a table
+  transferred.axes.back().second.erase("calibration");  // of little use in a table
   return {{kFullPrecision, in_full_precision(unscaled)},
           {kFullPrecisionScaled, in_full_precision(transferred)},
           {kUnscaled, unscaled},

@@ -20,7 +20,7 @@ namespace fs = std::filesystem;
 
 const char* weights_of(const Job& job) { return job.output.exported->full_precision ? "full_precision" : "quantized"; }
 
-/// The source's own RoPE keeps the length that its config.json states.
+/// Returns the RoPE to export; the source's own RoPE keeps the length that its config.json states.
 EvaluatedRope rope_of(const Job& job, const Llama& original) {
   const bool is_own = job.resolved["rope"]["type"] == "model";
   return {*job.method.rope, job.method.geometry,
@@ -38,7 +38,7 @@ void check_rope(const Job& job) {
   }
 }
 
-/// What lives outside of the weights.
+/// Throws an Error for quantization or rotation of activations, which weights cannot store.
 void check_activations(const QuantPlan& plan, const LlamaConfig& llama) {
   constexpr const char* kRest = "which weights in a folder cannot hold; leave that out, or say weights: full_precision";
   for (const LinearSite& site : linear_sites(llama)) {
@@ -57,7 +57,7 @@ bool lies_in(const fs::path& path, const fs::path& folder) {
   return std::mismatch(folder.begin(), folder.end(), path.begin(), path.end()).first == folder.end();
 }
 
-/// By trying, since nothing else knows of read-only file systems, quotas and rights alike.
+/// Checks by trying, which alone covers read-only file systems, quotas and permissions.
 void check_can_be_made(const fs::path& folder) {
   fs::path above = folder.parent_path();
   while (!fs::exists(above)) above = above.parent_path();

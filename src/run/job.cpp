@@ -14,7 +14,7 @@
 namespace qroar {
 namespace {
 
-/// `perplexity` is short for {type: perplexity}.
+/// Expands `perplexity` to {type: perplexity}.
 Config as_plugin(const Config& item) {
   if (item.kind() != Config::Kind::scalar) return item;
   item.as<std::string>();
@@ -173,7 +173,7 @@ std::vector<Job> parse_experiment(const std::filesystem::path& file, const std::
   std::vector<Job> jobs;
   ErrorList errors;
   std::set<std::string> ids;
-  std::vector<std::pair<std::size_t, NamedPoint>> controls;  // after which job, what
+  std::vector<std::pair<std::size_t, NamedPoint>> controls;  // the index of the job that precedes each, and the control
   for (const SweepPoint& point : expand(Config::load(file, overrides))) {
     try {
       Job job(point);

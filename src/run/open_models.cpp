@@ -13,7 +13,7 @@
 namespace qroar {
 namespace {
 
-/// Is there text that the program itself makes tokens of?
+/// Returns whether the program itself tokenizes a text of the job.
 bool reads_text(const Job& job) {
   std::vector<const DataSpec*> data;
   if (job.data.text) data.push_back(&*job.data.text);
