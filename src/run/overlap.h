@@ -9,7 +9,7 @@
 
 namespace qroar {
 
-/// The number of consecutive equal tokens that make two texts overlap: several sentences of prose, which two authors do
+/// The number of consecutive equal tokens that make two texts overlap: whole sentences of prose, which two authors do
 /// not share by chance.
 inline constexpr int64_t kCommonTokens = 64;
 
