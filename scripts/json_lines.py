@@ -21,7 +21,7 @@ def read_rows(path):
     """Yields (file:line, line, object) for every line that is not blank."""
     opener = next((opener for ending, opener in OPENERS.items() if path.name.endswith(ending)), None)
     if opener is None:
-        raise BadInput(f"{path}: is of no kind that is read here; give a {', '.join(OPENERS)} file")
+        raise BadInput(f"{path}: has an unsupported file type; give a {', '.join(OPENERS)} file")
     try:
         with opener(path, "rb") as file:
             for number, line in enumerate(file, start=1):
@@ -85,7 +85,7 @@ def field(place, row, name, kind=str):
     if not isinstance(value, kind):
         raise BadInput(f'{place}: "{name}" is {shortened(value)}, not {KINDS[kind]}')
     if kind is str and any("\ud800" <= character <= "\udfff" for character in value):
-        raise BadInput(f'{place}: "{name}" holds half of a surrogate pair, which is no character; mend its \\u escapes')
+        raise BadInput(f'{place}: "{name}" holds half of a surrogate pair, which is no character; correct its \\u escapes')
     return value
 
 

@@ -117,7 +117,7 @@ def prepare(arguments):
     if arguments.documents is not None and arguments.documents < 1:
         raise BadInput(f"--documents {arguments.documents}: at least 1")
     if arguments.out.suffix != ".jsonl":
-        raise BadInput(f"{arguments.out}: would be no .jsonl file, which is what the program reads; name it so")
+        raise BadInput(f"{arguments.out}: is not a .jsonl file, which the program needs; change its ending")
     texts = texts_of_file(arguments.name, arguments.source) if arguments.source else texts_of_hub(arguments.name)
     documents = itertools.islice(documents_of(arguments.name, texts, arguments.detokenize), arguments.documents)
     first = next(documents, None)

@@ -44,7 +44,7 @@ def read_documents(path):
 def count_of(place, row, key, counted):
     """Returns the count that the line gives for the published text, else the count of this text."""
     if key in row and (type(row[key]) is not int or row[key] < 1):
-        raise BadInput(f'{place}: "{key}" is {shortened(row[key])}, not a number of them; mend it or leave it out')
+        raise BadInput(f'{place}: "{key}" is {shortened(row[key])}, not a number of them; correct it or leave it out')
     return row.get(key, counted)
 
 

@@ -92,7 +92,7 @@ Rotation::Rotation(const Config& config, const LlamaConfig& llama)
     const auto name = entry.as<std::string>();
     const auto found = std::ranges::find(known, name, &Online::name);
     if (found == known.end()) entry.fail(fmt::format("unknown '{}'; known: o_proj, down_proj, qk", name));
-    if (found->chosen) entry.fail(fmt::format("'{}' stands twice; remove one", name));
+    if (found->chosen) entry.fail(fmt::format("'{}' is listed twice; remove one", name));
     check_size(entry, found->size_name, found->size, "leave it out of `online`");
     found->chosen = true;
   }

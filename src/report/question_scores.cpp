@@ -25,7 +25,8 @@ std::vector<Line> read_table(const std::filesystem::path& file) {
       continue;
     }
     Line line;
-    if (fields.size() != columns.size()) fail("{}: a line has not as many fields as the first one", file.string());
+    if (fields.size() != columns.size())
+      fail("{}: a line does not have as many fields as the first one", file.string());
     for (std::size_t i = 0; i < fields.size(); ++i) line[columns[i]] = fields[i];
     table.push_back(std::move(line));
   }

@@ -33,8 +33,8 @@ void check_rope(const Job& job) {
   const bool is_said = !job.method.rescaling->changes_table() && job.method.rope->hugging_face(job.method.geometry);
   if (!is_said && !EvaluatedRope(*job.method.rope, job.method.geometry, 0, table).fits_longrope()) {
     fail(
-        "frequencies change with the length here in a way that no rope_type of config.json says; take a scheme with "
-        "one table, such as ntk or yarn");
+        "frequencies change with the length here in a way that no rope_type of config.json can describe; take a scheme "
+        "with one table, such as ntk or yarn");
   }
 }
 
@@ -63,7 +63,7 @@ void check_can_be_made(const fs::path& folder) {
   while (!fs::exists(above)) above = above.parent_path();
   std::string probe = (above / ".qroar.XXXXXX").string();
   if (::mkdtemp(probe.data()) == nullptr) {
-    fail("{}: cannot be made, since {} does not take a new folder: {}", folder.string(), above.string(),
+    fail("{}: cannot be made, since no folder can be created in {}: {}", folder.string(), above.string(),
          std::strerror(errno));
   }
   ::rmdir(probe.c_str());

@@ -28,8 +28,8 @@ Journal::Journal(const std::filesystem::path& file)
     }
   }
   if (broken > 0) {
-    spdlog::warn("{}:{}: {} of {} lines are not as a search wrote them; what they say is computed again", file.string(),
-                 first, broken, log_.lines().size());
+    spdlog::warn("{}:{}: {} of {} lines are not as a search wrote them; their results are computed again",
+                 file.string(), first, broken, log_.lines().size());
   }
 }
 

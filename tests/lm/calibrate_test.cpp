@@ -211,7 +211,7 @@ TEST_CASE("a rule for lm_head or activations takes no quantizer that is calibrat
   CHECK(contains(error_text([&] {
                    rules("[{match: lm_head, weight: {type: gptq, group: 16}}]").check_against(linear_sites(config));
                  }),
-                 "lm_head is no part of a decoder layer"));
+                 "lm_head is not part of a decoder layer"));
   CHECK(contains(error_text([] { rules("[{match: '*', input: {type: awq}}]"); }), "is for weights"));
 }
 

@@ -222,8 +222,8 @@ class MultipleChoice : public Task {
     }
     for (std::size_t i = 0; i < choices.size(); ++i) {
       if (tokens.pairs[i].continuation.empty())
-        fail("{}: the choice {} comes to no token", question.place, excerpt(choices[i]));
-      if (tokens.pairs[i].context.empty()) fail("{}: the prompt comes to no token", question.place);
+        fail("{}: the choice {} has no tokens", question.place, excerpt(choices[i]));
+      if (tokens.pairs[i].context.empty()) fail("{}: the prompt has no tokens", question.place);
     }
     return tokens;
   }

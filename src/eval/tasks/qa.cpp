@@ -71,7 +71,7 @@ class QuestionAnswering : public Task {
     }
     for (const Question& question : questions) {
       Asked asked{question.id(), tokenizer.encode(prompt_.filled(question)), question.texts("answers", 1)};
-      if (asked.prompt.empty()) fail("{}: the prompt comes to no token", question.place);
+      if (asked.prompt.empty()) fail("{}: the prompt has no tokens", question.place);
       const int64_t over = std::ssize(asked.prompt) - room;
       if (over > 0) {
         const auto middle = asked.prompt.begin() + room / 2;
