@@ -54,8 +54,7 @@ SweepState sweep_state(const Results& results) {
     const auto found = claims.find(id);
     const Json* claim = found == claims.end() ? nullptr : &found->second;
     const bool quiet = claim != nullptr && (*claim)["silent"] > 1e-3 * static_cast<double>(Claims::kSilence.count());
-    if (row && claim != nullptr && (quiet || (*claim)["dead"] == true))
-      claim = nullptr;  // left over: the cell has its row
+    if (row && claim != nullptr && (quiet || (*claim)["dead"] == true)) claim = nullptr;  // left over
     if (claim != nullptr) {
       const Json& owner = *claim;
       const std::string process = fmt::format("{}:{}", owner["host"].get<std::string>(), owner["pid"].dump());

@@ -8,8 +8,7 @@ namespace qroar {
 struct Table {
   std::vector<std::string> header;
   std::vector<std::vector<std::string>> rows;
-  std::size_t label_columns =
-      1;  ///< the first columns, which are text and flush left; the rest are numbers, flush right
+  std::size_t label_columns = 1;  ///< number of leading text columns, flush left; the rest are numbers, flush right
 
   /// Renders the table; format: table (aligned text), csv, markdown or latex (booktabs).
   std::string render(const std::string& format) const;

@@ -60,10 +60,9 @@ struct JobMethod {
   std::shared_ptr<const RopeScheme> rope;
   RopeGeometry geometry;
   std::shared_ptr<const Rescaling> rescaling;
-  std::optional<BandSearch> search;  ///< the search that finds the rescaling's scales
-  Quantization quantization;         ///< the quantization that is evaluated
-  std::optional<Quantization>
-      searched;  ///< the quantization that scales are searched with, where it is a different one
+  std::optional<BandSearch> search;      ///< the search that finds the rescaling's scales
+  Quantization quantization;             ///< the quantization that is evaluated
+  std::optional<Quantization> searched;  ///< what scales are searched with, where it is different
 };
 
 /// What a cell measures and writes: `metrics`, `diagnostics`, `export`.

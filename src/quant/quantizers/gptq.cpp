@@ -12,8 +12,7 @@
 namespace qroar {
 namespace {
 
-constexpr int64_t kBlock =
-    128;  ///< channels per block: errors are spread within the block at once and to the rest after it
+constexpr int64_t kBlock = 128;  ///< channels per block: errors reach the channels after the block only at its end
 
 struct GptqKeys {
   double percdamp;
