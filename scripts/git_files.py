@@ -1,5 +1,5 @@
-"""Files of a public git repository at a pinned commit, fetched without the rest of it: trees first, then the contents that are asked for in
-one request (git's partial clones).  A repository is fetched into a temporary folder and renamed when it has everything."""
+"""Fetches files of a public git repository at a pinned commit without the rest of it: first the trees, then the requested contents in one
+request (git's partial clones).  A repository is fetched into a temporary folder, which is renamed when it is complete."""
 import os
 import shutil
 import subprocess
@@ -15,7 +15,7 @@ def base():
 
 
 class Repository:
-    """A bare repository with a part of the remote one's objects."""
+    """A bare repository with some of the remote repository's objects."""
 
     def __init__(self, folder, part, lock):
         self.folder, self.lock = folder, lock
@@ -24,7 +24,7 @@ class Repository:
         self.is_tree = "tree" in part
 
     def git(self, *arguments, stdin=b""):
-        """What it prints.  Nothing is asked for on the terminal, and a connection over which nothing comes for a minute ends."""
+        """Returns the output of a git command, which never prompts on the terminal and aborts a connection without data for a minute."""
         command = ["git", "-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=60", "--git-dir", self.folder, *arguments]
         environment = os.environ | {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
         try:
@@ -48,19 +48,19 @@ class Repository:
             self.git("config", f"remote.origin.{key}", value)
 
     def fetch_objects(self, hashes):
-        """As git itself gets what a partial clone lacks, but all at once; what is below a tree comes with it, contents do not."""
+        """Fetches missing objects as git does for a partial clone, but all at once; trees come with their subtrees but without contents."""
         self.git("-c", "fetch.negotiationAlgorithm=noop", "fetch", "-q", "--no-tags", "--no-write-fetch-head", "--recurse-submodules=no",
                  "--filter=blob:none", "--stdin", "origin", stdin="".join(f"{name}\n" for name in hashes).encode())
 
     def fetch_trees(self):
-        """The hash of the pinned tree, which lies there afterwards."""
+        """Fetches the pinned tree and returns its hash."""
         tree = self.root
         if not self.is_tree and len(self.root) == FULL_HASH:
             self.git("fetch", "-q", "--depth=1", "--filter=blob:none", "--no-tags", "--no-write-fetch-head", "origin", self.root)
         elif self.is_tree:
             self.fetch_objects([tree])
         else:
-            # A server does not look up a shortened hash: the list of all commits is fetched, without what is in them.
+            # A server does not resolve an abbreviated hash: fetch the list of all commits, without their contents.
             self.git("fetch", "-q", "--filter=tree:0", "--no-tags", "origin", "+refs/heads/*:refs/heads/*")
             commit = self.git("rev-parse", "--verify", f"{self.root}^{{commit}}").decode().strip()
             tree = self.git("log", "-1", "--format=%T", commit).decode().strip()
@@ -68,7 +68,7 @@ class Repository:
         return tree
 
     def find(self, tree, paths):
-        """{path: the hash of its content}, in the order of the paths; FOLDER/**/NAME is looked for in all folders below."""
+        """Returns {path: the hash of its content}, in the order of the paths; FOLDER/**/NAME matches in all folders below FOLDER."""
         listed = {}
         for line in self.git("ls-tree", "-r", "-z", tree).decode("utf-8", errors="surrogateescape").split("\0")[:-1]:
             about, _, path = line.partition("\t")
@@ -94,7 +94,7 @@ class Repository:
 
 
 def read_files(part, paths, cache, lock):
-    """[(path, content)] of a part of fetch_data.json, in the order of the paths."""
+    """Returns [(path, content)] of a part of fetch_data.json, in the order of the paths."""
     name = f"{part['repository'].replace('/', '--')}-{part.get('commit') or part['tree']}"
     whole, unfinished = cache / name, cache / f"{name}.unfinished"
     repository = Repository(whole, part, lock)

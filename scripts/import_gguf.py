@@ -4,7 +4,7 @@
 usage: scripts/import_gguf.py GGUF OUT
 
 OUT gets config.json, model.safetensors (bfloat16), tokenizer.json and tokenizer_config.json.  Block-quantized weights are
-dequantized in float32 and rounded once to bfloat16: from there on that is "the model".  llama.cpp stores the rows of Q and K of
+dequantized in float32 and rounded once to bfloat16; the result counts as "the model".  llama.cpp stores the rows of Q and K of
 each head with the two halves of a rotary pair side by side; Hugging Face keeps the halves apart, and so does OUT.
 """
 import argparse
@@ -18,7 +18,7 @@ import gguf
 import numpy as np
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-# tokenizer.ggml.pre -> the splitting in front of BPE.
+# tokenizer.ggml.pre -> the pre-tokenizer's splitting before BPE.
 PRE_TOKENIZERS = {
     "smollm": lambda: pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]),
@@ -31,7 +31,7 @@ BLOCK_TENSORS = {"attn_norm": "input_layernorm", "attn_q": "self_attn.q_proj", "
 
 
 class BadFile(Exception):
-    """What is wrong with the GGUF file, in one line."""
+    """One line that says what is wrong with the GGUF file."""
 
 
 class Source:
@@ -54,7 +54,7 @@ class Source:
 
 
 def shortest(value):
-    """A float32 of the file as the decimal that was meant: 1e-05, not 9.999999747378752e-06."""
+    """Returns a float32 of the file as its shortest decimal: 1e-05, not 9.999999747378752e-06."""
     return float(str(np.float32(value)))
 
 
@@ -92,7 +92,7 @@ def read_config(source):
 
 
 def expected_shapes(config):
-    """GGUF tensor name -> (Hugging Face name, shape)."""
+    """Returns {GGUF tensor name: (Hugging Face name, shape)}."""
     hidden, inner, head_dim = config["hidden_size"], config["intermediate_size"], config["head_dim"]
     q, kv = config["num_attention_heads"] * head_dim, config["num_key_value_heads"] * head_dim
     block = {"attn_norm": (hidden,), "ffn_norm": (hidden,), "attn_q": (q, hidden), "attn_k": (kv, hidden), "attn_v": (kv, hidden),
@@ -108,13 +108,13 @@ def expected_shapes(config):
 
 
 def split_halves(rows, heads):
-    """Rows of each head from pairs side by side (0, d/2, 1, d/2+1, ...) back to Hugging Face's order (0, 1, ..., d-1)."""
+    """Reorders the rows of each head from adjacent pairs (0, d/2, 1, d/2+1, ...) to Hugging Face's order (0, 1, ..., d-1)."""
     pairs = rows.shape[0] // heads // 2
     return rows.reshape(heads, pairs, 2, rows.shape[1]).swapaxes(1, 2).reshape(rows.shape)
 
 
 def to_bfloat16_bits(values):
-    """float32 -> bfloat16 as uint16, round to nearest, ties to even."""
+    """Converts float32 to bfloat16 as uint16, rounding to nearest, ties to even."""
     bits = values.astype("<f4").view("<u4")
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")
 

@@ -1,5 +1,5 @@
-"""JSON lines as the scripts that make data files read and write them: what is wrong with a file is one line that names its place, and a file
-is written whole or not at all."""
+"""Reads and writes JSON lines for the scripts that make data files: an error in a file is one line that names its place, and a file is written
+completely or not at all."""
 import codecs
 import gzip
 import json
@@ -14,14 +14,14 @@ KINDS = {str: "a text", list: "a list", dict: "an object", bool: "true or false"
 
 
 class BadInput(Exception):
-    """What is wrong, in one line."""
+    """One line that says what is wrong."""
 
 
 def read_rows(path):
-    """(file:line, line, object) of every line that is not blank."""
+    """Yields (file:line, line, object) for every line that is not blank."""
     opener = next((opener for ending, opener in OPENERS.items() if path.name.endswith(ending)), None)
     if opener is None:
-        raise BadInput(f"{path}: is of no kind that is read here; give a {', '.join(OPENERS)} file")
+        raise BadInput(f"{path}: has an unsupported file type; give a {', '.join(OPENERS)} file")
     try:
         with opener(path, "rb") as file:
             for number, line in enumerate(file, start=1):
@@ -34,12 +34,12 @@ def read_rows(path):
 
 
 def read_text(path):
-    """A text without translating line ends and without a byte order mark, as the program reads it."""
+    """Returns a text without a byte order mark and with untranslated line ends, as the program reads it."""
     return decoded(path, path.read_bytes().removeprefix(codecs.BOM_UTF8))
 
 
 def decoded(place, content):
-    """What the bytes say in UTF-8, in which no text has a NUL."""
+    """Returns the bytes decoded as UTF-8; rejects NUL, which no text contains."""
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -62,35 +62,35 @@ def parsed(place, line):
 
 
 def hub_rows(**where):
-    """(place, row) of a split on the Hugging Face hub; where: load_dataset's arguments."""
+    """Yields (place, row) of a split on the Hugging Face hub; where: load_dataset's arguments."""
     try:
         from datasets import load_dataset
     except ImportError as error:
         raise BadInput("the package `datasets` is not installed; pip install datasets, or read a local copy with --source") from error
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells of every retry
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it logs every retry
     name = where["path"] if "data_files" not in where else "".join(where["data_files"].values())
     try:
         for number, row in enumerate(load_dataset(**where, streaming=True), start=1):
             yield f"{name}:{number}", row
-    except Exception as error:  # datasets raises nothing narrower
+    except Exception as error:  # datasets raises no more specific exception
         told = str(error).partition("\n")[0]
         raise BadInput(f"{name}: cannot be fetched ({told}); fetch a copy where there is a network and read it with --source") from error
 
 
 def field(place, row, name, kind=str):
-    """A field that must be there and of the kind."""
+    """Returns a required field of the given kind."""
     if name not in row:
         raise BadInput(f'{place}: no "{name}"; give every line one')
     value = row[name]
     if not isinstance(value, kind):
         raise BadInput(f'{place}: "{name}" is {shortened(value)}, not {KINDS[kind]}')
     if kind is str and any("\ud800" <= character <= "\udfff" for character in value):
-        raise BadInput(f'{place}: "{name}" holds half of a surrogate pair, which is no character; mend its \\u escapes')
+        raise BadInput(f'{place}: "{name}" holds half of a surrogate pair, which is no character; correct its \\u escapes')
     return value
 
 
 def id_of(place, row, otherwise):
-    """A number is an id, too."""
+    """Returns the id, which may also be a number."""
     value = row.get("id")
     if value is None:
         return otherwise
@@ -98,7 +98,7 @@ def id_of(place, row, otherwise):
 
 
 def words_in(text):
-    """As lm-evaluation-harness counts them (lm_eval/tasks/wikitext/preprocess_wikitext.py)."""
+    """Counts words as lm-evaluation-harness does (lm_eval/tasks/wikitext/preprocess_wikitext.py)."""
     return len(re.split(r"\s+", text))
 
 
@@ -108,7 +108,7 @@ def shortened(value):
 
 
 def write_atomically(path, parts):
-    """Writes the parts, of bytes, and says how many there were; while they come the file does not change."""
+    """Writes the parts, of bytes, and returns their number; the file changes only when all are written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     count = 0

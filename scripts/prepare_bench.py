@@ -6,8 +6,8 @@ usage: scripts/prepare_bench.py NAME|all [--source FILE] [--labels FILE] [--out 
 NAME: arc_easy, arc_challenge, hellaswag, piqa, winogrande, boolq or longbench_SUBSET (longbench_hotpotqa ...); all: the first six.
 Questions come from --source (.jsonl, .jsonl.xz, .jsonl.gz), else from $QROAR_DATA/bench/NAME.jsonl.xz where QROAR_DATA is set, else from
 the evaluation split on the Hugging Face hub (needs a network and `pip install datasets`).  They are in the format of the release or of the
-hub; lines that are in ours already are checked and stay as they are.  --labels: PIQA's, one a line, where they are a file of their own.
-What becomes of a question is what lm-evaluation-harness' task of that name makes of it.
+hub; lines already in our format are checked and kept unchanged.  --labels: PIQA's labels, one per line, where they are in a separate file.
+Questions are converted as the lm-evaluation-harness task of that name does.
 """
 import argparse
 import json
@@ -29,7 +29,7 @@ def texts(place, row, name):
 
 
 def position(place, row, name, labels):
-    """Of the field's value among the labels, which may be numbers or the same in quotes."""
+    """Returns the index of the field's value among the labels, which may be numbers or numbers in quotes."""
     if name not in row:
         raise BadInput(f'{place}: no "{name}"; the evaluation splits have one, some test splits do not')
     if isinstance(row[name], bool) or str(row[name]) not in labels:
@@ -42,7 +42,7 @@ def numbered(choices):
 
 
 def arc(place, row):
-    if isinstance(row.get("question"), dict):  # the release's; the hub has lists in the place of the list
+    if isinstance(row.get("question"), dict):  # the release's format; the hub has an object of lists instead of the list
         query = field(place, row["question"], "stem")
         listed = field(place, row["question"], "choices", list)
         if not all(isinstance(choice, dict) for choice in listed):
@@ -55,7 +55,7 @@ def arc(place, row):
 
 
 def hellaswag_cleaned(text):
-    """lm_eval/tasks/hellaswag/utils.py: what is left of WikiHow's titles and other brackets goes."""
+    """Removes the remains of WikiHow's titles and other brackets, as lm_eval/tasks/hellaswag/utils.py does."""
     text = re.sub(r"\[.*?\]", "", text.strip().replace(" [title]", ". "))
     return text.replace("  ", " ")
 
@@ -88,7 +88,7 @@ def longbench(place, row):
 
 CHOICE = ("query", "choices", "label")
 ARC = {"path": "allenai/ai2_arc", "split": "test"}
-# Name: (the format's function, its field of the id, the fields of ours, where the hub has it)
+# Name: (the format's function, its field of the id, the fields of our format, the dataset on the hub)
 BENCHES = {
     "arc_easy": (arc, "id", CHOICE, ARC | {"name": "ARC-Easy"}),
     "arc_challenge": (arc, "id", CHOICE, ARC | {"name": "ARC-Challenge"}),
@@ -110,7 +110,7 @@ def bench_of(name):
 
 
 def checked(place, row):
-    """What the tasks ask of every question."""
+    """Checks what the tasks require of every question."""
     if "answers" in row:
         if not texts(place, row, "answers"):
             raise BadInput(f'{place}: "answers" is empty; give at least one')
@@ -124,7 +124,7 @@ def checked(place, row):
 
 
 def lines_of(name, source, labels):
-    """The bytes of every line."""
+    """Yields the bytes of every line."""
     convert, id_field, ours, where = bench_of(name)
     rows = list(read_rows(source)) if source else [(place, "", row) for place, row in hub_rows(**where)]
     if not rows:

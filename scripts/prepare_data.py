@@ -1,14 +1,14 @@
 #!/usr/bin/env -S sh -c 'exec "${QROAR_VENV:-$(dirname "$0")/../.venv}/bin/python" "$0" "$@"'
-"""Write a corpus of the field as documents for `data.path`: {"id", "text", "words", "bytes", "hash"} a line.
+"""Write a standard corpus as documents for `data.path`, one {"id", "text", "words", "bytes", "hash"} per line.
 
 usage: scripts/prepare_data.py govreport|proof_pile|pg19|wikitext2|c4 OUT.jsonl [--source FILE] [--documents N] [--detokenize]
 
 Without --source the split that configs/protocols/ names is fetched from the Hugging Face hub (needs a network and `pip install
 datasets`).  With it a local copy is read: .jsonl, .jsonl.xz or .jsonl.gz with the hub's field or "text", or one .txt (wikitext2's raw
-file).  Order is kept and only empty texts are left out: "the first N documents of at least M tokens" is chosen by data.documents and
-data.min_tokens.  wikitext2 becomes one document, rows joined by blank lines as AWQ and GPTQ do; with --detokenize one document a page,
-detokenized as lm-evaluation-harness does.
-`words` and `bytes` are those of the published text, a page before it is detokenized; `hash` is XXH3-128 of `text`.
+file).  Keeps the order and drops only empty texts: data.documents and data.min_tokens select "the first N documents of at least M
+tokens".  wikitext2 becomes one document, with rows joined by blank lines as in AWQ and GPTQ; with --detokenize, one document per page,
+detokenized as in lm-evaluation-harness.
+`words` and `bytes` are those of the published text, of a page before it is detokenized; `hash` is XXH3-128 of `text`.
 """
 import argparse
 import itertools
@@ -21,7 +21,7 @@ import xxhash
 
 from json_lines import BadInput, field, hub_rows, id_of, read_rows, read_text, words_in, write_atomically
 
-# Where the hub has it, and the field of the text.  Two lie there as files beside a loading script, which `datasets` no longer runs.
+# The dataset on the hub, and the field of the text.  Two are files with a loading script, which `datasets` no longer runs.
 SCROLLS = "zip://gov_report/test.jsonl::https://huggingface.co/datasets/tau/scrolls/resolve/main/gov_report.zip"
 PROOF_PILE = "hf://datasets/hoskinson-center/proof-pile/test/proofpile_test.jsonl.gz"
 CORPORA = {
@@ -49,22 +49,22 @@ def texts_of_file(name, path):
 
 
 def wikitext_raw(texts):
-    """The raw file, whether it comes whole or as the hub's rows, which are its lines, blank ones emptied."""
+    """Returns the raw file, given completely or as the hub's rows, which are its lines, with blank lines empty."""
     lines = (text if text.strip() else " \n" for _, text in texts)
     return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
 
 
 def wikitext_rows(raw):
-    """The hub's rows."""
+    """Returns the hub's rows."""
     return [f"{line}\n" if line.strip() else "" for line in raw.removesuffix("\n").split("\n")]
 
 
 def wikitext_pages(raw):
-    """The pages of the hub's EleutherAI/wikitext_document_level, which the harness reads: each begins with a line "= ... =" and lacks the
-    end of its last line."""
+    """Yields the pages of the hub's EleutherAI/wikitext_document_level, which the harness reads: each begins with a line "= ... =" and lacks
+    its final newline."""
     page = []
     for line in raw.split("\n"):
-        outer = line.replace("= = =", "===").replace("= =", "==").strip()  # so that only headings of the first level have a lone =
+        outer = line.replace("= = =", "===").replace("= =", "==").strip()  # so that only first-level headings have a single =
         if outer.startswith("= ") and outer.endswith(" ="):
             if "\n".join(page).strip():
                 yield "\n".join(page)
@@ -74,7 +74,7 @@ def wikitext_pages(raw):
 
 
 def detokenized(page):
-    """lm-evaluation-harness' rules for WikiText (lm_eval/tasks/wikitext/preprocess_wikitext.py), in their order."""
+    """Applies lm-evaluation-harness' rules for WikiText (lm_eval/tasks/wikitext/preprocess_wikitext.py), in their order."""
     text = page.replace("s '", "s'")
     text = re.sub(r"/' [0-9]/", r"/'[0-9]/", text)
     for mark, put in ((" @-@ ", "-"), (" @,@ ", ","), (" @.@ ", ".")):
@@ -90,9 +90,9 @@ def detokenized(page):
 
 
 def documents_of(name, texts, detokenize):
-    """(id, text, published text)"""
+    """Yields (id, text, published text)."""
     if name != "wikitext2":
-        # The program takes no empty documents, and one would not pass min_tokens.
+        # The program rejects empty documents, and min_tokens would drop them.
         yield from ((document, text, text) for document, text in texts if text)
         return
     raw = wikitext_raw(texts)
@@ -111,13 +111,13 @@ def line_of(document, text, published):
 
 
 def prepare(arguments):
-    """Says how many documents it wrote."""
+    """Returns the number of documents written."""
     if arguments.detokenize and arguments.name != "wikitext2":
         raise BadInput(f"--detokenize is for wikitext2, not for {arguments.name}; leave it out")
     if arguments.documents is not None and arguments.documents < 1:
         raise BadInput(f"--documents {arguments.documents}: at least 1")
     if arguments.out.suffix != ".jsonl":
-        raise BadInput(f"{arguments.out}: would be no .jsonl file, which is what the program reads; name it so")
+        raise BadInput(f"{arguments.out}: is not a .jsonl file, which the program needs; change its ending")
     texts = texts_of_file(arguments.name, arguments.source) if arguments.source else texts_of_hub(arguments.name)
     documents = itertools.islice(documents_of(arguments.name, texts, arguments.detokenize), arguments.documents)
     first = next(documents, None)

@@ -3,9 +3,9 @@
 
 usage: scripts/report.py RESULTS_DIR [--out DIR] [--all]
 
-Takes the rows, and what the numbers are, from `qroar show`, and reads RESULTS_DIR/cells/*/diagnostics/*.csv; writes report.md, a plot of each
-metric and one of each cell's diagnostics into DIR (default: RESULTS_DIR) and prints the report's path.  Equal rows give equal bytes.
-The program is the one that QROAR_BINARY names, else that of the submission whose copy this is, else the newest one in build/.
+Takes the rows and the explanation of their numbers from `qroar show`, and reads RESULTS_DIR/cells/*/diagnostics/*.csv; writes report.md, a
+plot of each metric and one of each cell's diagnostics into DIR (default: RESULTS_DIR) and prints the report's path.  Equal rows give equal bytes.
+Uses the program that QROAR_BINARY names, else that of the submission that contains this copy, else the newest one in build/.
 """
 import argparse
 import json
@@ -25,7 +25,7 @@ from report_axes import LENGTH, MOST_LINES, Layout, joined
 from report_style import STYLES, markdown, scale_values, write_plot
 
 HERE = Path(__file__).resolve().parent
-LOGARITHM_OF = {"nll": "perplexity"}  # shown once, as the latter
+LOGARITHM_OF = {"nll": "perplexity"}  # only the latter is shown
 ERROR_NOTE = ("± and bars are standard errors over {units}, which they treat as independent. Rows over the same {shared} share what "
               "is hard about the texts, so differences between them are known better than these errors say: "
               "`qroar show RESULTS_DIR --baseline ID` compares in pairs.")
@@ -47,7 +47,7 @@ def show(folder, *options):
 
 
 def read_rows(folder, options):
-    """The rows; what tells them apart and is no axis of theirs stands among the axes."""
+    """Returns the rows, with the values that distinguish them but are not axes added to their axes."""
     rows = json.loads(show(folder, "--format", "json", *options))
     for row in rows:
         row["axes"] |= row.pop("differs", {})
@@ -55,14 +55,14 @@ def read_rows(folder, options):
 
 
 def read_caption(folder, options):
-    """The lines under the table of `show`, between blank lines; failed cells have a section of their own."""
+    """Returns the lines under the table of `show`, separated by blank lines; failed cells have their own section."""
     parts = show(folder, "--format", "markdown", *options).split("\n\n")
     caption = next(part for part in parts if "\n|" not in f"\n{part}")
     return "\n\n".join(line for line in caption.splitlines() if not line.startswith("failed ")) + "\n"
 
 
 def measured(row, metric):
-    """(value, standard error) of a row; None where there is no finite value, error 0 where there is none."""
+    """Returns (value, standard error) of a row; None where there is no finite value, and error 0 where there is none."""
     entry = row["metrics"].get(metric) or {}
     value, error = entry.get("value"), entry.get("stderr")
     return None if value is None else (value, error or 0.0)
@@ -82,7 +82,7 @@ def metric_table(rows, layout, metric):
 
 
 def trained_length(rows):
-    """The length that the rows' model was trained on; None where they differ."""
+    """Returns the length that the rows' model was trained on; None where they differ."""
     lengths = {row["environment"]["trained_length"] for row in rows}
     return lengths.pop() if len(lengths) == 1 else None
 
@@ -119,7 +119,7 @@ def plot_against_x(rows, layout, metric):
 
 
 def scale_axes(all_axes, x, values):
-    """Lengths logarithmic with the real ones as ticks."""
+    """Sets a logarithmic axis of lengths with the real lengths as ticks."""
     numbers = sorted(x.numbers.values())
     for axes in all_axes:
         if numbers[0] > 0 and (x.name == LENGTH or numbers[-1] >= 10 * numbers[0]):
@@ -131,7 +131,7 @@ def scale_axes(all_axes, x, values):
 
 
 def plot_points(rows, layout, metric):
-    """No axis of numbers: one line of text and one point with its error per row, a panel per text that was evaluated."""
+    """Plots rows without a numeric axis: one label and one point with its error per row, one panel per evaluated text."""
     panels = layout.groups(rows, [layout.panel] if layout.panel else [])
     down = [axis for axis in layout.axes if axis is not layout.panel]
     lines = [joined(down, key) for key, _ in layout.groups(rows, down)]
@@ -159,7 +159,7 @@ def flatten(tree, prefix=""):
 
 
 def provenance(rows, part, hidden):
-    """key | value lines of what the rows agree on, or of the range that they cover."""
+    """Returns key | value lines of the values that the rows share, or of the range that they cover."""
     values = {}
     for row in rows:
         for key, value in flatten(row[part] or {}):
@@ -174,7 +174,7 @@ def provenance(rows, part, hidden):
 
 
 def not_publishable(rows):
-    """Markdown lines: what keeps these numbers from being those of one commit, so that nobody else could get them again; mostly none."""
+    """Returns Markdown lines that say why these numbers do not come from one commit and so are not reproducible; mostly none."""
     commits = sorted({row["environment"]["commit"] for row in rows})
     dirty = [commit for commit in commits if commit.endswith("-dirty")]
     if dirty:
@@ -200,7 +200,7 @@ def cell_table(rows, layout):
 
 
 def metric_plot(rows, metric, out):
-    """Markdown lines and the plot that they show; of a search's controls those with scales are in report_search's plot alone."""
+    """Returns Markdown lines, and writes their plot; a search's controls with scales are only in report_search's plot."""
     controls = {row["controls"].get(name) for row in rows if "controls" in row for name in ("full precision, same scales", "random scales")}
     rows = [row for row in rows if row["id"] not in controls]
     layout = Layout(rows)
@@ -222,7 +222,7 @@ def write_report(rows, caption, results, out):
     note = ERROR_NOTE.format(units="tokens" if has_text else "questions", shared="windows" if has_text else "questions")
     text = [f"# {rows[0]['experiment']}\n", *not_publishable(rows), f"{len(finished)} cells finished, {len(failed)} failed. {note}\n", caption]
     metrics = dict.fromkeys(name for row in finished for name in row["metrics"])
-    # Accuracies by length stand in the heat map of their task.
+    # Accuracies by length are shown in the heat map of their task.
     for metric in [name for name in metrics if LOGARITHM_OF.get(name) not in metrics and not re.search(r"/accuracy_\d+$", name)]:
         text += [f"## {metric}\n", metric_table(rows, layout, metric), *metric_plot(finished, metric, out)]
     windows = [axis for axis in layout.axes if axis.name == LENGTH and len(axis.labels) > 1]

@@ -1,14 +1,14 @@
-"""How a sweep's axes share out a figure: along x, as panels, as lines.  What their values are called, `qroar show` says."""
+"""Assigns a sweep's axes to the parts of a figure: x, panels, lines.  The labels of their values come from `qroar show`."""
 import json
 import re
 
 LENGTH = "windows.length"
-MOST_LINES = 21  # colours and markers times kinds of dashes
+MOST_LINES = 21  # number of colours and markers times kinds of dashes
 AXIS_NAMES = {LENGTH: "window length (tokens)", "quant": "quantizer", "rope": "RoPE scheme"}
 
 
 def find(value, key):
-    """The first entry under `key` in a nested value, else None."""
+    """Returns the first entry under `key` in a nested value, else None."""
     if isinstance(value, dict) and key in value:
         return value[key]
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
@@ -29,13 +29,13 @@ class Axis:
         self.title = AXIS_NAMES.get(name, name)
         numeric = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values.values())
         self.blocks = any(isinstance(value, (dict, list)) for value in values.values())
-        everywhere = all(name in row["axes"] for row in rows)  # not in controls of a search, nor in other blocks of the sweep
+        everywhere = all(name in row["axes"] for row in rows)  # false where controls of a search or other blocks of the sweep lack it
         self.numbers = {self.label_of[text]: value for text, value in ordered} if numeric and everywhere else None
         self.varies = len(self.labels) + (not everywhere) > 1
 
     @staticmethod
     def rank(value, label):
-        """none first, numbers by size, plugins by name and falling bits."""
+        """Sorts none first, numbers by size, plugins by name and descending bits."""
         if isinstance(value, (int, float)):
             return (1, value, 0, [])
         kind = find(value, "type") or ("none" if value in ([], None) else str(value))
@@ -43,7 +43,7 @@ class Axis:
         return (0 if kind == "none" else 2, kind, -(find(value, "bits") or 0), words)
 
     def said(self, text):
-        """A label as it stands apart from the axis' title: a scalar gets its key ("points=5")."""
+        """Returns a label for use without the axis' title: a scalar gets its key ("points=5")."""
         return text if self.blocks or not text else f"{self.name.rsplit('.', 1)[-1]}={text}"
 
     def of(self, row):
@@ -51,10 +51,10 @@ class Axis:
 
 
 class Layout:
-    """Which axis runs along x (None: no axis of numbers varies), which makes panels, which are lines, and which the table has across."""
+    """The axis along x (None: no numeric axis varies), the axis of panels, the axes of lines, and the axis of the table's columns."""
 
     def __init__(self, rows):
-        # What a cell is looked at with changes none of its numbers.
+        # Diagnostics change no number of a cell.
         names = dict.fromkeys(name for row in rows for name in row["axes"] if name != "diagnostics")
         self.axes = [Axis(name, rows) for name in names]
         varying = [axis for axis in self.axes if axis.varies]
@@ -69,7 +69,7 @@ class Layout:
         self.lines = [axis for axis in rest if axis is not self.panel]
 
     def groups(self, rows, axes):
-        """(labels, rows) of every combination of the axes' values that occurs, in order."""
+        """Returns (labels, rows) for every occurring combination of the axes' values, in order."""
         groups = {}
         for row in rows:
             groups.setdefault(tuple(axis.of(row) for axis in axes), []).append(row)
@@ -78,5 +78,5 @@ class Layout:
 
 
 def joined(axes, labels):
-    """"rtn W3 g64 · points=5": labels of several axes in one."""
+    """Returns the labels of several axes in one: "rtn W3 g64 · points=5"."""
     return " · ".join(axis.said(text) for axis, text in zip(axes, labels) if text)

@@ -16,7 +16,7 @@ def read_table(path):
 
 
 def draw(axes, points, style):
-    """Points {x: dB} as a line; where nothing is off the SNR is infinite, and the line has a gap."""
+    """Draws points {x: dB} as a line; the SNR is infinite where there is no error, and the line has a gap there."""
     x = sorted(points)
     y = [points[place] if math.isfinite(points[place]) else math.nan for place in x]
     return axes.plot(x, y, color=style[0], marker=style[1], markerfacecolor="white", markersize=5, linewidth=1.5)[0]
@@ -28,7 +28,7 @@ def mean_of_finite(values):
 
 
 def plot_quant_error(table, title):
-    """Output SNR per layer, and per RoPE band of q and k where those are off; None where no layer's output is off."""
+    """Plots output SNR per layer, and per RoPE band of q and k where those have errors; None where no layer's output has an error."""
     by_layer = {name: {} for name in PROJECTIONS}
     by_band = {name: {} for name in PROJECTIONS}
     for line in table:
@@ -61,7 +61,7 @@ def plot_quant_error(table, title):
 
 
 def unlike(cells):
-    """(title, table) of the cells with equal tables taken together, as those are that differ in what the diagnostic does not look at."""
+    """Merges cells with equal tables, which differ only in what the diagnostic does not depend on, into one (title, table)."""
     groups = {}
     for _, title, table in cells:
         groups.setdefault(str(table), (title, table, []))[2].append(title)
@@ -70,7 +70,7 @@ def unlike(cells):
 
 
 def plot_lines(cells, rows_of_panels, positive=False):
-    """A line per cell in every panel (heading, x title, y title, function from a table to {x: y}); panels of a row share their y axis.
+    """Plots a line per cell in every panel (heading, x title, y title, function from a table to {x: y}); panels of a row share their y axis.
     `positive`: values of 0 make gaps, and the axis is logarithmic where the others span more than a factor of 10."""
     styles = [(color, marker, dash) for dash in ("-", "--", ":") for color, marker in STYLES]
     cells = [(title, [[points(table) for *_, points in row] for row in rows_of_panels], style)
@@ -132,7 +132,7 @@ def plot_phase(cells):
 
 
 def plot_tail_inflation(table, title):
-    """Heat maps of layers and bands at p = 0.999; white is 1."""
+    """Plots heat maps of layers and bands at p = 0.999; white is 1."""
     figure, all_axes = pyplot.subplots(2, 2, figsize=(8.4, 2.4 + 0.32 * max(6, 1 + max(int(line["layer"]) for line in table))))
     for axes_row, (column, name) in zip(all_axes, (("tir_w", "TIR_W"), ("tir_a", "TIR_A"))):
         for axes, site in zip(axes_row, ("q_proj", "k_proj")):
@@ -156,7 +156,7 @@ def plot_tail_inflation(table, title):
 
 
 def of_site(column, site, rope, combine):
-    """From a table to {band: combined column over layers} of the queries or keys before or after RoPE."""
+    """Returns a function from a table to {band: combined column over layers} of the queries or keys before or after RoPE."""
     def points(table):
         lines = {}
         for line in table:
@@ -182,7 +182,7 @@ def plot_outliers(cells):
 
 
 def plot_logit_noise(cells):
-    """Over all layers; distances by their bin's number, which the ticks translate."""
+    """Plots noise over all layers; distances are at their bin's index, which the ticks translate."""
     def points(by, value):
         def of_table(table):
             lines = [line for line in table if line["by"] == by and not line["layer"]]
@@ -202,7 +202,7 @@ def plot_logit_noise(cells):
     return figure
 
 
-# type: (heading, plot of one cell's table under a title, what the figure shows)
+# type: (heading, plot of one cell's table under a title, caption)
 OF_ONE_CELL = {
     "quant_error": ("Quantization error of single layers", plot_quant_error,
                     "Output SNR of each linear layer alone: 10 log10 of the squares of its outputs over those of their errors, both for "
@@ -213,7 +213,7 @@ OF_ONE_CELL = {
                        "there is no colour. Band 0 has the highest frequencies."),
 }
 
-# type: (heading, plot of [(id, title, table)] of several cells, what the figure shows)
+# type: (heading, plot of [(id, title, table)] of several cells, caption)
 OF_ALL_CELLS = {
     "interpolation_pressure": ("Interpolation pressure", plot_pressure,
                                "How far each pair's phase moves, at the distance D, per unit of ln s, and how far from plain RoPE. What is 0 "
@@ -230,7 +230,7 @@ OF_ALL_CELLS = {
 
 
 def sections(cells, out):
-    """Markdown of all diagnostics; cells: (id, title, folder of its tables) in reading order.  Writes the figures into `out`."""
+    """Returns Markdown of all diagnostics; cells: (id, title, folder of its tables) in reading order.  Writes the figures into `out`."""
     text = []
     for kind, (heading, plot, note) in {**OF_ONE_CELL, **OF_ALL_CELLS}.items():
         paths = [(cell, title, folder / f"{kind}.csv") for cell, title, folder in cells if (folder / f"{kind}.csv").exists()]
@@ -249,7 +249,7 @@ def sections(cells, out):
 
 
 def figure_or(figure, out, name, title, caption, otherwise):
-    """Markdown of a figure that it writes, or `otherwise` where there is none."""
+    """Writes a figure and returns its Markdown, or `otherwise` where there is none."""
     if figure is None:
         return otherwise
     write_plot(figure, out, name)

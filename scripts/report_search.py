@@ -1,4 +1,4 @@
-"""The section of scripts/report.py on searched scales: each search's gain beside its controls, as `qroar show` prints it."""
+"""The section of scripts/report.py on searched scales: each search's gain and its controls, as `qroar show` prints them."""
 import math
 
 from matplotlib import pyplot, ticker
@@ -6,7 +6,7 @@ from report_style import STYLES, markdown, write_plot
 
 
 def differences(row):
-    """{comparison: (difference of mean NLL, low, high)} of one search, where its cells are there; no interval: NaN."""
+    """Returns {comparison: (difference of mean NLL, low, high)} of one search, for existing cells; NaN without an interval."""
     number = lambda value: math.nan if value is None else value  # noqa: E731
     return {name: (found["difference"], number(found["low"]), number(found["high"])) for name, found in row["searched"].items() if "reason" not in found}
 
@@ -44,8 +44,8 @@ def names_of(searches):
 
 
 def section(groups, out):
-    """Markdown lines, and searched.png and .svg in `out`; empty where nothing was searched.  `groups`: (labels of the row beside the window
-    length, the window length's or "", row) in reading order."""
+    """Returns Markdown lines, and writes searched.png and .svg to `out`; empty where nothing was searched.
+    `groups`: (labels of the row beside the window length, the window length's or "", row) in reading order."""
     searches = {(line, panel): differences(row) for line, panel, row in groups if "searched" in row}
     if not searches:
         return []

@@ -1,4 +1,4 @@
-"""The sections of scripts/report.py on where answers and losses lie: retrieval over length and depth from cells/<id>/tasks/*.csv, losses by
+"""The sections of scripts/report.py on answers and losses by position: retrieval over length and depth from cells/<id>/tasks/*.csv, losses by
 position from cells/<id>/metrics/nll_by_position.csv."""
 import math
 import textwrap
@@ -11,7 +11,7 @@ MOST_PANELS = 12
 
 
 def plot_retrieval(cells):
-    """A heat map of accuracy a cell; cells: [(title, table)]."""
+    """Plots one heat map of accuracy per cell; cells: [(title, table)]."""
     columns = min(3, len(cells))
     lines = math.ceil(len(cells) / columns)
     figure, all_axes = pyplot.subplots(lines, columns, figsize=(1.4 + 3.1 * columns, 0.6 + 2.6 * lines), squeeze=False, sharex=True, sharey=True)
@@ -40,7 +40,7 @@ def plot_retrieval(cells):
 
 
 def plot_positions(cells):
-    """Mean NLL by the place in the window, a line a cell."""
+    """Plots mean NLL by the position in the window, one line per cell."""
     figure, axes = pyplot.subplots(figsize=(7.2, 3.6))
     for place, (title, table) in enumerate(cells):
         color, marker = STYLES[place % len(STYLES)]
@@ -57,7 +57,7 @@ def plot_positions(cells):
 
 
 def sections(cells, out):
-    """Markdown lines and plots in `out`.  cells: [(title, folder of the cell)] in reading order."""
+    """Returns Markdown lines and writes plots to `out`.  cells: [(title, folder of the cell)] in reading order."""
     text = []
     tables = {}
     for title, folder in cells:

@@ -20,11 +20,11 @@ from tokenizers import Tokenizer
 
 from json_lines import BadInput, field, id_of, read_rows, read_text, shortened, words_in, write_atomically
 
-ZEROS = "0" * 32  # where the file's own hash comes
+ZEROS = "0" * 32  # place of the file's own hash
 
 
 def read_documents(path):
-    """(id, text, words, bytes) of every document, line ends untranslated, as the program reads it."""
+    """Yields (id, text, words, bytes) for every document, with untranslated line ends, as the program reads it."""
     if path.suffix == ".txt":
         text = read_text(path)
         return [(path.name, text, words_in(text), len(text.encode()))]
@@ -42,14 +42,14 @@ def read_documents(path):
 
 
 def count_of(place, row, key, counted):
-    """What the line states of the published text, else what was counted in this one."""
+    """Returns the count that the line gives for the published text, else the count of this text."""
     if key in row and (type(row[key]) is not int or row[key] < 1):
-        raise BadInput(f'{place}: "{key}" is {shortened(row[key])}, not a number of them; mend it or leave it out')
+        raise BadInput(f'{place}: "{key}" is {shortened(row[key])}, not a number of them; correct it or leave it out')
     return row.get(key, counted)
 
 
 def tokenizer_file(folder):
-    """The one the program reads: tokenizer.model, or tokenizer.json where there is none or where that is of tiktoken's format."""
+    """Returns the file that the program reads: tokenizer.model, or tokenizer.json where that is missing or in tiktoken's format."""
     model = folder / "tokenizer.model"
     if model.exists() or model.is_symlink():
         with open(model, "rb") as file:
@@ -59,13 +59,13 @@ def tokenizer_file(folder):
 
 
 def encode(folder, text_file):
-    """The bytes of the token file."""
+    """Returns the bytes of the token file."""
     file = tokenizer_file(folder)
     try:
         tokenizer = Tokenizer.from_str(file.read_text(encoding="utf-8"))
     except OSError:
         raise
-    except Exception as error:  # tokenizers raises nothing narrower
+    except Exception as error:  # tokenizers raises no more specific exception
         raise BadInput(f"{file}: {error}") from error
     tokenizer.encode_special_tokens = True  # a special token spelled out in the text is text
     tokenizer.no_truncation()

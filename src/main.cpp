@@ -1,5 +1,5 @@
-// qroar: argv to verb.  Every Error is one line on stderr; exit codes: 0, 1 (user's error or a failed cell), 2
-// (internal), 75 (stopped by a signal).
+// qroar: parses the command line and runs a command.  Every Error is one line on stderr; exit codes: 0, 1 (user's error
+// or a failed cell), 2 (internal), 75 (stopped by a signal).
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
@@ -31,7 +31,7 @@
 namespace qroar {
 namespace {
 
-/// [{name, summary, example}] of every plugin of a kind.
+/// Returns [{name, summary, example}] of every plugin of a kind.
 template <class Interface>
 std::pair<std::string, Json> plugins() {
   Json entries = Json::array();
@@ -65,7 +65,7 @@ void list(const std::string& only, const std::string& format) {
 }
 
 /// Parses every job of every file, opens its model and reads its texts and questions; reports the errors of all cells
-/// and files, so that one call shows them all, and what a good experiment will take.
+/// and files in one call, and the estimated cost of a good experiment.
 bool check_files(const std::vector<std::string>& files, const std::vector<std::string>& overrides) {
   bool all_ok = true;
   for (const std::filesystem::path file : files) {
@@ -85,7 +85,7 @@ bool check_files(const std::vector<std::string>& files, const std::vector<std::s
   return all_ok;
 }
 
-/// Whether every planned cell has a row that is ok; where there is no plan, whether every row is.
+/// Returns whether every planned cell has a row that is ok; where there is no plan, whether every row is.
 bool show_results(const Results& results, ShowOptions options) {
   const SweepState state = sweep_state(results);
   options.planned = results.planned();
@@ -105,7 +105,7 @@ bool show_results(const Results& results, ShowOptions options) {
          (options.planned || std::ranges::all_of(rows, [](const Json& row) { return row["status"] == "ok"; }));
 }
 
-/// "K/N" with 1 <= K <= N.
+/// Reads "K/N" with 1 <= K <= N.
 void read_shard(const std::string& text, RunOptions& options) {
   const auto slash = text.find('/');
   const auto number = [&](std::string_view part) {
@@ -187,7 +187,7 @@ int run_command(int argc, char** argv) {
   }
   if (*run_verb) {
     read_shard(shard, run);
-    note_stop_signals();
+    install_stop_handlers();
     if (!devices.empty()) return run_workers(run, worker_devices(devices));
     return run_experiment(run) ? 0 : 1;
   }
@@ -214,7 +214,7 @@ int main(int argc, char** argv) {
   const std::string worker = qroar::worker_name();
   spdlog::set_pattern("%H:%M:%S %^%l%$ " + (worker.empty() ? "" : worker + " ") + "%v");
   spdlog::set_error_handler(
-      [](const std::string& what) { qroar::fail("{}", what); });  // a log file that cannot be written
+      [](const std::string& what) { qroar::fail("{}", what); });  // a log file that is not writable
   try {
     const int status = qroar::run_command(argc, argv);
     if (std::fflush(stdout) != 0) qroar::fail("cannot write to stdout: {}", std::strerror(errno));
@@ -228,7 +228,7 @@ int main(int argc, char** argv) {
   } catch (const std::filesystem::filesystem_error& error) {
     fmt::print(stderr, "{}: {}\n", error.path1().string(), error.code().message());
     return 1;
-  } catch (const std::system_error& error) {  // what fmt::print throws
+  } catch (const std::system_error& error) {  // thrown by fmt::print
     fmt::print(stderr, "cannot write to stdout: {}\n", error.code().message());
     return 1;
   } catch (const std::exception& error) {

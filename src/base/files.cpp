@@ -72,7 +72,7 @@ void write_all(int fd, std::string_view bytes, const std::filesystem::path& path
 
 /// Returns a new name in the folder of `path` that is unique even if processes on several machines write there.
 std::filesystem::path temporary_beside(const std::filesystem::path& path) {
-  return path.parent_path() / fmt::format(".{}.{}.tmp", path.filename().string(), own_name());
+  return path.parent_path() / fmt::format(".{}.{}.tmp", path.filename().string(), unique_name());
 }
 
 std::filesystem::path folder_of(const std::filesystem::path& path) {

@@ -58,7 +58,7 @@ std::string this_process() {
   return pid + " " + start_of(pid);
 }
 
-bool process_lives(const std::string& process) {
+bool is_process_running(const std::string& process) {
   const auto space = process.find(' ');
   const std::string pid = process.substr(0, space), start = start_of(pid);
   return space != process.npos && !start.empty() && start == process.substr(space + 1);
@@ -69,28 +69,28 @@ std::string random_name() {
   return fmt::format("{:08x}{:08x}{:08x}{:08x}", random(), random(), random(), random());
 }
 
-std::string own_name() {
+std::string unique_name() {
   std::string process = this_process();
   std::ranges::replace(process, ' ', '-');
   return fmt::format("{}-{}-{}", machine_id(), process, random_name());
 }
 
-bool is_left_by_dead(const std::filesystem::path& path) {
+bool is_stale_temporary(const std::filesystem::path& path) {
   const auto parts = groups_of(path.filename(), R"(\..*?([0-9a-f]{16})-([0-9]+)-([0-9]+)-[0-9a-f]{32}.*)");
   if (parts.empty()) return false;
-  if (parts[0] == machine_id()) return !process_lives(parts[1] + " " + parts[2]);
+  if (parts[0] == machine_id()) return !is_process_running(parts[1] + " " + parts[2]);
   std::error_code none;
   const auto written = std::filesystem::last_write_time(path, none);
   return !none && std::filesystem::file_time_type::clock::now() - written > std::chrono::hours(24);
 }
 
-void remove_left_by_dead(const std::filesystem::path& folder, bool below) {
+void remove_stale_temporaries(const std::filesystem::path& folder, bool below) {
   std::error_code ignored;
   for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
-    if (is_left_by_dead(entry.path()))
+    if (is_stale_temporary(entry.path()))
       std::filesystem::remove_all(entry.path(), ignored);
     else if (below && entry.is_directory(ignored))
-      remove_left_by_dead(entry.path(), true);
+      remove_stale_temporaries(entry.path(), true);
   }
 }
 

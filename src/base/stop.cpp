@@ -9,7 +9,7 @@ volatile std::sig_atomic_t asked = 0;
 
 }  // namespace
 
-void note_stop_signals() {
+void install_stop_handlers() {
   struct sigaction action = {};
   action.sa_handler = [](int) { asked = 1; };
   action.sa_flags = SA_RESTART;  // an interrupted read or write continues
@@ -17,10 +17,10 @@ void note_stop_signals() {
   sigaction(SIGUSR1, &action, nullptr);
 }
 
-bool stop_asked() { return asked != 0; }
+bool stop_requested() { return asked != 0; }
 
-void stop_if_asked() {
-  if (stop_asked()) throw Stopped();
+void throw_if_stop_requested() {
+  if (stop_requested()) throw Stopped();
 }
 
 }  // namespace qroar

@@ -13,11 +13,11 @@ class Stopped : public std::exception {
 };
 
 /// Installs handlers that only record SIGTERM and SIGUSR1, however often they arrive.
-void note_stop_signals();
+void install_stop_handlers();
 
-bool stop_asked();
+bool stop_requested();
 
 /// Throws Stopped if one of them has arrived.  Call it after the result of longer work has been written.
-void stop_if_asked();
+void throw_if_stop_requested();
 
 }  // namespace qroar

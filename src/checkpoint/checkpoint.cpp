@@ -115,7 +115,7 @@ void Checkpoint::check_all_read(const std::set<std::string>& read) const {
     if (read.contains(name)) continue;
     std::erase_if(unused, named_by(name));
     const bool is_mask = files_.at(name).dtype == Dtype::boolean;
-    const bool known = is_mask || is_leftover(name) || std::ranges::any_of(spec_.ignore_tensors, named_by(name));
+    const bool known = is_mask || is_derived_tensor(name) || std::ranges::any_of(spec_.ignore_tensors, named_by(name));
     if (!known) unread.push_back(name);
   }
   if (!unused.empty()) {

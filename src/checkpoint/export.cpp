@@ -111,7 +111,7 @@ fs::path export_target(const fs::path& folder) {
   return path.has_filename() ? path : path.parent_path();
 }
 
-void refuse_foreign(const fs::path& folder) {
+void check_replaceable(const fs::path& folder) {
   if (!fs::exists(folder)) return;
   if (!fs::is_directory(folder)) fail("{}: is a file; name a folder to export to", folder.string());
   const std::set<std::string> ours = files_of_export(folder);
@@ -128,7 +128,7 @@ void export_model(const Llama& model, const EvaluatedRope& rope, const fs::path&
                   const Json& provenance) {
   check_transforms(model);
   const fs::path target = export_target(folder);
-  refuse_foreign(target);
+  check_replaceable(target);
   const Json config = config_json(model, rope, source);
   const TensorMap tensors = named_tensors(model);
   write_folder_atomically(target, [&](const fs::path& filling) {

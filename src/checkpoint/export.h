@@ -14,7 +14,7 @@ inline constexpr const char* kExportMarker = "qroar_export.json";
 std::filesystem::path export_target(const std::filesystem::path& folder);
 
 /// Throws an Error where the folder contains anything but an earlier export, which would be replaced.
-void refuse_foreign(const std::filesystem::path& folder);
+void check_replaceable(const std::filesystem::path& folder);
 
 /// Writes a folder that Hugging Face transformers loads as LlamaForCausalLM and that computes what `model` computes,
 /// which must not transform activations:

@@ -33,8 +33,8 @@ constexpr DtypeRow kDtypes[] = {
 };
 
 constexpr uint64_t kLengthBytes = 8;
-constexpr uint64_t kMostHeaderBytes = 100'000'000;  // the reference reader's limit
-constexpr int kDeepestJson = 2;                     // {"name": {"shape": [..]}}
+constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // the reference reader's limit
+constexpr int kMaxJsonDepth = 2;                   // {"name": {"shape": [..]}}
 
 /// Escapes and truncates a text from an untrusted file for output on a terminal.
 std::string printable(const StrictJson& value) {
@@ -53,7 +53,7 @@ StrictJson parse_object(std::string_view text, const std::string& place) {
   const auto watch = [&](int depth, StrictJson::parse_event_t event, StrictJson& value) {
     using Event = StrictJson::parse_event_t;
     const bool opens = event == Event::object_start || event == Event::array_start;
-    if (opens && depth > kDeepestJson) fail("{}: nested too deep", place);
+    if (opens && depth > kMaxJsonDepth) fail("{}: nested too deep", place);
     if (opens) keys[depth + 1].clear();
     if (event == Event::key && !keys[depth].insert(value.get<std::string>()).second) {
       fail("{}: key {} twice", place, printable(value));
@@ -150,7 +150,7 @@ void check_coverage(std::vector<Entry>& entries, int64_t data_bytes, const std::
 std::string_view dtype_name(Dtype dtype) { return std::ranges::find(kDtypes, dtype, &DtypeRow::dtype)->name; }
 int64_t dtype_bytes(Dtype dtype) { return std::ranges::find(kDtypes, dtype, &DtypeRow::dtype)->bytes; }
 
-bool is_leftover(const std::string& name) {
+bool is_derived_tensor(const std::string& name) {
   return glob_matches(
       "*{rotary_emb.inv_freq,rotary_emb.original_inv_freq,rotary_emb.cos_cached,rotary_emb.sin_cached,"
       "causal_mask,attn.masked_bias,self_attn.masked_bias}",
@@ -164,8 +164,8 @@ SafetensorsFile::SafetensorsFile(const fs::path& path) : file_(std::make_shared<
     fail("{}: is {} bytes, too short for safetensors: truncated download?", file, bytes.size());
   uint64_t header_bytes = 0;
   std::memcpy(&header_bytes, bytes.data(), kLengthBytes);
-  if (header_bytes > kMostHeaderBytes) {
-    fail("{}: header of {} bytes, at most {} are read; not a safetensors file?", file, header_bytes, kMostHeaderBytes);
+  if (header_bytes > kMaxHeaderBytes) {
+    fail("{}: header of {} bytes, at most {} are read; not a safetensors file?", file, header_bytes, kMaxHeaderBytes);
   }
   if (header_bytes > bytes.size() - kLengthBytes) {
     fail("{}: file is {} bytes, its first 8 say that the header alone is {}: truncated download?", file, bytes.size(),
@@ -242,13 +242,13 @@ void SafetensorsCheckpoint::add_shards(const fs::path& index) {
         fail("{}: tensor {} is also in another shard", (folder_ / shard).string(), printable(name));
       }
       const auto listed = shard_of.find(name);
-      if ((listed == shard_of.end() || listed->second != shard) && !is_leftover(name)) {
+      if ((listed == shard_of.end() || listed->second != shard) && !is_derived_tensor(name)) {
         fail("{}: tensor {} is in {} but weight_map does not say so", index.string(), printable(name), shard);
       }
     }
   }
   for (const auto& [name, shard] : shard_of) {
-    if (!has(name) && !is_leftover(name))
+    if (!has(name) && !is_derived_tensor(name))
       fail("{}: weight_map says {} is in {}, but it is not", index.string(), printable(name), shard);
   }
 }

@@ -32,7 +32,7 @@ class MappedFile;
 
 /// Returns whether a tensor of that name only contains what a model computes itself, such as RoPE's frequencies or a
 /// causal mask, which old files include.
-bool is_leftover(const std::string& name);
+bool is_derived_tensor(const std::string& name);
 
 /// One .safetensors file.
 class SafetensorsFile {
@@ -71,7 +71,7 @@ class SafetensorsCheckpoint {
 };
 
 /// Opens FOLDER/model.safetensors, else the shards that FOLDER/model.safetensors.index.json names; index and shards may
-/// disagree about the tensors for which is_leftover() is true.
+/// disagree about the tensors for which is_derived_tensor() is true.
 SafetensorsCheckpoint open_safetensors(const std::filesystem::path& folder);
 
 }  // namespace qroar

@@ -95,14 +95,14 @@ ConfigNode::Pointer load_tree(const Files& chain, Files& read) {
 }
 
 /// Collects relative paths in values that exist only relative to the folder of the file that contains them.
-void collect_paths_beside(const ConfigNode& node, Files& found) {
+void collect_relative_paths(const ConfigNode& node, Files& found) {
   const std::filesystem::path path = node.text;
   std::error_code missing;
   if (node.kind == Config::Kind::scalar && !path.empty() && path.is_relative() &&
       !std::filesystem::exists(path, missing) && std::filesystem::exists(node.mark.source->folder / path, missing)) {
     found.push_back(node.mark.source->folder / path);
   }
-  for (const auto& child : node.children) collect_paths_beside(*child.node, found);
+  for (const auto& child : node.children) collect_relative_paths(*child.node, found);
 }
 
 /// Applies one "key=value"; errors refer to the N-th one as "--set:N:COLUMN".
@@ -127,7 +127,7 @@ Config Config::parse(const std::string& text, const std::string& name) {
 
 ConfigSources sources_of(const std::filesystem::path& file) {
   ConfigSources sources;
-  collect_paths_beside(*load_tree({file}, sources.files), sources.beside);
+  collect_relative_paths(*load_tree({file}, sources.files), sources.beside);
   return sources;
 }
 

@@ -170,7 +170,7 @@ void check_present(const fs::path& file) {
   fail("{}: no such file; a relative path counts from the working directory or from the file that names it", path);
 }
 
-DataSpec present_data(const Config& config) {
+DataSpec read_data_spec(const Config& config) {
   DataSpec spec(config);
   try {
     check_present(spec.path);

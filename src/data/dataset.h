@@ -27,7 +27,7 @@ struct DataSpec {
 void check_present(const std::filesystem::path& file);
 
 /// Reads the block `data` and throws check_present()'s Error at the path's place.
-DataSpec present_data(const Config& config);
+DataSpec read_data_spec(const Config& config);
 
 /// Throws an Error when the tokenizer of a model folder has more entries than the model; warns once when it has so many
 /// fewer that padding of the embeddings is an unlikely reason.

@@ -1,4 +1,4 @@
-// Queries and keys of every layer before and after RoPE, and their RoPE bands, for diagnostics that look at them.
+// Queries and keys of every layer before and after RoPE, and their RoPE bands, for diagnostics that inspect them.
 #pragma once
 #include <map>
 #include <string>
@@ -8,7 +8,7 @@
 
 namespace qroar {
 
-/// The queries or the keys of one layer, before or after RoPE; orders as a table's rows.
+/// The queries or the keys of one layer, before or after RoPE; sorts in the order of a table's rows.
 struct HeadsPlace {
   std::size_t layer = 0;
   bool is_key = false, after_rope = false;
@@ -18,12 +18,12 @@ struct HeadsPlace {
   const char* rope() const { return after_rope ? "after" : "before"; }
 };
 
-/// The channels (i, i + d/2) of pairs [begin, end): a view [T, heads, 2, end - begin] of x_THd.
+/// Returns the channels (i, i + d/2) of pairs [begin, end): a view [T, heads, 2, end - begin] of x_THd.
 at::Tensor band_of(const at::Tensor& x_THd, int64_t begin, int64_t end);
 
-/// Calls visit(place, x_THd) for queries and keys of every layer, before RoPE as projected and after RoPE as
-/// ops::rope_ turns a copy by `angles`.  What else is done to them (cache, rotation) comes later and is not seen: a
-/// rotation of the heads would mix the pairs.
+/// Calls visit(place, x_THd) for queries and keys of every layer: before RoPE as projected, and after RoPE as
+/// ops::rope_ rotates a copy by `angles`.  Later transforms (cache, rotation) are not included: a rotation of the heads
+/// would mix the pairs.
 class HeadsObserver : public Observer {
  public:
   using Visit = std::function<void(const HeadsPlace&, const at::Tensor& x_THd)>;
@@ -36,7 +36,7 @@ class HeadsObserver : public Observer {
   Visit visit_;
 };
 
-/// One forward over tokens [T] at positions 0..T-1 with a HeadsObserver; angles are those of T positions.
+/// Runs one forward over tokens [T] at positions 0..T-1 with a HeadsObserver; `angles` are those of T positions.
 void visit_heads(const Llama& model, const at::Tensor& tokens_T, const ops::RopeAngles& angles,
                  HeadsObserver::Visit visit);
 

@@ -1,4 +1,4 @@
-// T tokens of a pack, R rows of a block.
+// Dimensions: T tokens of a pack, R rows of a block.
 #include "eval/choices.h"
 
 #include <algorithm>
@@ -11,7 +11,8 @@
 namespace qroar {
 namespace {
 
-/// The tokens that all contexts begin with, at least one of each being left; 0 where they are too few to be kept.
+/// Returns the number of leading tokens that all contexts share, leaving at least one token of each; 0 where the shared
+/// prefix is too short to be kept.
 int64_t shared_tokens(const std::vector<Choices>& questions) {
   const std::vector<int32_t>& first = questions.front().pairs.front().context;
   std::ptrdiff_t shared = std::ssize(first) - 1;
@@ -24,7 +25,8 @@ int64_t shared_tokens(const std::vector<Choices>& questions) {
   return shared < kSharedTokens ? 0 : shared;
 }
 
-/// Tokens that go through the model for a continuation, the last of which is only predicted, at most.
+/// Returns the largest number of tokens that go through the model for a continuation, whose last token is only
+/// predicted.
 int64_t longest_of(const std::vector<Choices>& questions) {
   int64_t longest = 0;
   for (const Choices& question : questions) {
@@ -34,7 +36,7 @@ int64_t longest_of(const std::vector<Choices>& questions) {
   return longest;
 }
 
-/// Choices first .. end - 1 of a question: they have one context.
+/// Choices first .. end - 1 of a question, which share one context.
 struct Part {
   std::size_t question, first, end;
 };
@@ -48,8 +50,9 @@ std::vector<Part> parts_of(const Choices& question, std::size_t index) {
   return parts;
 }
 
-/// What goes together depends on the questions alone, not on which of them are known: their bits may depend on it.  A
-/// pack ends with the question that fills it; one that no pack can hold, as several long contexts, is spread over some.
+/// Groups the questions into packs.  The grouping depends on the questions alone, not on which of them are already
+/// known, since it may affect the last bits of the results.  A pack ends with the question that fills it; a question
+/// that no pack can hold, such as one with several long contexts, is spread over several packs.
 std::vector<std::vector<Part>> packs_of(const std::vector<Choices>& questions, int64_t shared) {
   std::vector<std::vector<Part>> packs;
   int64_t filled = kPackedTokens;
@@ -80,10 +83,10 @@ at::Tensor on_device(const Llama& model, const std::vector<int64_t>& numbers) {
   return at::tensor(numbers, at::kLong).to(model.embed_tokens_VD.device());
 }
 
-/// Sequences behind each other, and which of their rows predict which token of which continuation.
+/// Concatenated sequences, and which of their rows predict which token of which continuation.
 class Pack {
  public:
-  /// `shared`: so many tokens of every context are not here but in a prefix.
+  /// `shared`: the number of leading tokens of every context that are in a prefix instead.
   explicit Pack(int64_t shared) : shared_(shared) {}
 
   void add(const Choices& question, const Part& part) {
@@ -102,7 +105,7 @@ class Pack {
     }
   }
 
-  /// Takes every loss off its owner; angles cover all tokens.
+  /// Subtracts every loss from its owner's score; angles cover all tokens.
   void score(const Llama& model, const ops::RopeAngles& angles, const SharedPrefix* prefix,
              std::vector<std::vector<double>>& likelihoods) const {
     const at::Tensor hidden_TD = forward(model, on_device(model, tokens_), packed(sequences_, angles, prefix));
@@ -119,7 +122,7 @@ class Pack {
     }
   }
 
-  /// Of its sequences with their parents.
+  /// Returns the length of the longest sequence together with its ancestors.
   int64_t longest() const {
     int64_t longest = 0;
     for (const PackedSequence& sequence : sequences_) {
@@ -164,7 +167,7 @@ std::vector<double> choice_log_likelihoods_alone(const Llama& model, const Angle
   for (const auto& [context, continuation] : question.pairs) {
     std::vector<int64_t> tokens(context.begin(), context.end());
     tokens.insert(tokens.end(), continuation.begin(), continuation.end() - 1);
-    // The last token is only predicted: it does not go through the model, nor count for the scheme's length.
+    // The last token is only predicted: it neither goes through the model nor counts for the scheme's length.
     const at::Tensor tokens_T = on_device(model, tokens);
     const at::Tensor hidden_TD = forward(model, tokens_T, angles_of(tokens_T.size(0)));
     const std::vector<int64_t> targets(continuation.begin(), continuation.end());

@@ -1,4 +1,4 @@
-// T tokens of a window, D hidden size, R rows of a block, V vocabulary.
+// Dimensions: T tokens of a window, D hidden size, R rows of a block, V vocabulary.
 #include "eval/evaluate.h"
 
 #include <algorithm>
@@ -11,7 +11,7 @@
 namespace qroar {
 namespace {
 
-/// Remembers the first site, in forward order, that holds a value which is not finite.
+/// Remembers the first site, in forward order, with a value that is not finite.
 class FirstNonFinite : public Observer {
  public:
   void on(std::string_view site, const at::Tensor& value) override {
@@ -23,7 +23,7 @@ class FirstNonFinite : public Observer {
   std::optional<std::string> site_;
 };
 
-/// `whose` loss: "the" or "the reference's".
+/// Throws the Error for a loss that is not finite.  `whose` loss: "the" or "the reference's".
 [[noreturn]] void fail_non_finite(const std::string& whose, const Llama& model, const at::Tensor& tokens_T,
                                   const ops::RopeAngles& angles, const Document& document, int64_t position,
                                   double loss) {
@@ -54,7 +54,7 @@ at::Tensor window_tokens(const Document& document, const Window& window, const F
 
 namespace {
 
-/// Final hidden states [T, D] of sequences [T] of one length.
+/// Returns the final hidden states [T, D] of sequences [T] of one length.
 std::vector<at::Tensor> forward_together(const Llama& model, const std::vector<at::Tensor>& tokens,
                                          const ops::RopeAngles& angles) {
   if (tokens.size() == 1) return {forward(model, tokens.front(), angles)};
@@ -67,7 +67,7 @@ bool is_finite(const Json& json) {
   return !json.is_number() || std::isfinite(json.get<double>());
 }
 
-/// Feeds the blocks of one window to the metrics; its losses.
+/// Feeds the blocks of one window to the metrics and returns its losses.
 Moments score_window(const EvaluationInput& input, const Window& window, const at::Tensor& tokens_T,
                      const at::Tensor& hidden_TD, const at::Tensor& reference_TD,
                      const std::vector<std::unique_ptr<Metric>>& metrics) {
@@ -89,7 +89,7 @@ Moments score_window(const EvaluationInput& input, const Window& window, const a
       const at::Tensor nll_R = ops::token_nll(of_RV, targets_R).to(at::kCPU);
       for (int64_t row = 0; row < end - begin; ++row) {
         const double loss = nll_R.const_data_ptr<double>()[row];
-        if (std::isfinite(loss * loss)) continue;  // whose square is summed, too
+        if (std::isfinite(loss * loss)) continue;  // the square is summed, too
         const int64_t position = window.begin + begin + row + 1 - input.feed.added();
         fail_non_finite(whose, model, tokens_T, angles_of(tokens_T.size(0)), document, position, loss);
       }
@@ -107,7 +107,7 @@ Moments score_window(const EvaluationInput& input, const Window& window, const a
   return nll;
 }
 
-/// What each of the windows first .. end-1, which go through the model together, comes to.
+/// Returns the results of windows first .. end-1, which go through the model together.
 std::vector<Json> score_together(const EvaluationInput& input, std::size_t first, std::size_t end,
                                  const std::vector<std::unique_ptr<Metric>>& metrics) {
   std::vector<at::Tensor> tokens;
@@ -140,8 +140,8 @@ std::vector<Json> score_together(const EvaluationInput& input, std::size_t first
   return all;
 }
 
-/// The end of the windows that go together with window `first`: neighbours that the model sees as many tokens of, up to
-/// kPackedTokens.
+/// Returns the end of the batch of windows that begins with window `first`: consecutive windows of the same number of
+/// tokens, up to kPackedTokens in total.
 std::size_t end_of_batch(const EvaluationInput& input, std::size_t first) {
   const int64_t length = tokens_seen(input.windows[first], input.feed);
   const auto most = static_cast<std::size_t>(std::max<int64_t>(1, kPackedTokens / length));
@@ -160,7 +160,8 @@ std::vector<WindowLoss> evaluate(const EvaluationInput& input, const std::vector
   std::size_t end = 0;
   for (std::size_t first = 0; first < input.windows.size(); first = end) {
     end = together ? end_of_batch(input, first) : first + 1;
-    // What goes together depends on the windows alone, not on which of them are known: their bits may depend on it.
+    // The batches depend on the windows alone, not on which of them are already known, since they may affect the last
+    // bits.
     std::vector<Json> found;
     for (std::size_t i = first; i < end; ++i) {
       const std::string part = fmt::format("window/{}", i);

@@ -1,4 +1,4 @@
-// Runs a model over windows and feeds its metrics, keeping logits in blocks of rows.
+// Runs a model over windows and feeds its metrics, holding logits only in blocks of rows.
 #pragma once
 #include <functional>
 #include <memory>
@@ -14,28 +14,28 @@
 
 namespace qroar {
 
-/// What is left of one window: enough to compare two rows in pairs.
+/// What is kept of one window: enough to compare two rows in pairs.
 struct WindowLoss {
   Window window;
-  Moments nll;  ///< over its scored tokens, nats
+  Moments nll;  ///< of its scored tokens, nats
 };
 
 struct EvaluationInput {
   const Llama& model;
-  const ReferenceModel* reference;  ///< may be null where no metric asks for it
+  const ReferenceModel* reference;  ///< may be null when no metric needs it
   const AnglesOf& angles_of;
   const std::vector<Document>& documents;
   const std::vector<Window>& windows;
   const Feed& feed;
 };
 
-/// Scores all windows in order; short ones of one length go through the model several at a time.  `store` may be null.
-/// `after_window` hears of each finished one (progress).  A loss that is not finite is an Error that names the
-/// document, the position and the first place in the model whose values are not finite.
+/// Scores all windows in order; short windows of one length go through the model several at a time.  `store` may be
+/// null. `after_window` is called after each finished window (progress).  Throws an Error for a loss that is not
+/// finite; the message names the document, the position and the first place in the model whose values are not finite.
 std::vector<WindowLoss> evaluate(const EvaluationInput& input, const std::vector<std::unique_ptr<Metric>>& metrics,
                                  PartStore* store, const std::function<void(const Window&)>& after_window);
 
-/// The tokens [T] that the model sees in a window, int64 on its device.
+/// Returns the tokens [T] that the model sees in a window, int64 on its device.
 at::Tensor window_tokens(const Document& document, const Window& window, const Feed& feed, const Llama& model);
 
 }  // namespace qroar

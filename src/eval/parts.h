@@ -1,4 +1,4 @@
-// Finished parts of a cell, so that one that was cut off goes on where it stopped.
+// Finished parts of a cell, which let an interrupted cell continue where it stopped.
 #pragma once
 #include <string>
 
@@ -9,7 +9,7 @@ namespace qroar {
 class PartStore {
  public:
   virtual ~PartStore() = default;
-  /// What the part ("window/12", "task/hellaswag/7") came to; null where it is not finished.
+  /// Returns the result of the part ("window/12", "task/hellaswag/7"); null where it is not finished.
   virtual const Json* find(const std::string& part) const = 0;
   virtual void add(const std::string& part, const Json& result) = 0;
 };

@@ -13,11 +13,11 @@
 namespace qroar {
 namespace {
 
-/// Objects and lists in each other: enough for any question, few enough for recursion over them.
-constexpr int kDeepestJson = 32;
+/// Maximum nesting depth of JSON: enough for any question, and small enough for recursion.
+constexpr int kMaxJsonDepth = 32;
 constexpr std::size_t kShownBytes = 100;
 
-/// What nlohmann says is wrong, without its numbering and its copy of the text.
+/// Returns nlohmann's description of the problem, without its error number and its copy of the text.
 std::string reason_of(const std::exception& error) {
   const std::string all = error.what();
   const std::size_t dash = all.find(" - "), bracket = all.find("] ");
@@ -31,7 +31,7 @@ std::string reason_of(const std::exception& error) {
 
 Json parse_line(std::string_view line, const std::string& place) {
   const auto watch = [&](int depth, Json::parse_event_t, Json&) {
-    if (depth > kDeepestJson) fail("{}: lists and objects in each other more than {} deep", place, kDeepestJson);
+    if (depth > kMaxJsonDepth) fail("{}: lists and objects in each other more than {} deep", place, kMaxJsonDepth);
     return true;
   };
   try {
@@ -46,7 +46,7 @@ Json parse_line(std::string_view line, const std::string& place) {
   }
 }
 
-/// The names of all fields, in the order in which they come up.
+/// Returns the names of all fields, in the order of their first appearance.
 std::vector<std::string> fields_of(const std::vector<Question>& questions) {
   std::vector<std::string> names;
   std::set<std::string> seen;
@@ -64,7 +64,7 @@ std::string excerpt(const Json& value) {
   std::string text = value.dump(-1, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace);
   if (text.size() <= kShownBytes) return text;
   std::size_t size = kShownBytes;
-  while ((static_cast<unsigned char>(text[size]) & 0xC0) == 0x80) --size;  // not within a character
+  while ((static_cast<unsigned char>(text[size]) & 0xC0) == 0x80) --size;  // do not cut within a character
   text.resize(size);
   return text + "...";
 }

@@ -1,4 +1,4 @@
-// Files of questions: JSON lines whose fields a prompt is made of.
+// Files of questions: JSON lines whose fields a prompt is built from.
 #pragma once
 #include <filesystem>
 #include <string>
@@ -13,30 +13,32 @@ struct Question {
   std::string place;  ///< file:line
   Json fields;
 
-  /// `id`, a text or an integer; the place where there is none.
+  /// Returns `id`, a text or an integer; the place where there is none.
   std::string id() const;
-  /// A field that must be there and a text; an Error with the place when it is not.
+  /// Returns a required text field; throws an Error with the place when it is missing or no text.
   std::string text(const std::string& field) const;
-  /// A field that must be there and a list of `least` texts or more; an Error with the place when it is not.
+  /// Returns a required field, a list of at least `least` texts; throws an Error with the place when it is not.
   std::vector<std::string> texts(const std::string& field, std::size_t least) const;
 };
 
-/// All lines of a .jsonl file.  Errors: no such file, a line that is no JSON object (file:line, and why), no lines.
+/// Reads all lines of a .jsonl file.  Throws an Error when there is no such file, for a line that is not a JSON object
+/// (with file:line and the reason), and when there are no lines.
 std::vector<Question> read_questions(const std::filesystem::path& file);
 
-/// A value as JSON on one line, cut where it is long: what messages show of files.
+/// Returns a value as JSON on one line, shortened where it is long, for messages about files.
 std::string excerpt(const Json& value);
 
-/// A text with {field}s of a question in it; {{ and }} are braces.
+/// A text with {field} placeholders for a question's fields; {{ and }} are literal braces.
 class Pattern {
  public:
-  /// The optional text at `key`; an Error at its place when a brace has no partner or a field no name.
+  /// Reads the optional text at `key`; throws an Error at its place for an unmatched brace or an empty field name.
   Pattern(const Config& config, const std::string& key, const std::string& fallback);
 
-  /// An Error at the key's place for a pattern that would not ask every question of `file` for what is its own: one
+  /// Throws an Error at the key's place for a pattern that would not insert the fields of the questions of `file`: one
   /// without fields, with a field that no question has, or with a {{field}}, as lm-evaluation-harness writes them.
   void check_fields(const std::vector<Question>& questions, const std::filesystem::path& file) const;
-  /// With every field replaced by the question's; an Error with the question's place where it has none, or no text.
+  /// Returns the text with every field replaced by the question's; throws an Error with the question's place when a
+  /// field is missing or is not a text.
   std::string filled(const Question& question) const;
 
  private:
@@ -52,7 +54,7 @@ class Pattern {
   bool is_default_;
   Config place_;
   std::vector<Piece> pieces_;
-  std::vector<std::pair<std::string, std::string>> doubled_;  ///< of each {{name ...}} the name and all of it
+  std::vector<std::pair<std::string, std::string>> doubled_;  ///< the name and the whole text of each {{name ...}}
 };
 
 class Tokenizer;
@@ -60,8 +62,8 @@ struct TokenPair {
   std::vector<int32_t> context, continuation;
 };
 
-/// Tokens of each continuation after one context, as lm-evaluation-harness splits them: both are tokenized in one text,
-/// and white space at the context's end belongs to the continuation.
+/// Returns the tokens of each continuation after one context, split as in lm-evaluation-harness: both are tokenized as
+/// one text, and white space at the context's end belongs to the continuation.
 std::vector<TokenPair> encode_pairs(const Tokenizer& tokenizer, std::string context,
                                     const std::vector<std::string>& continuations);
 

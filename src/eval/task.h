@@ -1,5 +1,5 @@
-// The interface of a task: questions with answers, beside windows of text.  Its table becomes
-// cells/<id>/tasks/<name>.csv, its values the row's metrics <name>/<value>.
+// The interface of a task: questions with answers, in addition to windows of text.  Its table becomes
+// cells/<id>/tasks/<name>.csv, and its values become the row's metrics <name>/<value>.
 #pragma once
 #include <functional>
 #include <memory>
@@ -22,14 +22,14 @@ struct TaskInput {
   const TableOf& table_of;
   bool bfloat16_rope;
   const Tokenizer& tokenizer;
-  int64_t window;                                  ///< windows.length: tokens that a prompt with its answer may have
-  const std::function<void(double done)>& report;  ///< the part that is done, 0..1
+  int64_t window;  ///< windows.length: the maximum number of tokens of a prompt with its answer
+  const std::function<void(double done)>& report;  ///< called with the fraction that is done, 0..1
   PartStore& parts;                                ///< under answer_part()
 };
 
 struct TaskResult {
   std::vector<MetricValue> values;
-  CsvTable items;  ///< a line a question
+  CsvTable items;  ///< one line per question
 };
 
 class Task {
@@ -37,31 +37,31 @@ class Task {
   static constexpr const char* kKind = "task";
   virtual ~Task() = default;
 
-  /// Reads its files and tokenizes what can be, so that whatever is wrong shows before the first cell; throws an Error
+  /// Reads the task's files and tokenizes what it can, so that every error shows before the first cell; throws an Error
   /// with file and line.  `window` as in TaskInput.
   virtual void load(const Tokenizer& tokenizer, const LlamaConfig& llama, int64_t window) = 0;
-  /// What its metrics and its table are called.
+  /// Returns the name of its metrics and its table.
   virtual const std::string& name() const = 0;
-  /// Of the contents of its files, once loaded.
+  /// Returns the hash of the contents of its files, once loaded.
   virtual std::string hash() const = 0;
-  /// Estimate of the floating point operations of run(), once loaded.
+  /// Returns an estimate of the floating point operations of run(), once loaded.
   virtual double flops(const LlamaConfig& llama) const = 0;
   virtual TaskResult run(const TaskInput& input) const = 0;
 };
 
-/// What a PartStore calls the answer to a question.
+/// Returns the key of the answer to a question in a PartStore.
 std::string answer_part(const std::string& task, std::size_t question);
 
-/// The text that is decoded greedily behind a prompt (BOS first where `bos` says so), up to `most` tokens: ends before
-/// the model's end of text, and where `stop`, if there is one, says so of what is there.  What is known of `part` is
-/// not decoded again.
+/// Returns the text that is decoded greedily after a prompt (with BOS first if `bos`), up to `most` tokens.  Ends
+/// before the model's end of text, and as soon as `stop`, if there is one, returns true for the text so far.  An answer
+/// already stored under `part` is not decoded again.
 std::string greedy_answer(const TaskInput& input, const std::string& part, const std::vector<int32_t>& prompt, bool bos,
                           int64_t most, const std::function<bool(const std::string&)>& stop);
 
-/// An Error at the place of a task's `bos` when the model has no such token.
+/// Throws an Error at the place of a task's `bos` when the model has no such token.
 void check_has_bos(const Config& task, const LlamaConfig& llama);
 
-/// A text for a table: control characters become spaces.
+/// Returns a text for a table cell: control characters become spaces.
 std::string on_one_line(std::string text);
 
 }  // namespace qroar

@@ -177,7 +177,7 @@ std::vector<Changing> changing_keys(const LlamaConfig& config) {
           {"{hidden_activation,activation_function,mlp_activation}", {"silu"}}};
 }
 
-bool says_nothing(const Json& value) {
+bool is_absent(const Json& value) {
   return value.is_null() || value == false || ((value.is_array() || value.is_object()) && value.empty());
 }
 
@@ -189,7 +189,7 @@ bool is_uniform(const std::string& key, const Json& value) {
 }
 
 bool is_neutral(const std::string& key, const Json& value, const std::vector<Json>& neutral) {
-  if (says_nothing(value) || is_uniform(key, value)) return true;
+  if (is_absent(value) || is_uniform(key, value)) return true;
   return std::ranges::any_of(neutral, [&](const Json& same) {
     if (!same.is_number_float() || !value.is_number()) return value == same;
     return std::abs(value.get<double>() / same.get<double>() - 1) < 1e-6;  // 0.08838834764831845 or fewer digits

@@ -53,7 +53,7 @@ class Reader {
     if (type == "yarn" || type == "longrope" || type == "su" || type == "llama3")
       found.scheme[kOriginal] = found.trained_length;
     if (type == "dynamic") found.scheme[kOriginal] = max_positions_;
-    warn_of_unread(found.scheme);
+    warn_about_unused(found.scheme);
     return found;
   }
 
@@ -169,7 +169,7 @@ class Reader {
 
   /// Warns instead of throwing, because published models have keys without effect ("finetuned": true).  Does not warn
   /// about vLLM's names for the attention factor beside attention_factor.
-  void warn_of_unread(const Json& scheme) {
+  void warn_about_unused(const Json& scheme) {
     static const std::set<std::string> kRead = {"type", "rope_type", "rope_theta", "partial_rotary_factor", kOriginal};
     if (!rope_.json().contains("rope_type") && !rope_.json().contains("type")) return;  // already warned about
     const Json attention = scheme.value("attention_factor", Json());

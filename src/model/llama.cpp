@@ -32,9 +32,9 @@ at::Tensor apply(const Linear& linear, const at::Tensor& x_TI, Observer* observe
 /// Applies parallel linear layers to the same x.
 std::vector<at::Tensor> apply(std::initializer_list<const Linear*> linears, const at::Tensor& x_TI,
                               Observer* observer) {
-  const bool see_the_same =
+  const bool share_input =
       std::ranges::all_of(linears, [](const Linear* linear) { return !linear->transforms_input(); });
-  if (see_the_same && observer == nullptr) {
+  if (share_input && observer == nullptr) {
     std::vector<ops::Weights> weights;
     for (const Linear* linear : linears) weights.push_back(*linear);
     return ops::linears(x_TI, weights);

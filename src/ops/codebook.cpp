@@ -99,7 +99,7 @@ at::Tensor codebook_fake_quant(const at::Tensor& weight_OI, int64_t block, const
 at::Tensor codebook_fake_quant(const at::Tensor& weight_OI, int64_t block, const CodeBook& book, bool double_quant) {
   check(weight_OI.dim() == 2 && weight_OI.is_contiguous(), "a code book takes a contiguous matrix");
 #ifdef QROAR_HAVE_CUDA
-  if (kernels_take(weight_OI) && !double_quant) {
+  if (kernels_support(weight_OI) && !double_quant) {
     at::Tensor out = at::empty_like(weight_OI);
     check_launch("code book", kernels::codebook_fake_quant(weight_OI.const_data_ptr(), out.mutable_data_ptr(),
                                                            element_of(weight_OI), weight_OI.numel(), block, book));

@@ -17,8 +17,8 @@ namespace {
 constexpr int64_t kMaskRows = 256;
 
 /// The fast ops have no derivatives.
-bool goes_by_rows(at::TensorList tensors) { return !is_differentiated(tensors) && cpu::can_go_by_rows(tensors); }
-bool goes_by_kernels(at::TensorList tensors) { return !is_differentiated(tensors) && cuda::can_go_by_rows(tensors); }
+bool use_cpu_rowwise(at::TensorList tensors) { return !is_differentiated(tensors) && cpu::supports_rowwise(tensors); }
+bool use_cuda_rowwise(at::TensorList tensors) { return !is_differentiated(tensors) && cuda::supports_rowwise(tensors); }
 
 /// cuDNN builds a plan for every new shape, which takes 50 ms on an H100: more than it saves on a window with fewer
 /// tokens than this.  Decoding, where every token has a new shape, took ten times as long with it.
@@ -68,10 +68,10 @@ at::Tensor fused_attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, con
 /// Returns linears() of one row if there is a kernel for it.
 std::optional<std::vector<at::Tensor>> one_row_linears(const at::Tensor& x_1I, const std::vector<Weights>& weights) {
   const auto has_gradient = [&](const Weights& one) { return is_differentiated({x_1I, one.weight_OI}); };
-  const auto is_for_cpu = [&](const Weights& one) { return cpu::can_be_one_row(x_1I, one.weight_OI); };
+  const auto is_for_cpu = [&](const Weights& one) { return cpu::supports_row_linear(x_1I, one.weight_OI); };
   if (std::ranges::any_of(weights, has_gradient)) return std::nullopt;
   if (std::ranges::all_of(weights, is_for_cpu)) return cpu::linears(x_1I, weights);
-  if (cuda::can_be_one_row(x_1I, weights)) return cuda::linears(x_1I, weights);
+  if (cuda::supports_row_linear(x_1I, weights)) return cuda::linears(x_1I, weights);
   return std::nullopt;
 }
 
@@ -122,13 +122,13 @@ std::vector<at::Tensor> linears(const at::Tensor& x_TI, const std::vector<Weight
 }
 
 at::Tensor rms_norm(const at::Tensor& x_TD, const at::Tensor& weight_D, double eps) {
-  if (goes_by_rows({x_TD, weight_D})) return cpu::rms_norm(x_TD, weight_D, eps);
-  if (goes_by_kernels({x_TD, weight_D})) return cuda::rms_norm(x_TD, weight_D, eps);
+  if (use_cpu_rowwise({x_TD, weight_D})) return cpu::rms_norm(x_TD, weight_D, eps);
+  if (use_cuda_rowwise({x_TD, weight_D})) return cuda::rms_norm(x_TD, weight_D, eps);
   return reference::rms_norm(x_TD, weight_D, eps);
 }
 
 void rope_(at::Tensor& x_THd, const RopeAngles& angles) {
-  if (goes_by_rows(x_THd)) return cpu::rope_(x_THd, angles);
+  if (use_cpu_rowwise(x_THd)) return cpu::rope_(x_THd, angles);
   if (!is_differentiated(x_THd) && cuda::can_rotate(x_THd, angles)) return cuda::rope_(x_THd, angles);
   if (is_differentiated(x_THd)) x_THd = x_THd.clone();
   reference::rope_(x_THd, angles);
@@ -136,8 +136,8 @@ void rope_(at::Tensor& x_THd, const RopeAngles& angles) {
 
 at::Tensor causal_attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::Tensor& v_NKd) {
   if (is_differentiated({q_THd, k_NKd, v_NKd})) return fused_attention(q_THd, k_NKd, v_NKd);
-  if (cpu::can_attend_one(q_THd, k_NKd, v_NKd)) return cpu::attention_row(q_THd, k_NKd, v_NKd);
-  if (cuda::can_attend_one(q_THd, k_NKd, v_NKd)) return cuda::attention_row(q_THd, k_NKd, v_NKd);
+  if (cpu::supports_row_attention(q_THd, k_NKd, v_NKd)) return cpu::attention_row(q_THd, k_NKd, v_NKd);
+  if (cuda::supports_row_attention(q_THd, k_NKd, v_NKd)) return cuda::attention_row(q_THd, k_NKd, v_NKd);
   if (cpu::can_attend(q_THd, k_NKd, v_NKd)) return cpu::attention(q_THd, k_NKd, v_NKd);
   if (q_THd.scalar_type() == at::kDouble) return reference::causal_attention(q_THd, k_NKd, v_NKd);
   return fused_attention(q_THd, k_NKd, v_NKd);
@@ -170,14 +170,14 @@ at::Tensor residual_attention(const at::Tensor& q_THd, const at::Tensor& cached_
 }
 
 at::Tensor silu_mul(const at::Tensor& gate_TF, const at::Tensor& up_TF) {
-  if (goes_by_rows({gate_TF, up_TF})) return cpu::silu_mul(gate_TF, up_TF);
-  if (goes_by_kernels({gate_TF, up_TF})) return cuda::silu_mul(gate_TF, up_TF);
+  if (use_cpu_rowwise({gate_TF, up_TF})) return cpu::silu_mul(gate_TF, up_TF);
+  if (use_cuda_rowwise({gate_TF, up_TF})) return cuda::silu_mul(gate_TF, up_TF);
   return reference::silu_mul(gate_TF, up_TF);
 }
 
 at::Tensor token_nll(const at::Tensor& logits_TV, const at::Tensor& targets_T) {
-  if (goes_by_rows(logits_TV)) return cpu::token_nll(logits_TV, targets_T);
-  if (goes_by_kernels(logits_TV)) return cuda::token_nll(logits_TV, targets_T);
+  if (use_cpu_rowwise(logits_TV)) return cpu::token_nll(logits_TV, targets_T);
+  if (use_cuda_rowwise(logits_TV)) return cuda::token_nll(logits_TV, targets_T);
   return reference::token_nll(logits_TV, targets_T);
 }
 

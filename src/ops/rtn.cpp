@@ -83,7 +83,7 @@ at::Tensor rtn_fake_quant(const at::Tensor& weight_OI, int64_t group, const RtnG
   check(weight_OI.dim() == 2 && weight_OI.is_contiguous(), "RTN takes a contiguous matrix");
 #ifdef QROAR_HAVE_CUDA
   // The kernel uses at most one block per group, so a group of the complete tensor is left to ATen's reductions.
-  if (kernels_take(weight_OI) && group >= 0) {
+  if (kernels_support(weight_OI) && group >= 0) {
     return on_device(weight_OI, group > 0 ? group : weight_OI.size(1), grid);
   }
 #endif

@@ -1,4 +1,4 @@
-// O outputs and I inputs of a layer, G groups of S weights in a row, N tokens.
+// Dimensions: O outputs and I inputs of a layer, G groups of S weights in a row, N tokens.
 #include "quant/awq_search.h"
 
 #include "ops/ops.h"
@@ -6,7 +6,7 @@
 namespace qroar {
 namespace {
 
-constexpr int kTrialParts = kAwqGrid / 2;
+constexpr int kClipCandidates = kAwqGrid / 2;
 
 at::Tensor wide(const at::Tensor& x) { return x.to(ops::wide_dtype(x)); }
 
@@ -26,7 +26,8 @@ at::Tensor awq_weight_means(const at::Tensor& weight_OI, int64_t group) {
   return (w_OGS / (w_OGS.amax(-1, /*keepdim=*/true) + 1e-6)).view(weight_OI.sizes()).mean(0);
 }
 
-// (x.e)^2 averaged over tokens is the quadratic form e X'X e / N, so that tokens count once and not once a part.
+// The mean of (x.e)^2 over the tokens is the quadratic form e X'X e / N: X'X is computed once, instead of processing
+// all tokens for every candidate ratio.
 at::Tensor awq_clip_parts(const at::Tensor& weight_OI, const at::Tensor& x_NI, const Rtn& rtn) {
   const at::Tensor w_OI = wide(weight_OI);
   const int64_t size = rtn.group() > 0 ? rtn.group() : w_OI.size(1), outputs = w_OI.size(0);
@@ -34,7 +35,7 @@ at::Tensor awq_clip_parts(const at::Tensor& weight_OI, const at::Tensor& x_NI, c
   const at::Tensor gram_GSS = at::matmul(x_GNS.transpose(1, 2), x_GNS) / static_cast<double>(x_NI.size(0));
   const at::Tensor w_OGS = w_OI.view({outputs, -1, size});
   at::Tensor best_OG = at::ones({outputs, w_OGS.size(1)}, w_OI.options()), best_error = at::full_like(best_OG, 1e9);
-  for (int step = 0; step < kTrialParts; ++step) {
+  for (int step = 0; step < kClipCandidates; ++step) {
     const at::Tensor part_OG = at::full_like(best_OG, 1 - static_cast<double>(step) / kAwqGrid);
     const at::Tensor rounded_OI = wide(rtn.fake_quantize(awq_clipped(weight_OI, part_OG)));
     const at::Tensor error_GOS = (rounded_OI.view_as(w_OGS) - w_OGS).transpose(0, 1);

@@ -13,11 +13,11 @@
 namespace qroar {
 namespace {
 
-/// The layers' inputs, one per sample: [length, D].
+/// The layers' inputs, one tensor [length, D] per sample.
 using Stream = std::vector<at::Tensor>;
 using Calibrators = std::vector<std::shared_ptr<LayerCalibrator>>;
 
-/// Hands everything on to several calibrators.
+/// Forwards every call to several calibrators.
 class CalibratingObserver : public Observer {
  public:
   explicit CalibratingObserver(const Calibrators& calibrators) : calibrators_(calibrators) {}
@@ -32,7 +32,7 @@ class CalibratingObserver : public Observer {
   const Calibrators& calibrators_;
 };
 
-/// Lowest and highest of what goes into the layers whose inputs have static ranges.
+/// Records the lowest and the highest input value of each layer whose input has a static range.
 class RangeCalibrator : public LayerCalibrator {
  public:
   explicit RangeCalibrator(const QuantRules& rules) : rules_(rules) {}
@@ -69,7 +69,7 @@ class Calibration {
     Progress progress(static_cast<double>(model_.layers.size()));
     TensorMap found;
     for (const DecoderLayer& full : model_.layers) {
-      stop_if_asked();
+      throw_if_stop_requested();
       TensorMap of_layer;
       DecoderLayer layer = full;
       const Calibrators exact_watch = watch(full, false), quantized_watch = watch(full, true);
@@ -123,7 +123,7 @@ class Calibration {
     return calibrators;
   }
 
-  /// All samples through the layer.
+  /// Runs all samples through the layer.
   Stream pass(const DecoderLayer& layer, const Stream& inputs, const Calibrators& calibrators) const {
     CalibratingObserver observer(calibrators);
     Stream outputs;
@@ -159,7 +159,7 @@ class Calibration {
   const ops::RopeAngles& angles_;
 };
 
-/// Of the names, types, shapes and bytes.
+/// Returns the hash of the tensors' names, types, shapes and bytes.
 std::string hash_of(const TensorMap& tensors) {
   std::string all;
   for (const auto& [name, tensor] : tensors) {
@@ -171,12 +171,12 @@ std::string hash_of(const TensorMap& tensors) {
   return hash_bytes(all);
 }
 
-/// The name of an empty tensor that says what a file was made for and what it holds.
+/// Returns the name of an empty tensor that records what a file was made for and what it holds.
 std::string mark_of(const std::string& key, const TensorMap& tensors) {
   return fmt::format("key.{}.{}", key, hash_of(tensors));
 }
 
-/// The cached result; nothing when there is none.  A cache that cannot be used is only a loss of time.
+/// Returns the cached result, or nothing when there is none.  A cache that cannot be used costs only time.
 std::optional<TensorMap> read_cache(const std::filesystem::path& file, const std::string& key,
                                     const at::Device& device) {
   std::error_code unreadable;
@@ -184,7 +184,7 @@ std::optional<TensorMap> read_cache(const std::filesystem::path& file, const std
   try {
     TensorMap found;
     std::string mark;
-    // Copies: what is hashed here is what is used, whatever becomes of the file.
+    // Copies the tensors, so that what is hashed is what is used even when the file changes.
     for (const auto& [name, tensor] : read_tensors(file, at::kCPU)) {
       if (name.starts_with("key.")) {
         mark = name;

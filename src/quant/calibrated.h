@@ -1,6 +1,7 @@
-// The interface of quantizers that look at what goes into the layers: AWQ, GPTQ, SmoothQuant.  A calibrator watches the
-// samples pass through one decoder layer; what it finds is a map of named tensors that can be stored, and apply() turns
-// a full-precision layer and those tensors into a quantized layer, whether they were found just now or read from disk.
+// The interface of quantizers that depend on the inputs of the layers: AWQ, GPTQ, SmoothQuant.  A calibrator observes
+// the samples as they pass through one decoder layer.  Its result is a map of named tensors that can be stored; apply()
+// makes a quantized layer from a full-precision layer and those tensors, whether they were just computed or read from
+// disk.
 #pragma once
 #include <functional>
 #include <memory>
@@ -11,15 +12,15 @@
 
 namespace qroar {
 
-/// Is this linear layer ("layers.3.mlp.up_proj") the quantizer's to quantize?
+/// Returns whether the quantizer quantizes this linear layer ("layers.3.mlp.up_proj").
 using TakesSite = std::function<bool(const std::string& site)>;
 
-/// What a calibrator is given of the layer it watches.
+/// What a calibrator knows about the layer that it observes.
 struct LayerContext {
   const LlamaConfig& config;
   const DecoderLayer& layer;  ///< in full precision
   const ops::RopeAngles& angles;
-  int64_t samples, length;  ///< sequences that pass in one pass, and tokens of each
+  int64_t samples, length;  ///< number of sequences per pass, and tokens of each
   TakesSite takes;
 };
 
@@ -27,13 +28,13 @@ class LayerCalibrator : public Observer {
  public:
   void on(std::string_view, const at::Tensor&) override {}
   virtual void begin_sample(int64_t index) = 0;
-  /// All samples have passed.  True asks for another pass, through `layer` as this call left it.
+  /// Called when all samples have passed.  Returns true to request another pass, through `layer` as this call left it.
   virtual bool end_pass(DecoderLayer& layer) = 0;
-  /// What apply() needs, after the last pass.
+  /// Returns what apply() needs; called after the last pass.
   virtual TensorMap found() const = 0;
 };
 
-/// As a plain quantizer it is the RTN that it rounds with.
+/// Used as a plain quantizer, it is the RTN that it rounds with.
 class CalibratedQuantizer : public Quantizer {
  public:
   CalibratedQuantizer(const Config& config, const RtnDefaults& defaults) : rtn_(config, defaults) {}
@@ -45,19 +46,20 @@ class CalibratedQuantizer : public Quantizer {
     return rtn_.commutes_with_row_scaling(site);
   }
 
-  /// Do samples come out of the quantized layers before (GPTQ) or of full-precision ones (AWQ)?  In the latter case one
-  /// pass must do.
+  /// Returns whether the inputs come from the quantized preceding layers (GPTQ) or from full-precision ones (AWQ).  The
+  /// latter allows only one pass.
   virtual bool sees_quantized_inputs() const = 0;
   virtual std::unique_ptr<LayerCalibrator> watch(const LayerContext& context) const = 0;
-  /// Quantizes the sites it takes in a full-precision layer into which fold_found() has folded the scales, replacing
-  /// tensors and never writing to them.
+  /// Quantizes the layers that `takes` selects in a full-precision decoder layer into which fold_found() has folded the
+  /// scales.  Replaces tensors and never writes to them.
   virtual void apply(DecoderLayer& layer, const TakesSite& takes, const TensorMap& found) const = 0;
 
  protected:
   const Rtn rtn_;
 };
 
-/// "mlp.up_proj" of "layers.3.mlp.up_proj": names of what was found do not carry the layer's number.
+/// Returns "mlp.up_proj" for "layers.3.mlp.up_proj": the names of calibration results do not contain the layer's
+/// number.
 std::string name_in_layer(std::string_view site);
 
 }  // namespace qroar

@@ -9,7 +9,7 @@
 namespace qroar {
 
 CalibrationSpec::CalibrationSpec(const Config& config)
-    : data(present_data(config.at("data"))),
+    : data(read_data_spec(config.at("data"))),
       samples(config.get<int64_t>("samples", 128, {1, 1'000'000})),
       length(config.get<int64_t>("length", 512, {2, int64_t{1} << 20})),
       seed(config.get<int64_t>("seed", 0)),
@@ -29,7 +29,7 @@ CalibrationText draw_samples(const std::vector<Document>& documents, const Calib
         "or lower calibration.samples or calibration.length",
         spec.data.path.string(), blocks.size(), spec.length, spec.samples);
   }
-  // Fisher and Yates' shuffle, written out since std::shuffle may differ between standard libraries.
+  // The Fisher-Yates shuffle, written out because std::shuffle may differ between standard libraries.
   std::mt19937_64 random(static_cast<uint64_t>(spec.seed));
   CalibrationText text;
   std::string bytes;

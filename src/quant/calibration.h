@@ -1,4 +1,4 @@
-// The YAML block `calibration`: the texts that calibrated quantizers look at.
+// The YAML block `calibration`: the texts that calibrated quantizers use.
 #pragma once
 #include <string>
 #include <vector>
@@ -9,9 +9,9 @@ namespace qroar {
 
 struct CalibrationSpec {
   DataSpec data;
-  int64_t samples = 128, length = 512;  ///< sequences, and tokens of each (no BOS)
-  int64_t seed = 0;                     ///< of the draw
-  /// rope: `trained` runs the samples under the model's own frequencies, `evaluated` under the scheme that the job is
+  int64_t samples = 128, length = 512;  ///< number of sequences, and tokens of each (no BOS)
+  int64_t seed = 0;                     ///< seed of the random choice of sequences
+  /// rope: `trained` runs the samples with the model's own frequencies, `evaluated` with the scheme that the job is
   /// evaluated with.
   bool evaluated_rope = false;
 
@@ -21,11 +21,11 @@ struct CalibrationSpec {
 
 struct CalibrationText {
   std::vector<std::vector<int32_t>> samples;
-  std::string hash;  ///< of the tokens
+  std::string hash;  ///< hash of the tokens
 };
 
-/// Cuts every document into blocks of `length` tokens (its tail is dropped) and draws `samples` of them without
-/// repetition.  An Error that counts the blocks when there are too few.
+/// Cuts every document into blocks of `length` tokens (dropping the remainder) and draws `samples` of them without
+/// repetition.  Throws an Error with the number of blocks when there are too few.
 CalibrationText draw_samples(const std::vector<Document>& documents, const CalibrationSpec& spec);
 
 }  // namespace qroar

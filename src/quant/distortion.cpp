@@ -12,7 +12,7 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-/// Rows of a weight looked at together: the wide copies of all of lm_head would be gigabytes.
+/// Number of rows of a weight processed together: float32 copies of all of lm_head would take gigabytes.
 constexpr int64_t kRows = 1024;
 
 at::Tensor row_sums(const at::Tensor& x) { return x.sum(1, /*keepdim=*/false, at::kDouble); }

@@ -1,4 +1,4 @@
-// What quantizers with one scale a group of weights share: the sizes of groups and the errors about them.
+// Shared code of quantizers with one scale per group of weights: the sizes of groups and the errors about them.
 #pragma once
 #include <optional>
 #include <string>
@@ -8,20 +8,21 @@
 
 namespace qroar {
 
-/// "32, 64, 96": the sizes of whole groups a line of `length` weights can be cut into, the usual powers of two first.
+/// Returns a list such as "32, 64, 96": the group sizes that divide a row of `length` weights, the usual powers of two
+/// first.
 std::string sizes_that_divide(int64_t length);
 
-/// An Error at `config` when `group` > 0 (groups along the inputs; 0 is one a row, -1 one a tensor) does not divide the
-/// layer's inputs; it names the layer and sizes that do.
+/// Throws an Error at `config` when `group` > 0 (groups along the inputs; 0 is one per row, -1 one per tensor) does not
+/// divide the layer's inputs; the message names the layer and sizes that do.
 void check_group(const Config& config, int64_t group, const LinearSite& site);
 
-/// An Error at `config` when the blocks of a format, whose size is fixed, do not divide the layer's inputs.
+/// Throws an Error at `config` when the fixed block size of a format does not divide the layer's inputs.
 void check_fixed_block(const Config& config, int64_t block, const LinearSite& site);
 
-/// Quantizer::couples_rows() of one scale a group.
+/// Implements Quantizer::couples_rows() for one scale per group.
 std::optional<std::string> group_couples_rows(int64_t group);
 
-/// Groups of a layer's weight.
+/// Returns the number of groups of a layer's weight.
 int64_t group_count(int64_t group, const LinearSite& site);
 
 }  // namespace qroar

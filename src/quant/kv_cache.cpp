@@ -1,4 +1,4 @@
-// T tokens, K heads, d head_dim, G tokens of a channel's group, R rows of a quantizer's matrix.
+// Dimensions: T tokens, K heads, d head_dim, G tokens per group of a channel, R rows of a quantizer's matrix.
 #include "quant/kv_cache.h"
 
 #include "quant/rules.h"
@@ -17,10 +17,10 @@ KvCache::KvCache(const Config& config, const LlamaConfig& llama) {
   key_before_rope_ = config.get_choice<bool>("key_rope", false, {{"before", true}, {"after", false}});
   residual_ = config.get<int64_t>("residual", 0, {0, int64_t{1} << 31});
 
-  // A group of tokens gG .. gG+G-1 shares scales, so whoever reads one of them sees them all.  A query at t reads s
+  // A group of tokens gG .. gG+G-1 shares scales, so reading one of them depends on all of them.  A query at t reads s
   // through the cache when s <= t - residual.  Its group ends at gG+G-1 <= s+G-1 <= t - residual + G-1, which is at
-  // most t for every such s exactly when residual >= G-1; the bound is met by s = gG and t = s + residual.  Then no
-  // visible group is incomplete either: its end would lie beyond the last token, hence beyond t.
+  // most t for every such s exactly when residual >= G-1; the bound is attained by s = gG and t = s + residual.  Then
+  // no visible group is incomplete either: its end would lie beyond the last token, hence beyond t.
   const int64_t needed = std::max(key_.group, value_.group) - 1;
   if (residual_ < needed) {
     config.at("residual", "0")
@@ -75,7 +75,7 @@ void KvCache::attach(HeadTransforms& heads) const {
   heads.query = query_.transform();
   (key_before_rope_ ? heads.key_before_rope : heads.key) = key_.transform();
   heads.value = value_.transform();
-  // With nothing quantized the window changes nothing, and the attention without it is the faster one.
+  // When nothing is quantized the residual window has no effect, and attention without it is faster.
   heads.residual = key_.quantizer == nullptr && value_.quantizer == nullptr ? 0 : residual_;
 }
 

@@ -5,7 +5,7 @@
 namespace qroar {
 namespace {
 
-/// The entries whose names begin with the layer's, without it.
+/// Returns the entries whose names begin with the layer's name, without that prefix.
 TensorMap of_layer(const TensorMap& found, const DecoderLayer& layer) {
   TensorMap own;
   const std::string prefix = layer.site + ".";

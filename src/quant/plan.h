@@ -1,4 +1,4 @@
-// All that is done to a full-precision model before it is evaluated.
+// Everything that is done to a full-precision model before it is evaluated.
 #pragma once
 #include "quant/calibrated.h"
 #include "quant/kv_cache.h"
@@ -9,7 +9,7 @@ namespace qroar {
 
 /// The YAML blocks that change weights and activations.
 struct QuantPlan {
-  Rotation rotation;  ///< `rotation`, done before anything is quantized
+  Rotation rotation;  ///< `rotation`, applied before anything is quantized
   QuantRules rules;   ///< `quant`
   KvCache kv;         ///< `kv`
 
@@ -18,22 +18,23 @@ struct QuantPlan {
   QuantPlan(const Config& root, const LlamaConfig& llama);
 };
 
-/// What comes before calibration: the full-precision model as the calibrated quantizers see it.
+/// Does what precedes calibration: returns the full-precision model as the calibrated quantizers see it.
 Llama prepare(const QuantPlan& plan, const Llama& full);
 
-/// What calibrate() adds to a layer's name for the range [2] of its inputs, {lowest, highest} in float32.
+/// The suffix that calibrate() adds to a layer's name for the range [2] of its inputs, {lowest, highest} in float32.
 inline constexpr const char* kRangeSuffix = ".input_range";
 
-/// Replaces the weights of one prepared layer; `found` is what calibration found for it, empty where nothing is
+/// Replaces the weights of one prepared layer; `found` is what calibration found for it, empty when nothing is
 /// calibrated.
 void quantize_layer(const QuantRules& rules, DecoderLayer& layer, const TensorMap& found);
 
-/// A view of the prepared model with weights replaced and transforms attached as the plan says; whatever the plan does
-/// not touch stays shared, and `prepared` is not written to.  `found`: of calibrate(), names begin with "layers.N.".
+/// Returns a view of the prepared model with weights replaced and transforms attached as the plan specifies.  Whatever
+/// the plan does not change stays shared, and `prepared` is not written to.  `found`: the result of calibrate(), whose
+/// names begin with "layers.N.".
 Llama apply(const QuantPlan& plan, const Llama& prepared, const TensorMap& found);
 
-/// The prepared model with the scales moved that apply() moves and nothing rounded: the same function as `prepared`,
-/// with weights and activations that compare one to one with those of apply()'s model.
+/// Returns the prepared model with the scales folded as apply() folds them and nothing rounded: the same function as
+/// `prepared`, with weights and activations that can be compared element by element with those of apply()'s model.
 Llama folded(const Llama& prepared, const TensorMap& found);
 
 }  // namespace qroar

@@ -7,7 +7,7 @@ Quantization::Quantization(const Config& root, const LlamaConfig& llama) : plan(
   if (!plan.rules.need_texts()) {
     calibration.reset();
   } else if (!calibration) {
-    root.at("quant").fail("a quantizer of these looks at texts; add calibration: {data: {path: TEXTS.jsonl}}");
+    root.at("quant").fail("a quantizer here needs calibration texts; add calibration: {data: {path: TEXTS.jsonl}}");
   }
 }
 

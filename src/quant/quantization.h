@@ -9,14 +9,14 @@ namespace qroar {
 
 struct Quantization {
   QuantPlan plan;
-  std::optional<CalibrationSpec> calibration;  ///< set where a quantizer asks for it
-  Json key;                                    ///< the blocks as they count: equal for equal ways
+  std::optional<CalibrationSpec> calibration;  ///< set when a quantizer requires it
+  Json key;                                    ///< the normalized blocks: equal for equivalent configurations
 
   Quantization() = default;
-  /// Reads the blocks from `root`.  An Error where a quantizer needs calibration and there is none.
+  /// Reads the blocks from `root`.  Throws an Error when a quantizer requires calibration and there is none.
   Quantization(const Config& root, const LlamaConfig& llama);
 
-  /// Sets `key` from what `root` resolved to, and takes a calibration out of it that nothing asks for.
+  /// Sets `key` from the resolved `root`, and removes from it a calibration that no quantizer requires.
   void resolve(Json& root);
 };
 

@@ -1,4 +1,4 @@
-// D hidden size, V vocabulary, O outputs and I inputs of a layer.
+// Dimensions: D hidden size, V vocabulary, O outputs and I inputs of a layer.
 #include "quant/rotation.h"
 
 #include <algorithm>
@@ -10,10 +10,10 @@
 namespace qroar {
 namespace {
 
-/// Elements of a weight in float64 at a time, where its rows can be taken apart.
+/// Elements of a weight converted to float64 at a time, where its rows can be processed independently.
 constexpr int64_t kBlockElements = int64_t{1} << 25;
 
-/// An Error at `place` when there is no Hadamard matrix of that size.
+/// Throws an Error at `place` when there is no Hadamard matrix of that size.
 void check_size(const Config& place, const std::string& name, int64_t size, const std::string& remedy) {
   try {
     ops::hadamard_order(size);
@@ -22,7 +22,7 @@ void check_size(const Config& place, const std::string& name, int64_t size, cons
   }
 }
 
-/// f of blocks of rows in float64, cast once.
+/// Applies f to blocks of rows in float64 and casts the result once.
 template <class Function>
 at::Tensor by_rows(const at::Tensor& weight_OI, const Function& f) {
   at::Tensor out_OI = at::empty_like(weight_OI);
@@ -34,7 +34,7 @@ at::Tensor by_rows(const at::Tensor& weight_OI, const Function& f) {
   return out_OI;
 }
 
-/// R = H diag(signs) of the residual stream, for rows in float64 on the model's device.
+/// The rotation R = H diag(signs) of the residual stream, for rows in float64 on the model's device.
 class Residual {
  public:
   Residual(int64_t hidden_size, uint64_t seed, const at::Device& device) : hadamard_(hidden_size, at::kDouble, device) {
@@ -51,13 +51,13 @@ class Residual {
   at::Tensor signs_D_;
 };
 
-/// What reads the stream after a norm: W diag(norm) R^T.
+/// Folds into a layer that reads the stream after a norm: W diag(norm) R^T.
 void fold_reader(const Residual& residual, const at::Tensor& norm_D, Linear& linear) {
   const at::Tensor scale_D = norm_D.to(at::kDouble);
   linear.weight_OI = by_rows(linear.weight_OI, [&](const at::Tensor& rows_OD) { return residual(rows_OD * scale_D); });
 }
 
-/// What writes to the stream: R W, and R b; where `online`, H on the input and H^T after the weight.
+/// Folds into a layer that writes to the stream: R W, and R b; where `online`, H on the input and H^T after the weight.
 void fold_writer(const Residual& residual, bool online, Linear& linear) {
   const at::ScalarType dtype = linear.weight_OI.scalar_type();
   at::Tensor weight_DI = linear.weight_OI.to(at::kDouble);
@@ -92,7 +92,7 @@ Rotation::Rotation(const Config& config, const LlamaConfig& llama)
     const auto name = entry.as<std::string>();
     const auto found = std::ranges::find(known, name, &Online::name);
     if (found == known.end()) entry.fail(fmt::format("unknown '{}'; known: o_proj, down_proj, qk", name));
-    if (found->chosen) entry.fail(fmt::format("'{}' stands twice; remove one", name));
+    if (found->chosen) entry.fail(fmt::format("'{}' is listed twice; remove one", name));
     check_size(entry, found->size_name, found->size, "leave it out of `online`");
     found->chosen = true;
   }

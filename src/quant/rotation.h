@@ -1,6 +1,6 @@
 // Orthonormal rotations of hidden states that spread outliers over channels before anything is quantized: QuaRot
 // (Ashkboos et al. arXiv 2404.00456, sections 3 and 4) in its training-free form.  Learned rotations (SpinQuant) are
-// not here.
+// not implemented.
 #pragma once
 #include "config/config.h"
 #include "model/llama.h"
@@ -10,23 +10,26 @@ namespace qroar {
 /// The YAML block `rotation`: {type: none} or {type: hadamard, seed: 0, online: [o_proj, down_proj, qk]}.
 struct Rotation {
   bool hadamard = false;
-  uint64_t seed = 0;  ///< of the signs of the residual stream's rotation
+  uint64_t seed = 0;  ///< seed of the signs of the residual stream's rotation
   bool o_proj = false, down_proj = false, qk = false;
 
   Rotation() = default;
-  /// An Error names an unknown entry of `online`, and a size of the model that no Hadamard matrix is known for.
+  /// Throws an Error for an unknown entry of `online`, and for a size of the model for which no Hadamard matrix is
+  /// known.
   Rotation(const Config& config, const LlamaConfig& llama);
 };
 
-/// Rotates a view of a model; up to rounding it computes the same logits.
-///   residual stream  x' = R x, R = H diag(signs): embeddings and what o_proj and down_proj write (biases too) times R,
-///                    what q, k, v, gate, up and lm_head read times R^T; norms become ones, their weights folded into
-///                    the layers that read them, since R and diag(norm) do not commute.  Unties lm_head.
-///   o_proj           H x before the layer and H^T folded into its weight, H over all heads' channels at once: for all
-///   down_proj        sizes, where QuaRot's fold into v_proj asks for a Hadamard matrix of as many heads
-///   qk               H of each query and key head after RoPE; their inner products stay
-/// Weights are folded in float64 and cast once: rotating in bfloat16 loses the model (QuaRot, issue 8).  Embeddings
-/// keep their mean: only LayerNorm is blind to it, RMSNorm is not (issues 7 and 57).
+/// Rotates a view of a model, which still computes the same logits up to rounding.
+///   residual stream  x' = R x, R = H diag(signs): the embeddings and the outputs of o_proj and down_proj (biases too)
+///   are
+///                    multiplied by R, the inputs of q, k, v, gate, up and lm_head by R^T.  Norm weights become ones
+///                    and are folded into the layers that read them, since R and diag(norm) do not commute.  Unties
+///                    lm_head.
+///   o_proj           H x before the layer and H^T folded into its weight, with H over all heads' channels at once:
+///   this down_proj        works for all sizes, while QuaRot's fold into v_proj needs a Hadamard matrix of the number
+///   of heads qk               H of each query and key head after RoPE, which keeps their inner products
+/// Weights are folded in float64 and cast once: rotating in bfloat16 destroys the model's accuracy (QuaRot, issue 8).
+/// Embeddings keep their mean: LayerNorm is invariant to it, but RMSNorm is not (issues 7 and 57).
 void rotate(const Rotation& rotation, Llama& model);
 
 }  // namespace qroar

@@ -1,5 +1,5 @@
-// Round to nearest on a uniform grid per group, row or tensor, by itself and as what calibrated quantizers round with.
-// The arithmetic and the sources of its conventions: ops/rtn.h.
+// Round to nearest on a uniform grid per group, row or tensor, used alone and as the rounding step of calibrated
+// quantizers. The arithmetic and the sources of its conventions: ops/rtn.h.
 #pragma once
 #include <optional>
 
@@ -8,16 +8,16 @@
 
 namespace qroar {
 
-/// What is assumed for absent keys.
+/// The defaults of absent keys.
 struct RtnDefaults {
   int64_t bits = 4, group = 128;
   bool symmetric = false;
-  std::optional<ops::RtnZero> zero;  ///< set: the convention; zero and clip are no keys
+  std::optional<ops::RtnZero> zero;  ///< when set: the fixed convention; the keys zero and clip are then not allowed
 };
 
 class Rtn : public Quantizer {
  public:
-  /// Reads bits, group, symmetric and, where defaults leave the convention open, zero and clip.
+  /// Reads bits, group, symmetric and, where `defaults` leave the convention open, zero and clip.
   explicit Rtn(const Config& config, const RtnDefaults& defaults = {});
 
   const ops::RtnGrid& grid() const { return grid_; }
@@ -28,8 +28,7 @@ class Rtn : public Quantizer {
   std::function<at::Tensor(const at::Tensor&)> with_range(const at::Tensor& lo, const at::Tensor& hi) const override;
   double bits_per_weight(const LinearSite& site) const override;
   std::optional<std::string> couples_rows(const LinearSite& site) const override;
-  /// awq's floor of 1e-5 under the range does not scale with the row; one group over the tensor shares a scale between
-  /// rows.
+  /// awq's minimum range of 1e-5 does not scale with the row; one group per tensor shares its scale between rows.
   RowScaling commutes_with_row_scaling(const LinearSite&) const override {
     return group_ >= 0 && grid_.zero != ops::RtnZero::awq ? RowScaling::any : RowScaling::differs;
   }

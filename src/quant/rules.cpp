@@ -23,7 +23,7 @@ bool takes_one_range(const Quantizer& quantizer) {
   return static_cast<bool>(quantizer.with_range(-one, one));
 }
 
-/// The key `static` of an input.
+/// Reads the key `static` of an input.
 bool read_static(const Config& rule, const Quantizer* input) {
   if (input == nullptr) return false;
   const Config config = rule.at("input");
@@ -79,7 +79,7 @@ void QuantRules::check_against(const std::vector<LinearSite>& sites) const {
     if (weight != nullptr) weight->check_site(site);
     if (site.name == "lm_head" && (is_calibrated(weight) || is_static(site.name))) {
       last_match(site.name)->config.at("match").fail(
-          "lm_head is no part of a decoder layer, where calibration looks; give it a quantizer that needs none");
+          "lm_head is not part of a decoder layer and is not calibrated; give it a quantizer that needs none");
     }
     const auto input = input_quantizer(site.name);
     if (input == nullptr) continue;

@@ -1,4 +1,4 @@
-// The YAML list `quant`: which quantizer takes which linear layer.
+// The YAML list `quant`: which quantizer applies to which linear layer.
 #pragma once
 #include <memory>
 #include <vector>
@@ -8,38 +8,38 @@
 
 namespace qroar {
 
-/// The quantizer of activations that parent.key describes; null for {type: none} and for an absent key.  An Error for
-/// one that is calibrated, which is for weights.
+/// Returns the quantizer of activations that parent.key describes; null for {type: none} and for an absent key.  Throws
+/// an Error for a calibrated quantizer, which supports only weights.
 std::shared_ptr<const Quantizer> activation_quantizer(const Config& parent, const char* key);
 
-/// An Error at `place` for a quantizer of activations under which a token of the site would see later ones; `or_else`
-/// follows the remedy.
+/// Throws an Error at `place` for a quantizer of activations under which a token of the layer would see later ones;
+/// `or_else` follows the suggested remedy in the message.
 void check_causal(const Config& place, const Quantizer& quantizer, const LinearSite& site,
                   const std::string& or_else = "");
 
-/// Rules {match: glob, weight: {type: ...}, input: {type: ...}} in order; the last one that matches a layer decides.
-/// `input` fake-quantizes the activations that go into the layer; its rows are tokens (`group: 0` is one scale a
-/// token); `static: true` in it takes one range, seen while calibration texts pass, instead of each tensor's own.
-/// lm_head is quantized only where a rule names it literally, since no published protocol quantizes it.
+/// Rules {match: glob, weight: {type: ...}, input: {type: ...}} in order; the last rule that matches a layer applies.
+/// `input` fake-quantizes the activations that go into the layer; its rows are tokens (`group: 0` is one scale per
+/// token); `static: true` in it uses one range, recorded during calibration, instead of each tensor's own. lm_head is
+/// quantized only where a rule names it literally, since no published protocol quantizes it.
 class QuantRules {
  public:
   QuantRules() = default;
   explicit QuantRules(const std::vector<Config>& rules);
 
-  /// Throws an Error for a rule that matches no layer of the model, for a layer whose shape its quantizer cannot take,
-  /// and for an input whose tokens its quantizer couples.
+  /// Throws an Error for a rule that matches no layer of the model, for a layer whose shape its quantizer does not
+  /// support, and for an input whose tokens its quantizer couples.
   void check_against(const std::vector<LinearSite>& sites) const;
 
-  /// The quantizer of a layer's weight and of its input, or null where no rule matches or the rule says none.
+  /// Returns the quantizer of a layer's weight and of its input, or null where no rule matches or the rule is `none`.
   std::shared_ptr<const Quantizer> weight_quantizer(const std::string& site) const;
   std::shared_ptr<const Quantizer> input_quantizer(const std::string& site) const;
 
-  /// The calibrated ones among the quantizers of a layer's weights, each once.
+  /// Returns the calibrated quantizers among those of a layer's weights, without duplicates.
   std::vector<std::shared_ptr<const CalibratedQuantizer>> calibrated(const DecoderLayer& layer) const;
   bool need_texts() const;
-  /// Is the layer's input quantized on a range that calibration sees?
+  /// Returns whether the layer's input is quantized with a range from calibration.
   bool is_static(const std::string& site) const;
-  /// Where a quantizer of these rules decides.
+  /// Returns a predicate that selects the layers to which a quantizer of these rules applies.
   TakesSite sites_of(const Quantizer& quantizer) const;
 
  private:

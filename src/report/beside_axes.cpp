@@ -11,15 +11,15 @@
 namespace qroar {
 namespace {
 
-/// What a row has at a place of its configuration: null where it has nothing.
+/// The value of a row at a place of its configuration: null where it has none.
 struct Entry {
   const Json* value = nullptr;
-  bool is_said = false;  ///< by an axis there or above
+  bool is_said = false;  ///< covered by an axis there or above
 };
-using Entries = std::vector<Entry>;  // one a row
+using Entries = std::vector<Entry>;  // one per row
 
-/// Values that follow from others are left out: a stride that is the windows' length.
-Json without_consequences(Json config) {
+/// Removes values that follow from others: a stride that equals the windows' length.
+Json without_derived_values(Json config) {
   const Json length = value_at(config, "/windows/length");
   if (!length.is_null() && value_at(config, "/windows/stride") == length) config["windows"].erase("stride");
   return config;
@@ -30,8 +30,8 @@ class Search {
   explicit Search(const std::vector<Json>& rows)
       : rows_(rows), found_(rows.size(), Json::object()), axes_(rows.size()) {
     for (std::size_t i = 0; i < rows.size(); ++i) {
-      configs_.push_back(without_consequences(rows[i]["config"]));
-      for (const auto& [axis, value] : rows[i]["axes"].items()) axes_[i].insert(place_of(axis));
+      configs_.push_back(without_derived_values(rows[i]["config"]));
+      for (const auto& [axis, value] : rows[i]["axes"].items()) axes_[i].insert(json_pointer_of(axis));
     }
   }
 
@@ -46,8 +46,8 @@ class Search {
   void compare(const std::string& path, Entries entries) {
     for (std::size_t i = 0; i < entries.size(); ++i) {
       Entry& entry = entries[i];
-      entry.is_said = entry.is_said || axes_[i].contains(place_of(path));
-      // Rows whose quantizers look at no texts have none, whatever the experiment says.
+      entry.is_said = entry.is_said || axes_[i].contains(json_pointer_of(path));
+      // Rows whose quantizers need no calibration texts have none, whatever the experiment contains.
       if (path == "calibration" && entry.value == nullptr) entry.is_said = true;
     }
     std::vector<const Json*> unsaid;
@@ -58,16 +58,16 @@ class Search {
       return a == nullptr || unsaid[0] == nullptr ? a == unsaid[0] : *a == *unsaid[0];
     };
     if (unsaid.size() < 2 || std::ranges::all_of(unsaid, equal)) return;
-    if (is_alike(unsaid, &Json::is_object)) return compare_keys(path, entries);
-    if (is_alike(unsaid, &Json::is_array)) return compare_items(path, entries, unsaid[0]->size());
+    if (is_same_shape(unsaid, &Json::is_object)) return compare_keys(path, entries);
+    if (is_same_shape(unsaid, &Json::is_array)) return compare_items(path, entries, unsaid[0]->size());
     for (std::size_t i = 0; i < entries.size(); ++i) {
-      const Json& value = value_at(rows_[i]["config"], place_of(path));
+      const Json& value = value_at(rows_[i]["config"], json_pointer_of(path));
       if (!entries[i].is_said && !value.is_null()) found_[i][path] = value;
     }
   }
 
-  /// Blocks of one type, or lists of equally many blocks: the difference is inside.
-  static bool is_alike(const std::vector<const Json*>& values, bool (Json::*is_kind)() const noexcept) {
+  /// Returns whether the values are blocks of one type, or lists of equal length: the difference is then inside.
+  static bool is_same_shape(const std::vector<const Json*>& values, bool (Json::*is_kind)() const noexcept) {
     return std::ranges::all_of(values, [&](const Json* value) {
       if (value == nullptr || !(value->*is_kind)()) return false;
       if (value->is_object()) return value_at(*value, "/type") == value_at(*values[0], "/type");
@@ -107,7 +107,7 @@ class Search {
 
   const std::vector<Json>& rows_;
   std::vector<Json> configs_, found_;
-  std::vector<std::set<std::string>> axes_;  ///< as places
+  std::vector<std::set<std::string>> axes_;  ///< as JSON pointers
 };
 
 std::string until_colon(const Json& word) {
@@ -115,17 +115,17 @@ std::string until_colon(const Json& word) {
   return text.substr(0, text.find(':'));
 }
 
-/// "environment.device" and the like, where rows differ in it and their configuration does not already say so.
+/// Adds "environment.device" and the like, where rows differ in it and their configuration does not already show that.
 void add_fact(const std::vector<Json>& rows, const std::string& fact, const std::string& configured,
               std::vector<Json>& found) {
   std::set<std::string> known;
   bool is_said = true;
   std::vector<std::string> words;
   for (const Json& row : rows) {
-    words.push_back(until_colon(value_at(row, place_of(fact))));
-    if (words.back().empty()) continue;  // an older row
+    words.push_back(until_colon(value_at(row, json_pointer_of(fact))));
+    if (words.back().empty()) continue;  // a row of an older version
     known.insert(words.back());
-    is_said = is_said && words.back() == until_colon(value_at(row, "/config" + place_of(configured)));
+    is_said = is_said && words.back() == until_colon(value_at(row, "/config" + json_pointer_of(configured)));
   }
   for (std::size_t i = 0; i < rows.size() && known.size() > 1 && !is_said; ++i) {
     if (!words[i].empty()) found[i][fact] = words[i];
@@ -141,7 +141,7 @@ std::vector<Json> beside_axes(const std::vector<Json>& rows, bool of_several_pla
   if (!of_several_plans) return found;
   for (const std::string& axis : axis_names(rows)) {
     for (std::size_t i = 0; i < rows.size(); ++i) {
-      const Json& value = value_at(rows[i]["config"], place_of(axis));
+      const Json& value = value_at(rows[i]["config"], json_pointer_of(axis));
       if (!rows[i]["axes"].contains(axis) && !value.is_null()) found[i][axis] = value;
     }
   }

@@ -14,20 +14,20 @@ namespace {
 
 constexpr const char* kSwept = "swept";
 
-/// What is at a place of every row that has something there; null where they differ.
+/// Returns the value at a place that is common to all rows that have one; null where they differ.
 std::optional<Json> common_value(const std::vector<Json>& rows, const std::string& place) {
   const Json& first = value_at(rows.front(), place);
   const bool is_common = std::ranges::all_of(rows, [&](const Json& row) { return value_at(row, place) == first; });
   return is_common ? std::optional(first) : std::nullopt;
 }
 
-/// The same in words; empty where no row has anything.
+/// Returns the same as text; empty where no row has a value.
 std::string common(const std::vector<Json>& rows, const std::string& place) {
   const auto value = common_value(rows, place);
   return !value ? kSwept : value->is_null() ? "" : axis_label(*value);
 }
 
-/// A scheme's block with no more keys than it takes to build the same one: defaults say little.
+/// Returns a scheme's block with only the keys that are needed to build the same scheme: defaults are of little use.
 Json without_defaults(const Json& block) {
   const auto built = [](const Json& from) {
     const Config config = Config::parse(from.dump(), "rope");
@@ -41,13 +41,13 @@ Json without_defaults(const Json& block) {
     try {
       if (key != "type" && built(less) == built(kept)) kept = less;
     } catch (const Error&) {
-      // It needs the key, or is of a version that this program does not build.
+      // The key is needed, or the block is of a version that this program does not support.
     }
   }
   return kept;
 }
 
-/// "yarn ×8"; "model (llama3 ×8 ...)" with what config.json said.
+/// Returns "yarn ×8", or "model (llama3 ×8 ...)" with the content of config.json.
 std::string rope_of(const std::vector<Json>& rows) {
   const auto scheme = common_value(rows, "/config/rope");
   if (!scheme) return kSwept;
@@ -58,13 +58,13 @@ std::string rope_of(const std::vector<Json>& rows) {
   return found.empty() ? label : fmt::format("{} ({})", label, found == "none" ? "plain" : found);
 }
 
-/// "float32"; "auto (float32)" with what it came to.
+/// Returns "float32", or "auto (float32)" with the resolved dtype.
 std::string dtype_of(const std::vector<Json>& rows) {
   const std::string dtype = common(rows, "/config/model/dtype"), found = common(rows, "/environment/dtype");
   return dtype != "auto" || found.empty() ? dtype : fmt::format("{} ({})", dtype, found);
 }
 
-/// "; quant rtn W4 g64; kv ...": what is done to the model, where no column says it.
+/// Returns "; quant rtn W4 g64; kv ...": the changes to the model that no column shows.
 std::string changes_of(const std::vector<Json>& rows) {
   std::string text;
   for (const std::string block : {"rotation", "quant", "kv", "rescale"}) {
@@ -74,7 +74,7 @@ std::string changes_of(const std::vector<Json>& rows) {
   return text;
 }
 
-/// How the windows were made: "protocol yarn, bos true, stride 256".
+/// Returns how the windows were made: "protocol yarn, bos true, stride 256".
 std::string protocol_of(const std::vector<Json>& rows) {
   const auto windows = [&](const std::string& key) { return common(rows, "/config/windows/" + key); };
   const std::string name = windows("protocol");
@@ -88,9 +88,9 @@ std::string protocol_of(const std::vector<Json>& rows) {
   return text;
 }
 
-/// Each distinct warning once.
+/// Returns each distinct warning once.
 std::string warnings_of(const std::vector<Json>& rows) {
-  std::vector<std::pair<std::string, std::size_t>> found;  // and the number of rows that carry it
+  std::vector<std::pair<std::string, std::size_t>> found;  // and the number of rows with it
   for (const Json& row : rows) {
     const Json& warnings = value_at(row, "/warnings");
     for (auto warning = warnings.begin(); warning != warnings.end(); ++warning) {
@@ -109,7 +109,7 @@ std::string warnings_of(const std::vector<Json>& rows) {
   return text;
 }
 
-/// What the values are, from the first row.
+/// Returns a description of the values, from the first row.
 std::string values_of(const Json& row) {
   if (!has_text(row)) return "value ± standard error (questions taken as independent)";
   const std::string units = axis_label(value_at(row, "/config/windows/aggregate"));

@@ -1,4 +1,4 @@
-// What the numbers of a table are, under it.
+// The text under a table that explains its numbers.
 #pragma once
 #include <string>
 #include <vector>
@@ -7,8 +7,8 @@
 
 namespace qroar {
 
-/// A line on values, model, RoPE, quantization, texts and protocol, with `paired` on the differences in it, and one for
-/// each failed cell and each warning that rows carry.
+/// Returns a line on values, model, RoPE, quantization, texts and protocol, including `paired` on the differences, and
+/// a line for each failed cell and each distinct warning of the rows.
 std::string caption(const std::vector<Json>& rows, const std::string& paired);
 
 }  // namespace qroar

@@ -11,16 +11,16 @@ namespace qroar {
 
 namespace {
 
-/// Rows whose texts were only looked at by diagnostics have no losses.
+/// Returns whether the row has losses; rows whose texts only diagnostics used have none.
 bool has_losses(const Json& row) { return has_text(row) && !row["metrics"].empty(); }
 
-/// exp(difference) and its standard error by the delta method.
+/// Returns exp(difference) and its standard error by the delta method.
 std::pair<double, double> ratio_of(const PairedDifference& difference) {
   const double ratio = std::exp(difference.difference);
   return {ratio, ratio * difference.standard_error};
 }
 
-/// In full; empty where there is none.
+/// Returns the number with all its digits; empty where there is none.
 std::string csv_cell(double number) {
   return std::isnan(number) ? "" : std::isinf(number) ? (number > 0 ? "inf" : "-inf") : Json(number).dump();
 }

@@ -17,10 +17,10 @@ struct Part {
   double difference = 0, tokens = 0;
 };
 
-/// The 2.5th and 97.5th percentile of sum(difference) / sum(tokens) over resampled parts.
+/// Returns the 2.5th and 97.5th percentile of sum(difference) / sum(tokens) over resampled parts.
 std::pair<double, double> bootstrap(const std::vector<Part>& parts) {
   constexpr std::size_t kDraws = 10'000;
-  std::mt19937_64 random(0);  // remainders of its numbers, since distributions differ between standard libraries
+  std::mt19937_64 random(0);  // reduced modulo below, since distributions differ between standard libraries
   std::vector<double> means;
   for (std::size_t draw = 0; draw < kDraws; ++draw) {
     Part sum;
@@ -47,7 +47,7 @@ PairedDifference paired_difference(const std::vector<WindowRecord>& a, const std
     tokens += static_cast<double>(a[i].nll.count);
     sum += a[i].nll.sum - b[i].nll.sum;
   }
-  // Ratio estimator: the mean is sum(d_w) / sum(n_w), its residual in window w is d_w - n_w * mean.
+  // Ratio estimator: the mean is sum(d_w) / sum(n_w), and the residual in window w is d_w - n_w * mean.
   const double mean = sum / tokens;
   double residual_squares = 0;
   for (std::size_t i = 0; i < a.size(); ++i) {

@@ -25,14 +25,15 @@ std::vector<Line> read_table(const std::filesystem::path& file) {
       continue;
     }
     Line line;
-    if (fields.size() != columns.size()) fail("{}: a line has not as many fields as the first one", file.string());
+    if (fields.size() != columns.size())
+      fail("{}: a line does not have as many fields as the first one", file.string());
     for (std::size_t i = 0; i < fields.size(); ++i) line[columns[i]] = fields[i];
     table.push_back(std::move(line));
   }
   return table;
 }
 
-/// A column, or whether two of them are equal, by the metric's name.
+/// Returns the value of a column, or whether two columns are equal, by the metric's name.
 std::optional<double> score(const Line& line, const std::string& metric, const std::filesystem::path& file) {
   for (const auto& [name, choice] : {std::pair("acc", "choice"), {"acc_norm", "choice_norm"}}) {
     if (metric == name && line.contains(choice)) return line.at(choice) == line.at("label") ? 1 : 0;

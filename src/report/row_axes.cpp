@@ -24,7 +24,7 @@ std::vector<std::string> axis_names(const std::vector<Json>& rows) {
   return names;
 }
 
-std::string place_of(const std::string& path) {
+std::string json_pointer_of(const std::string& path) {
   std::string place = path.empty() ? "" : "/";
   for (const char c : path) {
     if (c == '~' || c == '/')
@@ -52,10 +52,10 @@ const Json& find_row(const std::vector<Json>& rows, const std::string& id) {
   return *found.front();
 }
 
-/// Of each row the row whose configuration is the same but for `axis`, which has that label there.  Calibration does
-/// not count: it is not in the configuration of rows that need none.
+/// Returns, for each row, the row with the same configuration except for `axis`, where its label is `label`.
+/// Calibration is ignored: rows that need none do not have it in their configuration.
 Baselines find_by_axis(const std::vector<Json>& rows, const std::string& axis, const std::string& label) {
-  const Json::json_pointer place(place_of(axis));
+  const Json::json_pointer place(json_pointer_of(axis));
   const auto without_axis = [&](const Json& row) {
     Json config = row["config"];
     config.erase("calibration");

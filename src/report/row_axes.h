@@ -1,4 +1,4 @@
-// What rows differ in, and which of them are compared.
+// The axes in which rows differ, and which rows are compared.
 #pragma once
 #include <string>
 #include <vector>
@@ -8,23 +8,23 @@
 namespace qroar {
 
 bool is_ok(const Json& row);
-/// Are there losses over windows of text?
+/// Returns whether the row has losses over windows of text.
 bool has_text(const Json& row);
 
-/// The axes of all rows, in order of appearance.
+/// Returns the axes of all rows, in order of appearance.
 std::vector<std::string> axis_names(const std::vector<Json>& rows);
 
-/// A metric's value with its error as tables have it, "failed" for a row that is; empty where it has none.
+/// Returns a metric's value with its error as shown in tables; "failed" for a failed row, empty where it has none.
 std::string metric_text(const Json& row, const std::string& metric);
 
-/// Of an axis or another path such as "quant[0].weight.bits" the JSON pointer: "/quant/0/weight/bits".
-std::string place_of(const std::string& path);
+/// Returns the JSON pointer of an axis or another path: "/quant/0/weight/bits" for "quant[0].weight.bits".
+std::string json_pointer_of(const std::string& path);
 
-/// The row's value there as tables have it; empty where it has none.
+/// Returns the row's value there as shown in tables; empty where it has none.
 std::string axis_cell(const Json& row, const std::string& name);
 
-/// Of each row the row it is compared with (ShowOptions::baseline), null where there is none; empty without a baseline.
-/// An Error where no row is meant.
+/// Returns, for each row, its baseline (ShowOptions::baseline), null where there is none; empty without a baseline
+/// option. Throws an Error when it matches no row.
 using Baselines = std::vector<const Json*>;
 Baselines find_baselines(const std::vector<Json>& rows, const std::string& baseline);
 

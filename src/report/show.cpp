@@ -23,7 +23,7 @@ const std::string kLength = "windows.length";
 
 double number_of(const Json& value) { return value.is_number() ? value.get<double>() : std::nan(""); }
 
-/// What tables show: perplexity without the mean NLL, and all else but percentiles.
+/// Returns the metrics that tables show: perplexity without the mean NLL, and all others except percentiles.
 std::vector<std::string> metrics_of(const std::vector<Json>& rows) {
   std::vector<std::string> names;
   for (const Json& row : rows) {
@@ -36,7 +36,7 @@ std::vector<std::string> metrics_of(const std::vector<Json>& rows) {
   return names;
 }
 
-/// The values of an axis that runs across: lengths by size, others as they appear.
+/// Returns the values of an axis that becomes columns: lengths by size, others in order of appearance.
 std::vector<std::string> columns_of(const std::vector<Json>& rows, const std::string& axis) {
   std::vector<Json> values;
   for (const Json& row : rows) {
@@ -49,8 +49,8 @@ std::vector<std::string> columns_of(const std::vector<Json>& rows, const std::st
   return labels;
 }
 
-/// Rows by all axes but the one that runs across, in order of appearance; empty when two rows fall on one place or the
-/// axis has one value.
+/// Returns the table of rows by all axes except `across`, which becomes columns, in order of appearance; empty when two
+/// rows have the same place or the axis has one value.
 Table grid_table(const std::vector<Json>& rows, const std::string& across, const std::vector<std::string>& texts) {
   const std::vector<std::string> columns = columns_of(rows, across);
   std::vector<std::string> names = axis_names(rows);
@@ -76,13 +76,13 @@ Table grid_table(const std::vector<Json>& rows, const std::string& across, const
   return table;
 }
 
-/// With the lengths across, or else the texts.
+/// Returns the grid with the lengths across, or else the texts.
 Table grid_table(const std::vector<Json>& rows, const std::vector<std::string>& texts) {
   Table table = grid_table(rows, kLength, texts);
   return table.rows.empty() ? grid_table(rows, "data", texts) : table;
 }
 
-/// Tokens or questions of the first metric; diagnostics alone have none.
+/// Returns the number of tokens or questions of the first metric; rows with only diagnostics have none.
 std::string scored_cell(const Json& row) {
   if (!is_ok(row) || row["metrics"].empty()) return "";
   const Json& count = value_at(row["metrics"].begin().value(), "/count");
@@ -127,7 +127,7 @@ Table flat_table(const std::vector<Json>& rows, Differences& differences) {
   return table;
 }
 
-/// What the differences are.
+/// Returns the explanation of the differences.
 std::string difference_note(const Json& row, const std::string& baseline, bool in_brackets) {
   const bool is_text = has_text(row);
   std::string note = fmt::format("; {}Δ{} against {} over the same {}, with its paired standard error",
@@ -137,19 +137,19 @@ std::string difference_note(const Json& row, const std::string& baseline, bool i
   return note;
 }
 
-/// Is the row of a cell of the plan?  Every row is where there is none.
+/// Returns whether the row belongs to a cell of the plan; true for every row where there is no plan.
 bool is_planned(const Json& row, const ShowOptions& options) {
   return !options.planned || options.planned->contains(row["id"].get<std::string>());
 }
 
-/// A value beyond double is null in row.json, since JSON has no infinity (results/results.h).
+/// Restores infinity: a value that exceeds double is null in row.json, since JSON has no infinity (results/results.h).
 void restore_infinity(Json& metrics) {
   for (auto& [name, metric] : metrics.items()) {
     if (metric.is_object() && metric.contains("value") && metric["value"].is_null()) metric["value"] = HUGE_VAL;
   }
 }
 
-/// Rows as tables have them: what tells them apart stands among the axes.
+/// Returns the rows for tables, with the values that distinguish them added to their axes.
 std::vector<Json> for_tables(std::vector<Json> rows, const std::vector<Json>& beside) {
   for (std::size_t i = 0; i < rows.size(); ++i) {
     for (const auto& [path, value] : beside[i].items()) rows[i]["axes"][path] = value;
@@ -158,7 +158,7 @@ std::vector<Json> for_tables(std::vector<Json> rows, const std::vector<Json>& be
   return rows;
 }
 
-/// Tables by the lengths or the texts, one for each metric; empty where the rows form no such grid.
+/// Returns the tables by length or text, one for each metric; empty where the rows do not form such a grid.
 std::string grids(const std::vector<Json>& rows, Differences& differences, const ShowOptions& options) {
   const bool own_baselines = options.baseline.find('=') != std::string::npos;
   if (!differences.empty() && !own_baselines) return "";

@@ -11,21 +11,21 @@ namespace qroar {
 
 struct ShowOptions {
   std::string format = "table";  ///< table, csv, markdown, latex or json
-  /// What rows are compared with in pairs; may be empty.  The id (or its beginning) of one row, or AXIS=LABEL
-  /// ("quant=none"): each row's own baseline is then the row whose configuration differs from it in that alone.
+  /// The baseline of paired comparisons; may be empty.  The id (or its beginning) of one row, or AXIS=LABEL
+  /// ("quant=none"): each row's baseline is then the row whose configuration differs from it in that alone.
   std::string baseline;
   std::optional<std::set<std::string>> planned;  ///< ids of the cells of the plan, where there is one
-  bool all = false;                              ///< also show rows of other cells, and mark them
+  bool all = false;                              ///< also show rows of cells outside the plan, and mark them
 };
 
-/// The rows as text.  table, markdown and latex put windows.length into columns when the rows form such a grid; csv and
-/// json are flat and complete.  Whatever tells rows apart and is no axis of theirs is a column like one (in json: a
-/// row's `differs`).  With a baseline every row gets its difference in mean NLL over the same windows and in each
-/// task's values over the same questions, with paired standard errors (in json: a row's `paired`, see
+/// Returns the rows as text.  table, markdown and latex put windows.length into columns when the rows form such a grid;
+/// csv and json are flat and complete.  Each difference between rows that is not an axis becomes a column like one (in
+/// json: a row's `differs`).  With a baseline, every row gets its difference in mean NLL over the same windows and in
+/// each task's values over the same questions, with paired standard errors (in json: a row's `paired`, see
 /// Differences::json).
 std::string show(const Results& results, const std::vector<Json>& rows, const ShowOptions& options);
 
-/// That so many rows are left out, since the plan no longer has their cells, and how to see them.
+/// Returns a note that `rows` rows are left out, since the plan no longer has their cells, and how to show them.
 std::string left_out_note(std::size_t rows);
 
 }  // namespace qroar

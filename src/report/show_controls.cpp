@@ -20,7 +20,7 @@ const Json* row_of(const std::vector<Json>& rows, const std::string& id) {
   return found == rows.end() ? nullptr : &*found;
 }
 
-/// A row and the one that it is compared with; null for one that has not run.
+/// A row and the row that it is compared with; null for one that has not run.
 struct Pair {
   const Json *row, *baseline;
 
@@ -28,7 +28,7 @@ struct Pair {
     if (row == nullptr || baseline == nullptr) return "not run";
     return (*row)["status"] == "ok" && (*baseline)["status"] == "ok" ? "" : "failed";
   }
-  /// Window by window.
+  /// Returns the difference, window by window.
   std::vector<WindowRecord> difference(const Results& results) const {
     const auto windows_of = [&](const Json& of) {
       return read_windows(results.cell(of["id"].get<std::string>()) / "windows.csv");
@@ -41,7 +41,7 @@ struct Pair {
   }
 };
 
-/// The difference of mean NLL in a pair, less that in the `other` one.
+/// Returns the difference of mean NLL in a pair minus that in the `other` pair.
 ControlComparison compared(const std::string& name, const Results& results, const Pair& pair,
                            const Pair* other = nullptr) {
   ControlComparison comparison;
@@ -59,7 +59,7 @@ ControlComparison compared(const std::string& name, const Results& results, cons
   return comparison;
 }
 
-/// "-0.0123 [-0.0150, -0.0096]".
+/// Returns "-0.0123 [-0.0150, -0.0096]".
 std::string text_of(const ControlComparison& comparison) {
   const auto& [name, difference, reach, reason] = comparison;
   if (!reason.empty()) return reason;

@@ -1,4 +1,4 @@
-// What a search of scales gained beside its controls.
+// The gain of a search of scales compared with its controls.
 #pragma once
 #include <string>
 #include <vector>
@@ -8,7 +8,7 @@
 namespace qroar {
 
 /// A comparison of a search with its controls: a difference of mean NLL (nats per token) and half of its 95 % interval
-/// (Student's t over paired windows), or the reason why there is none: a control that has not run, or failed.
+/// (Student's t over paired windows), or the reason why there is none: a control has not run, or failed.
 struct ControlComparison {
   std::string name;  ///< "quantized, found g", "gain beyond full precision" ...
   double difference = 0;
@@ -16,13 +16,13 @@ struct ControlComparison {
   std::string reason;
 };
 
-/// Does the row stand for a search that has controls?
+/// Returns whether the row is of a search that has controls.
 bool has_controls(const Json& row);
 
-/// The comparisons of a searched row with its controls among `rows`.
+/// Returns the comparisons of a searched row with its controls among `rows`.
 std::vector<ControlComparison> compare_controls(const Results& results, const std::vector<Json>& rows, const Json& row);
 
-/// The comparisons of every search as a table; empty where no row was searched.
+/// Returns the comparisons of every search as a table; empty where no row was searched.
 std::string show_controls(const Results& results, const std::vector<Json>& rows, const std::string& format);
 
 }  // namespace qroar

@@ -1,4 +1,4 @@
-// What `show` prints for programs: every number in full.
+// The output of `show` for programs: every number with all its digits.
 #pragma once
 #include <string>
 #include <vector>
@@ -7,16 +7,16 @@
 
 namespace qroar {
 
-/// One column per axis, metric field, cost, and number of a difference.
+/// Returns CSV with one column per axis, metric field, cost, and number of a difference.
 std::string csv_text(const std::vector<Json>& rows, Differences& differences);
 
-/// The rows as they lie in the cells, and beside that of each:
-///   labels    {axis: what tables call its value}, those of `differs` among them
-///   texts     {metric: its value with its error, as tables have it}
-///   differs   what tells it from other rows and is no axis (see beside_axes()); absent where there is nothing
+/// Returns the rows as stored in the cells, each with these additional members:
+///   labels    {axis: label of its value in tables}, including those of `differs`
+///   texts     {metric: its value with its error, as in tables}
+///   differs   the differences from other rows that are not axes (see beside_axes()); absent where there are none
 ///   paired    the comparison with its baseline (see Differences::json()); absent without baselines
 ///   searched  {comparison: {difference, low, high}, or {reason}} of a search with its controls
-/// `shown`: the same rows as tables have them.
+/// `shown`: the same rows as shown in tables.
 std::string json_text(const Results& results, std::vector<Json> rows, const std::vector<Json>& shown,
                       const std::vector<Json>& beside, Differences& differences);
 

@@ -12,7 +12,7 @@
 namespace qroar {
 namespace {
 
-/// Seconds since 1970 of utc_now()'s text.
+/// Returns the seconds since 1970 of a text of utc_now().
 double seconds_of(const std::string& utc) {
   std::tm time = {};
   strptime(utc.c_str(), "%Y-%m-%dT%H:%M:%S", &time);
@@ -21,7 +21,7 @@ double seconds_of(const std::string& utc) {
 
 double age(const std::string& utc) { return static_cast<double>(std::time(nullptr)) - seconds_of(utc); }
 
-/// Work and the time that one process took for it, of finished cells and of those that are running.
+/// The work of finished and running cells, and the time that one process took for it.
 struct Pace {
   double flops = 0, seconds = 0;
 
@@ -54,7 +54,7 @@ SweepState sweep_state(const Results& results) {
     const auto found = claims.find(id);
     const Json* claim = found == claims.end() ? nullptr : &found->second;
     const bool quiet = claim != nullptr && (*claim)["silent"] > 1e-3 * static_cast<double>(Claims::kSilence.count());
-    if (row && claim != nullptr && (quiet || (*claim)["dead"] == true)) claim = nullptr;  // left behind its row
+    if (row && claim != nullptr && (quiet || (*claim)["dead"] == true)) claim = nullptr;  // left over
     if (claim != nullptr) {
       const Json& owner = *claim;
       const std::string process = fmt::format("{}:{}", owner["host"].get<std::string>(), owner["pid"].dump());

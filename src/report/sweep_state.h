@@ -1,4 +1,4 @@
-// The state of a running sweep, for whoever looks on.
+// The state of a running sweep, for observers.
 #pragma once
 #include <string>
 
@@ -6,7 +6,7 @@
 
 namespace qroar {
 
-/// How far the sweep is that plan.json lists: counts, and a line for every cell that a process has.
+/// The progress of the sweep that plan.json lists: counts, and a line for every cell that a process has.
 struct SweepState {
   int64_t cells = 0, done = 0, running = 0, failed = 0, waiting = 0;
   std::string text;  ///< empty where there is no plan

@@ -10,7 +10,7 @@
 namespace qroar {
 namespace {
 
-/// Columns a terminal needs: bytes that do not continue a UTF-8 sequence.
+/// Returns the number of columns that a terminal needs: bytes that do not continue a UTF-8 sequence.
 std::size_t display_width(const std::string& text) {
   return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
 }

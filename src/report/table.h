@@ -1,4 +1,4 @@
-// A rectangle of text and its renderings.
+// A table of text cells and its renderings.
 #pragma once
 #include <string>
 #include <vector>
@@ -8,14 +8,14 @@ namespace qroar {
 struct Table {
   std::vector<std::string> header;
   std::vector<std::vector<std::string>> rows;
-  std::size_t label_columns = 1;  ///< so many first columns are words and flush left; the rest are figures, flush right
+  std::size_t label_columns = 1;  ///< number of leading text columns, flush left; the rest are numbers, flush right
 
-  /// format: table (aligned text), csv, markdown or latex (booktabs).
+  /// Renders the table; format: table (aligned text), csv, markdown or latex (booktabs).
   std::string render(const std::string& format) const;
 };
 
-/// A figure with its error: two significant digits of that, and two decimals at least ("35.2913 ± 0.0051"); from 1e9 on
-/// five digits and a power of ten.
+/// Returns a value with its error: two significant digits of the error, and at least two decimals ("35.2913 ± 0.0051");
+/// from 1e9 on five digits and a power of ten.
 std::string with_error(double value, double error);
 
 }  // namespace qroar

@@ -1,4 +1,4 @@
-// L layers, P pairs, O rows of a projection.
+// Dimensions: L layers, P pairs, O rows of a projection.
 #include "rescale/band_scales.h"
 
 #include <algorithm>
@@ -8,7 +8,7 @@
 namespace qroar {
 namespace {
 
-/// Numbers [layers, bands] of the rows from `first` on, spread over the pairs of their bands.
+/// Expands the numbers [layers, bands], which begin at row `first`, to the pairs of their bands.
 at::Tensor over_pairs(const BandScales& scales, int64_t first) {
   const BandLayout& layout = scales.layout;
   const at::Tensor g_LB = at::tensor(scales.g, at::kDouble).view({layout.layers, layout.row()});
@@ -19,7 +19,7 @@ at::Tensor over_pairs(const BandScales& scales, int64_t first) {
   return at::repeat_interleave(g_LB.narrow(1, first, layout.bands()), at::tensor(pairs, at::kLong), 1);
 }
 
-/// x_O or x_OI with rows i and i + d/2 of every head times factor i.
+/// Multiplies rows i and i + d/2 of every head of x_O or x_OI by factor i.
 at::Tensor scale_rows(const at::Tensor& x, const at::Tensor& factor_P) {
   const int64_t pairs = factor_P.size(0);
   const at::Tensor wide = x.to(ops::wide_dtype(x));

@@ -1,5 +1,5 @@
 // Scales of queries and keys per band of RoPE pairs, as data: what `rescale: {type: bands}` applies, what a search
-// varies and what a scales file holds.
+// varies and what a scales file contains.
 #pragma once
 #include <string>
 #include <vector>
@@ -10,21 +10,21 @@
 
 namespace qroar {
 
-/// What one number g of a band does.
+/// What the number g of a band scales.
 enum class BandVariant {
-  shared,       ///< queries and keys times g: the band's part of an attention logit times g^2
-  independent,  ///< a number for queries and one for keys
-  symmetric,    ///< queries times g, keys times 1/g: the logits of the full-precision model stay
+  shared,       ///< queries and keys times g: multiplies the band's part of an attention logit by g^2
+  independent,  ///< one number for queries and one for keys
+  symmetric,    ///< queries times g, keys times 1/g: the logits of the full-precision model do not change
 };
 const std::vector<std::pair<std::string, BandVariant>>& band_variants();
 
 struct BandLayout {
   BandVariant variant = BandVariant::shared;
   std::vector<int64_t> edges;  ///< see rope/bands.h
-  int64_t layers = 1;          ///< 1: every layer has the same scales; else the model's layers
+  int64_t layers = 1;          ///< 1: every layer has the same scales; else the number of the model's layers
 
   int64_t bands() const { return static_cast<int64_t>(edges.size()) - 1; }
-  /// Numbers of one layer: a band's, or the queries' bands and then the keys'.
+  /// Returns the number of values per layer: one per band, or those of the queries' bands and then the keys' bands.
   int64_t row() const { return variant == BandVariant::independent ? 2 * bands() : bands(); }
   int64_t size() const { return layers * row(); }
 };
@@ -33,20 +33,20 @@ struct BandScales {
   BandLayout layout;
   std::vector<double> g;  ///< [layers, row()], positive
 
-  /// Factors [layers, d/2] in float64 that multiply the channels of a pair; both members of a pair share one, and under
-  /// grouped queries a key's is that of all its queries.
+  /// Returns factors [layers, d/2] in float64 that multiply the channels of a pair; both channels of a pair share one
+  /// factor, and under grouped-query attention a key's factor applies to all its queries.
   at::Tensor query_LP() const;
   at::Tensor key_LP() const;
 };
 
-/// Multiplies the rows of q_proj and k_proj, and their biases, of a view of a model: products in float32 (float64 for
-/// a float64 model), cast once.  A scale of 1 changes no bit.
+/// Multiplies the rows of q_proj and k_proj, and their biases, of a view of a model, in float32 (float64 for a float64
+/// model), with one cast at the end.  A scale of 1 changes no bit.
 void scale_bands(const BandScales& scales, Llama& model);
 
-/// {"model", "variant", "edges", "scales": [layers][row()]}; `model` is the checkpoint's hash.
+/// Returns {"model", "variant", "edges", "scales": [layers][row()]}; `model` is the checkpoint's hash.
 Json to_json(const BandScales& scales, const std::string& model);
 
-/// A rescaling that does that and knows no search.
+/// Returns a rescaling that applies these scales without a search.
 std::unique_ptr<Rescaling> rescaling_by(const BandScales& scales);
 
 }  // namespace qroar

@@ -14,7 +14,8 @@
 namespace qroar {
 namespace {
 
-/// Claims come and go while one looks: what is not there, or not whole, is no claim.
+/// Returns the file's JSON object.  Claims may appear and disappear at any time: a missing or incomplete file is no
+/// claim.
 std::optional<Json> object_in(const std::filesystem::path& file) {
   std::ifstream in(file);
   Json json = Json::parse(in, nullptr, /*allow_exceptions=*/false);
@@ -25,7 +26,7 @@ std::filesystem::path folder_of(const std::filesystem::path& claims, const std::
   return claims / fmt::format("{}.{}", id, number);
 }
 
-/// The id and number of a claim's folder, or nothing for another name.
+/// Returns the id and number of a claim's folder, or nothing for another name.
 std::optional<std::pair<std::string, int64_t>> parse_name(const std::string& name) {
   const auto dot = name.rfind('.');
   if (dot == name.npos || dot == 0) return std::nullopt;
@@ -34,7 +35,7 @@ std::optional<std::pair<std::string, int64_t>> parse_name(const std::string& nam
   return std::pair(name.substr(0, dot), number);
 }
 
-/// Without a sync: a machine that crashes has lost its claims anyway.
+/// Writes without a sync: a machine that crashes has lost its claims anyway.
 void write_quickly(const std::filesystem::path& file, const std::string& text) {
   const std::filesystem::path temporary = file.string() + ".tmp";
   std::ofstream out(temporary);
@@ -67,17 +68,17 @@ Claim::~Claim() {
   }
   end_.notify_one();
   beats_.join();
-  // After a takeover the very name may be another's by now.
+  // After a takeover, this name may already belong to another process.
   const auto owner = object_in(folder_of(claims_, id_, number_) / "owner.json");
   if (!owner || (*owner)["token"] != token_) return;
-  // Renamed first, since a folder that is being emptied is no claim any more but still has its name.  The own one last:
-  // while it stands, nobody makes one of its number or below.  What cannot be removed is found dead by the next
-  // process.
+  // Renames each claim before removing it, since a folder that is being emptied is no claim any more but still has its
+  // name. The own claim comes last: while it exists, no process makes one with its number or a lower one.  The next
+  // process finds whatever cannot be removed to be dead.
   std::error_code ignored;
   for (int64_t number = 1; number <= number_; ++number) {
     const auto gone = claims_ / fmt::format(".{}.{}", token_, number);
     std::filesystem::rename(folder_of(claims_, id_, number), gone, ignored);
-    std::filesystem::remove_all(gone, ignored);  // whatever a server said of the rename
+    std::filesystem::remove_all(gone, ignored);  // whatever the server answered to the rename
   }
 }
 
@@ -92,7 +93,7 @@ void Claim::beat_until_destroyed() {
     try {
       write_beat(folder_of(claims_, id_, number_), count, done_);
     } catch (const Error&) {
-      // A full disk, or a claim that was taken over: what the cell itself writes will say so.
+      // A full disk, or a claim that was taken over: writing the cell itself will report it.
     }
   }
 }
@@ -118,7 +119,7 @@ Claims::Seen Claims::read(const std::string& id, int64_t number) const {
 
 bool Claims::is_dead(const std::string& id, const Seen& seen) {
   if (seen.owner.value("machine", "") == machine_id() && seen.owner.contains("process"))
-    return !process_lives(seen.owner["process"]);
+    return !is_process_running(seen.owner["process"]);
   const std::string content = fmt::format("{} {} {}", seen.number, seen.owner.dump(), seen.beat.dump());
   const auto now = std::chrono::steady_clock::now();
   Watch& watch = watched_.try_emplace(id, Watch{content, now}).first->second;
@@ -131,7 +132,7 @@ std::unique_ptr<Claim> Claims::take(const std::string& id) {
   const auto found = all.find(id);
   if (found != all.end() && !is_dead(id, read(id, found->second))) return nullptr;
   const int64_t number = found == all.end() ? 1 : found->second + 1;
-  const std::string token = own_name();
+  const std::string token = unique_name();
   const auto own = folder_ / ("." + token), claim = folder_of(folder_, id, number);
   std::error_code failed;
   std::filesystem::create_directories(own, failed);
@@ -147,7 +148,7 @@ std::unique_ptr<Claim> Claims::take(const std::string& id) {
     }
     const int reason = errno;
     std::filesystem::remove_all(own);
-    // A server that answers a repeated request may call a rename that succeeded a failure.
+    // A server that answers a repeated request may report failure for a rename that succeeded.
     const auto owner_now = object_in(claim / "owner.json");
     if (owner_now && (*owner_now)["token"] == token) return std::make_unique<Claim>(folder_, id, number, token, beat_);
     if (reason != ENOTEMPTY && reason != EEXIST)
@@ -162,9 +163,9 @@ std::unique_ptr<Claim> Claims::take(const std::string& id) {
 void Claims::tidy(const std::function<void(const std::string&)>& taken) {
   for (const auto& [id, number] : newest()) {
     if (!is_dead(id, read(id, number))) continue;
-    if (const auto claim = take(id)) taken(id);  // and gives it back, with all below it
+    if (const auto claim = take(id)) taken(id);  // its destructor releases the cell, with all older claims
   }
-  remove_left_by_dead(folder_);
+  remove_stale_temporaries(folder_);
 }
 
 std::map<std::string, Json> Claims::look() {

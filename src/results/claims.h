@@ -1,19 +1,20 @@
-// Who works on which cell of a results folder, where many processes on many machines share it and locks cannot be
-// relied on: DIR/claims/<id>.<n>/owner.json and beat.json, n = 1, 2, ...
+// Records which process works on which cell of a results folder, where many processes on many machines share it and
+// locks are unreliable: DIR/claims/<id>.<n>/owner.json and beat.json, n = 1, 2, ...
 //
-// The one thing that has to be atomic is rename().  A claim is made under a name of its own and then renamed to
-// <id>.<n>, which fails where that exists, since a folder that is not empty is never replaced.  The owner of the
-// highest n has the cell.  Whoever finds it dead takes n + 1: never the name of the dead one, so that two who both saw
-// it dead cannot both succeed, and none can remove a claim that is newer than what it looked at.
+// The only operation that must be atomic is rename().  A claim is made under a unique name and then renamed to
+// <id>.<n>, which fails if that exists, since a folder that is not empty is never replaced.  The owner of the highest n
+// has the cell.  A process that finds this owner dead takes n + 1, never the name of the dead one: so two processes
+// that both saw it dead cannot both succeed, and none can remove a claim that is newer than the one it examined.
 //
-// Dead is: on this machine, a process that is gone; elsewhere, one whose beat has not changed for kSilence by the
-// watcher's own clock (clocks of machines are never compared).  An owner that was only asleep finds the higher claim
-// when it wakes, and leaves the cell; should it write the row in that very moment, the row is the same to the last bit.
+// An owner on this machine is dead when its process is gone; an owner on another machine, when its beat has not changed
+// for kSilence by the observer's own clock (clocks of machines are never compared).  An owner that was only suspended
+// finds the higher claim when it wakes, and leaves the cell; should it write the row in that very moment, the row is
+// the same to the last bit.
 //
-// A folder .<own_name()>... is no claim yet, or none any more.
+// A folder .<unique_name()>... is not yet a claim, or no longer one.
 //
-// NFS: rename() is atomic on the server.  A client may see another's rename and beats late by as long as it caches
-// attributes (acdirmax, 60 s unless mounted otherwise), which kSilence leaves room for.
+// NFS: rename() is atomic on the server.  A client may see another's rename and beats with a delay of up to its
+// attribute cache time (acdirmax, 60 s unless mounted otherwise), which kSilence allows for.
 #pragma once
 #include <atomic>
 #include <chrono>
@@ -31,7 +32,7 @@
 
 namespace qroar {
 
-/// A cell that this process has: beats until it is destroyed, which gives the cell back.
+/// A cell claimed by this process: beats until it is destroyed, which releases the cell.
 class Claim {
  public:
   Claim(std::filesystem::path claims, std::string id, int64_t number, std::string token,
@@ -40,9 +41,9 @@ class Claim {
   Claim(const Claim&) = delete;
   Claim& operator=(const Claim&) = delete;
 
-  /// False once another process took the cell over.
+  /// Returns false once another process took the cell over.
   bool is_held() const;
-  /// The part of the cell that is done, 0..1, for whoever looks on.
+  /// Reports the fraction of the cell that is done, 0..1, for observers.
   void report(double done) { done_ = done; }
 
  private:
@@ -64,18 +65,20 @@ class Claims {
  public:
   static constexpr std::chrono::milliseconds kBeat{10'000}, kSilence{180'000};
 
-  /// `beat`: time between two beats; `silence`: after which an owner elsewhere counts as dead.
+  /// `beat`: time between two beats; `silence`: time without a beat after which an owner on another machine counts as
+  /// dead.
   explicit Claims(const std::filesystem::path& results, std::chrono::milliseconds beat = kBeat,
                   std::chrono::milliseconds silence = kSilence);
 
-  /// The cell, or null when another process has it.  An Error when the folder cannot be written or cannot rename.
+  /// Claims the cell; returns null when another process has it.  Throws an Error when the folder is not writable or
+  /// cannot rename.
   std::unique_ptr<Claim> take(const std::string& id);
 
-  /// The newest claim on every cell, by id: {host, pid, since, done, ...}, whether its owner is `dead`, and
-  /// for how many seconds it has been `silent` by this machine's clock, for people to see.
+  /// Returns the newest claim on every cell, by id: {host, pid, since, done, ...}, whether its owner is `dead`, and for
+  /// how many seconds it has been `silent` by this machine's clock, for display.
   std::map<std::string, Json> look();
 
-  /// Removes what dead processes left, whatever the cell; calls `taken` with the id of each while it has it.
+  /// Removes what dead processes left on any cell; calls `taken` with the id of each cell while this process has it.
   void tidy(const std::function<void(const std::string&)>& taken);
 
  private:
@@ -87,14 +90,14 @@ class Claims {
     std::string content;
     std::chrono::steady_clock::time_point since;
   };
-  /// The highest number of every cell that is claimed.
+  /// Returns the highest claim number of every claimed cell.
   std::map<std::string, int64_t> newest() const;
   Seen read(const std::string& id, int64_t number) const;
   bool is_dead(const std::string& id, const Seen& seen);
 
   std::filesystem::path folder_;
   std::chrono::milliseconds beat_, silence_;
-  std::map<std::string, Watch> watched_;  ///< what beats last said, and since when
+  std::map<std::string, Watch> watched_;  ///< last content of each beat, and since when
 };
 
 }  // namespace qroar

@@ -1,4 +1,4 @@
-// What tables and plots call the values of axes and the blocks of a configuration.
+// Labels of tables and plots for the values of axes and for the blocks of a configuration.
 #include <algorithm>
 #include <cctype>
 
@@ -8,7 +8,7 @@
 namespace qroar {
 namespace {
 
-/// "shared ×6 searched (cma_es)": the block `rescale` without what says little in a table.
+/// Returns "shared ×6 searched (cma_es)": the block `rescale` without details that are of little use in a table.
 std::string bands_label(const Json& block) {
   std::string label = block.contains("variant") ? axis_label(block["variant"]) : "shared";
   if (block.contains("bands")) label += " ×" + block["bands"].dump();
@@ -49,7 +49,7 @@ std::string axis_label(const Json& value, char bits_of) {
   }
   std::string label = value.contains("type") ? axis_label(value["type"]) : "";
   if (label == "bands") return bands_label(value);
-  if (label == "multiple_choice") label.clear();  // its file says what it is
+  if (label == "multiple_choice") label.clear();  // its file names the task
   for (const auto& [key, entry] : value.items()) {
     const char operand = key == "key" ? 'K' : key == "value" ? 'V' : key == "query" ? 'Q' : bits_of;
     const std::string text = axis_label(entry, operand);

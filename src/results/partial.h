@@ -1,4 +1,4 @@
-// The finished parts of a cell that is not finished: cells/<id>/partial.jsonl, removed once the cell has its row.
+// The finished parts of an unfinished cell: cells/<id>/partial.jsonl, removed once the cell has its row.
 #pragma once
 #include <chrono>
 #include <functional>
@@ -12,18 +12,18 @@ namespace qroar {
 
 class PartialCell : public PartStore {
  public:
-  /// Goes on from a file whose parts were made with the same `inputs` (hashes, what decides the bits); starts again
-  /// from any other, and with `restart` from every one.  An Error for a line that is not as it was written.  `check`
-  /// throws where what is computed now may not be kept.
+  /// Continues a file whose parts were made with the same `inputs` (hashes, everything that decides the bits); starts
+  /// again from any other file, and with `restart` from every file.  Throws an Error for a line that was changed since
+  /// it was written.  `check` throws when results computed now must not be kept.
   PartialCell(const std::filesystem::path& cell, const Json& inputs, bool restart, std::function<void()> check);
 
   const Json* find(const std::string& part) const override;
   void add(const std::string& part, const Json& result) override;
 
   std::size_t found() const { return found_; }
-  /// From here on time is that of the parts that are added.
+  /// Starts the clock that measures the time of the parts that are added.
   void start_clock() { since_ = Clock::now(); }
-  /// That parts whose names begin so took, in all runs so far.
+  /// Returns the time that parts whose names begin with `kind` took, in all runs so far.
   double seconds(const std::string& kind) const;
   static void remove(const std::filesystem::path& cell);
 

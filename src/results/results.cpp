@@ -22,7 +22,7 @@ T number(const std::string& text, const std::filesystem::path& file, std::size_t
   return value;
 }
 
-/// What is in the file, once `check_shape` has looked at it.
+/// Returns the content of the file after `check_shape` has checked it.
 std::optional<Json> read_json(const std::filesystem::path& file, void (*check_shape)(const Json&, const Refuse&),
                               const char* remedy) {
   if (!std::filesystem::exists(file)) return std::nullopt;
@@ -38,15 +38,15 @@ std::optional<Json> read_json(const std::filesystem::path& file, void (*check_sh
   return found;
 }
 
-/// The experiment's file that a plan names; empty for one that is not there, is damaged, or was written by a version
-/// that named none.
+/// Returns the experiment's file that a plan names; empty for a plan that does not exist, is damaged, or was written by
+/// a version that named none.
 std::filesystem::path owner_in(const std::filesystem::path& plan) {
   if (!std::filesystem::exists(plan)) return {};
   const Json found = value_at(Json::parse(read_file(plan), nullptr, /*allow_exceptions=*/false), "/file");
   return found.is_string() ? found.get<std::string>() : "";
 }
 
-/// Other processes may be writing into the same cell: their temporary files stay.
+/// Keeps the temporary files of other processes, which may be writing into the same cell.
 void write_tables(const std::filesystem::path& folder, const std::map<std::string, CsvTable>& tables) {
   if (!tables.empty()) std::filesystem::create_directories(folder);
   for (const auto& [type, table] : tables) write_file_atomically(folder / (type + ".csv"), table.text());
@@ -90,7 +90,7 @@ void Results::write_plan(const std::filesystem::path& file, const std::vector<Pl
   check_owner(file);
   const std::filesystem::path path = folder_ / "plan.json", before = owner_in(path);
   std::error_code missing;
-  const bool is_there = std::filesystem::exists(before, missing);  // under this path or, by a link, another one
+  const bool is_there = std::filesystem::exists(before, missing);  // under this path or, by a link, another path
   if (!is_there && !before.empty() && before != file) {
     spdlog::info("{}: belonged to the experiment {}, which is no longer there, and belongs to {} now", folder_.string(),
                  before.string(), file.string());
@@ -109,7 +109,7 @@ void Results::write_plan(const std::filesystem::path& file, const std::vector<Pl
 void Results::write(const Json& row, const CellOutput& output) const {
   const std::filesystem::path own = cell(row["id"]), windows = own / "windows.csv";
   if (output.windows.empty()) {
-    std::filesystem::remove(windows);  // left by a run that did not fail
+    std::filesystem::remove(windows);  // left by an earlier run that succeeded
   } else {
     std::string csv = "document,start,tokens,nll_sum,nll_square_sum\n";
     for (const auto& [document, start, nll] : output.windows) {
@@ -159,7 +159,8 @@ void Results::derive_rows_file() const {
     for (const Json& row : rows()) lines += row.dump() + "\n";
     return lines;
   };
-  // Again until nothing changed meanwhile: another process' row and file may have come between our look and our write.
+  // Repeats until nothing has changed meanwhile: another process may write a row and the file between our read and our
+  // write.
   std::string written;
   for (std::string lines = lines_now(); lines != written; lines = lines_now()) {
     write_file_atomically(folder_ / "rows.jsonl", lines);

@@ -1,13 +1,13 @@
 // The results folder: DIR/cells/<id>/{row.json, windows.csv, search.csv, scales.json, resolved.yaml, log.txt,
 // diagnostics/<type>.csv, metrics/<curve>.csv, tasks/<name>.csv}, DIR/plan.json and the derived DIR/rows.jsonl.
-// row.json comes last and atomically, so a cell without it never happened, whenever the process died.
+// row.json is written last and atomically, so a cell without it counts as not run, whenever the process died.
 // Its `metrics` is {name: {value, stderr, count}}, {} where the cell has none.  JSON has no infinity: `value` is null
-// where it is beyond double (a perplexity whose `nll` is above 709.78 nats); it is never NaN, which fails the cell.
+// where it exceeds double (a perplexity whose `nll` is above 709.78 nats); it is never NaN, which fails the cell.
 // `stderr` is null there, too, and where one sample gives none.
 //
-// A folder belongs to one experiment, by the file that plan.json names.  Cells that the plan lists no more (a value of
-// the sweep was edited, --set was another one) stay, and so do their rows in rows.jsonl, which is all cells for
-// programs that count its lines; tables and reports leave them out.
+// A folder belongs to one experiment, identified by the file that plan.json names.  Cells that the plan no longer lists
+// (a value of the sweep was edited, --set differed) stay, and so do their rows in rows.jsonl, which contains all cells
+// for programs that count its lines; tables and reports leave them out.
 #pragma once
 #include <filesystem>
 #include <map>
@@ -22,21 +22,21 @@
 
 namespace qroar {
 
-/// What a search leaves: search.csv, scales.json (which `rescale: {type: bands, file: ...}` reads) and the row's
+/// The output of a search: search.csv, scales.json (which `rescale: {type: bands, file: ...}` reads) and the row's
 /// `search`.
 struct SearchOutput {
   CsvTable history;
   Json scales, summary;
 };
 
-/// What windows.csv keeps of a window; two cells are compared window by window.
+/// What windows.csv stores for a window; two cells are compared window by window.
 struct WindowRecord {
   std::string document;
   int64_t start = 0;
-  Moments nll;  ///< over its scored tokens, nats
+  Moments nll;  ///< of its scored tokens, nats
 };
 
-/// What a finished cell leaves beside its row; empty for a failed one.
+/// The output of a finished cell beside its row; empty for a failed cell.
 struct CellOutput {
   std::vector<WindowRecord> windows;
   std::optional<SearchOutput> search;
@@ -59,26 +59,27 @@ class Results {
   const std::filesystem::path& folder() const { return folder_; }
   std::filesystem::path cell(const std::string& id) const { return folder_ / "cells" / id; }
 
-  /// The cell's row, or nothing when it has none; an Error when it is no JSON, or not what this program writes.
+  /// Returns the cell's row, or nothing when it has none; throws an Error when the file is not JSON or not a row of
+  /// this program.
   std::optional<Json> row(const std::string& id) const;
 
-  /// Writes windows.csv, diagnostics and curves (removing those of an earlier run that are no longer there),
-  /// resolved.yaml and then row.json.  An Error on any failed write.
+  /// Writes windows.csv, diagnostics and curves (removing those of an earlier run that no longer exist), resolved.yaml
+  /// and then row.json.  Throws an Error on any failed write.
   void write(const Json& row, const CellOutput& output) const;
 
-  /// Every row: those of cells that plan.json does not list, ordered by when they started, then the others in its
-  /// order. An Error when the folder has neither cells nor a plan.
+  /// Returns every row: those of cells that plan.json does not list, ordered by start time, then the others in its
+  /// order. Throws an Error when the folder has neither cells nor a plan.
   std::vector<Json> rows() const;
 
-  /// An Error when the folder belongs to another experiment than that of the absolute path `file`.  It does not where
-  /// its own is no longer there: that was moved, or this machine has it elsewhere.
+  /// Throws an Error when the folder belongs to an experiment other than that of the absolute path `file`, except when
+  /// the folder's own file no longer exists: it was moved, or has another path on this machine.
   void check_owner(const std::filesystem::path& file) const;
-  /// plan.json: what cells of whose there are to be, for whoever looks on; written only where it changed.  Checks the
+  /// Writes plan.json, the planned cells and their experiment, for observers; writes only when it changed.  Checks the
   /// owner.
   void write_plan(const std::filesystem::path& file, const std::vector<PlannedCell>& cells) const;
-  /// {experiment, file, cells: [{id, axes, flops}]}, or nothing where no run has written it.
+  /// Returns {experiment, file, cells: [{id, axes, flops}]}, or nothing where no run has written it.
   std::optional<Json> plan() const;
-  /// The ids in it.
+  /// Returns the ids of the planned cells.
   std::optional<std::set<std::string>> planned() const;
 
   /// Rewrites rows.jsonl from the cells.
@@ -90,8 +91,8 @@ class Results {
 
 std::vector<WindowRecord> read_windows(const std::filesystem::path& file);
 
-/// "yarn", "linear ×2", "rtn W4 g64", "4096": what tables and plots call the value of an axis; `bits_of` stands before
-/// numbers of bits.
+/// Returns the label of an axis value in tables and plots, such as "yarn", "linear ×2", "rtn W4 g64", "4096"; `bits_of`
+/// precedes numbers of bits.
 std::string axis_label(const Json& value, char bits_of = 'W');
 
 }  // namespace qroar

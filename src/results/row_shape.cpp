@@ -8,7 +8,7 @@
 namespace qroar {
 namespace {
 
-/// A place and the JSON types that it may have; "null" also stands for what is missing.
+/// A place and its allowed JSON types; "null" also stands for a missing value.
 struct Field {
   const char *place, *types;
 };

@@ -27,7 +27,7 @@ double Cell::flops() const {
 }
 
 double Cell::setup_flops() const {
-  if (!job->model.unopened.empty()) return 0;
+  if (!job->model.open_error.empty()) return 0;
   const auto forward_of = [&](int64_t tokens) { return forward_flops(job->model.config, tokens); };
   double flops = forward_of(job->data.windows.length);
   if (calibration != nullptr)
@@ -51,7 +51,7 @@ int64_t Cell::longest() const {
 void check_opened(const std::vector<Cell>& cells) {
   ErrorList errors;
   for (const Cell& cell : cells)
-    cell.job->model.unopened.empty() ? errors.add_good() : errors.add(cell.job->model.unopened);
+    cell.job->model.open_error.empty() ? errors.count_success() : errors.add(cell.job->model.open_error);
   errors.throw_if_any();
 }
 
@@ -76,8 +76,8 @@ void check_memory(const Cell& cell, const at::Device& device) {
   }
 }
 
-std::vector<Cell> with_sharing_neighbours(std::vector<Cell> cells) {
-  std::map<std::pair<std::size_t, std::string>, std::size_t> first;  // where a value of Job::shared occurs first
+std::vector<Cell> group_by_shared(std::vector<Cell> cells) {
+  std::map<std::pair<std::size_t, std::string>, std::size_t> first;  // where each value of Job::shared occurs first
   const auto place = [&](const Cell& cell) {
     std::vector<std::size_t> places;
     for (std::size_t i = 0; i < cell.job->shared.size(); ++i) {
@@ -91,7 +91,7 @@ std::vector<Cell> with_sharing_neighbours(std::vector<Cell> cells) {
 }
 
 std::vector<std::vector<Cell>> packed_cells(std::vector<Cell> cells, std::size_t parts) {
-  cells = with_sharing_neighbours(std::move(cells));
+  cells = group_by_shared(std::move(cells));
   std::vector<double> costs, joined;
   for (std::size_t i = 0; i < cells.size(); ++i) {
     const bool shares = i > 0 && cells[i].job->shared == cells[i - 1].job->shared;

@@ -1,4 +1,4 @@
-// Jobs with their texts: what the runner runs.
+// Jobs with their texts, as the runner runs them.
 #pragma once
 #include <memory>
 #include <vector>
@@ -12,38 +12,38 @@ struct Cell {
   Job* job;
   std::shared_ptr<const Dataset> data;  ///< null where there are only tasks
   std::vector<Window> windows;
-  std::shared_ptr<const CalibrationText> calibration;  ///< null where no quantizer asks for it
-  std::shared_ptr<const Dataset> dev;                  ///< what scales are searched on; null without a search
+  std::shared_ptr<const CalibrationText> calibration;  ///< null when no quantizer requires it
+  std::shared_ptr<const Dataset> dev;  ///< the texts that a search of scales uses; null without a search
   std::shared_ptr<const CalibrationText> dev_calibration;
-  std::vector<std::string> warnings;  ///< for whoever reads the row, a line each
+  std::vector<std::string> warnings;  ///< for the readers of the row, one line each
 
-  /// Floating point operations of its forwards over windows, and of its tasks as they estimate them.
+  /// Returns the floating point operations of its forwards over windows, and those that its tasks estimate.
   double flops() const;
   double flops(const Window& window) const;
-  /// Estimate of what comes before, in the same unit, and need not be done again for the next cell where Job::shared is
-  /// the same: one window for weights, calibration, and the search (100 forwards where it has no budget).
+  /// Returns an estimate of the work before the evaluation, in the same unit, which the next cell need not repeat where
+  /// Job::shared is the same: one window for weights, calibration, and the search (100 forwards when it has no budget).
   double setup_flops() const;
-  /// Tokens that go through the model at once, at most.
+  /// Returns the maximum number of tokens that go through the model at once.
   int64_t longest() const;
 };
 
-/// Opens each model, loads each data set and all questions once and cuts texts into windows, so that whatever is wrong
-/// with them shows before the first cell runs.  The Error for bad data has a line for each distinct complaint; a cell
-/// whose model cannot be opened (Job::unopened) is a cell without data.
+/// Opens each model, loads each data set and all questions once and cuts texts into windows, so that all errors in them
+/// show before the first cell runs.  Throws an Error for bad data with a line for each distinct complaint; a cell whose
+/// model cannot be opened (Job::open_error) is a cell without data.
 std::vector<Cell> plan(std::vector<Job>& jobs);
 
-/// Throws an Error with what is wrong with each model that cannot be opened.
+/// Throws an Error that says, for each model that cannot be opened, what is wrong.
 void check_opened(const std::vector<Cell>& cells);
 
-/// Estimate of the bytes that a cell's largest forward takes beside the weights.
+/// Returns an estimate of the bytes that a cell's largest forward needs in addition to the weights.
 int64_t forward_bytes(const Cell& cell);
-/// Throws an Error when that is more than the device has free.
+/// Throws an Error when that exceeds the device's free memory.
 void check_memory(const Cell& cell, const at::Device& device);
 
-/// In the experiment's order, but that cells which share something become neighbours.
-std::vector<Cell> with_sharing_neighbours(std::vector<Cell> cells);
+/// Returns the cells in the experiment's order, except that cells that share something become neighbours.
+std::vector<Cell> group_by_shared(std::vector<Cell> cells);
 
-/// At most `parts` parts of cells that are neighbours by sharing, of about equal work.
+/// Divides the cells into at most `parts` parts of about equal work; each part consists of neighbours by sharing.
 std::vector<std::vector<Cell>> packed_cells(std::vector<Cell> cells, std::size_t parts);
 
 }  // namespace qroar

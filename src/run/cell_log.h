@@ -8,7 +8,7 @@
 
 namespace qroar {
 
-/// Copies the log into the cell's folder, which is made, for as long as it lives.
+/// Copies the log into the cell's folder, which it creates, during its lifetime.
 class CellLog {
  public:
   explicit CellLog(const std::filesystem::path& folder) {

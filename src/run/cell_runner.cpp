@@ -49,7 +49,7 @@ void CellRunner::Measured::add(Measured more) {
 }
 
 bool CellRunner::is_finished(const Cell& cell, const std::optional<Json>& row) {
-  if (!row || (*row)["status"] != "ok" || !cell.job->model.unopened.empty()) return false;
+  if (!row || (*row)["status"] != "ok" || !cell.job->model.open_error.empty()) return false;
   if (!row->contains(Json::json_pointer("/environment/inputs"))) return false;
   const Json& inputs = (*row)["environment"]["inputs"];
   if (inputs == inputs_of(cell)) return !cell.job->output.exported || is_exported(*cell.job);
@@ -63,7 +63,7 @@ std::optional<bool> CellRunner::run(const Cell& cell, Claim& claim) {
   claim_ = &claim;
   const Job& job = *cell.job;
   const CellLog log(results_.cell(job.id));
-  remove_left_by_dead(results_.cell(job.id), /*below=*/true);
+  remove_stale_temporaries(results_.cell(job.id), /*below=*/true);
   Json row{{"id", job.id},
            {"experiment", experiment_},
            {"axes", job.axes},
@@ -113,10 +113,10 @@ std::optional<bool> CellRunner::run(const Cell& cell, Claim& claim) {
 
 CellRunner::Measured CellRunner::run_parts(const Cell& cell, Json& row) {
   const Job& job = *cell.job;
-  const at::Device device = ops::parse_device(job.model.unopened.empty() ? job.model.spec.device : "cpu");
+  const at::Device device = ops::parse_device(job.model.open_error.empty() ? job.model.spec.device : "cpu");
   const c10::DeviceGuard guard(device);  // our kernels run on the current device
   row["environment"] = describe_environment(device);
-  if (!job.model.unopened.empty()) fail("{}", job.model.unopened);
+  if (!job.model.open_error.empty()) fail("{}", job.model.open_error);
   row["environment"].update(provenance_of(cell));
   Json warnings = job.model.config.warnings;
   for (const std::string& warning : cell.warnings) {
@@ -172,7 +172,7 @@ CellRunner::Measured CellRunner::evaluate_cell(const Cell& cell, const at::Devic
   if (job.method.search) scales = find_scales(cell, models_, original, angles_of);
   const Rescaling& rescaling = *scales.rescaling;
   const Recipe recipe{job, rescaling, job.method.quantization, cell.calibration.get()};
-  const Llama& model = models_.model(recipe, device);  // which may calibrate
+  const Llama& model = models_.model(recipe, device);  // may run the calibration
   progress_->leave_out(Clock::now() - before);
   at::manual_seed(static_cast<uint64_t>(job.seed));
   ops::reset_peak_bytes(device);
@@ -209,12 +209,12 @@ CellRunner::Measured CellRunner::score_windows(const Cell& cell, const Llama& mo
   }
   const ReferenceModel compared{reference, reference_angles};
   partial.start_clock();
-  const auto metrics = job.output.fresh_metrics();
+  const auto metrics = job.output.make_metrics();
   const auto losses =
       evaluate({model, job.needs_reference() ? &compared : nullptr, angles_of, documents, cell.windows, feed}, metrics,
                &partial, [&](const Window& window) {
                  advance(cell.flops(window), job);
-                 stop_if_asked();
+                 throw_if_stop_requested();
                });
   double tokens = 0, flops = 0;
   for (const Window& window : cell.windows) {
@@ -235,7 +235,7 @@ CellRunner::Measured CellRunner::score_windows(const Cell& cell, const Llama& mo
   return measured;
 }
 
-/// Where there are windows, too, their time is not in the row's.
+/// Runs the tasks.  Where there are windows, too, the row's time does not include that of the tasks.
 CellRunner::Measured CellRunner::run_tasks(const Cell& cell, const Llama& model, const TableOf& table_of,
                                            const AnglesOf& angles_of, PartialCell& partial) {
   const Job& job = *cell.job;
@@ -247,7 +247,7 @@ CellRunner::Measured CellRunner::run_tasks(const Cell& cell, const Llama& model,
     const std::function<void(double)> report = [&](double done) {
       advance(flops * (done - before), job, task->name());
       before = done;
-      stop_if_asked();
+      throw_if_stop_requested();
     };
     TaskResult result = task->run({model, angles_of, table_of, job.model.spec.bfloat16_rope,
                                    *job.model.opened.tokenizer, job.data.windows.length, report, partial});
@@ -258,7 +258,7 @@ CellRunner::Measured CellRunner::run_tasks(const Cell& cell, const Llama& model,
   return measured;
 }
 
-/// Their time and memory are not the evaluation's: neither is in the row.
+/// Runs the diagnostics.  The row does not include their time and memory, which are not the evaluation's.
 std::map<std::string, CsvTable> CellRunner::diagnose(const Cell& cell, const Llama& model, const AnglesOf& angles_of) {
   const Job& job = *cell.job;
   const Llama full = models_.full(job.method.quantization);

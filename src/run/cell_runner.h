@@ -15,27 +15,29 @@ namespace qroar {
 
 class CellRunner {
  public:
-  /// `rerun`: nothing of earlier runs is used.
+  /// `rerun`: use no results of earlier runs.
   CellRunner(Results results, std::string experiment, bool rerun)
       : results_(std::move(results)), experiment_(std::move(experiment)), rerun_(rerun) {}
 
-  /// Does a finished row stand for this cell with the very inputs of now?
+  /// Returns whether a finished row exists for this cell with exactly the current inputs.
   bool is_finished(const Cell& cell, const std::optional<Json>& row);
 
-  /// Hashes of the contents that the configuration only names by path; an Error where they are damaged.
+  /// Returns the hashes of the contents that the configuration names only by path; throws an Error where they are
+  /// damaged.
   Json inputs_of(const Cell& cell);
 
-  /// So much work is to come, for the time that is left.
+  /// Sets the total work, from which the remaining time is estimated.
   void expect(double flops) { progress_.emplace(flops); }
-  /// The cell's work is done, by this process or another.
+  /// Counts the cell's work as done, by this process or another.
   void skip(const Cell& cell) { advance(cell.flops(), *cell.job); }
   Progress& progress() { return *progress_; }
 
-  /// Runs the cell and writes its row; false when it failed, nothing when another process took it over meanwhile.
+  /// Runs the cell and writes its row; returns false when it failed, and nothing when another process took it over
+  /// meanwhile.
   std::optional<bool> run(const Cell& cell, Claim& claim);
 
  private:
-  /// What is measured: members of the row, `metrics` among them, and what lies beside the row.
+  /// The results: members of the row, including `metrics`, and the files beside the row.
   struct Measured {
     Json row;
     CellOutput output;
@@ -43,9 +45,9 @@ class CellRunner {
     void add(Measured more);
   };
 
-  /// All that may fail the cell; what is known of the cell before it is in `row` at once.
+  /// Does everything that may fail the cell; stores in `row` at once what is known before the cell fails.
   Measured run_parts(const Cell& cell, Json& row);
-  /// What decides the cell's numbers, for `environment`.
+  /// Returns everything that decides the cell's numbers, for `environment`.
   Json provenance_of(const Cell& cell);
   Measured evaluate_cell(const Cell& cell, const at::Device& device, PartialCell& partial);
   Measured score_windows(const Cell& cell, const Llama& model, const AnglesOf& angles_of, PartialCell& partial);
@@ -59,8 +61,8 @@ class CellRunner {
   bool rerun_;
   std::optional<Progress> progress_;
   Models models_;
-  double done_ = 0, begun_ = 0, running_ = 0;  ///< work of all cells, of those before this one, and of this one
-  Claim* claim_ = nullptr;                     ///< on the cell that is running
+  double done_ = 0, begun_ = 0, running_ = 0;  ///< work of all cells, of the cells before this one, and of this one
+  Claim* claim_ = nullptr;                     ///< of the running cell
 };
 
 }  // namespace qroar

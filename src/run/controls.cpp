@@ -7,12 +7,12 @@
 namespace qroar {
 namespace {
 
-/// The blocks that make a quantized model, and what they are in full precision.
+/// The blocks that make a quantized model, and their values in full precision.
 const std::vector<std::pair<std::string, std::string>> kBlocks{
     {"rotation", "{type: none}"}, {"quant", "[]"}, {"kv", "{type: none}"}};
 
-/// The point with `path` set to `value` (YAML), on the axis of that name too; axes below it go, since they change
-/// nothing any more.
+/// Returns the point with `path` set to `value` (YAML), also on the axis of that name; removes axes below it, which no
+/// longer have an effect.
 SweepPoint with(const SweepPoint& point, const std::string& path, const Config& value) {
   SweepPoint changed{point.config.with(path, value), {}, point.origin};
   bool known = false;
@@ -38,7 +38,7 @@ SweepPoint in_full_precision(SweepPoint point) {
 
 }  // namespace
 
-std::vector<std::pair<std::string, Json>> axes_beside_controls(const SweepPoint& searched) {
+std::vector<std::pair<std::string, Json>> control_block_axes(const SweepPoint& searched) {
   std::vector<std::pair<std::string, Json>> axes;
   for (const char* block : {"rotation", "quant", "kv", "rescale"}) {
     const bool known =
@@ -52,7 +52,7 @@ std::vector<NamedPoint> controls_of(const SweepPoint& point) {
   SweepPoint searched = point;
   searched.config = point.config.without("export");
   std::erase_if(searched.axes, [](const auto& axis) { return axis.first.starts_with("export"); });
-  for (auto& axis : axes_beside_controls(point)) searched.axes.push_back(std::move(axis));
+  for (auto& axis : control_block_axes(point)) searched.axes.push_back(std::move(axis));
   const Config rescale = searched.config.at("rescale");
   if (rescale.at("search").has("quantization") || rescale.has("control")) return {};
   Config quantization = Config::parse("{}", rescale.where());
@@ -65,7 +65,7 @@ std::vector<NamedPoint> controls_of(const SweepPoint& point) {
     return {{kUnscaled, unscaled}, {kRandomScales, random}};
   }
   SweepPoint transferred = with(searched, "rescale.search.quantization", quantization);
-  transferred.axes.back().second.erase("calibration");  // says little in a table
+  transferred.axes.back().second.erase("calibration");  // of little use in a table
   return {{kFullPrecision, in_full_precision(unscaled)},
           {kFullPrecisionScaled, in_full_precision(transferred)},
           {kUnscaled, unscaled},

@@ -1,4 +1,4 @@
-// The controls that every search is printed with (docs/method.md 4.5): the papers leave out that scales help the
+// The controls that every search is printed with (docs/method.md 4.5): the papers do not mention that scales help the
 // full-precision model, too.  They are ordinary cells of the same sweep.
 #pragma once
 #include <string>
@@ -13,14 +13,14 @@ struct NamedPoint {
   SweepPoint point;
 };
 
-/// The controls of a point whose scales are searched: full precision without and with the scales that are found under
-/// the point's quantization, the point with scales of 1, and with random scales of the same norm.  For a point in
-/// full precision the last two; none for a point that is such a control itself.
-/// No control exports a model.
+/// Returns the controls of a point whose scales are searched: full precision without scales, full precision with the
+/// scales that are found under the point's quantization, the point with scales of 1, and with random scales of the same
+/// norm.  For a point in full precision, only the last two; none for a point that is such a control itself.  No control
+/// exports a model.
 std::vector<NamedPoint> controls_of(const SweepPoint& point);
 
-/// The blocks that controls change and that are no axis of the point, with its own values: what tells it from them in a
-/// table.
-std::vector<std::pair<std::string, Json>> axes_beside_controls(const SweepPoint& searched);
+/// Returns the blocks that controls change and that are not axes of the point, with the point's own values, which
+/// distinguish it from its controls in a table.
+std::vector<std::pair<std::string, Json>> control_block_axes(const SweepPoint& searched);
 
 }  // namespace qroar

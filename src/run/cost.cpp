@@ -15,7 +15,7 @@ namespace fs = std::filesystem;
 
 bool is_cpu(const std::string& device) { return device == "cpu" || (device == "auto" && !ops::cuda_available()); }
 
-/// Full-precision weights, and the changed ones beside them.
+/// Returns the memory of the full-precision weights and of the changed ones beside them.
 double memory_of(const Cell& cell) {
   const Job& job = *cell.job;
   const Json& key = job.method.quantization.key;
@@ -27,7 +27,7 @@ double memory_of(const Cell& cell) {
   return weights * (changed ? 2 : 1) + static_cast<double>(forward_bytes(cell));
 }
 
-/// Rows of finished cells, the newest files first.
+/// Returns the paths of the rows of finished cells, the newest files first.
 std::vector<fs::path> row_files(const fs::path& results) {
   std::vector<std::pair<fs::file_time_type, fs::path>> files;
   std::error_code unreadable;
@@ -44,7 +44,7 @@ std::vector<fs::path> row_files(const fs::path& results) {
   return paths;
 }
 
-/// Median of the last rows' floating point operations a second.
+/// Returns the median floating point operations per second of the last rows.
 std::optional<double> last_rate(const fs::path& results, bool cpu) {
   constexpr std::size_t kRows = 20, kMostRead = 500;
   std::vector<double> rates;
@@ -63,7 +63,7 @@ std::optional<double> last_rate(const fs::path& results, bool cpu) {
   return rates[rates.size() / 2];
 }
 
-/// "1,234,567".
+/// Returns "1,234,567".
 std::string grouped(double number) {
   std::string digits = fmt::format("{:.0f}", number);
   for (auto place = std::ssize(digits) - 3; place > 0; place -= 3) digits.insert(static_cast<std::size_t>(place), ",");
@@ -76,8 +76,8 @@ std::string cost_of(const std::vector<Cell>& cells, const fs::path& results) {
   double windows = 0, tokens = 0, flops = 0, memory = 0;
   bool cpu = true;
   const Job* before = nullptr;
-  for (const Cell& cell : with_sharing_neighbours(cells)) {
-    if (!cell.job->model.unopened.empty()) continue;
+  for (const Cell& cell : group_by_shared(cells)) {
+    if (!cell.job->model.open_error.empty()) continue;
     windows += static_cast<double>(cell.windows.size());
     for (const Window& window : cell.windows)
       tokens += static_cast<double>(tokens_seen(window, cell.job->data.windows.feed));

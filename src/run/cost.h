@@ -1,4 +1,4 @@
-// What an experiment will take, for whoever decides where to run it.
+// The estimated cost of an experiment, for deciding where to run it.
 #pragma once
 #include <filesystem>
 #include <string>
@@ -8,9 +8,9 @@
 
 namespace qroar {
 
-/// "48 cells, 192 windows of 368,640 tokens, 3.9 TFLOP; largest memory about 0.1 GB; about 25 s here": forwards over
-/// windows and questions, calibration and searches.  The time is by the rate that the last rows of this machine and
-/// kind of device under `results` (folders of results folders) have; without any there is none.
+/// Returns "48 cells, 192 windows of 368,640 tokens, 3.9 TFLOP; largest memory about 0.1 GB; about 25 s here": forwards
+/// over windows and questions, calibration and searches.  The time is estimated from the last rows of this machine and
+/// kind of device under `results` (a folder of results folders), and left out when there are none.
 std::string cost_of(const std::vector<Cell>& cells, const std::filesystem::path& results);
 
 }  // namespace qroar

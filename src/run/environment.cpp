@@ -19,7 +19,7 @@ std::string build_commit() { return QROAR_COMMIT; }
 
 namespace {
 
-/// Of MKL, oneDNN and ATen: MKL_CBWR, ONEDNN_MAX_CPU_ISA, ATEN_CPU_CAPABILITY ...
+/// Returns the environment variables of MKL, oneDNN and ATen: MKL_CBWR, ONEDNN_MAX_CPU_ISA, ATEN_CPU_CAPABILITY ...
 Json numeric_settings() {
   std::map<std::string, std::string> settings;
   for (char** entry = environ; *entry != nullptr; ++entry) {

@@ -1,4 +1,4 @@
-// Where a number came from: program, libraries, machine, device, time.
+// The provenance of a number: program, libraries, machine, device, time.
 #pragma once
 #include <ATen/ATen.h>
 
@@ -6,16 +6,16 @@
 
 namespace qroar {
 
-/// {program, commit, torch, device, device_name, cpu_capability, settings, kernels, threads, host, started}; the
-/// inputs' hashes are the runner's to add.  `settings`: environment variables that hold numeric libraries to other
+/// Returns {program, commit, torch, device, device_name, cpu_capability, settings, kernels, threads, host, started};
+/// the runner adds the hashes of the inputs.  `settings`: environment variables that make numeric libraries use other
 /// code.
 Json describe_environment(const at::Device& device);
 
-/// What of it decides the last bits of a result, whose parts may be put together only where it is the same: commit,
-/// device, kind of processor, instruction set, settings, kernels.
+/// Returns the part of the environment that decides the last bits of a result: commit, device, kind of processor,
+/// instruction set, settings, kernels.  Parts of a result may be combined only where it is the same.
 Json deciding_bits(const Json& environment);
 
-/// The program's git commit, with "-dirty" when the tree had changes as it was built.
+/// Returns the program's git commit, with "-dirty" when the tree had changes at build time.
 std::string build_commit();
 
 }  // namespace qroar

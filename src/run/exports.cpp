@@ -20,7 +20,7 @@ namespace fs = std::filesystem;
 
 const char* weights_of(const Job& job) { return job.output.exported->full_precision ? "full_precision" : "quantized"; }
 
-/// The source's own RoPE keeps the length that its config.json states.
+/// Returns the RoPE to export; the source's own RoPE keeps the length that its config.json states.
 EvaluatedRope rope_of(const Job& job, const Llama& original) {
   const bool is_own = job.resolved["rope"]["type"] == "model";
   return {*job.method.rope, job.method.geometry,
@@ -33,12 +33,12 @@ void check_rope(const Job& job) {
   const bool is_said = !job.method.rescaling->changes_table() && job.method.rope->hugging_face(job.method.geometry);
   if (!is_said && !EvaluatedRope(*job.method.rope, job.method.geometry, 0, table).fits_longrope()) {
     fail(
-        "frequencies change with the length here in a way that no rope_type of config.json says; take a scheme with "
-        "one table, such as ntk or yarn");
+        "frequencies change with the length here in a way that no rope_type of config.json can describe; take a scheme "
+        "with one table, such as ntk or yarn");
   }
 }
 
-/// What lives outside of the weights.
+/// Throws an Error for quantization or rotation of activations, which weights cannot store.
 void check_activations(const QuantPlan& plan, const LlamaConfig& llama) {
   constexpr const char* kRest = "which weights in a folder cannot hold; leave that out, or say weights: full_precision";
   for (const LinearSite& site : linear_sites(llama)) {
@@ -57,21 +57,21 @@ bool lies_in(const fs::path& path, const fs::path& folder) {
   return std::mismatch(folder.begin(), folder.end(), path.begin(), path.end()).first == folder.end();
 }
 
-/// By trying, since nothing else knows of read-only file systems, quotas and rights alike.
+/// Checks by trying, which alone covers read-only file systems, quotas and permissions.
 void check_can_be_made(const fs::path& folder) {
   fs::path above = folder.parent_path();
   while (!fs::exists(above)) above = above.parent_path();
   std::string probe = (above / ".qroar.XXXXXX").string();
   if (::mkdtemp(probe.data()) == nullptr) {
-    fail("{}: cannot be made, since {} does not take a new folder: {}", folder.string(), above.string(),
+    fail("{}: cannot be made, since no folder can be created in {}: {}", folder.string(), above.string(),
          std::strerror(errno));
   }
   ::rmdir(probe.c_str());
 }
 
-void check_unread(const fs::path& folder, const std::vector<Job>& jobs) {
+void check_not_a_source_model(const fs::path& folder, const std::vector<Job>& jobs) {
   for (const Job& job : jobs) {
-    if (!job.model.unopened.empty()) continue;
+    if (!job.model.open_error.empty()) continue;
     std::vector<fs::path> models{job.model.spec.path};
     if (job.model.reference) models.push_back(job.model.reference->path);
     for (const fs::path& path : models) {
@@ -108,9 +108,9 @@ void check_export_folders(const std::vector<Job>& jobs) {
     if (!folders.insert(folder).second)
       job.output.exported->block.fail("two cells export into this folder; sweep export.folder, too");
     check_at(job.output.exported->block, [&] {
-      check_unread(folder, jobs);
+      check_not_a_source_model(folder, jobs);
       if (is_exported(job)) return;
-      refuse_foreign(folder);
+      check_replaceable(folder);
       check_can_be_made(folder);
     });
   }

@@ -1,17 +1,17 @@
-// The block `export` of a job: what a cell leaves outside of its results.
+// The block `export` of a job: the output of a cell outside of its results.
 #pragma once
 #include "run/job.h"
 
 namespace qroar {
 
-/// Throws an Error at the block's place for what a folder of Hugging Face's cannot say.
+/// Reads the block; throws an Error at its place for what a Hugging Face folder cannot represent.
 std::optional<ExportSpec> parse_export(const Config& root, const Job& job);
 
-/// Throws an Error for a folder that cannot be made, that holds something else than an earlier export or a model that
-/// these jobs read, and for one that two jobs name.
+/// Throws an Error for a folder that cannot be made, for one that holds anything but an earlier export, for a model
+/// that these jobs read, and for a folder that two jobs name.
 void check_export_folders(const std::vector<Job>& jobs);
 
-/// Does the job's folder hold what this cell exports?
+/// Returns whether the job's folder holds this cell's export.
 bool is_exported(const Job& job);
 
 /// Writes the folder; `evaluated` is the model as it was evaluated.

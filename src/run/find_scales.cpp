@@ -5,10 +5,10 @@
 namespace qroar {
 namespace {
 
-/// Counts up when a search would score otherwise.
+/// Increment it when a search would score differently.
 constexpr int kSearchVersion = 1;
 
-/// All that scores depend on beside the search's own block.
+/// Returns everything that scores depend on besides the search's own block.
 Json search_key(const Cell& cell, const Llama& original, const std::string& model) {
   const Job& job = *cell.job;
   const at::Tensor& weights = original.embed_tokens_VD;

@@ -1,4 +1,4 @@
-// From a cell whose scales are searched to the scales.
+// Finds the scales of a cell whose scales are searched.
 #pragma once
 #include "results/results.h"
 #include "run/cell.h"
@@ -6,7 +6,7 @@
 
 namespace qroar {
 
-/// Dev windows are windows of documents of their own, whatever the protocol of the evaluation.
+/// Returns the feed of dev windows: windows of their own documents, whatever the protocol of the evaluation.
 Feed dev_feed(const Job& job);
 
 struct FoundScales {
@@ -14,7 +14,8 @@ struct FoundScales {
   SearchOutput output;
 };
 
-/// Searches on the cell's dev documents, or takes what the search's journal knows.  `angles_of`: of the cell's scheme.
+/// Searches on the cell's dev documents, or uses the results in the search's journal.  `angles_of`: those of the cell's
+/// scheme.
 FoundScales find_scales(const Cell& cell, Models& models, const Llama& original, const AnglesOf& angles_of);
 
 }  // namespace qroar

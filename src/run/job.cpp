@@ -14,7 +14,7 @@
 namespace qroar {
 namespace {
 
-/// `perplexity` is short for {type: perplexity}.
+/// Expands `perplexity` to {type: perplexity}.
 Config as_plugin(const Config& item) {
   if (item.kind() != Config::Kind::scalar) return item;
   item.as<std::string>();
@@ -76,7 +76,7 @@ std::vector<std::shared_ptr<Task>> parse_tasks(const Config& root) {
 JobData parse_data(const Config& root) {
   JobData data;
   data.tasks = parse_tasks(root);
-  if (data.tasks.empty() || root.has("data")) data.text = present_data(root.at("data"));
+  if (data.tasks.empty() || root.has("data")) data.text = read_data_spec(root.at("data"));
   data.windows = WindowRule(root.at("windows"));
   if (data.windows.length > int64_t{1} << 31) root.at("windows").at("length").fail("no more than 2147483648 tokens");
   return data;
@@ -96,7 +96,7 @@ Job::Job(const SweepPoint& point) {
   try {
     model.config = LlamaConfig::load(model_folder(root.at("model")));
   } catch (const UnreadableConfig& error) {
-    model.unopened = error.what();
+    model.open_error = error.what();
     resolved = root.json();
     id = hash_bytes(resolved.dump()).substr(0, 16);
     return;
@@ -118,8 +118,8 @@ Job::Job(const SweepPoint& point) {
   check_windows(root.at("windows"));
 
   if (data.text) {
-    output.fresh_metrics = [root, rule = windows, spec = *data.text] { return parse_metrics(root, rule, spec); };
-    output.metrics = output.fresh_metrics();
+    output.make_metrics = [root, rule = windows, spec = *data.text] { return parse_metrics(root, rule, spec); };
+    output.metrics = output.make_metrics();
   }
   if (root.has("reference")) {
     const Config block = root.at("reference");
@@ -173,7 +173,7 @@ std::vector<Job> parse_experiment(const std::filesystem::path& file, const std::
   std::vector<Job> jobs;
   ErrorList errors;
   std::set<std::string> ids;
-  std::vector<std::pair<std::size_t, NamedPoint>> controls;  // after which job, what
+  std::vector<std::pair<std::size_t, NamedPoint>> controls;  // the index of the job that precedes each, and the control
   for (const SweepPoint& point : expand(Config::load(file, overrides))) {
     try {
       Job job(point);
@@ -182,11 +182,11 @@ std::vector<Job> parse_experiment(const std::filesystem::path& file, const std::
              job.axes.dump());
       }
       if (job.method.search) {
-        for (const auto& [axis, value] : axes_beside_controls(point)) job.axes[axis] = value;
+        for (const auto& [axis, value] : control_block_axes(point)) job.axes[axis] = value;
         for (NamedPoint& control : controls_of(point)) controls.emplace_back(jobs.size(), std::move(control));
       }
       jobs.push_back(std::move(job));
-      errors.add_good();
+      errors.count_success();
     } catch (const Error& error) {
       errors.add(error.what());
     }

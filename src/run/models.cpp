@@ -9,7 +9,7 @@
 namespace qroar {
 namespace {
 
-/// Counts up when calibration would find other things in the same inputs.
+/// Increment it when calibration would give different results for the same inputs.
 constexpr int kCalibrationVersion = 2;
 
 }  // namespace

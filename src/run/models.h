@@ -1,4 +1,4 @@
-// The checkpoint and the last models built from it: the runner orders cells so that neighbours share them.
+// Caches the checkpoint and the last models built from it: the runner orders cells so that neighbours share them.
 #pragma once
 #include <memory>
 #include <string>
@@ -8,40 +8,40 @@
 
 namespace qroar {
 
-/// How a model is made of a job's checkpoint.
+/// How a model is built from a job's checkpoint.
 struct Recipe {
   const Job& job;
-  const Rescaling& rescaling;  ///< comes first
+  const Rescaling& rescaling;  ///< applied first
   const Quantization& quantization;
-  const CalibrationText* text;  ///< what its quantizers look at; null where they do not
+  const CalibrationText* text;  ///< calibration text of its quantizers; null when they need none
 };
 
 class Models {
  public:
-  /// Before a cell: checkpoints whose files have changed are opened again when they are asked for.
+  /// Called before a cell: checkpoints whose files have changed are opened again at the next request.
   void close_changed();
-  /// An Error where the job was read from another config.json than the one that lies there now.
+  /// Throws an Error when the job was read from a different config.json than the current one.
   void check_config(const Job& job);
-  /// After a cell: an Error where a file has changed since.
+  /// Called after a cell: throws an Error when a file has changed since.
   void check_unchanged(const Job& job);
 
-  /// Hash of the job's checkpoint.
+  /// Returns the hash of the job's checkpoint.
   const std::string& hash(const Job& job);
 
-  /// The checkpoint's model with nothing done to it.
+  /// Returns the checkpoint's model without any change.
   const Llama& original(const Job& job, const at::Device& device);
 
-  /// The same of the checkpoint that a job's metrics compare with.
+  /// Returns the same for the checkpoint that a job's metrics compare with.
   const std::string& reference_hash(const ReferenceSpec& spec);
   const Llama& reference(const ReferenceSpec& spec, const at::Device& device);
 
-  /// The model that a recipe makes.  Full-precision weights are shared with the last one where checkpoint, dtype and
-  /// device are the same; all of it where rescaling and quantization are the same, too.
+  /// Returns the model of a recipe.  Full-precision weights are shared with the last model where checkpoint, dtype and
+  /// device are the same; the whole model is shared where rescaling and quantization are the same, too.
   const Llama& model(const Recipe& recipe, const at::Device& device);
 
-  /// What DiagnosticInput::full asks for, of the last model().  Built at every call.
+  /// Returns DiagnosticInput::full for the last model().  Built at every call.
   Llama full(const Quantization& quantization) const { return folded(prepare(quantization.plan, rescaled_), found_); }
-  /// What calibration found for the last model().
+  /// Returns what calibration found for the last model().
   const TensorMap& found() const { return found_; }
 
  private:
@@ -51,7 +51,7 @@ class Models {
   void forget_quantized();
   const Checkpoint& checkpoint(const Job& job);
 
-  /// A checkpoint that stays open until another is asked for.
+  /// A checkpoint that stays open until another is requested.
   struct Source {
     CheckpointSpec spec;
     std::unique_ptr<Checkpoint> checkpoint;
@@ -67,7 +67,7 @@ class Models {
   Source source_, reference_source_;
   std::string full_key_, quantized_key_, reference_key_;
   Llama full_, rescaled_, quantized_, reference_;
-  TensorMap found_;  ///< by the calibration of quantized_
+  TensorMap found_;  ///< from the calibration of quantized_
 };
 
 }  // namespace qroar

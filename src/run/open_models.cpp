@@ -13,7 +13,7 @@
 namespace qroar {
 namespace {
 
-/// Is there text that the program itself makes tokens of?
+/// Returns whether the program itself tokenizes a text of the job.
 bool reads_text(const Job& job) {
   std::vector<const DataSpec*> data;
   if (job.data.text) data.push_back(&*job.data.text);
@@ -46,7 +46,7 @@ void open_models(std::vector<Job>& jobs) {
   std::map<Key, std::string> failures;
   std::set<std::filesystem::path> references;
   for (Job& job : jobs) {
-    if (!job.model.unopened.empty()) continue;
+    if (!job.model.open_error.empty()) continue;
     const Key key{job.model.spec.path, job.model.spec.ignore_tensors};
     try {
       if (const auto failure = failures.find(key); failure != failures.end()) throw Error(failure->second);
@@ -59,8 +59,8 @@ void open_models(std::vector<Job>& jobs) {
       job.model.opened = model;
       if (job.model.reference && references.insert(job.model.reference->path).second) Checkpoint{*job.model.reference};
     } catch (const Error& error) {
-      job.model.unopened = error.what();
-      if (!job.model.reference) failures.emplace(key, job.model.unopened);
+      job.model.open_error = error.what();
+      if (!job.model.reference) failures.emplace(key, job.model.open_error);
     }
   }
 }

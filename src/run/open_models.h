@@ -1,4 +1,4 @@
-// The models of an experiment, opened before anything runs: headers of weights, tokenizers.
+// Opens the models of an experiment before anything runs: headers of weights, tokenizers.
 #pragma once
 #include <vector>
 
@@ -6,8 +6,8 @@
 
 namespace qroar {
 
-/// Sets of every job what its model's folder holds (Job::opened), each folder looked at once; of one that cannot be
-/// opened, Job::unopened says why.  Logs what was guessed of it or is not known.
+/// Sets Job::opened of every job to the content of its model's folder, reading each folder once; for a folder that
+/// cannot be opened, sets Job::open_error to the reason.  Logs what was guessed about it or is unknown.
 void open_models(std::vector<Job>& jobs);
 
 }  // namespace qroar

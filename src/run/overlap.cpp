@@ -8,7 +8,7 @@ namespace {
 
 constexpr uint64_t kBase = 0x9e3779b97f4a7c15;  // odd, so that no power of it vanishes modulo 2^64
 
-/// Rolling hashes (Karp and Rabin, 1987) of all runs of kCommonTokens tokens, in order.
+/// Visits the rolling hashes (Karp and Rabin, 1987) of all runs of kCommonTokens tokens, in order.
 void each_run(std::span<const int32_t> tokens, const std::function<void(uint64_t hash, std::size_t begin)>& visit) {
   constexpr auto kLength = static_cast<std::size_t>(kCommonTokens);
   if (tokens.size() < kLength) return;
@@ -25,7 +25,7 @@ void each_run(std::span<const int32_t> tokens, const std::function<void(uint64_t
   }
 }
 
-/// Where the run stands in one of the parts; null where it does not, and only the hashes are equal.
+/// Returns the part that contains the run; null where none does, and only the hashes are equal.
 const TextPart* holder_of(std::span<const int32_t> run, const std::vector<TextPart>& parts) {
   const auto holds = [&](const TextPart& part) { return !std::ranges::search(part.tokens, run).empty(); };
   const auto found = std::ranges::find_if(parts, holds);

@@ -1,5 +1,5 @@
-// Do two sets of texts have a piece in common?  What scales are searched on, or quantizers calibrated with, must not be
-// what is evaluated.
+// Checks whether two sets of texts share a passage: evaluated texts must not be used to search scales or to calibrate
+// quantizers.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -9,22 +9,23 @@
 
 namespace qroar {
 
-/// So many tokens in a row make two texts the same: whole sentences of prose, which two authors do not share by chance.
+/// The number of consecutive equal tokens that make two texts overlap: whole sentences of prose, which two authors do
+/// not share by chance.
 inline constexpr int64_t kCommonTokens = 64;
 
-/// A piece of a text under the name of its document.
+/// A passage of a text with the name of its document.
 struct TextPart {
   std::string document;
   std::span<const int32_t> tokens;
 };
 
 struct CommonRun {
-  std::string first, second;  ///< documents of either set
+  std::string first, second;  ///< document in each set
   int64_t place = 0;          ///< token of the second's part at which the run begins
 };
 
-/// The first run of kCommonTokens tokens in `second` that is in `first`, too, at any place.  Time and memory grow with
-/// the sum of the texts.
+/// Returns the first run of kCommonTokens tokens in `second` that is also in `first`, at any place.  Time and memory
+/// are linear in the total length of the texts.
 std::optional<CommonRun> common_run(const std::vector<TextPart>& first, const std::vector<TextPart>& second);
 
 }  // namespace qroar

@@ -1,4 +1,4 @@
-// From jobs to cells: models, texts and questions, each loaded once.
+// Makes cells from jobs: loads models, texts and questions, each once.
 #include <algorithm>
 #include <map>
 #include <tuple>
@@ -14,9 +14,9 @@
 namespace qroar {
 namespace {
 
-/// What of the evaluated documents goes through the model.
+/// Returns the parts of the evaluated documents that go through the model.
 std::vector<TextPart> evaluated_parts(const std::vector<Document>& documents, const std::vector<Window>& windows) {
-  std::map<int64_t, std::pair<int64_t, int64_t>> reaches;  // of each document, from where to where
+  std::map<int64_t, std::pair<int64_t, int64_t>> reaches;  // begin and end for each document
   for (const Window& window : windows) {
     auto& [begin, end] = reaches.try_emplace(window.document, window.begin, window.end).first->second;
     begin = std::min(begin, window.begin);
@@ -31,7 +31,7 @@ std::vector<TextPart> evaluated_parts(const std::vector<Document>& documents, co
   return parts;
 }
 
-/// What a search looks at: one window a document and length, from its beginning.
+/// Returns the texts that a search uses: one window per document and length, from the document's beginning.
 std::vector<TextPart> dev_parts(const Dataset& dev, const SearchSpec& search) {
   const auto most = static_cast<std::size_t>(std::max(std::ranges::max(search.lengths), search.short_length));
   std::vector<TextPart> parts;
@@ -50,7 +50,7 @@ class Planner {
  public:
   Cell cell_of(Job& job) {
     Cell cell{&job, nullptr, {}, nullptr, nullptr, nullptr, {}};
-    if (!job.model.unopened.empty()) return cell;
+    if (!job.model.open_error.empty()) return cell;
     load_tasks(job);
     if (job.data.text) {
       cell.data = as_windows_read(job, load(job, *job.data.text, job.resolved["data"]));
@@ -82,7 +82,7 @@ class Planner {
     return data;
   }
 
-  /// A file that cannot be read is not read again for the next job.
+  /// Loads a corpus.  A file that cannot be read is not read again for the next job.
   const Dataset& corpus(const Job& job, const DataSpec& spec) {
     const std::pair key{spec.path.string(), job.model.spec.path.string()};
     if (const auto failure = unread_.find(key); failure != unread_.end()) throw Error(failure->second);
@@ -111,7 +111,7 @@ class Planner {
     return std::make_shared<const CalibrationText>(draw_samples(texts->documents, *quantization.calibration));
   }
 
-  /// Questions are tokenized once for all jobs that share them.
+  /// Loads the questions, which are tokenized once for all jobs that share them.
   void load_tasks(Job& job) {
     for (std::size_t i = 0; i < job.data.tasks.size(); ++i) {
       const Json key{job.resolved["tasks"][i], job.model.spec.path.string(), job.data.windows.length};
@@ -124,7 +124,8 @@ class Planner {
     }
   }
 
-  /// Scales that were searched on what is evaluated are no finding; of calibration the row says it.
+  /// Throws an Error when scales are searched on evaluated texts, since such a result would be meaningless; for
+  /// calibration on evaluated texts only adds a warning to the row.
   void check_overlap(Cell& cell) {
     const Job& job = *cell.job;
     const auto& search = job.method.search;
@@ -152,7 +153,7 @@ class Planner {
     }
   }
 
-  /// Of what is evaluated and other texts, looked for once for all cells that agree in `key`.
+  /// Returns the overlap of the evaluated texts with `others`, computed once for all cells with the same `key`.
   template <class Parts>
   std::optional<CommonRun> overlap(const Cell& cell, const std::string& key, const Parts& others) {
     const auto [known, fresh] = overlaps_.try_emplace(cell.job->model.spec.path.string() + key);
@@ -161,7 +162,7 @@ class Planner {
   }
 
   std::map<std::pair<std::string, std::string>, Dataset> corpora_;     ///< by file and model
-  std::map<std::pair<std::string, std::string>, std::string> unread_;  ///< and why not
+  std::map<std::pair<std::string, std::string>, std::string> unread_;  ///< and the reason
   std::map<std::string, std::optional<CommonRun>> overlaps_;
   std::map<std::string, std::shared_ptr<const Dataset>> loaded_;
   std::map<std::tuple<const Dataset*, bool, Bos>, std::shared_ptr<const Dataset>> read_;
@@ -178,7 +179,7 @@ std::vector<Cell> plan(std::vector<Job>& jobs) {
   for (Job& job : jobs) {
     try {
       cells.push_back(planner.cell_of(job));
-      errors.add_good();
+      errors.count_success();
     } catch (const Error& error) {
       errors.add(error.what());
     }

@@ -25,7 +25,7 @@ std::optional<std::size_t> next_cell(const std::vector<CellState>& states, std::
 
 std::vector<std::pair<std::size_t, std::size_t>> pack(const std::vector<double>& costs,
                                                       const std::vector<double>& joined, std::size_t parts) {
-  // The fewest parts that cost at most so much, or nothing where a part must cost more.
+  // Returns the fewest parts that each cost at most `most`, or nothing where a part must cost more.
   const auto cut = [&](double most) {
     const std::size_t none = costs.size() + 1;
     std::vector<std::size_t> fewest(costs.size() + 1, none), begins(costs.size() + 1);
@@ -47,8 +47,8 @@ std::vector<std::pair<std::size_t, std::size_t>> pack(const std::vector<double>&
     return cuts;
   };
   if (costs.empty()) return {};
-  // Halving what is between a part that is certainly too small and one for all (and a little, for sums in another
-  // order), to a thousandth of a part's share.
+  // Bisects between a cost that is certainly too small and that of a single part (slightly increased, since sums in
+  // another order differ), up to a thousandth of a part's share.
   double low = 0, high = 1.000001 * std::accumulate(costs.begin(), costs.end(), joined.front());
   const double enough = high / static_cast<double>(std::max<std::size_t>(1, parts)) / 1000;
   while (high - low > enough) {

@@ -1,5 +1,5 @@
-// The YAML block `reference`: another checkpoint, as it is, that metrics compare with instead of the evaluated model in
-// full precision.
+// The YAML block `reference`: another checkpoint, unmodified, that metrics compare with instead of the evaluated model
+// in full precision.
 #pragma once
 #include <filesystem>
 #include <memory>
@@ -15,9 +15,9 @@ struct ReferenceSpec : CheckpointSpec {
   std::shared_ptr<const RopeScheme> rope;
   RopeGeometry geometry;
 
-  /// Reads path (required), ignore_tensors, dtype (the model's) and rope (`evaluated`, which an `auto` in it takes from
-  /// the reference's own trained length).  `model`: the evaluated one.  Throws an Error with its place, also for a
-  /// checkpoint of another vocabulary or tokenizer.
+  /// Reads path (required), ignore_tensors, dtype (default: the model's) and rope (default: `evaluated`, where `auto`
+  /// uses the reference's own trained length).  `model`: the evaluated one.  Throws an Error with its place, also for a
+  /// checkpoint with another vocabulary or tokenizer.
   ReferenceSpec(const Config& block, const ModelSpec& model, const LlamaConfig& llama, const Config& evaluated,
                 int64_t window);
 

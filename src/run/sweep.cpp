@@ -20,7 +20,7 @@
 namespace qroar {
 namespace {
 
-/// This process' share of a sweep.
+/// This process's share of a sweep.
 class Sweep {
  public:
   /// `file`: see original_of().
@@ -34,19 +34,19 @@ class Sweep {
     return cells;
   }
 
-  /// An Error where a device is not there, or no model can be opened: before anything is written.
+  /// Throws an Error when a device does not exist or no model can be opened, before anything is written.
   void check(const std::vector<Cell>& cells) {
     for (const Cell& cell : cells) {
-      if (cell.job->model.unopened.empty()) ops::parse_device(cell.job->model.spec.device);
+      if (cell.job->model.open_error.empty()) ops::parse_device(cell.job->model.spec.device);
     }
-    if (std::ranges::none_of(cells, [](const Cell& cell) { return cell.job->model.unopened.empty(); }))
+    if (std::ranges::none_of(cells, [](const Cell& cell) { return cell.job->model.open_error.empty(); }))
       check_opened(cells);
   }
 
-  /// Runs the cells that are not finished (all of them to be run again where it says so), or waits until other
-  /// processes have; false when one failed.
+  /// Runs the cells that are not finished (all of them with `rerun`), or waits until other processes have; returns
+  /// false when one failed.
   bool run_all(std::vector<Cell> cells) {
-    for (const Cell& cell : cells) {  // first: what comes later is another process' work of now
+    for (const Cell& cell : cells) {  // first: rows that appear later are from other processes
       if (auto row = results_.row(cell.job->id)) before_.emplace(cell.job->id, std::move(*row));
     }
     if (!rerun_) cells = unfinished(std::move(cells));
@@ -58,9 +58,9 @@ class Sweep {
     std::optional<std::size_t> last;
     bool all_ok = true;
     while (true) {
-      results_.check_owner(file_);  // two experiments may have begun at the same moment
+      results_.check_owner(file_);  // two experiments may have started at the same moment
       if (std::ranges::all_of(states, [](CellState state) { return state == CellState::done; })) break;
-      stop_if_asked();
+      throw_if_stop_requested();
       look(claims, cells, states);
       const auto next = next_cell(states, last);
       if (!next) {
@@ -76,16 +76,16 @@ class Sweep {
     claims.tidy([&](const std::string& id) {
       const auto row = results_.row(id);
       if (row && (*row)["status"] == "ok") PartialCell::remove(results_.cell(id));
-      remove_left_by_dead(results_.cell(id), /*below=*/true);
+      remove_stale_temporaries(results_.cell(id), /*below=*/true);
     });
-    remove_left_by_dead(results_.folder());
+    remove_stale_temporaries(results_.folder());
     return all_ok;
   }
 
  private:
   static constexpr std::chrono::milliseconds kPoll{500};
 
-  /// Which cells others are at.
+  /// Updates which cells other processes hold.
   void look(Claims& claims, const std::vector<Cell>& cells, std::vector<CellState>& states) {
     const std::map<std::string, Json> held = claims.look();
     for (std::size_t i = 0; i < cells.size(); ++i) {
@@ -101,7 +101,7 @@ class Sweep {
     }
   }
 
-  /// Whether the cell is ok, once it has a row; nothing while another process has it.
+  /// Returns whether the cell is ok, once it has a row; nothing while another process has it.
   std::optional<bool> take(Claims& claims, const Cell& cell) {
     if (const auto ok = finished_by_another(cell)) return ok;
     const std::unique_ptr<Claim> claim = claims.take(cell.job->id);
@@ -110,7 +110,7 @@ class Sweep {
     return runner_.run(cell, *claim);
   }
 
-  /// Whether the cell is ok, where a row has come since this process looked at first.
+  /// Returns whether the cell is ok, where a row has appeared since this process first looked.
   std::optional<bool> finished_by_another(const Cell& cell) {
     const auto row = results_.row(cell.job->id);
     const auto before = before_.find(cell.job->id);
@@ -125,11 +125,11 @@ class Sweep {
   std::filesystem::path file_;
   bool rerun_;
   CellRunner runner_;
-  std::map<std::string, Json> before_;  ///< rows that were there and do not count
-  std::set<std::string> logged_;        ///< cells of other processes that the log has named
+  std::map<std::string, Json> before_;  ///< rows from before this run, which do not count
+  std::set<std::string> logged_;        ///< cells of other processes that were already logged
 };
 
-/// Those whose ids begin as one of options.only.
+/// Returns the cells whose ids begin with one of options.only.
 std::vector<Cell> only(std::vector<Cell> cells, const RunOptions& options) {
   std::vector<std::string> unused = options.only;
   std::erase_if(cells, [&](const Cell& cell) {
@@ -148,7 +148,7 @@ std::vector<PlannedCell> planned(const std::vector<Cell>& cells) {
   return listed;
 }
 
-/// The part that options.shard names; empty where there are fewer parts.
+/// Returns the part that options.shard names; empty where there are fewer parts.
 std::vector<Cell> shard(std::vector<Cell> cells, const RunOptions& options) {
   if (options.shards == 1) return cells;
   const std::size_t all = cells.size();
@@ -176,14 +176,14 @@ void print_rows(const Results& results, const std::vector<Job>& jobs) {
 }
 
 bool run_experiment(const RunOptions& options) {
-  const c10::NoGradGuard no_grad;  // InferenceMode's tensors could not be differentiated by a search
+  const c10::NoGradGuard no_grad;  // a search could not differentiate InferenceMode's tensors
   std::vector<Job> jobs = parse_experiment(options.file, options.overrides);
   const std::filesystem::path file = original_of(options.file);
   const Results results(results_folder(options));
   results.check_owner(file);
 
   const std::vector<Cell> all = plan(jobs);
-  std::vector<Cell> cells = with_sharing_neighbours(all);
+  std::vector<Cell> cells = group_by_shared(all);
   if (!options.only.empty()) cells = only(std::move(cells), options);
   cells = shard(std::move(cells), options);
   Sweep sweep(results, file, options.rerun);

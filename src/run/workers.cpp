@@ -32,7 +32,8 @@ std::vector<std::string> split(const std::string& text) {
   return words;
 }
 
-/// What CUDA_VISIBLE_DEVICES calls the GPU that this process knows by a number: its list may be a selection itself.
+/// Returns the name in CUDA_VISIBLE_DEVICES of the GPU that this process knows by a number: the list may already be a
+/// selection.
 std::string visible_name(int64_t number) {
   const char* selection = std::getenv("CUDA_VISIBLE_DEVICES");
   return selection == nullptr ? std::to_string(number) : split(selection).at(static_cast<std::size_t>(number));
@@ -67,7 +68,7 @@ std::vector<char*> pointers(std::vector<std::string>& words) {
   return all;
 }
 
-/// A worker, whose table nobody needs.
+/// Starts a worker, whose table is not printed.
 pid_t start(std::vector<std::string> arguments, std::vector<std::string> environment) {
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
@@ -85,7 +86,7 @@ struct Worker {
   pid_t process;
 };
 
-/// The exit code of one that has ended: 1 where a signal ended it.
+/// Returns the exit code of a worker that has ended: 1 where a signal ended it.
 int exit_code(const Worker& worker, int status) {
   if (WIFEXITED(status)) return WEXITSTATUS(status);
   spdlog::error("the worker on {} (process {}) was ended by signal {} ({}); its cell goes to another", worker.device,
@@ -118,7 +119,7 @@ std::vector<std::string> worker_devices(const std::string& devices) {
 }
 
 int run_workers(const RunOptions& options, const std::vector<std::string>& devices) {
-  const std::vector<Job> jobs = parse_experiment(options.file, options.overrides);  // its errors are said once
+  const std::vector<Job> jobs = parse_experiment(options.file, options.overrides);  // reports its errors only once
   Results(results_folder(options)).check_owner(original_of(options.file));
   std::vector<Worker> running;
   for (const std::string& device : devices) {
@@ -133,7 +134,7 @@ int run_workers(const RunOptions& options, const std::vector<std::string>& devic
       code = std::max(code, exit_code(worker, status));
       return true;
     });
-    if (stop_asked() && !std::exchange(told, true)) {
+    if (stop_requested() && !std::exchange(told, true)) {
       for (const Worker& worker : running) ::kill(worker.process, SIGTERM);
     }
     std::this_thread::sleep_for(kPoll);

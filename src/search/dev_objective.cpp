@@ -1,4 +1,4 @@
-// L layers, P pairs, B bands.
+// Dimensions: L layers, P pairs, B bands.
 #include "search/dev_objective.h"
 
 #include <spdlog/spdlog.h>
@@ -13,14 +13,14 @@
 namespace qroar {
 namespace {
 
-/// What a gradient costs in forwards: 6 to 10 were measured in bfloat16, whose forward has an attention kernel that
-/// autograd has not, and 3.6 in float32 (experiments/LOG.md).
+/// The cost of a gradient in forwards: we measured 6 to 10 in bfloat16, whose forward has an attention kernel that
+/// autograd lacks, and 3.6 in float32 (experiments/LOG.md).
 constexpr double kGradientCost = 8;
 
-/// Windows of the proxy: its Gram matrices change little with more.
+/// Number of windows of the proxy: more windows change its Gram matrices little.
 constexpr std::size_t kProxyWindows = 2;
 
-/// One window a document, of `length` tokens.
+/// Returns one window of `length` tokens per document.
 std::vector<Window> dev_windows(const SearchInput& input, int64_t length) {
   std::vector<int64_t> lengths;
   for (const Document& document : input.documents) lengths.push_back(std::ssize(document.tokens));
@@ -31,7 +31,7 @@ std::vector<Window> dev_windows(const SearchInput& input, int64_t length) {
   return windows_of(lengths, rule);
 }
 
-/// d NLL / d ln g of a layout's numbers from those of every layer's pairs.
+/// Returns d NLL / d ln g of a layout's numbers from the derivatives of every layer's pairs.
 std::vector<double> by_dimension(const ScaleGradient& slope, const BandLayout& layout) {
   const auto by_band = [&](const at::Tensor& slope_LP) {
     std::vector<at::Tensor> bands;
@@ -90,7 +90,7 @@ bool DevObjective::refuses(double short_nll) const {
   return !candidates_.empty() && std::expm1(short_nll - candidates_.front().short_nll) > spec_.guard;
 }
 
-/// Forward operations over windows in parts of those over all windows that are scored.
+/// Returns the forward operations over `windows` as a fraction of those over all scored windows.
 double DevObjective::cost_of(const std::vector<Window>& windows) const {
   const auto flops = [&](const std::vector<Window>& of) {
     double sum = 0;
@@ -220,7 +220,7 @@ void DevObjective::check_guard() const {
       others, tokens_seen(short_windows_.front(), input_.feed), 100 * spec_.guard);
 }
 
-/// Spearman's, over the candidates that the guard let pass; null for fewer than three.
+/// Returns Spearman's rank correlation over the candidates that the guard accepted; null for fewer than three.
 Json DevObjective::proxy_rank_correlation() {
   std::vector<double> proxies, scores;
   for (const Candidate& candidate : candidates_) {

@@ -1,5 +1,5 @@
-// The true objective of a search: weighted mean NLL over one window of each dev document, with the guard at short
-// length.  It remembers every candidate and keeps a journal of them.
+// The true objective of a search: the weighted mean NLL over one window of each dev document, with the guard at short
+// length.  It remembers every candidate and writes them to a journal.
 #pragma once
 #include <chrono>
 #include <deque>
@@ -11,7 +11,7 @@
 
 namespace qroar {
 
-/// An Error for a dev document that is shorter than the windows that are scored.
+/// Throws an Error for a dev document that is shorter than the scored windows.
 void check_dev_documents(const SearchSpec& spec, const std::vector<Document>& documents, const Feed& feed);
 
 struct Candidate {
@@ -19,13 +19,13 @@ struct Candidate {
   std::vector<double> nll;    ///< mean per length; empty when refused
   double short_nll = 0;
   double score = std::numeric_limits<double>::infinity();
-  double cost = 0;  ///< of the search, in forwards over all dev windows, once this one was scored
+  double cost = 0;  ///< of the search up to and including this candidate, in forwards over all dev windows
   std::string verdict;
 };
 
 class DevObjective : public Objective {
  public:
-  /// Scores the identity.  An Error for a dev document that is shorter than a window.
+  /// Scores the identity.  Throws an Error for a dev document that is shorter than a window.
   DevObjective(const BandSearch& search, const SearchInput& input, Journal& journal);
 
   double score(const std::vector<double>& point) override { return candidate(point).score; }
@@ -36,16 +36,16 @@ class DevObjective : public Objective {
   BandScales scales(const std::vector<double>& point) const;
   const Candidate& best() const { return candidates_[best_]; }
 
-  /// A row per candidate, in order.
+  /// Returns one row per candidate, in order.
   CsvTable history();
-  /// What the cell's row says of the search.
+  /// Returns what the cell's row contains about the search.
   Json summary();
-  /// Throws an Error when the guard let nothing but the identity pass.
+  /// Throws an Error when the guard accepted only the identity.
   void check_guard() const;
 
  private:
   const Candidate& candidate(const std::vector<double>& point);
-  /// Its losses, from the journal or from forwards.
+  /// Returns the point's losses, from the journal or from forwards.
   Candidate scored(const std::vector<double>& point);
   double mean_nll(const Llama& model, const std::vector<Window>& windows) const;
   bool refuses(double short_nll) const;

@@ -1,4 +1,4 @@
-// L layers, T tokens, D hidden size, H heads, d head_dim, P = d/2 pairs, V vocabulary, R rows of a block.
+// Dimensions: L layers, T tokens, D hidden size, H heads, d head_dim, P = d/2 pairs, V vocabulary, R rows of a block.
 #include "search/gradient.h"
 
 #include <c10/core/GradMode.h>
@@ -11,7 +11,7 @@
 namespace qroar {
 namespace {
 
-/// Holds on to one layer's queries and keys before RoPE, and has autograd keep their gradients.
+/// Keeps one layer's queries and keys before RoPE, and makes autograd retain their gradients.
 class QueriesAndKeys : public Observer {
  public:
   void on(std::string_view site, const at::Tensor& value) override {
@@ -28,14 +28,14 @@ class QueriesAndKeys : public Observer {
   }
 };
 
-/// By the logarithm of each pair's scale, [P].
+/// Returns the derivative with respect to the logarithm of each pair's scale, [P].
 at::Tensor by_log_scale(const at::Tensor& x_THd) {
   const auto dtype = ops::wide_dtype(x_THd);
   const at::Tensor products_THd = x_THd.detach().to(dtype) * x_THd.grad().to(dtype);
   return products_THd.sum(at::IntArrayRef{0, 1}, /*keepdim=*/false, at::kDouble).view({2, -1}).sum(0).cpu();
 }
 
-/// The inputs [T, D] of all layers, and the last one's output.
+/// Returns the inputs [T, D] of all layers, and the last layer's output.
 std::vector<at::Tensor> residual_stream(const Llama& model, const at::Tensor& tokens_T, const ops::RopeAngles& angles) {
   const c10::NoGradGuard no_grad;
   at::Tensor x_TD = at::embedding(model.embed_tokens_VD, tokens_T);
@@ -47,7 +47,7 @@ std::vector<at::Tensor> residual_stream(const Llama& model, const at::Tensor& to
   return stream;
 }
 
-/// The scored tokens' NLL, summed, and its gradient [T, D] by the last layer's output.
+/// Returns the scored tokens' summed NLL and its gradient [T, D] with respect to the last layer's output.
 std::pair<double, at::Tensor> head_gradient(const Llama& model, const at::Tensor& x_TD, const at::Tensor& tokens_T,
                                             int64_t scored) {
   double sum = 0;
@@ -75,7 +75,7 @@ ScaleGradient scale_gradient(const Llama& model, const at::Tensor& tokens_T, con
   std::vector<at::Tensor> stream = residual_stream(model, tokens_T, angles);
 
   const c10::AutoGradMode grad_mode(true);
-  // The sum is differentiated, not the mean: its gradients of order 1 are in float16's range whatever T is.
+  // Differentiates the sum and not the mean: its gradients of order 1 are in float16's range for every T.
   auto [nll_sum, grad_TD] = head_gradient(model, stream.back(), tokens_T, scored);
   ScaleGradient result{nll_sum / static_cast<double>(scored), at::empty({L, P}, at::kDouble),
                        at::empty({L, P}, at::kDouble)};

@@ -1,28 +1,28 @@
-// The gradient of the mean NLL by the scales of query and key channels, for all RoPE pairs of all layers at once: what
-// a search over scales follows.  It takes no step and knows no scale but 1.
+// The gradient of the mean NLL with respect to the scales of query and key channels, for all RoPE pairs of all layers
+// at once, which a search over scales follows.  It takes no step and is evaluated only at scale 1.
 #pragma once
 #include "model/llama.h"
 
 namespace qroar {
 
-/// The NLL of scored tokens and its derivatives by the logarithms of the scales of each layer's query and key channels
-/// (pair i scales channels i and i + d/2 of every head), at scale 1.
+/// The NLL of scored tokens and its derivatives with respect to the logarithms of the scales of each layer's query and
+/// key channels (pair i scales channels i and i + d/2 of every head), at scale 1.
 struct ScaleGradient {
   double nll;                   ///< mean over the scored tokens, nats
   at::Tensor query_LP, key_LP;  ///< float64 on the CPU, [layers, d/2]
 };
 
-/// Of the last `scored` tokens of tokens_T [T], 0 < scored < T, at positions 0..T-1, which `angles` cover.  A model
-/// whose weights carry other scales is at its own scale 1.
+/// Computes the gradient for the last `scored` tokens of tokens_T [T], 0 < scored < T, at positions 0..T-1, which
+/// `angles` cover.  For a model whose weights already contain scales, scale 1 means these scales.
 ///
 /// With q the output of q_proj before RoPE, q' = g q gives dNLL / d ln g_i = sum of dNLL/dq * q over tokens, heads and
-/// the pair's two channels; keys likewise, and both through whatever the cache does to them.  Weights are constants;
-/// fake-quantized activations count by the straight-through estimator (Transform).
+/// the pair's two channels; likewise for keys, and both through all transforms of the cache.  Weights are constants;
+/// fake-quantized activations use the straight-through estimator (Transform).
 ///
-/// Gradient checkpointing by layers (Chen et al. arXiv 1604.06174): the forward keeps each layer's input [T, D], and
-/// the way back runs one layer after the other again, so memory is linear in T: the inputs, and what autograd saves of
-/// one layer.  The exception is a cache with a residual, whose attention saves its weights, [H, T, T].  Not finite
-/// where the NLL is not.
+/// Uses gradient checkpointing by layers (Chen et al. arXiv 1604.06174): the forward keeps each layer's input [T, D],
+/// and the backward pass runs one layer after the other again, so memory is linear in T: the inputs, and what autograd
+/// saves for one layer.  The exception is a cache with a residual, whose attention saves its weights, [H, T, T].  The
+/// gradient is not finite where the NLL is not.
 ScaleGradient scale_gradient(const Llama& model, const at::Tensor& tokens_T, const ops::RopeAngles& angles,
                              int64_t scored);
 

@@ -7,10 +7,10 @@
 namespace qroar {
 namespace {
 
-constexpr std::size_t kDocuments = 2;  ///< of the dev documents, whose tails are compared
+constexpr std::size_t kDocuments = 2;  ///< number of dev documents whose tails are compared
 constexpr double kQuantile = 0.99;
 
-/// Mean over a band's pairs.
+/// Returns the mean over each band's pairs.
 std::vector<double> by_band(const std::vector<double>& by_pair, const std::vector<int64_t>& edges) {
   std::vector<double> means;
   for (std::size_t b = 0; b + 1 < edges.size(); ++b) {
@@ -21,7 +21,7 @@ std::vector<double> by_band(const std::vector<double>& by_pair, const std::vecto
   return means;
 }
 
-/// Place of a band's number in a layout.
+/// Returns the index of a band's number in a layout.
 std::size_t dimension_of(const BandLayout& layout, int64_t layer, bool is_key, int64_t band) {
   const bool apart = layout.variant == BandVariant::independent && is_key;
   return static_cast<std::size_t>((layout.layers == 1 ? 0 : layer) * layout.row() + (apart ? layout.bands() : 0) +

@@ -10,7 +10,7 @@ namespace {
 
 std::string key_of(const std::string& kind, const std::vector<double>& point) { return kind + Json(point).dump(); }
 
-/// Of a line whose own hash is null, in the journal of this search and no other.
+/// Returns the hash of a line whose own hash is null, which is valid only in the journal of this search.
 std::string hash_of(const Json& line, const std::string& search) { return hash_bytes(search + line.dump()); }
 
 }  // namespace
@@ -28,8 +28,8 @@ Journal::Journal(const std::filesystem::path& file)
     }
   }
   if (broken > 0) {
-    spdlog::warn("{}:{}: {} of {} lines are not as a search wrote them; what they say is computed again", file.string(),
-                 first, broken, log_.lines().size());
+    spdlog::warn("{}:{}: {} of {} lines are not as a search wrote them; their results are computed again",
+                 file.string(), first, broken, log_.lines().size());
   }
 }
 
@@ -45,7 +45,7 @@ void Journal::add(const std::string& kind, const std::vector<double>& point, Jso
   entry["hash"] = hash_of(entry, search_);
   log_.append(entry);
   entries_.emplace(key_of(kind, point), std::move(entry));
-  stop_if_asked();
+  throw_if_stop_requested();
 }
 
 }  // namespace qroar

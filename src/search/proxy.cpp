@@ -1,4 +1,4 @@
-// T tokens, H query heads, K key heads, d head_dim, P pairs, R sampled queries of a block, B bands.
+// Dimensions: T tokens, H query heads, K key heads, d head_dim, P pairs, R sampled queries of a block, B bands.
 #include "search/proxy.h"
 
 #include <algorithm>
@@ -9,10 +9,10 @@
 namespace qroar {
 namespace {
 
-constexpr int64_t kQueries = 128;  ///< sampled in every window, evenly spread
+constexpr int64_t kQueries = 128;  ///< evenly spaced queries sampled in every window
 constexpr int64_t kBlockRows = 16;
 
-/// Queries and keys of one layer, after RoPE.
+/// The queries and keys of one layer, after RoPE.
 struct QueryKey {
   at::Tensor query_THd, key_TKd;
 
@@ -23,7 +23,7 @@ struct QueryKey {
   }
 };
 
-/// Logits [K, H/K, R, keys] of the queries rows_R from some pairs, in float32.
+/// Returns the contribution of some pairs to the logits [K, H/K, R, keys] of the queries rows_R, in float32.
 at::Tensor part_of_logits(const QueryKey& of, const at::Tensor& rows_R, int64_t keys, int64_t first, int64_t last) {
   const int64_t K = of.key_TKd.size(1), count = last - first;
   const auto chosen = [&](const at::Tensor& x) { return band_of(x, first, last).flatten(-2).to(at::kFloat); };
@@ -32,7 +32,7 @@ at::Tensor part_of_logits(const QueryKey& of, const at::Tensor& rows_R, int64_t 
   return at::matmul(q.permute({1, 2, 0, 3}), k);
 }
 
-/// The Gram matrix of the bands' logits and the full ones', over one block of queries.
+/// Returns the Gram matrix of the bands' logits and the full ones, over one block of queries.
 at::Tensor gram(const QueryKey& quantized, const QueryKey& full, const at::Tensor& rows_R,
                 const std::vector<int64_t>& edges) {
   const int64_t keys = rows_R[-1].item<int64_t>() + 1;

@@ -1,5 +1,5 @@
-// The cheap objective of the layerwise strategy: how far the attention logits of the quantized model, with scales, are
-// from those of the full-precision model.  Ours; not in the papers.
+// The cheap objective of the layerwise strategy: the distance of the attention logits of the quantized model, with
+// scales, from those of the full-precision model.  Our definition; it is not in the papers.
 #pragma once
 #include "search/journal.h"
 #include "search/scoring.h"
@@ -8,14 +8,14 @@ namespace qroar {
 
 /// With l_b the part of a logit that band b contributes in the quantized model and a_b the product of its query and key
 /// scales, a layer's distortion is sum (sum_b a_b l_b - l)^2 / sum l^2 over sampled queries, their heads and all keys
-/// before them: a quadratic form in a.  Every logit has its mean over the query's keys taken off, which softmax does
-/// not see.  Rounding that follows the projections (queries, the cache) is not in it.
+/// before them: a quadratic form in a.  Each logit is centered by its mean over the query's keys, to which softmax is
+/// invariant.  Rounding after the projections (queries, the cache) is not included.
 class LogitDistortion {
  public:
-  /// One forward of both models over the windows, layer by layer; [B+1, B+1] a layer is kept, also in the journal.
+  /// Runs one forward of both models over the windows, layer by layer; keeps [B+1, B+1] per layer, also in the journal.
   LogitDistortion(const SearchInput& input, const std::vector<Window>& windows, const std::vector<int64_t>& edges,
                   Journal& journal);
-  /// Mean over the layers.
+  /// Returns the mean over the layers.
   double operator()(const BandScales& scales) const;
 
  private:

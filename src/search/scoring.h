@@ -1,4 +1,4 @@
-// A model with candidate scales, without quantizing again where that is the same (docs/method.md 4.2).
+// A model with candidate scales, without quantizing again where the result is the same (docs/method.md 4.2).
 #pragma once
 #include "data/dataset.h"
 #include "eval/evaluate.h"
@@ -9,26 +9,27 @@ namespace qroar {
 
 struct Quantized {
   const Llama& model;
-  const TensorMap& found;  ///< by calibration with scales of 1, which candidates keep
+  const TensorMap& found;  ///< by calibration with scales of 1, also used for candidates
 };
 
-/// What a search runs on.
+/// The input of a search.
 struct SearchInput {
-  const Llama& full;  ///< nothing done to it
+  const Llama& full;  ///< the unmodified model
   const QuantPlan& plan;
-  /// As `plan` makes it of `full`, with scales of 1.  Not asked for by a search whose journal knows everything.
+  /// Returns the model that `plan` makes of `full`, with scales of 1.  Not called by a search whose journal is
+  /// complete.
   const std::function<Quantized()>& quantized;
   const AnglesOf& angles_of;
   const std::vector<Document>& documents;
   Feed feed;  ///< of dev windows
 };
 
-/// Do the scales commute with the quantizers of q_proj and k_proj in every layer?  Then scaling their outputs, or the
-/// rows of their quantized weights, equals quantizing scaled weights.
+/// Returns whether the scales commute with the quantizers of q_proj and k_proj in every layer.  Then scaling their
+/// outputs, or the rows of their quantized weights, is equivalent to quantizing scaled weights.
 bool commutes_with_scales(const QuantPlan& plan, const Llama& model);
 
-/// The quantized model of scaled weights: by scaling quantized rows where that is equal up to rounding in the weights'
-/// dtype, else by quantizing again.
+/// Returns the quantized model of scaled weights: scales the quantized rows where that is equal up to rounding in the
+/// weights' dtype, else quantizes again.
 Llama scaled_model(const SearchInput& input, const BandScales& scales);
 
 }  // namespace qroar

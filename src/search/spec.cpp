@@ -53,7 +53,7 @@ bool coordinate_sweep(const SearchSpace& space, const std::function<double(const
 }
 
 SearchSpec::SearchSpec(const Config& config)
-    : data(present_data(config.at("data"))),
+    : data(read_data_spec(config.at("data"))),
       lengths(config.get<std::vector<int64_t>>("lengths")),
       short_length(config.get<int64_t>("short_length", 512, {2, int64_t{1} << 31})),
       guard(config.get<double>("guard", 0.005, {0, 1e6})),
@@ -73,7 +73,7 @@ SearchSpec::SearchSpec(const Config& config)
   }
   const Config plugin = config.at("strategy", "{type: coordinate}");
   strategy = Registry<Strategy>::instance().build(plugin);
-  if (budget == 0 && !strategy->ends_by_itself()) {
+  if (budget == 0 && !strategy->terminates_without_budget()) {
     plugin.fail("this strategy runs until its budget is spent; give search.budget: N (forwards over the dev windows)");
   }
   if (config.has("quantization")) quantization = config.at("quantization");

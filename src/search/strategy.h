@@ -1,4 +1,4 @@
-// The interface of a search strategy: it decides which scales are tried next, never what counts as better.
+// The interface of a search strategy: it decides which scales are tried next, but not which are better.
 #pragma once
 #include <functional>
 #include <random>
@@ -8,7 +8,7 @@
 
 namespace qroar {
 
-/// The block `grid`: `points` values of ln g, 0 in their middle, evenly spaced down to ln low and up to ln high.
+/// The block `grid`: `points` values of ln g with 0 in the middle, evenly spaced down to ln low and up to ln high.
 struct SearchGrid {
   double low = 0.8, high = 1.25;
   int64_t points = 7;
@@ -19,41 +19,41 @@ struct SearchGrid {
   std::vector<double> values() const;
 };
 
-/// Where the scales may lie.  A point is a vector of ln g, one per dimension.
+/// The domain of the scales.  A point is a vector of ln g, one per dimension.
 struct SearchSpace {
-  std::vector<std::vector<double>> values;  ///< per dimension: the grid's values in its window, ascending, 0 among them
+  std::vector<std::vector<double>> values;  ///< per dimension: the grid's values in its window, ascending, including 0
   std::vector<std::size_t> order;           ///< dimensions, the most promising first
 
   std::size_t size() const { return values.size(); }
-  /// A point of the grid, every value of a window as likely as another.
+  /// Returns a random point of the grid; all values of a window are equally likely.
   std::vector<double> drawn(std::mt19937_64& random) const;
-  /// The point moved into the windows.
+  /// Returns the point moved into the windows.
   std::vector<double> clamped(std::vector<double> point) const;
 };
 
-/// A point and what it scores.
+/// A point and its score.
 struct ScoredPoint {
   std::vector<double> point;
   double score = 0;
 };
 
-/// One sweep of coordinate descent from `best`: all of a dimension's values in the others' best place, in the space's
-/// order.  Did it find something better?
+/// Runs one sweep of coordinate descent from `best`: tries all values of a dimension with the others at their best
+/// values, in the space's order.  Returns whether it found a better point.
 bool coordinate_sweep(const SearchSpace& space, const std::function<double(const std::vector<double>&)>& score,
                       ScoredPoint& best);
 
-/// What strategies see of the objective.  Whatever they ask for is logged, kept on disk and not computed twice.
+/// The strategies' view of the objective.  Everything they request is logged, stored on disk and not computed twice.
 class Objective {
  public:
   virtual ~Objective() = default;
-  /// Weighted mean NLL over the dev windows, nats per token; infinite for a point that the guard refuses and, once
-  /// exhausted(), for every new one.
+  /// Returns the weighted mean NLL over the dev windows in nats per token; infinite for a point that the guard rejects
+  /// and, once exhausted(), for every new point.
   virtual double score(const std::vector<double>& point) = 0;
-  /// d score / d point.
+  /// Returns d score / d point.
   virtual std::vector<double> gradient(const std::vector<double>& point) = 0;
-  /// Distortion of the attention logits against full precision: far cheaper than score().
+  /// Returns the distortion of the attention logits against full precision: far cheaper than score().
   virtual double proxy(const std::vector<double>& point) = 0;
-  /// Is the budget spent?
+  /// Returns whether the budget is spent.
   virtual bool exhausted() const = 0;
 };
 
@@ -61,11 +61,11 @@ class Strategy {
  public:
   static constexpr const char* kKind = "search strategy";
   virtual ~Strategy() = default;
-  /// The identity has been scored before.  Best of all scored points wins, so a search never ends worse than it began.
-  /// Draws only from `random`: equal seeds give equal histories.
+  /// Runs the search.  The identity has been scored before.  The best of all scored points wins, so a search never ends
+  /// worse than it began.  Draws random numbers only from `random`: equal seeds give equal histories.
   virtual void run(Objective& objective, const SearchSpace& space, std::mt19937_64& random) const = 0;
-  /// Does it run without a budget, too?
-  virtual bool ends_by_itself() const = 0;
+  /// Returns whether the strategy also terminates without a budget.
+  virtual bool terminates_without_budget() const = 0;
   virtual bool asks_for_proxy() const { return false; }
 };
 

@@ -92,12 +92,12 @@ def test_a_choice_that_comes_to_no_token_is_named(found, tmp_path):
     sentence = {"sentence": "The pot fell because of the _", "choices": ["handle", "stone"], "label": 0}
     written(tmp_path / "questions.jsonl", [sentence])
     found(HEAD + "tasks: [{type: multiple_choice, path: questions.jsonl, prompt: '{sentence}', blank: _, delimiter: ''}]\n",
-          "{folder}/questions.jsonl:1: ", 'the choice "handle" comes to no token')
+          "{folder}/questions.jsonl:1: ", 'the choice "handle" has no tokens')
 
 
 def test_a_prompt_that_comes_to_no_token_is_named(found, tmp_path):
     written(tmp_path / "questions.jsonl", [GOOD | {"query": ""}])
-    found(HEAD + "tasks: [{type: multiple_choice, path: questions.jsonl}]\n", "{folder}/questions.jsonl:1: ", "the prompt comes to no token")
+    found(HEAD + "tasks: [{type: multiple_choice, path: questions.jsonl}]\n", "{folder}/questions.jsonl:1: ", "the prompt has no tokens")
 
 
 def test_a_text_without_its_blank_is_named(found, tmp_path):
@@ -117,7 +117,7 @@ def test_a_text_without_its_blank_is_named(found, tmp_path):
     ({"context": "A text.", "answers": [1]}, ['"answers" is [1], not a list of texts']),
     ({"answers": ["one"]}, ['no "context"']),
     ({"context": ["A text."], "answers": ["one"]}, ['"context" is ["A text."], not a text']),
-    ({"context": "", "answers": ["one"]}, ["the prompt comes to no token"]),
+    ({"context": "", "answers": ["one"]}, ["the prompt has no tokens"]),
     ('{"context": "A text.", "answers": ["one"', ["no JSON object: unexpected end of input"]),
     (r'{"context": "A \ude00 text.", "answers": ["one"]}', ["no JSON object: invalid string: surrogate U+DC00..U+DFFF"]),
 ], ids=lambda value: json.dumps(value)[:60] if not isinstance(value, list) else "")

@@ -114,7 +114,7 @@ def test_too_short_a_calibration_text_is_refused_before_anything_runs(refused, c
 
 def test_a_calibrated_quantizer_asks_for_texts(refused, experiment):
     file = experiment({"sweep": None, "quant": rule(type="gptq")})
-    refused(file, f"{file}:", "quant: a quantizer of these looks at texts; add calibration: {data: {path: ")
+    refused(file, f"{file}:", "quant: a quantizer here needs calibration texts; add calibration: {data: {path: ")
 
 
 def test_a_missing_calibration_text_has_a_place(refused, calibrated):
@@ -133,7 +133,7 @@ def test_a_group_that_does_not_divide_names_layer_and_sizes(refused, calibrated)
 @pytest.mark.parametrize("site", ["lm_head", "embed_tokens"])
 def test_what_no_decoder_layer_holds_is_not_calibrated(refused, calibrated, site):
     quant = [{"match": site, "weight": {"type": "awq", "group": 64}}]
-    refused(calibrated({"quant": quant}), "lm_head is no part of a decoder layer" if site == "lm_head" else "'embed_tokens' matches no layer")
+    refused(calibrated({"quant": quant}), "lm_head is not part of a decoder layer" if site == "lm_head" else "'embed_tokens' matches no layer")
 
 
 def test_a_wide_rule_leaves_the_output_head_alone(run, calibrated, tmp_path):

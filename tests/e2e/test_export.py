@@ -58,8 +58,8 @@ HELD = "which weights in a folder cannot hold"
 
 @pytest.mark.parametrize("verb", ["check", "run"])
 @pytest.mark.parametrize(("changes", "parts"), [
-    ({"rope": {"type": "dynamic_yarn"}}, ["export.yaml", "export", "no rope_type of config.json says"]),
-    ({"rope": {"type": "dynamic_ntk"}, "rescale": {"type": "clip_low", "clip_low_n": 4}}, ["no rope_type of config.json says"]),
+    ({"rope": {"type": "dynamic_yarn"}}, ["export.yaml", "export", "no rope_type of config.json can describe"]),
+    ({"rope": {"type": "dynamic_ntk"}, "rescale": {"type": "clip_low", "clip_low_n": 4}}, ["no rope_type of config.json can describe"]),
     ({"model.rope_dtype": "bfloat16"}, ["export", "leave out model.rope_dtype"]),
     ({"sweep": [{"windows.length": [128, 256]}]}, ["two cells export into this folder"]),
     ({"export": {"folder": "out", "weight": "x"}}, ["export.weight", "did you mean 'weights'"]),

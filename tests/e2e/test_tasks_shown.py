@@ -114,7 +114,7 @@ def test_rows_of_tasks_alone_are_compared_in_pairs(run, experiment, tmp_path):
             "reason": "other questions"} in found
     table = results / f"cells/{baseline}/tasks/q.csv"
     table.write_text(table.read_text(encoding="utf-8").replace(",", ";", 1), encoding="utf-8")
-    assert_one_line(run("show", results, "--baseline", baseline), str(table), "not as many fields as the first one")
+    assert_one_line(run("show", results, "--baseline", baseline), str(table), "does not have as many fields as the first one")
     table.unlink()
     assert_one_line(run("show", results, "--baseline", baseline), str(table))
 

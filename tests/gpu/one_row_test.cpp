@@ -51,7 +51,7 @@ TEST_CASE("a row's linear layers on the GPU agree with the definition, together 
         const std::vector<ops::Weights> layers{random_weights(rows, inputs, dtype, false),
                                                random_weights(3, inputs, dtype, true),
                                                random_weights(rows + 2, inputs, dtype, rows == 7)};
-        CHECK(ops::cuda::can_be_one_row(x_1I, layers) == (inputs * x_1I.element_size() <= 65536));
+        CHECK(ops::cuda::supports_row_linear(x_1I, layers) == (inputs * x_1I.element_size() <= 65536));
         const std::vector<at::Tensor> found = ops::linears(x_1I, layers);
         for (std::size_t i = 0; i < layers.size(); ++i) {
           const auto& [weight_OI, bias_O] = layers[i];
@@ -64,7 +64,7 @@ TEST_CASE("a row's linear layers on the GPU agree with the definition, together 
     // What no chunk divides goes another way.
     const at::Tensor odd_1I = random({1, 30}, dtype);
     const ops::Weights odd = random_weights(9, 30, dtype, true);
-    CHECK_FALSE(ops::cuda::can_be_one_row(odd_1I.slice(1, 1), {{odd.weight_OI.slice(1, 1), odd.bias_O}}));
+    CHECK_FALSE(ops::cuda::supports_row_linear(odd_1I.slice(1, 1), {{odd.weight_OI.slice(1, 1), odd.bias_O}}));
     CHECK(relative_error(ops::linear(odd_1I, odd.weight_OI, odd.bias_O),
                          ops::reference::linear(wide(odd_1I), wide(odd.weight_OI), wide(odd.bias_O))) <
           tolerance(dtype));
@@ -89,7 +89,7 @@ TEST_CASE("a query by itself on the GPU agrees with the definition", "[gpu]") {
           return x_KCd.transpose(0, 1).slice(0, 0, N);
         };
         const at::Tensor k_NKd = cache(), v_NKd = cache();
-        REQUIRE(ops::cuda::can_attend_one(q_1Hd, k_NKd, v_NKd));
+        REQUIRE(ops::cuda::supports_row_attention(q_1Hd, k_NKd, v_NKd));
         CHECK(relative_error(ops::causal_attention(q_1Hd, k_NKd, v_NKd),
                              ops::reference::causal_attention(wide(q_1Hd), wide(k_NKd), wide(v_NKd))) <
               tolerance(dtype));

@@ -211,7 +211,7 @@ TEST_CASE("a rule for lm_head or activations takes no quantizer that is calibrat
   CHECK(contains(error_text([&] {
                    rules("[{match: lm_head, weight: {type: gptq, group: 16}}]").check_against(linear_sites(config));
                  }),
-                 "lm_head is no part of a decoder layer"));
+                 "lm_head is not part of a decoder layer"));
   CHECK(contains(error_text([] { rules("[{match: '*', input: {type: awq}}]"); }), "is for weights"));
 }
 
@@ -292,11 +292,11 @@ TEST_CASE("a calibration is read from the cache, but never another model's and n
   for (int trial = 0; trial < 24; ++trial) {
     std::string bytes = whole;
     const std::size_t place = trial % 2 == 0 ? begin + random() % (end - begin) : random() % bytes.size();
-    const bool says_nothing = place < begin || bytes[place] == ' ';  // lengths, the format's name, padding
+    const bool is_absent = place < begin || bytes[place] == ' ';  // lengths, the format's name, padding
     bytes[place] ^= static_cast<char>(1 << random() % 8);
     write_file_atomically(file_of("a"), bytes);
     CHECK(equal(calibrate_cached("a", own, model, text, angles), fresh));
-    if (!says_nothing) CHECK(read_file(file_of("a")) == whole);
+    if (!is_absent) CHECK(read_file(file_of("a")) == whole);
     write_file_atomically(file_of("a"), whole);
   }
   // Nor is a tensor of another type or shape that has the same bytes, or a tensor more.

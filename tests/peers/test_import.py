@@ -97,7 +97,7 @@ def test_a_count_that_is_none_is_named(run_script, smollm2, tmp_path, count):
     (tmp_path / "bad.jsonl").write_text(f'{{"text": "a"}}\n{{"text": "b", "words": {count}}}\n', encoding="utf-8")
     process = run_script("tokenize_texts.py", smollm2, tmp_path / "bad.jsonl", tmp_path / "bad.tok")
     assert process.returncode == 1
-    assert process.stderr == f'tokenize_texts: {tmp_path}/bad.jsonl:2: "words" is {count}, not a number of them; mend it or leave it out\n'
+    assert process.stderr == f'tokenize_texts: {tmp_path}/bad.jsonl:2: "words" is {count}, not a number of them; correct it or leave it out\n'
     assert sorted(file.name for file in tmp_path.iterdir()) == ["bad.jsonl"]
 
 

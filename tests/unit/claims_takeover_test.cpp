@@ -116,7 +116,7 @@ TEST_CASE("tidy removes what dead processes left, and nothing of those that live
   folder.put("done.1", machine_id(), dead);
   folder.put("busy.1", machine_id(), alive.name());
   folder.put("elsewhere.1", "another machine", "1 1");
-  const std::string living = "." + own_name(), gone = "." + in_another_process(own_name);
+  const std::string living = "." + unique_name(), gone = "." + in_another_process(unique_name);
   std::filesystem::create_directories(folder.claims() / living);
   std::filesystem::create_directories(folder.claims() / gone);
   Names taken;

@@ -13,29 +13,29 @@
 using namespace qroar;
 
 TEST_CASE("this process lives, and so does a child until it is dead, reaped or not") {
-  CHECK(process_lives(this_process()));
+  CHECK(is_process_running(this_process()));
   Sleeper child;
   CHECK(child.name() != this_process());
-  CHECK(process_lives(child.name()));
+  CHECK(is_process_running(child.name()));
   ::kill(child.pid(), SIGSTOP);
-  CHECK(process_lives(child.name()));
+  CHECK(is_process_running(child.name()));
   child.kill();
   siginfo_t info{};
   REQUIRE(::waitid(P_PID, static_cast<id_t>(child.pid()), &info, WEXITED | WNOWAIT) == 0);
-  CHECK_FALSE(process_lives(child.name()));  // a zombie
+  CHECK_FALSE(is_process_running(child.name()));  // a zombie
   child.reap();
-  CHECK_FALSE(process_lives(child.name()));
+  CHECK_FALSE(is_process_running(child.name()));
 }
 
 TEST_CASE("a number that another process has by now does not live") {
   const std::string name = this_process(), pid = name.substr(0, name.find(' '));
   CHECK(pid == std::to_string(::getpid()));
-  CHECK_FALSE(process_lives(name + "1"));
-  CHECK_FALSE(process_lives(pid + " 1"));
-  CHECK_FALSE(process_lives(pid));
-  CHECK_FALSE(process_lives(pid + " "));
-  CHECK_FALSE(process_lives(""));
-  CHECK_FALSE(process_lives("no process"));
+  CHECK_FALSE(is_process_running(name + "1"));
+  CHECK_FALSE(is_process_running(pid + " 1"));
+  CHECK_FALSE(is_process_running(pid));
+  CHECK_FALSE(is_process_running(pid + " "));
+  CHECK_FALSE(is_process_running(""));
+  CHECK_FALSE(is_process_running("no process"));
 }
 
 TEST_CASE("a program's name with spaces and parentheses hides nothing of its start time") {
@@ -43,7 +43,7 @@ TEST_CASE("a program's name with spaces and parentheses hides nothing of its sta
   CHECK(status_of(start_process([&] {
           const std::string before = this_process();
           pthread_setname_np(pthread_self(), "a) Z 1 (b");
-          return before == this_process() && process_lives(before) && before != name ? 0 : 1;
+          return before == this_process() && is_process_running(before) && before != name ? 0 : 1;
         })) == 0);
 }
 
@@ -65,31 +65,31 @@ TEST_CASE("random names differ, also between a process and its fork") {
 
 TEST_CASE("temporary files of dead processes are told from those of others, and removed") {
   const Scratch scratch;
-  const std::string own = own_name(), dead = in_another_process(own_name);
-  CHECK(own != own_name());
+  const std::string own = unique_name(), dead = in_another_process(unique_name);
+  CHECK(own != unique_name());
   CHECK(own.find_first_of("./ ") == own.npos);
   const auto kept = scratch.write("cell/.row.json." + own + ".tmp", "");
   const auto gone = scratch.write("cell/.row.json." + dead + ".tmp", "");
-  CHECK_FALSE(is_left_by_dead(kept));
-  CHECK(is_left_by_dead(gone));
-  CHECK(is_left_by_dead(scratch.folder() / ("." + dead)));
-  CHECK(is_left_by_dead(scratch.folder() / ("." + dead + ".3")));
-  CHECK_FALSE(is_left_by_dead(scratch.folder() / dead));  // not hidden
-  CHECK_FALSE(is_left_by_dead(scratch.folder() / ".row.json.0123456789abcdef.tmp"));
-  remove_left_by_dead(scratch.folder());
+  CHECK_FALSE(is_stale_temporary(kept));
+  CHECK(is_stale_temporary(gone));
+  CHECK(is_stale_temporary(scratch.folder() / ("." + dead)));
+  CHECK(is_stale_temporary(scratch.folder() / ("." + dead + ".3")));
+  CHECK_FALSE(is_stale_temporary(scratch.folder() / dead));  // not hidden
+  CHECK_FALSE(is_stale_temporary(scratch.folder() / ".row.json.0123456789abcdef.tmp"));
+  remove_stale_temporaries(scratch.folder());
   CHECK(std::filesystem::exists(gone));
-  remove_left_by_dead(scratch.folder(), /*below=*/true);
+  remove_stale_temporaries(scratch.folder(), /*below=*/true);
   CHECK_FALSE(std::filesystem::exists(gone));
   CHECK(std::filesystem::exists(kept));
-  remove_left_by_dead(scratch.folder() / "none");
+  remove_stale_temporaries(scratch.folder() / "none");
 }
 
 TEST_CASE("temporary files of other machines are left alone for a day") {
   const Scratch scratch;
   const auto file = scratch.write(".x.0123456789abcdef-1-1-" + random_name() + ".tmp", "");
-  CHECK_FALSE(is_left_by_dead(file));
+  CHECK_FALSE(is_stale_temporary(file));
   std::filesystem::last_write_time(file, std::filesystem::file_time_type::clock::now() - std::chrono::hours(25));
-  CHECK(is_left_by_dead(file));
+  CHECK(is_stale_temporary(file));
 }
 
 TEST_CASE("utc_now is a time to the millisecond that sorts as text") {
@@ -110,11 +110,11 @@ TEST_CASE("utc_now is a time to the millisecond that sorts as text") {
 TEST_CASE("SIGTERM and SIGUSR1, however often, are noted and end the work where it asks") {
   for (const auto& signals : {std::vector{SIGTERM}, {SIGUSR1}, {SIGTERM, SIGTERM, SIGUSR1}}) {
     const int status = status_of(start_process([&] {
-      note_stop_signals();
-      stop_if_asked();
+      install_stop_handlers();
+      throw_if_stop_requested();
       for (const int signal : signals) ::raise(signal);
       try {
-        stop_if_asked();
+        throw_if_stop_requested();
       } catch (const Stopped& stopped) {
         return std::string(stopped.what()).find("run the same command again") == std::string::npos ? 1 : 0;
       }
@@ -128,7 +128,7 @@ TEST_CASE("a noted signal interrupts no read") {
   std::array<int, 2> pipe{};
   REQUIRE(::pipe(pipe.data()) == 0);
   const pid_t reader = start_process([&] {
-    note_stop_signals();
+    install_stop_handlers();
     std::thread sender([&, main = pthread_self()] {
       pthread_kill(main, SIGTERM);
       if (::write(pipe[1], "x", 1) != 1) _exit(3);

@@ -208,8 +208,8 @@ TEST_CASE_METHOD(Shards, "index and shards may disagree about leftovers that a m
   scratch.write("2.safetensors", file_of("{" + tensor(inv_freq) + "}", 2));
   write_index("{\"a\": \"1.safetensors\", \"model.rotary_emb.inv_freq\": \"2.safetensors\"}");
   CHECK(open_safetensors(scratch.folder()).has(inv_freq));
-  CHECK(is_leftover("rotary_emb.inv_freq"));
-  CHECK(!is_leftover("model.layers.0.self_attn.q_proj.bias"));
+  CHECK(is_derived_tensor("rotary_emb.inv_freq"));
+  CHECK(!is_derived_tensor("model.layers.0.self_attn.q_proj.bias"));
 }
 
 TEST_CASE_METHOD(Shards, "an index that does not fit its shards is an Error") {

@@ -1,4 +1,4 @@
-// How hard the cell's scheme presses on each RoPE pair, in closed form, without a forward (rope/pressure.h).
+// The pressure of the cell's scheme on each RoPE pair, in closed form, without a forward (rope/pressure.h).
 // Columns: band, pair (empty: the band), statistic (of a band: mean or max over its pairs; empty for a pair),
 // pressure_rad (|d phi / d ln s|) and displacement_rad (|omega - omega'| D), both at the distance D.
 #include <algorithm>

@@ -1,10 +1,10 @@
 // Noise of the attention logits l = q.k / sqrt(d), mean |l_model - l_full|, by the distance m - n of query and key and
-// by the query's position (docs/method.md 3.7, our definition).  Each model runs on its own hidden states, so the
-// noise of earlier layers is in it: what a user gets.  Logits are those after RoPE and all head transforms, causal
-// pairs only, products in float32 (float64 for a float64 model).  Keys are those of the cache: where a `residual`
-// window lets a query see its nearest keys exactly, their noise is overestimated.
+// by the query's position (docs/method.md 3.7, our definition).  Each model runs on its own hidden states, so the noise
+// includes that of earlier layers, as in use.  The logits are those after RoPE and all head transforms, of causal pairs
+// only, with products in float32 (float64 for a float64 model).  Keys are those of the cache: where a `residual` window
+// lets a query see its nearest keys exactly, their noise is overestimated.
 // Columns: layer (empty: all), by (distance or position), begin and end (tokens, end excluded; distances 0, 1, 2-3, 4-7
-// ..., positions in 16 equal parts of the longest window), pairs (logits averaged over: all heads, all windows), noise,
+// ..., positions in 16 equal parts of the longest window), pairs (number of logits, over all heads and windows), noise,
 // magnitude (mean |l_full|).
 // T tokens, H query heads, K key/value heads, G = H / K, d head_dim, R query rows of a block, N keys, B bins.
 #include <bit>
@@ -15,16 +15,16 @@
 namespace qroar {
 namespace {
 
-/// Queries whose logits with all keys, summed over heads, are alive at a time.
+/// Number of queries whose logits with all keys, summed over heads, are held at a time.
 constexpr int64_t kRows = 32;
 constexpr int64_t kPositionBins = 16;
 
-/// What the attention of the layer that ran last got.
+/// The inputs of the attention of the layer that ran last.
 struct Attended {
   at::Tensor q_THd, k_TKd;
 };
 
-/// The model, whose layers leave their queries and keys in `seen`.
+/// Returns the model with layers that store their queries and keys in `seen`.
 Llama probed(Llama model, Attended& seen) {
   const auto keep = [](at::Tensor& place) {
     return Transform{[&place](const at::Tensor& x) { return place = x; }, false};
@@ -36,7 +36,7 @@ Llama probed(Llama model, Attended& seen) {
   return model;
 }
 
-/// Sums over pairs of one layer, or of all: number, |l_model - l_full|, |l_full|.
+/// Sums over the pairs of one layer, or of all: count, |l_model - l_full|, |l_full|.
 struct Sums {
   at::Tensor distance_B3, position_B3;  ///< float64 on the CPU
 
@@ -48,18 +48,18 @@ struct Sums {
   static int64_t distance_bin(int64_t distance) {
     return static_cast<int64_t>(std::bit_width(static_cast<uint64_t>(distance)));
   }
-  /// Bin b holds distances [begin, 2 begin), bin 0 distance 0.
+  /// Returns where bin b begins: bin 0 has distance 0, the others have distances [begin, 2 begin).
   static int64_t distance_begin(int64_t bin) { return bin == 0 ? 0 : int64_t{1} << (bin - 1); }
 };
 
-/// `count` positions (0: all) evenly spread over 0..T-1, the last among them.
+/// Returns `count` positions (0: all) evenly spaced over 0..T-1, including the last.
 at::Tensor spread(int64_t T, int64_t count) {
   const int64_t taken = count == 0 ? T : std::min(count, T);
   return at::floor_divide(at::arange(1, taken + 1, at::kLong) * T, taken) - 1;
 }
 
-/// |l_model - l_full| and |l_full| of some queries with keys 0..N-1, summed over heads in float64: [2, R, N].  Head by
-/// head, so that only [R*G, N] exists of every single logit.
+/// Returns |l_model - l_full| and |l_full| of some queries with keys 0..N-1, summed over heads in float64: [2, R, N].
+/// Works head by head, so that individual logits need only [R*G, N].
 at::Tensor noise_2RN(const Attended& full, const Attended& model, const at::Tensor& rows_R, int64_t N) {
   const int64_t R = rows_R.size(0), K = full.k_TKd.size(1), G = full.q_THd.size(1) / K, d = full.q_THd.size(2);
   at::Tensor sums_2RN = at::zeros({2, R, N}, full.q_THd.options().dtype(at::kDouble));
@@ -105,7 +105,7 @@ class LogitNoise : public Diagnostic {
   }
 
  private:
-  /// Both models side by side, so that queries and keys of one layer exist at a time.
+  /// Runs both models side by side, so that the queries and keys of only one layer are held at a time.
   void add_window(const DiagnosticInput& input, const Window& window, int64_t longest,
                   std::vector<Sums>& layers) const {
     const at::Tensor tokens_T = input.tokens_T(window);
@@ -157,7 +157,7 @@ class LogitNoise : public Diagnostic {
     add("position", sums.position_B3, [&](int64_t bin) { return bin * Sums::position_width(longest); });
   }
 
-  int64_t queries_;  ///< positions that are looked at in each window; 0: all
+  int64_t queries_;  ///< positions inspected in each window; 0: all
   int64_t windows_;
 };
 

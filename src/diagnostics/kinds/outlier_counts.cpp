@@ -1,7 +1,7 @@
-// Values of queries and keys beyond 6 standard deviations of their channel (paper figure 20; our definition: distance
-// from the channel's mean over all tokens looked at), in the evaluated model, per layer and RoPE band.  Two forwards a
-// window: the first for mean and deviation, in float64, the second to count.  Of n values none lies beyond sqrt(n - 1)
-// deviations: fewer than 38 tokens have no outliers.
+// Counts values of queries and keys beyond 6 standard deviations of their channel (paper figure 20; our definition:
+// distance from the channel's mean over all inspected tokens), in the evaluated model, per layer and RoPE band.  Needs
+// two forwards per window: the first for mean and deviation, in float64, the second to count.  Of n values none lies
+// beyond sqrt(n - 1) deviations: fewer than 38 tokens have no outliers.
 // Columns: layer, site (q_proj or k_proj), rope (before or after it), band, count, outliers, fraction.
 #include <cmath>
 
@@ -14,7 +14,7 @@ namespace {
 
 constexpr double kSigmas = 6;
 
-/// Of every channel of one place, [heads, d] in float64.
+/// The statistics of every channel at one place, [heads, d] in float64.
 struct Channels {
   int64_t tokens = 0;
   at::Tensor sum_Hd, square_sum_Hd, outliers_Hd;
@@ -22,7 +22,7 @@ struct Channels {
   void add(const at::Tensor& x_THd) {
     tokens += x_THd.size(0);
     std::vector<at::Tensor> sums, square_sums;
-    for (const at::Tensor& x_Td : x_THd.unbind(1)) {  // head by head, so that no float64 copy of all of it is made
+    for (const at::Tensor& x_Td : x_THd.unbind(1)) {  // head by head, to avoid a float64 copy of all of it
       const at::Tensor wide_Td = x_Td.to(at::kDouble);
       sums.push_back(wide_Td.sum(0));
       square_sums.push_back(wide_Td.square().sum(0));
@@ -31,7 +31,8 @@ struct Channels {
     accumulate(square_sum_Hd, at::stack(square_sums));
   }
 
-  /// What lies beyond this is an outlier, but nothing in a channel that is constant up to rounding.
+  /// Returns the distance beyond which a value is an outlier, but infinity for a channel that is constant up to
+  /// rounding.
   at::Tensor limit_Hd() const {
     const at::Tensor mean_Hd = sum_Hd / tokens, square_Hd = square_sum_Hd / tokens;
     const at::Tensor variance_Hd = square_Hd - mean_Hd.square();

@@ -1,10 +1,10 @@
-// What rounding does to each linear layer alone: to its weight, and to its output for the inputs that it gets in the
-// full-precision model (so errors of earlier layers are not in it, input quantization is).  Sums: quant/distortion.h.
-// A decoder layer has a row, too: the error of what it adds to the full-precision residual stream.
+// The effect of rounding on each linear layer alone: on its weight, and on its output for the inputs that it gets in
+// the full-precision model (so it includes input quantization but no errors of earlier layers).  Sums:
+// quant/distortion.h. A decoder layer has a row, too: the error of what it adds to the full-precision residual stream.
 // Columns: layer (empty for lm_head), site, band (empty: all output rows; else, for q_proj and k_proj, the RoPE pairs
 // of rope/bands.h, both rows of a pair, over all heads), snr_db, max_error, clipped and zeroed (fractions) of the
-// weight, bits_per_weight (of the whole layer), output_snr_db, output_relative_error (||y - y'||^2 / ||y||^2). T
-// tokens, R rows of a block, I inputs and O outputs of a layer, P pairs.
+// weight, bits_per_weight (of the whole layer), output_snr_db, output_relative_error (||y - y'||^2 / ||y||^2).
+// T tokens, R rows of a block, I inputs and O outputs of a layer, P pairs.
 #include "diagnostics/diagnostic.h"
 #include "quant/distortion.h"
 #include "rope/bands.h"
@@ -12,7 +12,7 @@
 namespace qroar {
 namespace {
 
-/// Tokens whose outputs are alive at a time.
+/// Number of tokens whose outputs are held at a time.
 constexpr int64_t kOutputRows = 256;
 
 /// One linear layer in full precision and as evaluated, with the errors of its outputs.
@@ -26,8 +26,8 @@ struct Comparison {
   bool untouched() const { return full.weight_OI.is_same(evaluated.weight_OI) && !evaluated.transforms_input(); }
   bool has_bands() const { return full.site.ends_with(".q_proj") || full.site.ends_with(".k_proj"); }
 
-  /// x_TI comes before Linear::input.  Products in float32 (float64 for a float64 model): rounding outputs to bfloat16
-  /// would count as an error of the quantizer.
+  /// Adds the errors for x_TI, the input before Linear::input.  Products are in float32 (float64 for a float64 model):
+  /// rounding outputs to bfloat16 would count as an error of the quantizer.
   void add(const at::Tensor& x_TI) {
     if (untouched()) return;
     const auto wide = ops::wide_dtype(x_TI);
@@ -90,7 +90,7 @@ class QuantError : public Diagnostic {
     return layers;
   }
 
-  /// The first windows through the full-precision model, each layer's input on its way.
+  /// Runs the first windows through the full-precision model and compares each layer on its input.
   void feed(const DiagnosticInput& input, std::vector<Comparison>& layers, std::vector<OutputErrors>& sublayers) const {
     Llama probed = input.full;
     std::size_t next = 0;

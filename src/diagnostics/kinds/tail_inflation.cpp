@@ -1,6 +1,6 @@
 // How queries and keys grow from short windows to long ones: TIR_W and TIR_A of docs/method.md 3.4 (our definition;
 // diagnostics/tails.h), per layer and RoPE band.  Long: the first windows of the cell; short: the first tokens of their
-// documents; both under the cell's scheme.  What a cache or an online rotation does to them is left out.
+// documents; both under the cell's scheme.  Transforms of a cache or an online rotation are not included.
 // Columns: layer, site (q_proj or k_proj), band, p, short_count, long_count, short_quantile, long_quantile, tir_w,
 // clip, short_above, long_above, tir_a.
 #include <set>
@@ -55,7 +55,7 @@ class TailInflationKind : public Diagnostic {
   }
 
  private:
-  /// The first `short` tokens, BOS among them; all of a document that has fewer.
+  /// Returns the first `short` tokens, including BOS; all tokens of a shorter document.
   at::Tensor beginning(const DiagnosticInput& input, int64_t document) const {
     const auto tokens = static_cast<int64_t>(input.documents[static_cast<std::size_t>(document)].tokens.size());
     const int64_t end = std::min(tokens, short_ - input.feed.added());
@@ -64,7 +64,7 @@ class TailInflationKind : public Diagnostic {
 
   Config config_;
   int64_t short_, windows_;
-  bool of_full_;  ///< the model without rounding, not the evaluated one
+  bool of_full_;  ///< inspect the model without rounding instead of the evaluated one
   BandsOption bands_;
 };
 

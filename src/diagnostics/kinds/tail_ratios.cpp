@@ -1,4 +1,4 @@
-// How heavy the tails of queries and keys are: Q_0.99 and Q_0.999 of |x| over its median (paper figure 21; our
+// The weight of the tails of queries and keys: Q_0.99 and Q_0.999 of |x| over its median (paper figure 21; our
 // definition, docs/method.md 3.5), in the evaluated model, per layer and RoPE band.
 // Columns: layer, site (q_proj or k_proj), rope (before or after it), band, count, q50, q99, q999, ratio_99, ratio_999.
 #include "diagnostics/diagnostic.h"

@@ -1,7 +1,7 @@
 // Losses that do not depend on the tokenizer, as lm-evaluation-harness defines them: with L the summed NLL of all
 // documents, word_perplexity exp(L / words), byte_perplexity exp(L / bytes) and bits_per_byte L / (bytes ln 2).  Words
-// and bytes are those of the text as it was published: a detokenized text carries them in its file (data/token_file.h).
-// Standard errors take documents as independent (ratio estimator).
+// and bytes are those of the published text: the file of a detokenized text contains them (data/token_file.h). Standard
+// errors assume that documents are independent (ratio estimator).
 #include <cmath>
 #include <map>
 #include <numbers>
@@ -62,7 +62,7 @@ class BitsPerByte : public Metric {
     double loss, size;
   };
 
-  /// sum(loss) / sum(size) and its standard error.
+  /// Returns sum(loss) / sum(size) and its standard error.
   static std::pair<double, double> ratio(const std::vector<Part>& parts) {
     double loss = 0, size = 0, squares = 0;
     for (const Part& part : parts) {
@@ -79,7 +79,7 @@ class BitsPerByte : public Metric {
 
   Config config_;
   double window_ = 0;
-  std::map<int64_t, double> losses_;  ///< by document
+  std::map<int64_t, double> losses_;  ///< by document index
 };
 
 const Register<Metric, BitsPerByte> kBitsPerByte{

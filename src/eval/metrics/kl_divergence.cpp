@@ -1,8 +1,8 @@
 // How far the model's next-token distributions are from the reference's: those of the same model in full precision,
-// under the same scheme and scales, or of the checkpoint that the block `reference` names, as llama.cpp's
-// --kl-divergence reports it: mean KL(full || model) in nats, how often both have the same most likely token, and the
-// change of the target's probability (delta_p = p - p_full: mean, root of the mean square, percentiles).  The reference
-// is computed beside the model: every window costs two forwards.  R rows, V vocabulary.
+// under the same scheme and scales, or of the checkpoint that the block `reference` names.  As llama.cpp's
+// --kl-divergence, it reports the mean KL(full || model) in nats, how often both have the same most likely token, and
+// the change of the target's probability (delta_p = p - p_full: mean, root mean square, percentiles).  The reference
+// runs alongside the model: every window costs two forwards.  R rows, V vocabulary.
 #include <algorithm>
 #include <cmath>
 
@@ -77,7 +77,7 @@ class KlDivergence : public Metric {
     to.insert(to.end(), values.const_data_ptr<double>(), values.const_data_ptr<double>() + values.numel());
   }
 
-  /// Linear between neighbours, as NumPy's default.
+  /// Interpolates linearly between neighbours, as NumPy does by default.
   static double quantile(const std::vector<double>& sorted, double p) {
     const double place = p * static_cast<double>(sorted.size() - 1);
     const auto below = static_cast<std::size_t>(place);

@@ -1,10 +1,9 @@
-// LongPPL (Fang et al. arXiv 2410.23771): perplexity over the key tokens alone, those which a long context helps to
-// predict.  A token is key when, in the reference, its NLL rises by more than `alpha` where only the nearest `short`
-// tokens (up to short + step) are seen, and its NLL in the long context is below -`beta`.  Tokens within the first
-// `short` places are none.  The paper lets a large model find them, which the block `reference` can
-// name; else it is the evaluated model's own full-precision self, so that all quantizers of a sweep are judged by the
-// same tokens.  Cost: a forward of that model over every window, and one over short + step tokens for every `step`
-// tokens.
+// LongPPL (Fang et al. arXiv 2410.23771): perplexity over only the key tokens, which a long context helps to predict. A
+// token is key when, in the reference, its NLL rises by more than `alpha` if only the nearest `short` tokens (up to
+// short + step) are visible, and its NLL in the long context is below -`beta`.  The first `short` tokens are never key
+// tokens.  The paper finds key tokens with a large model, which the block `reference` can name; by default the
+// reference is the evaluated model in full precision, so that all quantizers of a sweep are judged by the same tokens.
+// Cost: a forward of the reference over every window, and one over short + step tokens for every `step` tokens.
 #include <algorithm>
 #include <cmath>
 
@@ -85,7 +84,7 @@ class LongPpl : public Metric {
   int64_t short_, step_;
   double alpha_, beta_;
   Feed feed_;
-  std::vector<double> short_nll_;  ///< by place in the window; NaN where the context is short anyway
+  std::vector<double> short_nll_;  ///< by position in the window; NaN where the context is short anyway
   Moments window_, key_;
   int64_t window_tokens_ = 0, tokens_ = 0;
 };

@@ -1,6 +1,6 @@
-// Where in the window the loss comes from: mean NLL of the tokens whose place in what the model sees lies in each of
-// `bins` equal parts of the window's length, and that of the last `last` places.  The curve is
-// metrics/nll_by_position.csv: begin, end (places, end excluded), tokens, nll, stderr.
+// The loss by position in the window: the mean NLL of the tokens whose position in what the model sees lies in each of
+// `bins` equal parts of the window's length, and that of the last `last` positions.  The curve is
+// metrics/nll_by_position.csv: begin, end (positions, end excluded), tokens, nll, stderr.
 #include <algorithm>
 
 #include "eval/metric.h"
@@ -22,7 +22,8 @@ class NllByPosition : public Metric {
     }
     length_ = windows.length;
     feed_ = windows.feed;
-    // A token that is not seen has no place of its own: places are then those of the rows that predict.
+    // A token that the model does not see has no position of its own: positions are then those of the rows that
+    // predict.
     shift_ = windows.feed.beyond ? 0 : 1;
     of_bin_.assign(static_cast<std::size_t>(bins_), {});
     window_ = of_bin_;

@@ -1,6 +1,6 @@
-// Perplexity exp(mean NLL) and the mean NLL in nats per token.  The standard error takes the averaged units (tokens,
-// windows or documents, whichever `windows.aggregate` says) as independent; that of the perplexity follows by the delta
-// method: value * ln(base) * stderr(NLL).
+// Perplexity exp(mean NLL) and the mean NLL in nats per token.  The standard error assumes that the averaged units
+// (tokens, windows or documents, as `windows.aggregate` specifies) are independent; that of the perplexity follows by
+// the delta method: value * ln(base) * stderr(NLL).
 #include <cmath>
 #include <map>
 #include <numbers>

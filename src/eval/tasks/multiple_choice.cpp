@@ -1,19 +1,19 @@
-// Multiple choice by log-likelihood as lm-evaluation-harness has it (EleutherAI; arc_easy, arc_challenge, hellaswag,
-// piqa, boolq, winogrande ...).  A question is a line of a .jsonl file with `label`, the number of the right choice
-// from 0 on, and either the list `choices` or, where `choices` is set here, none.  acc takes the choice of the largest
-// summed ln p, acc_norm that of the largest per character of the choice; standard errors are those of a mean.
+// Multiple choice by log-likelihood as in lm-evaluation-harness (EleutherAI; arc_easy, arc_challenge, hellaswag, piqa,
+// boolq, winogrande ...).  A question is a line of a .jsonl file with `label`, the index of the right choice from 0 on,
+// and the list `choices`, unless `choices` is set in the task.  acc selects the choice with the largest summed ln p,
+// acc_norm the one with the largest per character of the choice; standard errors are those of a mean.
 //   prompt      the context, with {field} for a field of the line
 //   delimiter   between context and choice
-//   blank       a text in the prompt that is replaced by each choice in turn, what comes after it being the
-//               continuation that is scored (winogrande's partial evaluation); acc_norm is left out
-//   shots       so many questions with their answers come first: those of `shots_path`, else the file's own first ones,
-//               which then are not asked
-//   pad         {path: TEXT, tokens: N}: the text's first tokens come before the prompt, so that both have N tokens
-//               (the papers' tables of 4K and 32K windows)
-//   bos         BOS comes before every context (in the harness, where add_bos_token or else the tokenizer says so)
-// What is longer than the window loses its beginning, BOS first, as in the harness: each choice by itself, so that of
-// one question the longer choices see less of the prompt.  Of how many questions any choice did is in the row (`cut`)
-// and logged.
+//   blank       a text in the prompt that is replaced by each choice in turn; the continuation that is scored is what
+//               follows it (winogrande's partial evaluation); acc_norm is left out
+//   shots       the number of questions that precede with their answers: those of `shots_path`, else the file's own
+//               first ones, which then are not asked
+//   pad         {path: TEXT, tokens: N}: the text's first tokens precede the prompt, so that both have N tokens (the
+//               papers' tables of 4K and 32K windows)
+//   bos         BOS precedes every context (in the harness, where add_bos_token or else the tokenizer requires it)
+// A sequence longer than the window loses its beginning, BOS first, as in the harness: each choice separately, so that
+// the longer choices of a question see less of the prompt.  The row (`cut`) and the log have the number of questions
+// with a shortened choice.
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
@@ -32,7 +32,7 @@
 namespace qroar {
 namespace {
 
-/// Characters of a UTF-8 text.
+/// Returns the number of characters of a UTF-8 text.
 int64_t characters(const std::string& text) {
   return std::ranges::count_if(text, [](char byte) { return (static_cast<unsigned char>(byte) & 0xC0) != 0x80; });
 }
@@ -58,7 +58,7 @@ class MultipleChoice : public Task {
         bos_(config.get<bool>("bos", false)) {
     if (config.has("choices")) {
       choices_ = config.get<std::vector<std::string>>("choices");
-      if (const std::string wrong = wrong_with(choices_); !wrong.empty()) config.at("choices").fail(wrong);
+      if (const std::string wrong = choice_error(choices_); !wrong.empty()) config.at("choices").fail(wrong);
     }
     if (config.has("shots_path")) {
       shots_path_ = config.at("shots_path").as_file();
@@ -98,7 +98,7 @@ class MultipleChoice : public Task {
     for (const Question& question : questions) {
       const Asked& asked = asked_.emplace_back(asked_in(question));
       Choices tokens = tokenized(question, asked.choices, before, tokenizer);
-      put_before(tokens, padding, llama);
+      prepend_padding(tokens, padding, llama);
       cut_ += cut(tokens, window, question) ? 1 : 0;
       tokens_.push_back(std::move(tokens));
     }
@@ -164,8 +164,8 @@ class MultipleChoice : public Task {
     return static_cast<std::size_t>(std::ranges::max_element(scores) - scores.begin());
   }
 
-  /// What keeps texts from being choices: nothing, or a message.
-  static std::string wrong_with(const std::vector<std::string>& choices) {
+  /// Returns why texts cannot be choices, or nothing.
+  static std::string choice_error(const std::vector<std::string>& choices) {
     if (choices.size() < 2) return "expected two texts or more";
     for (std::size_t i = 0; i < choices.size(); ++i) {
       if (choices[i].empty()) return fmt::format("choice {} is empty", i);
@@ -175,7 +175,7 @@ class MultipleChoice : public Task {
 
   Asked asked_in(const Question& question) const {
     Asked asked{question.id(), choices_.empty() ? question.texts("choices", 2) : choices_, 0};
-    if (const std::string wrong = wrong_with(asked.choices); !wrong.empty()) fail("{}: {}", question.place, wrong);
+    if (const std::string wrong = choice_error(asked.choices); !wrong.empty()) fail("{}: {}", question.place, wrong);
     const auto label = question.fields.find("label");
     if (label == question.fields.end()) fail("{}: no \"label\"", question.place);
     const bool fits = label->is_number_integer() && *label >= 0 && *label < asked.choices.size();
@@ -192,8 +192,8 @@ class MultipleChoice : public Task {
     return asked;
   }
 
-  /// The prompt before and after its blank.
-  std::pair<std::string, std::string> around_blank(const Question& question) const {
+  /// Returns the prompt before and after its blank.
+  std::pair<std::string, std::string> split_at_blank(const Question& question) const {
     const std::string text = prompt_.filled(question);
     const std::size_t at = text.find(blank_);
     if (at == text.npos) fail("{}: no {} in {}", question.place, excerpt(blank_), excerpt(text));
@@ -204,7 +204,7 @@ class MultipleChoice : public Task {
     const Asked asked = asked_in(question);
     const std::string& answer = asked.choices[asked.label];
     if (blank_.empty()) return prompt_.filled(question) + delimiter_ + answer;
-    const auto [before, after] = around_blank(question);
+    const auto [before, after] = split_at_blank(question);
     return before + answer + delimiter_ + after;
   }
 
@@ -216,20 +216,20 @@ class MultipleChoice : public Task {
       for (const std::string& choice : choices) continuations.push_back(delimiter_ + choice);
       tokens.pairs = encode_pairs(tokenizer, before + prompt_.filled(question), continuations);
     } else {
-      const auto [start, end] = around_blank(question);
+      const auto [start, end] = split_at_blank(question);
       for (const std::string& choice : choices)
         tokens.pairs.push_back(encode_pairs(tokenizer, before + start + choice, {delimiter_ + end}).front());
     }
     for (std::size_t i = 0; i < choices.size(); ++i) {
       if (tokens.pairs[i].continuation.empty())
-        fail("{}: the choice {} comes to no token", question.place, excerpt(choices[i]));
-      if (tokens.pairs[i].context.empty()) fail("{}: the prompt comes to no token", question.place);
+        fail("{}: the choice {} has no tokens", question.place, excerpt(choices[i]));
+      if (tokens.pairs[i].context.empty()) fail("{}: the prompt has no tokens", question.place);
     }
     return tokens;
   }
 
-  /// Padding, up to pad_tokens_ with the longest choice, and BOS before that.
-  void put_before(Choices& tokens, const std::vector<int32_t>& padding, const LlamaConfig& llama) const {
+  /// Prepends the padding, up to pad_tokens_ with the longest choice, and BOS before it.
+  void prepend_padding(Choices& tokens, const std::vector<int32_t>& padding, const LlamaConfig& llama) const {
     int64_t longest = 0;
     for (const auto& pair : tokens.pairs) longest = std::max(longest, std::ssize(pair.continuation));
     for (auto& [context, continuation] : tokens.pairs) {
@@ -242,8 +242,8 @@ class MultipleChoice : public Task {
     }
   }
 
-  /// Takes off each context's beginning what does not fit with its continuation, whose last token is only predicted;
-  /// did any lose something?
+  /// Removes from each context's beginning what does not fit with its continuation, whose last token is only predicted;
+  /// returns whether any context lost something.
   static bool cut(Choices& tokens, int64_t window, const Question& question) {
     bool is_cut = false;
     for (auto& [context, continuation] : tokens.pairs) {
@@ -265,7 +265,7 @@ class MultipleChoice : public Task {
   bool bos_;
   std::vector<std::string> choices_;
   std::vector<Asked> asked_;
-  std::vector<Choices> tokens_;  ///< of each of asked_
+  std::vector<Choices> tokens_;  ///< one for each of asked_
   std::string hash_;
   int64_t cut_ = 0;
 };

@@ -1,8 +1,8 @@
 // Retrieval over length and depth: a number is hidden at a depth of a text of some length, and asked for at its end
 // (Mohtashami & Jaggi arXiv 2305.16300; with a real text as `filler`, a needle in a haystack).  The wording is ours.  A
 // prompt and its answer have `length` tokens together; depth 0 hides the number at the beginning, 1 at the end.  The
-// answer is decoded greedily, and right when its first number is the hidden one.  Rows: length, depth, sample, key,
-// answer, right; the report draws accuracy over length and depth.
+// answer is decoded greedily and is right when its first number is the hidden one.  Rows: length, depth, sample, key,
+// answer, right; the report plots accuracy over length and depth.
 #include <algorithm>
 #include <cctype>
 #include <cmath>
@@ -115,7 +115,7 @@ class Passkey : public Task {
     return tokenizer.encode(fmt::format(kNeedle, key, key));
   }
 
-  /// Five digits, the same ones in every cell of a sweep.
+  /// Returns five digits, the same in every cell of a sweep.
   int64_t key_of(int64_t length, double depth, int64_t sample) const {
     std::seed_seq seeds{seed_, length, static_cast<int64_t>(std::llround(depth * 1e6)), sample};
     std::mt19937_64 random(seeds);

@@ -1,8 +1,8 @@
 // Questions on long contexts with free answers, as LongBench (Bai et al. arXiv 2308.14508) evaluates them: greedy
-// decoding up to a stop text, exact match and token F1 against the best of several answers, both after SQuAD's
+// decoding up to a stop text, then exact match and token F1 against the best of several answers, both after SQuAD's
 // normalization (lower case, no ASCII punctuation, no articles, single spaces).  A question is a line of a .jsonl file
 // with the prompt's fields (LongBench: context, input) and the list `answers`.  A prompt that is too long loses its
-// middle, as there; how many did is in the row (`cut`) and logged.
+// middle, as in LongBench; the row (`cut`) and the log have the number of such prompts.
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
@@ -18,7 +18,8 @@
 namespace qroar {
 namespace {
 
-/// SQuAD's normalized words, as Python takes them (but for a capital sigma at a word's end and the dotted capital I).
+/// Returns SQuAD's normalized words as Python computes them (except for a final capital sigma and the dotted capital
+/// I).
 std::vector<std::string> words_of(const std::string& text) {
   std::string plain = replace_all(replace_all(text, "(?s).+", "\\L$0"), "[!-/:-@\\[-`{-~]", "");
   plain = replace_all(replace_all(plain, "\\b(a|an|the)\\b", " "), "\\s+", " ");
@@ -70,7 +71,7 @@ class QuestionAnswering : public Task {
     }
     for (const Question& question : questions) {
       Asked asked{question.id(), tokenizer.encode(prompt_.filled(question)), question.texts("answers", 1)};
-      if (asked.prompt.empty()) fail("{}: the prompt comes to no token", question.place);
+      if (asked.prompt.empty()) fail("{}: the prompt has no tokens", question.place);
       const int64_t over = std::ssize(asked.prompt) - room;
       if (over > 0) {
         const auto middle = asked.prompt.begin() + room / 2;

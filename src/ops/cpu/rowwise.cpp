@@ -118,7 +118,7 @@ template void rms_norm_row<Bf16>(const Bf16*, const Bf16*, double, Bf16*, int64_
 template void rotate_head<Bf16>(Bf16*, const float*, const float*, int64_t);
 template void silu_mul_row<Bf16>(const Bf16*, const Bf16*, Bf16*, int64_t);
 
-bool can_go_by_rows(at::TensorList tensors) {
+bool supports_rowwise(at::TensorList tensors) {
   return std::all_of(tensors.begin(), tensors.end(), [&](const at::Tensor& x) {
     return x.is_cpu() && x.stride(-1) == 1 && x.scalar_type() == tensors[0].scalar_type() &&
            (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16);
@@ -138,7 +138,7 @@ at::Tensor rms_norm(const at::Tensor& x_TD, const at::Tensor& weight_D, double e
 
 void rope_(at::Tensor& x_THd, const RopeAngles& angles) {
   const int64_t heads = x_THd.size(1), pairs = x_THd.size(2) / 2;
-  check(angles.cos_TP.scalar_type() == at::kFloat && can_go_by_rows({angles.cos_TP, angles.sin_TP}),
+  check(angles.cos_TP.scalar_type() == at::kFloat && supports_rowwise({angles.cos_TP, angles.sin_TP}),
         "RoPE angles are float32");
   over_rows(x_THd, [&]<class T>(T, int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {

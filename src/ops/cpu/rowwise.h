@@ -7,7 +7,7 @@ namespace qroar::ops::cpu {
 
 /// Returns whether the functions below support these tensors: on the CPU, of one of the two dtypes, last dimension
 /// contiguous.
-bool can_go_by_rows(at::TensorList tensors);
+bool supports_rowwise(at::TensorList tensors);
 
 /// ops::rms_norm with the sum of squares in 16 float32 lanes; within 2^-20 of the definition before rounding to the
 /// dtype.

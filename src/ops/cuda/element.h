@@ -9,7 +9,9 @@
 namespace qroar::ops {
 
 /// Returns whether the kernels support the tensor: they compute in float32, in which float64 would lose precision.
-inline bool kernels_take(const at::Tensor& tensor) { return tensor.is_cuda() && tensor.scalar_type() != at::kDouble; }
+inline bool kernels_support(const at::Tensor& tensor) {
+  return tensor.is_cuda() && tensor.scalar_type() != at::kDouble;
+}
 
 inline kernels::Element element_of(const at::Tensor& tensor) {
   const auto dtype = tensor.scalar_type();

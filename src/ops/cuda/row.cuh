@@ -1,8 +1,8 @@
 // Shared by the row kernels: sums over a block, the steps of ops that several kernels use, dispatch on dtype and width
 // at run time.  Calls in the same order give the same bits.
 #pragma once
-#include "ops/cuda/kernels.h"
 #include "ops/cuda/element.cuh"
+#include "ops/cuda/kernels.h"
 
 namespace qroar::ops::kernels {
 

@@ -9,14 +9,14 @@ namespace qroar::ops::cuda {
 
 #ifdef QROAR_HAVE_CUDA
 
-bool can_go_by_rows(at::TensorList tensors) {
+bool supports_rowwise(at::TensorList tensors) {
   return std::ranges::all_of(tensors, [&](const at::Tensor& x) {
-    return kernels_take(x) && x.is_contiguous() && x.scalar_type() == tensors[0].scalar_type();
+    return kernels_support(x) && x.is_contiguous() && x.scalar_type() == tensors[0].scalar_type();
   });
 }
 
 bool can_rotate(const at::Tensor& x_THd, const RopeAngles& angles) {
-  return kernels_take(x_THd) && x_THd.stride(2) == 1 && angles.cos_TP.scalar_type() == at::kFloat &&
+  return kernels_support(x_THd) && x_THd.stride(2) == 1 && angles.cos_TP.scalar_type() == at::kFloat &&
          angles.cos_TP.is_contiguous() && angles.sin_TP.is_contiguous();
 }
 
@@ -52,7 +52,7 @@ at::Tensor token_nll(const at::Tensor& logits_TV, const at::Tensor& targets_T) {
 
 #else
 
-bool can_go_by_rows(at::TensorList) { return false; }
+bool supports_rowwise(at::TensorList) { return false; }
 bool can_rotate(const at::Tensor&, const RopeAngles&) { return false; }
 
 namespace {

@@ -6,7 +6,7 @@ namespace qroar::ops::cuda {
 
 /// Returns whether the functions below support these tensors: on a GPU, of one dtype that is not float64, contiguous;
 /// false where the program was built without nvcc.
-bool can_go_by_rows(at::TensorList tensors);
+bool supports_rowwise(at::TensorList tensors);
 /// The same for rope_(), which only requires contiguous heads.
 bool can_rotate(const at::Tensor& x_THd, const RopeAngles& angles);
 

@@ -14,14 +14,14 @@
 namespace qroar::ops::cpu {
 
 /// Returns whether linears() supports these: one row on the CPU, bfloat16, last dimensions contiguous.
-bool can_be_one_row(const at::Tensor& x_TI, const at::Tensor& weight_OI);
+bool supports_row_linear(const at::Tensor& x_TI, const at::Tensor& weight_OI);
 
 /// ops::linears of one row [1, I].  Products are summed in float32 lanes that do not depend on the number of threads.
 std::vector<at::Tensor> linears(const at::Tensor& x_1I, const std::vector<Weights>& weights);
 
 /// Returns whether attention_row() supports these: one query on the CPU, bfloat16, channels contiguous, head_dim a
 /// multiple of 32.
-bool can_attend_one(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::Tensor& v_NKd);
+bool supports_row_attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::Tensor& v_NKd);
 
 /// ops::causal_attention of the last of N tokens.  Keys are processed in chunks whose results are combined in order,
 /// with the same bits for any number of threads.

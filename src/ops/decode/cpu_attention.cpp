@@ -166,7 +166,7 @@ QROAR_CLONES void join_chunks(const ChunkSum* sums, const float* mixed, int64_t 
 
 }  // namespace
 
-bool can_attend_one(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::Tensor& v_NKd) {
+bool supports_row_attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::Tensor& v_NKd) {
   return q_THd.size(0) == 1 && q_THd.size(2) % kChannels == 0 && is_bfloat16_on_cpu(q_THd) &&
          is_bfloat16_on_cpu(k_NKd) && is_bfloat16_on_cpu(v_NKd);
 }

@@ -85,25 +85,25 @@ void decode_layer_(at::Tensor& x_1D, const CachedLayer& layer, const RopeAngles&
     norm(layer.input_norm_D);
     const Team::Part projected = team.share(queries + 2 * keys);
     dot_rows(projections, projected.begin, projected.end, pairs.get(), hidden);
-    team.meet();
+    team.barrier();
     const Team::Part rotated = team.share(heads + 2 * kv_heads);
     for (int64_t head = rotated.begin; head < rotated.end; ++head) rotate_and_keep(head);
-    team.meet();
+    team.barrier();
     const Team::Part attended = team.share(attention.tasks());
     attention.attend(query_pairs.get(), attended.begin, attended.end);
-    team.meet();
+    team.barrier();
     const Team::Part joined = team.share(heads);
     attention.join(joined.begin, joined.end, mixed.get());
-    team.meet();
+    team.barrier();
     add(output, mixed.get(), queries);
-    team.meet();
+    team.barrier();
 
     norm(layer.post_attention_norm_D);
     const auto [begin, end] = team.share(intermediate);
     dot_rows(gates, begin, end, pairs.get(), hidden);
     dot_rows(ups, begin, end, pairs.get(), hidden);
     silu_mul_row(gate.get() + begin, up.get() + begin, gate.get() + begin, end - begin);
-    team.meet();
+    team.barrier();
     add(down, gate.get(), intermediate);
   });
 }

@@ -53,7 +53,7 @@ QROAR_CLONES void widen_all(const Bf16* x, int64_t count, float scale, float* pa
 
 }  // namespace
 
-bool can_be_one_row(const at::Tensor& x_TI, const at::Tensor& weight_OI) {
+bool supports_row_linear(const at::Tensor& x_TI, const at::Tensor& weight_OI) {
   return x_TI.size(0) == 1 && is_bfloat16_on_cpu(x_TI) && is_bfloat16_on_cpu(weight_OI);
 }
 

@@ -23,7 +23,7 @@ constexpr int64_t kInputBytes = 64 << 10;
 bool is_in_chunks(const at::Tensor& x, at::ScalarType dtype) {
   constexpr int64_t kChunk = 16;
   const auto is_whole = [&](int64_t elements) { return elements * x.element_size() % kChunk == 0; };
-  if (!kernels_take(x) || x.scalar_type() != dtype || x.stride(-1) != 1 || !is_whole(x.size(-1)) ||
+  if (!kernels_support(x) || x.scalar_type() != dtype || x.stride(-1) != 1 || !is_whole(x.size(-1)) ||
       reinterpret_cast<uintptr_t>(x.const_data_ptr()) % kChunk != 0)
     return false;
   const auto strides = x.strides().slice(0, static_cast<std::size_t>(x.dim() - 1));
@@ -33,7 +33,7 @@ bool is_in_chunks(const at::Tensor& x, at::ScalarType dtype) {
 bool takes(const Weights& linear, at::ScalarType dtype) {
   const at::Tensor& bias_O = linear.bias_O;
   return is_in_chunks(linear.weight_OI, dtype) &&
-         (!bias_O.defined() || (kernels_take(bias_O) && bias_O.scalar_type() == dtype && bias_O.is_contiguous())) &&
+         (!bias_O.defined() || (kernels_support(bias_O) && bias_O.scalar_type() == dtype && bias_O.is_contiguous())) &&
          linear.weight_OI.size(1) * linear.weight_OI.element_size() <= kInputBytes;
 }
 
@@ -64,7 +64,7 @@ float score_scale(int64_t dim) { return 1 / std::sqrt(static_cast<float>(dim)); 
 
 }  // namespace
 
-bool can_be_one_row(const at::Tensor& x_TI, const std::vector<Weights>& weights) {
+bool supports_row_linear(const at::Tensor& x_TI, const std::vector<Weights>& weights) {
   return x_TI.size(0) == 1 && weights.size() <= kernels::kMaxRowLayers && is_in_chunks(x_TI, x_TI.scalar_type()) &&
          std::ranges::all_of(weights, [&](const Weights& one) { return takes(one, x_TI.scalar_type()); });
 }
@@ -87,8 +87,8 @@ std::vector<at::Tensor> linears(const at::Tensor& x_1I, const std::vector<Weight
   return outputs;
 }
 
-bool can_attend_one(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::Tensor& v_NKd) {
-  return q_THd.size(0) == 1 && kernels_take(q_THd) && q_THd.is_contiguous() && takes_head(q_THd.size(2)) &&
+bool supports_row_attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::Tensor& v_NKd) {
+  return q_THd.size(0) == 1 && kernels_support(q_THd) && q_THd.is_contiguous() && takes_head(q_THd.size(2)) &&
          is_in_chunks(k_NKd, q_THd.scalar_type()) && is_in_chunks(v_NKd, q_THd.scalar_type());
 }
 
@@ -150,8 +150,8 @@ namespace {
 
 }  // namespace
 
-bool can_be_one_row(const at::Tensor&, const std::vector<Weights>&) { return false; }
-bool can_attend_one(const at::Tensor&, const at::Tensor&, const at::Tensor&) { return false; }
+bool supports_row_linear(const at::Tensor&, const std::vector<Weights>&) { return false; }
+bool supports_row_attention(const at::Tensor&, const at::Tensor&, const at::Tensor&) { return false; }
 bool can_decode_layer(const at::Tensor&, const CachedLayer&, const RopeAngles&) { return false; }
 std::vector<at::Tensor> linears(const at::Tensor&, const std::vector<Weights>&) { fail_without_kernels(); }
 at::Tensor attention_row(const at::Tensor&, const at::Tensor&, const at::Tensor&) { fail_without_kernels(); }

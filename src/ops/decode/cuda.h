@@ -7,13 +7,13 @@ namespace qroar::ops::cuda {
 
 /// Returns whether linears() supports these: one row on a GPU, all of one dtype that is not float64, in complete chunks
 /// of 16 bytes.  This and the next two functions return false where the program was built without nvcc.
-bool can_be_one_row(const at::Tensor& x_TI, const std::vector<Weights>& weights);
+bool supports_row_linear(const at::Tensor& x_TI, const std::vector<Weights>& weights);
 
 /// ops::linears of one row [1, I] for at most three layers.
 std::vector<at::Tensor> linears(const at::Tensor& x_1I, const std::vector<Weights>& weights);
 
 /// Returns whether attention_row() supports these: one query on a GPU, not float64, head_dim 32, 64 or 128.
-bool can_attend_one(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::Tensor& v_NKd);
+bool supports_row_attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::Tensor& v_NKd);
 
 /// ops::causal_attention of the last of N tokens; the order of sums depends only on N.
 at::Tensor attention_row(const at::Tensor& q_1Hd, const at::Tensor& k_NKd, const at::Tensor& v_NKd);

@@ -24,7 +24,7 @@ __global__ void __launch_bounds__(kBlock, 4) attend_kernel(RowQuery in, float* t
   __shared__ alignas(16) T own_query[kDim], own_key[kDim], own_value[kDim];
   __shared__ float team_tops[kTeams], team_sums[kTeams], team_mixed[kTeams][kDim];
 
-  wait_for_kernel_before();
+  wait_for_previous_kernel();
   const auto rotated = [&](const void* from, T* to) {  // by the first threads
     const int i = threadIdx.x;
     float low = load(static_cast<const T*>(from), i), high = load(static_cast<const T*>(from), i + kPairs);
@@ -115,7 +115,7 @@ __global__ void __launch_bounds__(kDim)
     join_kernel(const float* tops, const float* sums, const float* mixed, int parts, T* out) {
   __shared__ float warp_tops[kDim / kWarp], weights[kDim], weighted[kDim];
   const int heads = gridDim.x, head = blockIdx.x, i = threadIdx.x;
-  wait_for_kernel_before();
+  wait_for_previous_kernel();
   float top = -INFINITY;
   for (int p = i; p < parts; p += kDim) top = fmaxf(top, tops[p * heads + head]);
   top = over_threads<Max>(top, kWarp);
@@ -149,9 +149,9 @@ void launch(const RowQuery& in, void* scratch, void* out) {
   float* const sums = tops + places;
   float* const mixed = sums + places;
   const dim3 grid(static_cast<unsigned>(in.heads), static_cast<unsigned>(parts));
-  launch_behind(shape, attend_kernel<T, kDim>, grid, kBlock, 0, in, tops, sums, mixed);
-  launch_behind(shape, join_kernel<T, kDim>, dim3(grid.x), kDim, 0, tops, sums, mixed, static_cast<int>(parts),
-                static_cast<T*>(out));
+  launch_dependent(shape, attend_kernel<T, kDim>, grid, kBlock, 0, in, tops, sums, mixed);
+  launch_dependent(shape, join_kernel<T, kDim>, dim3(grid.x), kDim, 0, tops, sums, mixed, static_cast<int>(parts),
+                   static_cast<T*>(out));
 }
 
 }  // namespace

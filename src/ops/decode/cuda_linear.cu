@@ -62,7 +62,7 @@ __global__ void __launch_bounds__(kThreads, kResidentBlocks)
   uint4 batch[kBatch], next[kBatch];
   fetch(place, batch);
 
-  wait_for_kernel_before();
+  wait_for_previous_kernel();
   if (input.norm_weight != nullptr) {
     rms_norm_row(static_cast<const Wide<T>*>(input.x), static_cast<const Wide<T>*>(input.norm_weight), x, chunks,
                  input.eps);
@@ -119,8 +119,8 @@ void launch(const RowInput& input, const Layers& layers, void* out, int64_t resu
   if (bytes > kFreeBytes) {
     cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
   }
-  launch_behind(shape, kernel, dim3(static_cast<unsigned>(blocks < at_once ? blocks : at_once)), kThreads, bytes, input,
-                layers, static_cast<T*>(out), results);
+  launch_dependent(shape, kernel, dim3(static_cast<unsigned>(blocks < at_once ? blocks : at_once)), kThreads, bytes,
+                   input, layers, static_cast<T*>(out), results);
 }
 
 }  // namespace

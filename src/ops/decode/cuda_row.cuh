@@ -6,9 +6,9 @@
 
 namespace qroar::ops::kernels {
 
-/// Waits until the previous kernel, and all before it, have ended.  Every block of a kernel started by launch_behind()
-/// must call this before it reads or writes anything that changes.
-__device__ inline void wait_for_kernel_before() {
+/// Waits until the previous kernel, and all before it, have ended.  Every block of a kernel started by
+/// launch_dependent() must call this before it reads or writes anything that changes.
+__device__ inline void wait_for_previous_kernel() {
 #if __CUDA_ARCH__ >= 900
   cudaGridDependencySynchronize();
   cudaTriggerProgrammaticLaunchCompletion();
@@ -32,8 +32,8 @@ inline DeviceShape device_shape() {
 
 /// Launches a kernel after the previous one; converts the arguments to the kernel's parameters.
 template <class... Parameters, class... Arguments>
-void launch_behind(const DeviceShape& shape, void (*kernel)(Parameters...), dim3 grid, unsigned threads,
-                   int64_t shared_bytes, const Arguments&... arguments) {
+void launch_dependent(const DeviceShape& shape, void (*kernel)(Parameters...), dim3 grid, unsigned threads,
+                      int64_t shared_bytes, const Arguments&... arguments) {
   cudaLaunchAttribute early{};
   early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   early.val.programmaticStreamSerializationAllowed = 1;

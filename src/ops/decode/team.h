@@ -15,7 +15,7 @@ struct Team {
   /// Returns this thread's part of `count` items.
   Part share(int64_t count) const { return {count * thread / threads, count * (thread + 1) / threads}; }
   /// Waits for all threads; afterwards their writes are visible.
-  void meet() const {
+  void barrier() const {
 #pragma omp barrier
   }
 };

@@ -1,8 +1,8 @@
 // AWQ, activation-aware weight quantization (Lin et al. arXiv 2306.00978; rules of llm-awq's auto_scale.py and
-// auto_clip.py, `duo_scaling` of AutoAWQ; docs/method.md 7.1).  Per group of layers that read one tensor, a
-// scale per input channel is searched that makes the channels with large activations round more finely, then per group
-// of weights the part of their maximum that they are clipped to.  One thing is ours: the scale search runs over the
-// first `search_samples` samples, since it needs 20 forwards of each sublayer; all samples count for the channel means.
+// auto_clip.py, `duo_scaling` of AutoAWQ; docs/method.md 7.1).  For each group of layers that read one tensor, searches
+// a scale per input channel under which the channels with large activations are rounded more finely; then, for each
+// group of weights, the ratio of its maximum to clip to.  One difference is ours: the scale search uses the first
+// `search_samples` samples, because it needs 20 forwards of each sublayer; the channel means use all samples.
 #include <limits>
 #include <numeric>
 
@@ -14,22 +14,22 @@
 namespace qroar {
 namespace {
 
-constexpr int64_t kClipTokens = 512;  ///< tokens that clipping errors are averaged over, a stride apart
+constexpr int64_t kClipTokens = 512;  ///< evenly spaced tokens that clipping errors are averaged over
 
 struct AwqKeys {
   bool duo_scaling, apply_clip;
   int64_t search_samples;
 };
 
-/// RTN(W * s) / s where the rule takes the layer, else W as it is.
+/// Returns RTN(W * s) / s where the rule quantizes the layer, else W unchanged.
 at::Tensor candidate_weight(const Linear& linear, const at::Tensor& scale_I, const Quantizer& rtn, bool taken) {
   if (!taken) return linear.weight_OI;
   const at::Tensor rounded_OI = rtn.fake_quantize(scale_columns(linear.weight_OI, scale_I));
   return scale_columns(rounded_OI, scale_I.reciprocal());
 }
 
-/// llm-awq's tokens / 512, and further until it has no factor in common with the samples' length: a stride of 128 would
-/// take every fourth token from the beginning of a sample, where models keep their attention sinks.
+/// Returns llm-awq's stride tokens / 512, increased until it is coprime to the samples' length: a stride of 128 would
+/// take every fourth token from the beginning of a sample, where models have their attention sinks.
 int64_t clip_stride(int64_t tokens, int64_t length) {
   int64_t stride = std::max<int64_t>(1, tokens / kClipTokens);
   while (std::gcd(stride, length) > 1) ++stride;
@@ -73,7 +73,8 @@ class AwqCalibrator : public LayerCalibrator {
     for (const ScaleGroup& group : scale_groups()) {
       for (const auto member : group.linears) {
         const Linear& linear = scaled.*member;
-        // Queries and keys meet in a product, where clipped weights cost more than their own error says.
+        // Queries and keys are multiplied with each other, so clipping their weights costs more than their own error
+        // shows.
         const bool meets = member == &DecoderLayer::q_proj || member == &DecoderLayer::k_proj;
         if (keys_.apply_clip && !meets && context_.takes(linear.site)) {
           const auto scale = found_.find("scale." + group.name);
@@ -92,10 +93,10 @@ class AwqCalibrator : public LayerCalibrator {
  private:
   /// What is kept of the inputs of the layers that read one tensor.
   struct Reader {
-    at::Tensor sum_I;                                    ///< of absolute values over all tokens
-    std::map<int64_t, std::vector<at::Tensor>> samples;  ///< blocks of rows of the samples that are searched over
-    std::vector<at::Tensor> strided;                     ///< every stride-th token of all
-    int64_t position = 0;                                ///< of the next token among all
+    at::Tensor sum_I;                                    ///< sum of absolute values over all tokens
+    std::map<int64_t, std::vector<at::Tensor>> samples;  ///< blocks of rows of the samples that the search uses
+    std::vector<at::Tensor> strided;                     ///< every stride-th of all tokens
+    int64_t position = 0;                                ///< of the next token among all tokens
   };
 
   const DecoderLayer& layer() const { return context_.layer; }
@@ -105,7 +106,7 @@ class AwqCalibrator : public LayerCalibrator {
     return std::ranges::any_of(group.linears, [&](auto member) { return context_.takes((layer().*member).site); });
   }
 
-  /// The output by which candidates are judged: of the whole sublayer where several layers work together.
+  /// Returns the output by which candidates are judged: that of the whole sublayer where several layers act together.
   at::Tensor inspected(const DecoderLayer& layer, const ScaleGroup& group, const at::Tensor& x_TI) const {
     if (group.name == "input_layernorm") return self_attention(layer, context_.config, x_TI, context_.angles);
     if (group.name == "post_attention_layernorm") return mlp(layer, x_TI);

@@ -1,4 +1,4 @@
-// nf4, fp4, af4: 4-bit code books in blocks of the flattened weight with one float32 absmax each, as in bitsandbytes.
+// nf4, fp4, af4: 4-bit codebooks in blocks of the flattened weight with one float32 absmax each, as in bitsandbytes.
 // The arithmetic and its sources: ops/codebook.h.
 #include "ops/codebook.h"
 

@@ -1,4 +1,5 @@
-// fp8: 8-bit floats (e4m3fn or e5m2) with one float32 scale a group, row or tensor; saturating.  ops/small_float.h.
+// fp8: 8-bit floats (e4m3fn or e5m2) with one float32 scale per group, row or tensor; saturating.  See
+// ops/small_float.h.
 #include "ops/small_float.h"
 #include "quant/groups.h"
 #include "quant/quantizer.h"

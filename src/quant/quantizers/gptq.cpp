@@ -1,7 +1,7 @@
 // GPTQ (Frantar et al. arXiv 2210.17323; rules of IST-DASLab/gptq's gptq.py; docs/method.md 7.3): rounds one input
-// channel after the other and spreads each error over the channels to come, by the Hessian H = 2/n sum x x' of the
-// layer's squared output error.  Inputs come from the quantized layers before, and within a layer in the order (q, k,
-// v), o, (gate, up), down.  Hessians are summed in float32 and inverted in float64; weights move in float32.
+// channel after the other and distributes each error over the remaining channels by the Hessian H = 2/n sum x x' of the
+// layer's squared output error.  Inputs come from the quantized preceding layers, and within a layer in the order (q,
+// k, v), o, (gate, up), down.  Hessians are summed in float32 and inverted in float64; weights are updated in float32.
 #include <ATen/ops/cholesky_inverse.h>
 #include <ATen/ops/linalg_cholesky.h>
 #include <ATen/ops/linalg_cholesky_ex.h>
@@ -12,21 +12,21 @@
 namespace qroar {
 namespace {
 
-constexpr int64_t kBlock = 128;  ///< channels whose errors are spread within the block before the rest hears of them
+constexpr int64_t kBlock = 128;  ///< channels per block: errors reach the channels after the block only at its end
 
 struct GptqKeys {
   double percdamp;
   bool act_order, static_groups;
 };
 
-/// Layers that read one tensor, in the order in which they are quantized.
+/// Groups of layers that read one tensor, in the order in which they are quantized.
 const std::vector<std::vector<Linear DecoderLayer::*>> kStages{
     {&DecoderLayer::q_proj, &DecoderLayer::k_proj, &DecoderLayer::v_proj},
     {&DecoderLayer::o_proj},
     {&DecoderLayer::gate_proj, &DecoderLayer::up_proj},
     {&DecoderLayer::down_proj}};
 
-/// Upper Cholesky factor of the damped Hessian's inverse, float32 [I, I].
+/// Returns the upper Cholesky factor of the damped Hessian's inverse, float32 [I, I].
 at::Tensor inverse_factor(const at::Tensor& hessian_II, double percdamp, const std::string& site) {
   at::Tensor damped = hessian_II.to(at::kDouble).clone();
   at::Tensor diagonal = damped.diagonal();
@@ -41,7 +41,7 @@ at::Tensor inverse_factor(const at::Tensor& hessian_II, double percdamp, const s
   return at::linalg_cholesky(at::cholesky_inverse(lower), /*upper=*/true).to(at::kFloat);
 }
 
-/// The weight of one layer, quantized for inputs with this Hessian.
+/// Quantizes the weight of one layer, column by column, for inputs with this Hessian.
 class ColumnWalk {
  public:
   ColumnWalk(const Linear& linear, at::Tensor hessian_II, const Rtn& rtn, const GptqKeys& keys)
@@ -105,7 +105,7 @@ class ColumnWalk {
   std::vector<ops::RtnScale> static_;
 };
 
-/// One pass a stage: sums the Hessian of what the stage's layers read, then quantizes them.
+/// Makes one pass per stage: sums the Hessian of the inputs of the stage's layers, then quantizes them.
 class GptqCalibrator : public LayerCalibrator {
  public:
   GptqCalibrator(const LayerContext& context, const Rtn& rtn, const GptqKeys& keys)

@@ -1,8 +1,9 @@
 // hqq: half-quadratic quantization (mobiusml/hqq, quantize.py and optimize.py's default solver): an asymmetric grid
-// whose zero point, kept fractional, is fitted to an l_p norm of the error without data.  beta grows by kappa an
-// iteration as in hqq's paper and first releases; 0.2.8 leaves it as it is, which is kappa 1.  Not here: rounding the
-// zero, quantized scales and zeros, the solvers that also move the scale. Contract: float32 on the weight's device,
-// where hqq itself takes float16 on a GPU; its means and powers may differ in the last bits between devices.
+// whose fractional zero point is fitted to an l_p norm of the error without data.  beta is multiplied by kappa in each
+// iteration, as in hqq's paper and first releases; 0.2.8 keeps it constant, which is kappa 1.  Not implemented:
+// rounding the zero, quantized scales and zeros, the solvers that also move the scale.  Contract: float32 on the
+// weight's device, where hqq itself uses float16 on a GPU; its means and powers may differ in the last bits between
+// devices.
 #include <ATen/ATen.h>
 
 #include <limits>
@@ -34,8 +35,8 @@ class Hqq : public Quantizer {
     }
   }
 
-  /// axis 1: a group is `group` neighbouring inputs of a row (0: the row).  axis 0, hqq's default: the matrix is read
-  /// as [group, -1], so that a group is every (rows / group)-th weight of a column (0: the column).
+  /// axis 1: a group is `group` consecutive inputs of a row (0: the whole row).  axis 0, hqq's default: the matrix is
+  /// reshaped to [group, -1], so that a group is every (rows / group)-th weight of a column (0: the whole column).
   at::Tensor fake_quantize(const at::Tensor& weight_OI) const override {
     const int64_t group = group_ > 0 ? group_ : weight_OI.size(axis_);
     const at::Tensor w =
@@ -51,18 +52,18 @@ class Hqq : public Quantizer {
   std::optional<std::string> couples_rows(const LinearSite&) const override {
     return "its solver stops by the mean error of all rows; take another type, such as rtn with group: 0";
   }
-  /// Neither do beta, the cap on the scale and the smallest range know the weight's unit.
+  /// beta, the cap on the scale and the smallest range are absolute constants, independent of the weight's unit.
   RowScaling commutes_with_row_scaling(const LinearSite&) const override { return RowScaling::differs; }
   bool keeps_zero() const override { return false; }
 
  private:
-  /// q = clamp(round(w * inverse_scale + zero), 0, 2^bits - 1), w' = (q - zero) / inverse_scale.
+  /// Computes q = clamp(round(w * inverse_scale + zero), 0, 2^bits - 1) and returns w' = (q - zero) / inverse_scale.
   at::Tensor quantize(const at::Tensor& w) const {
     const double top = (1 << bits_) - 1;
     const at::Tensor lo = w.amin(axis_, /*keepdim=*/true), range = w.amax(axis_, true) - lo;
     const at::Tensor one = at::ones_like(range);
-    // A reciprocal and a product, as Python's `levels / range` is.  A range up to 1e-4 takes the scale 1, and so
-    // becomes a constant; the cap 2e4 keeps the scale within float16.
+    // A reciprocal and a product, as in Python's `levels / range`.  A range up to 1e-4 gets the scale 1 and so becomes
+    // a constant; the cap 2e4 keeps the scale within float16.
     const at::Tensor inverse_scale = at::where(range <= 1e-4, one, one / range * top).clamp_max(2e4);
     const auto codes = [&](const at::Tensor& zero) { return at::round(w * inverse_scale + zero).clamp(0, top); };
     at::Tensor zero = -lo * inverse_scale;
@@ -72,8 +73,8 @@ class Hqq : public Quantizer {
       const at::Tensor q = codes(zero), error = w - (q - zero) / inverse_scale;
       zero = (q - (w - shrink(error, beta)) * inverse_scale).mean(axis_, /*keepdim=*/true);
       beta *= kappa_;
-      // As in hqq, the zero that follows from the first error that is no better is kept.  The mean is compared in
-      // float32 as there, and summed in float64, so that the order of summation, which depends on threads, does not
+      // As in hqq, the zero that results from the first iteration without an improvement is kept.  The mean is compared
+      // in float32 as in hqq, but summed in float64, so that the order of summation, which depends on threads, does not
       // matter.
       const auto mean_error = static_cast<float>(error.abs().mean(at::kDouble).item<double>());
       if (!(mean_error < best_error)) break;
@@ -82,7 +83,7 @@ class Hqq : public Quantizer {
     return (codes(zero) - zero) * (one / inverse_scale);
   }
 
-  /// The proximal step of |x|^p: sign(x) max(0, |x| - |x|^(p-1) / beta).
+  /// Returns the proximal step of |x|^p: sign(x) max(0, |x| - |x|^(p-1) / beta).
   at::Tensor shrink(const at::Tensor& x, double beta) const {
     const at::Tensor size = x.abs();
     return (size - size.pow(p_ - 1) * (1 / beta)).clamp_min(0) * x.sign();

@@ -1,5 +1,5 @@
-// mxfp4, mxfp6, mxfp8: OCP Microscaling formats v1.0, blocks of 32 inputs that share a power of two. ops/small_float.h.
-// Only the specification's own choice of that power (from the exponent of the largest magnitude) is offered.
+// mxfp4, mxfp6, mxfp8: OCP Microscaling formats v1.0, blocks of 32 inputs that share a power of two.  See
+// ops/small_float.h. The power is chosen only as the specification does (from the exponent of the largest magnitude).
 #include "ops/small_float.h"
 #include "quant/groups.h"
 #include "quant/quantizer.h"
@@ -12,7 +12,7 @@ using Choices = std::vector<std::pair<std::string, const ops::FloatFormat*>>;
 class Mx : public Quantizer {
  public:
   Mx(const Config& config, const ops::FloatFormat& format) : config_(config), format_(format) {}
-  /// The first choice is the default of `format`.
+  /// The first of `choices` is the default of `format`.
   Mx(const Config& config, const Choices& choices)
       : Mx(config, *config.get_choice<const ops::FloatFormat*>("format", choices.front().second, choices)) {}
 
@@ -27,7 +27,7 @@ class Mx : public Quantizer {
   }
 
   std::optional<std::string> couples_rows(const LinearSite&) const override { return std::nullopt; }
-  /// Another factor moves the shared scale to another fraction of the largest magnitude.
+  /// A factor that is no power of two changes the ratio of the shared scale to the largest magnitude.
   RowScaling commutes_with_row_scaling(const LinearSite&) const override { return RowScaling::powers_of_two; }
   bool idempotent() const override { return true; }
 

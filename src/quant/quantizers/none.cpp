@@ -1,4 +1,4 @@
-// Leaves the weight as it is; a later rule with it exempts layers from an earlier one.
+// Leaves the weight unchanged; a later rule with `none` exempts layers from an earlier rule.
 #include "quant/quantizer.h"
 
 namespace qroar {

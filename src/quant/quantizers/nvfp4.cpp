@@ -1,8 +1,9 @@
-// nvfp4: e2m1 in blocks of 16 inputs with an e4m3 scale each, under float32 global scales.  ops/small_float.h.
-// The format has one global scale a tensor.  Of activations it is calibrated where they are deployed (`static: true`;
-// compressed-tensors' tensor_group in vLLM, ModelOpt's input_scale), or each token has its own, which is made as it
-// passes (`global_scale: token`; FlashInfer's per_token_activation, vLLM's nvfp4_per_token, Transformer Engine's
-// row_scaled_activation).  Not here: Transformer Engine's square blocks and stochastic rounding, FlashInfer's 4over6.
+// nvfp4: e2m1 in blocks of 16 inputs with an e4m3 scale each, under float32 global scales.  See ops/small_float.h. The
+// format has one global scale per tensor.  For activations it is either calibrated, as deployments do (`static: true`;
+// compressed-tensors' tensor_group in vLLM, ModelOpt's input_scale), or each token has its own, computed dynamically
+// (`global_scale: token`; FlashInfer's per_token_activation, vLLM's nvfp4_per_token, Transformer Engine's
+// row_scaled_activation).  Not implemented: Transformer Engine's square blocks and stochastic rounding, FlashInfer's
+// 4over6.
 #include "ops/small_float.h"
 #include "quant/groups.h"
 #include "quant/quantizer.h"
@@ -34,7 +35,7 @@ class Nvfp4 : public Quantizer {
     return 4 + 8.0 / ops::kNvfp4Block + 32 * scales / static_cast<double>(site.rows * site.columns);
   }
 
-  /// The global scale decides how each block's scale is rounded.
+  /// The global scale determines how each block's scale is rounded.
   std::optional<std::string> couples_rows(const LinearSite&) const override {
     if (by_row_) return std::nullopt;
     return "global_scale: tensor is one for all rows; write global_scale: token (one a row)";

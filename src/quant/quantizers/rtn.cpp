@@ -1,4 +1,4 @@
-// Round to nearest, the weight's own extremes and nothing else.
+// Round to nearest, using only the weight's own extremes.
 #include "quant/rtn.h"
 
 namespace qroar {

@@ -1,4 +1,4 @@
-// SmoothQuant (Xiao et al. arXiv 2211.10438; docs/method.md 7.4): a scale per input channel moves the spread of
+// SmoothQuant (Xiao et al. arXiv 2211.10438; docs/method.md 7.4): a scale per input channel moves the range of
 // activations into the weights, s = max|x|^alpha / max|w|^(1-alpha), in front of q, k, v and of gate, up; then RTN.
 #include "base/error.h"
 #include "quant/calibrated.h"
@@ -7,7 +7,7 @@
 namespace qroar {
 namespace {
 
-/// Largest magnitudes of the inputs of the layers behind the two norms.
+/// Records the largest input magnitudes of the layers that follow the two norms.
 class MaximumCalibrator : public LayerCalibrator {
  public:
   MaximumCalibrator(const LayerContext& context, double alpha) : context_(context), alpha_(alpha) {}

@@ -12,7 +12,7 @@
 namespace qroar {
 namespace {
 
-/// One layer's numbers: a list, or {q: list, k: list}.
+/// Reads one layer's numbers: a list, or {q: list, k: list}.
 std::vector<double> read_row(const Config& row, BandVariant variant) {
   if (variant != BandVariant::independent) return row.as<std::vector<double>>();
   auto g = row.get<std::vector<double>>("q");
@@ -35,7 +35,7 @@ class Bands : public Rescaling {
  public:
   explicit Bands(const Config& config) : config_(config) {
     const bool inline_scales = config.has("scales"), file = config.has("file");
-    searched_ = config.has("search");  // which whoever searches reads
+    searched_ = config.has("search");  // read by the search itself
     if (inline_scales + file + searched_ != 1) {
       config.fail("give one of scales: [g, ...], file: SCALES.json and search: {...}");
     }
@@ -132,7 +132,7 @@ class Bands : public Rescaling {
   Config config_;
   std::string model_;  ///< hash of the checkpoint that a file's scales were found for
   bool per_layer_ = false;
-  std::optional<BandsOption> bands_;  ///< none: edges are given
+  std::optional<BandsOption> bands_;  ///< empty when the edges are given
   std::vector<std::vector<double>> rows_;
   BandScales scales_;  ///< complete after bind()
   bool searched_ = false;

@@ -1,6 +1,6 @@
-// CoPE's clipping of low frequencies (docs/method.md 4.6): the last `pairs` pairs turn more slowly, down to not at
-// all, so that no angle beyond those of training is seen.  Soft: frequencies times (1 + cos theta) / 2, theta rising
-// evenly from 0 at the first of them to pi at the last.  Hard: times 0.
+// CoPE's clipping of low frequencies (docs/method.md 4.6): slows down the last `pairs` pairs, or stops them, so that no
+// angle exceeds those seen in training.  Soft: multiplies frequencies by (1 + cos theta) / 2, where theta rises
+// linearly from 0 at the first of these pairs to pi at the last.  Hard: multiplies them by 0.
 #include <cmath>
 #include <numbers>
 

@@ -1,4 +1,4 @@
-// The model as it is.
+// Leaves the model unchanged.
 #include "rescale/rescaling.h"
 
 namespace qroar {

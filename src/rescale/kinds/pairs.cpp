@@ -1,8 +1,8 @@
 // Outlier-aware interpolation per pair (docs/method.md 4.6; a reconstruction): pairs whose rows of W_Q and W_K are
-// large get a large factor.  O_j = ||W[j, :]||_2 of every row j of W_Q and W_K in every head and layer; S_k the
-// `reduce` (max or mean) of O_j over the rows of pair k; s_k = S_k / sum_i softmax(beta S)_i S_i, then all s_k times
-// one number that makes their mean `factor`.  Position m of pair k becomes m / s_k, on top of the scheme's own
-// frequencies.
+// large get a large factor.  O_j = ||W[j, :]||_2 for every row j of W_Q and W_K in every head and layer; S_k is the
+// `reduce` (max or mean) of O_j over the rows of pair k; s_k = S_k / sum_i softmax(beta S)_i S_i, then all s_k are
+// multiplied by one number that makes their mean `factor`.  Position m of pair k becomes m / s_k, in addition to the
+// scheme's own frequencies.
 #include "rescale/rescaling.h"
 
 namespace qroar {

@@ -1,6 +1,6 @@
-// CMA-ES (Hansen, arXiv 1604.00772; the (mu/mu_w, lambda) form with its default constants, its equations' numbers
-// beside the lines) from the identity, in ln g, until the budget is spent.  Points outside of a window are moved to its
-// edge.
+// CMA-ES (Hansen, arXiv 1604.00772; the (mu/mu_w, lambda) form with its default constants; the comments at the lines
+// give the equation numbers), started at the identity, in ln g, until the budget is spent.  Points outside of a window
+// are moved to its edge.
 #include <ATen/ATen.h>
 
 #include <algorithm>
@@ -69,10 +69,10 @@ class CmaEs : public Strategy {
       sigma *= std::exp(c_sigma / d_sigma * (norm / expected_norm - 1));                                         // (44)
     }
   }
-  bool ends_by_itself() const override { return false; }
+  bool terminates_without_budget() const override { return false; }
 
  private:
-  double sigma_;  ///< first step size, in ln g
+  double sigma_;  ///< initial step size, in ln g
 };
 
 const Register<Strategy, CmaEs> kCmaEs{

@@ -1,5 +1,5 @@
-// Coordinate sweeps over the grid, most promising dimension first: all of a dimension's values in the others' best
-// place, `sweeps` times; ends early when a sweep changes nothing.
+// Coordinate sweeps over the grid, most promising dimension first: tries all values of a dimension with the others at
+// their best values, `sweeps` times; ends early when a sweep changes nothing.
 #include "search/strategy.h"
 
 namespace qroar {
@@ -17,7 +17,7 @@ class Coordinate : public Strategy {
       if (!coordinate_sweep(space, score, best) || objective.exhausted()) return;
     }
   }
-  bool ends_by_itself() const override { return true; }
+  bool terminates_without_budget() const override { return true; }
 
  private:
   int64_t sweeps_;

@@ -1,6 +1,6 @@
-// Steps against the gradient by ln g of all scales at once (one backward pass): of each gradient's direction several
-// lengths are tried, the best is kept, and a new gradient is taken there.  A length is that of the scale with the
-// steepest slope, in parts of the grid's width; ends when no length helps.
+// Gradient descent in ln g of all scales at once (one backward pass): tries several step lengths along each gradient's
+// direction, keeps the best, and computes a new gradient there.  A step length is that of the scale with the steepest
+// slope, as a fraction of the grid's width; ends when no step length improves the score.
 #include <algorithm>
 #include <cmath>
 
@@ -38,7 +38,7 @@ class Gradient : public Strategy {
       length = taken == 0 ? length / 4 : taken;
     }
   }
-  bool ends_by_itself() const override { return true; }
+  bool terminates_without_budget() const override { return true; }
 
  private:
   static double first_length(const SearchSpace& space) {

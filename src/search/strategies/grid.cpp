@@ -1,4 +1,4 @@
-// Every point of the grid: for few bands.
+// Every point of the grid; suitable for few bands.
 #include "base/error.h"
 #include "search/strategy.h"
 
@@ -30,7 +30,7 @@ class Grid : public Strategy {
       objective.score(point);
     }
   }
-  bool ends_by_itself() const override { return true; }
+  bool terminates_without_budget() const override { return true; }
 };
 
 const Register<Strategy, Grid> kGrid{"grid", "every point of the grid, for few bands", "{type: grid}"};

@@ -1,14 +1,14 @@
-// The proxy first: coordinate descent on the distortion of the attention logits, which costs a few small products a
-// point, then the true objective only for what it leads to and for `probes` random steps along one dimension from the
-// best point so far.  The two scores of all these say how well the proxy ranks (their rank correlation is in the
-// search's summary); points drawn from the whole grid would say nothing, since the guard refuses nearly all of them
-// where dimensions are many.
+// Proxy first: runs coordinate descent on the distortion of the attention logits, which costs a few small products per
+// point, then evaluates the true objective only for its result and for `probes` random steps along one dimension from
+// the best point so far.  The two scores of these points show how well the proxy ranks (their rank correlation is in
+// the search's summary).  Points drawn from the whole grid would not show it, since the guard rejects nearly all of
+// them when there are many dimensions.
 #include "search/strategy.h"
 
 namespace qroar {
 namespace {
 
-/// Sweeps of the descent on the proxy, which is cheap and smooth.
+/// Number of sweeps of the descent on the proxy, which is cheap and smooth.
 constexpr int kSweeps = 4;
 
 class Layerwise : public Strategy {
@@ -34,7 +34,7 @@ class Layerwise : public Strategy {
       try_out(point);
     }
   }
-  bool ends_by_itself() const override { return true; }
+  bool terminates_without_budget() const override { return true; }
   bool asks_for_proxy() const override { return true; }
 
  private:

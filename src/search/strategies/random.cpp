@@ -1,4 +1,4 @@
-// Points drawn evenly from the grid until the budget is spent.
+// Points drawn uniformly from the grid until the budget is spent.
 #include "search/strategy.h"
 
 namespace qroar {
@@ -13,7 +13,7 @@ class Random : public Strategy {
       objective.score(space.drawn(random));
     }
   }
-  bool ends_by_itself() const override { return false; }
+  bool terminates_without_budget() const override { return false; }
 };
 
 const Register<Strategy, Random> kRandom{"random", "points drawn from the grid until the budget is spent",
