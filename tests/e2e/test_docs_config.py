@@ -1,5 +1,5 @@
 """docs/config.md against the program: each table's keys, choices and bounds are what `check` names when it refuses an experiment, and its
-defaults are those of resolved.yaml."""
+defaults are those of resolved.yaml.  At the end docs/results.md: the keys of rows, the columns of tables."""
 import re
 from dataclasses import dataclass
 
@@ -9,6 +9,7 @@ import yaml
 from support.program import REPO, TEXT, TINY_BOOKS, copy_of_tiny_books, read_rows
 
 DOC = REPO / "docs/config.md"
+QUESTION = '{"query": "a", "choices": ["b", "c"], "label": 0, "context": "a", "input": "b", "answers": ["c"]}\n'
 UNKNOWN = "qqqqqqqqqqqq"  # like no key or word of the program, so that it lists them all
 
 
@@ -28,8 +29,8 @@ class Row:
 
     @property
     def bounds(self):
-        """The numbers beside `to` or behind `at least`, the first perhaps the only one."""
-        numbers = re.fullmatch(r"(\S+) to (\S+)|at least (\S+)", self.values)
+        """The numbers beside `to` or behind `at least`."""
+        numbers = re.fullmatch(r"(?:auto or )?(\S+) to (\S+)|at least (\S+)", self.values)
         try:
             return [float(text) for text in numbers.groups() if text] if numbers else None
         except ValueError:
@@ -55,10 +56,10 @@ def read_rows_of_tables():
             cells = dict(zip(columns, [cell.strip() for cell in line.strip("|").split("|")], strict=True))
             of = set(cells["of"].split(", ")) if "of" in cells else {None}
             rows.append(Row(table, cells["key"].strip("`"), of, cells["values"], cells["default"]))
-    names = {table: next((row.choices for row in rows if row.table == table and row.key == "type"), []) for table in {row.table for row in rows}}
+    types = {row.table: row.choices for row in rows if row.key == "type"}
     for row in rows:
         if row.of == {"all"}:
-            row.of = set(names[row.table])
+            row.of = set(types[row.table])
     return rows
 
 
@@ -86,12 +87,12 @@ class Probe:
 
 
 def probes(folder):
+    match = {"match": "layers.*.self_attn.q_proj"}  # whose inputs every default group divides
+    data, long, dev = {"path": str(TEXT)}, {"length": 8192}, {"data": {"path": str(TEXT)}, "lengths": [64, 32]}
+    by_channel = {"type": "nvfp4", "global_scale": "token", "group": 64}
     question = folder / "questions.jsonl"
-    question.write_text('{"query": "a", "choices": ["b", "c"], "label": 0, "context": "a", "input": "b", "answers": ["c"]}\n', encoding="utf-8")
+    question.write_text(QUESTION, encoding="utf-8")
     (folder / "factors.txt").write_text("1 " * 32, encoding="utf-8")
-    dev = {"data": {"path": str(TEXT)}, "lengths": [64, 32]}
-    model, match = {"path": str(folder / "model")}, {"match": "layers.*.self_attn.q_proj"}
-    data, long = {"path": str(TEXT)}, {"length": 8192}
 
     def searched(**search):
         return {"rescale": {"type": "bands", "search": dev | search}}
@@ -104,12 +105,12 @@ def probes(folder):
              Probe("quant: a rule", None, ("quant", 0, "input"), {"quant": [match | {"input": {"type": "rtn", "group": 0}}]}, "input."),
              Probe("kv", None, ("kv",), {"kv": {"type": "fake_quant"}}),
              Probe("kv", None, ("kv",), {"kv": {}}),
-             Probe("kv", None, ("kv", "key"), {"kv": {"type": "fake_quant", "key_axis": "channel", "residual": 64, "key": {"type": "nvfp4", "global_scale": "token", "group": 64}}}, "key."),
-             Probe("kv", None, ("kv", "value"), {"kv": {"type": "fake_quant", "value_axis": "channel", "residual": 64, "value": {"type": "nvfp4", "global_scale": "token", "group": 64}}}, "value."),
+             *(Probe("kv", None, ("kv", part), {"kv": {"type": "fake_quant", f"{part}_axis": "channel", "residual": 64, part: by_channel}},
+                     f"{part}.") for part in ("key", "value")),
              Probe("rotation", None, ("rotation",), {"rotation": {"type": "hadamard"}}),
              Probe("rotation", None, ("rotation",), {"rotation": {}}),
              Probe("calibration", None, ("calibration",), {"quant": [match | {"weight": {"type": "gptq"}}], "calibration": {"data": data}}),
-             Probe("reference", None, ("reference",), {"reference": model, "metrics": ["kl_divergence"]}),
+             Probe("reference", None, ("reference",), {"reference": {"path": str(folder / "model")}, "metrics": ["kl_divergence"]}),
              Probe("export", None, ("export",), {"export": {"folder": str(folder / "exported")}}),
              Probe("rescale.search", None, ("rescale", "search"), searched()),
              Probe("rescale.search", None, ("rescale", "search", "grid"), searched(grid={}), "grid.")]
@@ -118,7 +119,8 @@ def probes(folder):
         for own in schemes.get(name, [{"factor": 2} if name not in ("model", "none", "dynamic_ntk", "dynamic_yarn") else {}]):
             found.append(Probe("rope", name, ("rope",), {"rope": {"type": name} | own}))
     for name in kinds("Quantizers"):
-        found.append(Probe("Quantizers", name, ("quant", 0, "weight"), {"quant": [match | {"weight": {"type": name}}], "calibration": {"data": data}}))
+        rule = match | {"weight": {"type": name}}
+        found.append(Probe("Quantizers", name, ("quant", 0, "weight"), {"quant": [rule], "calibration": {"data": data}}))
     for name in kinds("metrics"):
         found.append(Probe("metrics", name, ("metrics", 0), {"metrics": [{"type": name}], "windows": long}))
     for name in kinds("diagnostics"):
@@ -129,7 +131,8 @@ def probes(folder):
     padded = {"type": "multiple_choice", "path": str(question), "pad": {"path": str(TEXT), "tokens": 8}}
     found.append(Probe("tasks", "multiple_choice", ("tasks", 0, "pad"), {"tasks": [padded]}, "pad."))
     scales = {"type": "bands", "scales": [1] * 6}
-    for own in (scales, scales | {"edges": [0, 4, 8, 12, 16, 24, 32]}, {"type": "none"}, {"type": "pairs", "factor": 2}, {"type": "clip_low"}, *searched().values()):
+    banded = [scales, scales | {"edges": [0, 4, 8, 12, 16, 24, 32]}, *searched().values()]
+    for own in (*banded, {"type": "none"}, {"type": "pairs", "factor": 2}, {"type": "clip_low"}):
         found.append(Probe("rescale", own["type"], ("rescale",), {"rescale": own}))
     for name in kinds("Search strategies"):
         found.append(Probe("Search strategies", name, ("rescale", "search", "strategy"), searched(budget=9, strategy={"type": name})))
@@ -229,8 +232,12 @@ def test_required_keys_are_missed(refusals, folder):
 
 
 def test_choices_are_the_program_s(refusals, folder):
-    tried = [(probe, row) for probe in probes(folder) if probe.changes not in ({"kv": {}}, {"rotation": {}}) for row in probe.documented() if row.choices]
-    tried = [(probe, row) for probe, row in tried if not (row.key == "control" and "search" not in probe.changes["rescale"])]
+    def is_read(probe, row):
+        if probe.changes in ({"kv": {}}, {"rotation": {}}):  # of type none, which reads no other key
+            return False
+        return row.key != "control" or "search" in probe.changes["rescale"]
+
+    tried = [(probe, row) for probe in probes(folder) for row in probe.documented() if row.choices and is_read(probe, row)]
 
     def with_word(key):
         return lambda place: place.update({key: UNKNOWN})
@@ -253,10 +260,11 @@ def test_bounds_are_the_program_s(refusals, folder):
 
     said = refusals([(probe, with_number(row.key.removeprefix(probe.prefix), number)) for probe, row, number in tried])
     for (_, row, number), line in zip(tried, said, strict=True):
-        assert f"{row.key.rpartition('.')[2]}:" in line or f"{row.key} " in line or "group" in line, (row, number, line)
-        stated = re.search(r"expected a number (?:from (\S+) to (\S+)|of at least (\S+)|of at most (\S+)), found", line)
+        stated = re.search(r"expected (?:auto or )?a number (?:from (\S+) to (\S+)|of at least (\S+)|of at most (\S+)), found", line)
         if stated:
             assert [float(text) for text in stated.groups() if text] == row.bounds, (row, line)
+        else:  # a complaint in words
+            assert row.key.rpartition(".")[2] in line, (row, number, line)
 
 
 def test_defaults_are_those_of_resolved_yaml(run, folder, finished):
@@ -292,6 +300,31 @@ def test_defaults_are_those_of_resolved_yaml(run, folder, finished):
                 expected = row.value if row.literal else IN_WORDS[row.table, row.key]
                 assert found[key] == expected, (row, found[key])
                 seen.add((row.table, row.key, probe.kind))
-    unseen = [(row.table, row.key, kind) for row in ROWS for kind in row.of
-              if row.default not in ("absent", "required") and (row.table, row.key, kind) not in seen and row.table != "export"]
-    assert unseen == []
+    unseen = {(row.table, row.key, kind) for row in ROWS for kind in row.of if row.default not in ("absent", "required") and row.table != "export"}
+    assert unseen - seen == set()
+
+
+def test_results_md_has_every_key_of_a_row_and_every_column(run, experiment, tmp_path):
+    text = (REPO / "docs/results.md").read_text(encoding="utf-8")
+    words = set(re.findall(r"`([^`\n]+)`", text))
+    question = tmp_path / "questions.jsonl"
+    question.write_text(QUESTION, encoding="utf-8")
+    search = {"data": {"path": str(TEXT), "skip": 1}, "lengths": [64], "short_length": 32, "guard": 1, "grid": {"points": 3},
+              "strategy": {"type": "layerwise", "probes": 1}}
+    file = experiment({
+        "data.documents": 1, "windows": {"length": 128, "truncate": True}, "sweep": None,
+        "metrics": ["perplexity", {"type": "nll_by_position", "last": 16}],
+        "diagnostics": [{"type": name} | ({"short": 16} if name == "tail_inflation" else {}) for name in kinds("diagnostics")],
+        "tasks": [{"type": "passkey", "lengths": [96], "depths": [0], "samples": 1},
+                  *({"type": name, "name": name, "path": str(question)} for name in ("multiple_choice", "qa"))],
+        "rescale": {"type": "bands", "bands": 2, "search": search}})
+    process = run("run", file, "--results", tmp_path / "results")
+    assert process.returncode == 0, process.stderr
+    row = next(row for row in read_rows(tmp_path / "results").values() if "controls" in row)
+    cell = tmp_path / "results/cells" / row["id"]
+    assert {*row, *row["environment"], *row["environment"]["inputs"], *row["search"], *row["metrics"]["nll"]} - words == set()
+    documented = dict(re.findall(r"^\| (`[^|]*) \| (`[^|]*) \|$", text, re.MULTILINE))
+    for path in cell.rglob("*.csv"):
+        name = f"`tasks/`, {path.stem}" if path.parent.name == "tasks" else f"`{path.relative_to(cell)}`"
+        columns = [column.replace("nll_64", "nll_LENGTH") for column in path.read_text(encoding="utf-8").splitlines()[0].split(",")]
+        assert re.findall(r"`([^`]+)`", documented[name]) == columns, name
