@@ -143,7 +143,8 @@ int run_command(int argc, char** argv) {
   run_verb->add_option("--devices", devices, "one process per device: all GPUs (all), or names such as cuda:0,cuda:1");
   run_verb->add_flag("--rerun", run.rerun, "also run finished cells again");
 
-  auto* check_verb = app.add_subcommand("check", "validate every job of experiments without loading weights");
+  auto* check_verb = app.add_subcommand(
+      "check", "validate every job of experiments: open models, read texts and questions, say what it will take");
   check_verb->add_option("FILE", files, "experiments (YAML)")->required();
   check_verb->add_option("--set", overrides, "key=value on top of the files")
       ->expected(1)

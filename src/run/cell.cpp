@@ -20,6 +20,7 @@ double Cell::flops(const Window& window) const {
 }
 
 double Cell::flops() const {
+  if (!job->model.open_error.empty()) return 0;  // its texts and questions were not loaded
   double sum = 0;
   for (const Window& window : windows) sum += flops(window);
   for (const auto& task : job->data.tasks) sum += task->flops(job->model.config);

@@ -29,8 +29,8 @@ SearchResult search(const BandSearch& search, const SearchInput& input,
   objective.check_guard();
   SearchResult result{objective.scales(objective.best().point), objective.history(), objective.summary()};
   result.summary["guide"] = {{"pressure", guide.pressure}, {"inflation", guide.inflation}};
-  result.summary["g"] = result.scales.g;
   if (search.randomize) result.scales = random_of_same_norm(result.scales, static_cast<uint64_t>(spec.seed));
+  result.summary["g"] = result.scales.g;
   return result;
 }
 

@@ -2,6 +2,7 @@
 import re
 
 from support.program import copy_of_tiny_books, read_rows
+from support.tasks import QUESTIONS, write_lines
 
 
 def test_every_bad_cell_is_named_once(run, experiment):
@@ -50,6 +51,15 @@ def check_one_model_fails(run, experiment, changes, bad, text, tmp_path):
 def test_a_model_whose_weights_cannot_be_opened_is_a_failed_cell_beside_others(run, experiment, tmp_path):
     _, bad, changes = two_models(tmp_path)
     (bad / "model.safetensors").write_bytes(b"short")
+    check_one_model_fails(run, experiment, changes, bad, "too short for safetensors", tmp_path)
+
+
+def test_questions_for_a_model_that_cannot_be_opened_fail_its_cells_alone(run, experiment, tmp_path):
+    _, bad, changes = two_models(tmp_path)
+    (bad / "model.safetensors").write_bytes(b"short")
+    questions = write_lines(tmp_path / "questions.jsonl", QUESTIONS)
+    changes["tasks"] = [{"type": "multiple_choice", "path": str(questions), "prompt": "{query}"}]
+    changes["sweep"][0]["windows.length"] = [64, 128]
     check_one_model_fails(run, experiment, changes, bad, "too short for safetensors", tmp_path)
 
 

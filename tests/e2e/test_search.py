@@ -56,6 +56,7 @@ def test_a_search_runs_with_its_controls_and_prints_them_beside_it(run, searchin
     found = json.loads((tmp_path / "results/cells" / row["id"] / "scales.json").read_text())["scales"]
     assert scales["full precision, same scales"] == found != scales["random scales"]
     assert row["search"]["dev_gain"] >= 0 and row["search"]["g"] == found[0]
+    assert control["random scales"]["search"]["g"] == scales["random scales"][0]
     assert "searched scales and their controls" in process.stdout
     assert f"{nll['found'] - nll['unscaled']:+.4f}" in process.stdout
     of_both = nll["full precision, same scales"] - nll["full precision"]
