@@ -39,7 +39,7 @@ class CellRunner {
  private:
   /// The results: members of the row, including `metrics`, and the files beside the row.
   struct Measured {
-    Json row;
+    Json row = Json::object();
     CellOutput output;
 
     void add(Measured more);

@@ -73,16 +73,12 @@ def test_the_report_draws_what_show_prints(run, searching, tmp_path, own_cache):
     written = subprocess.run([sys.executable, REPO / "scripts/report.py", results], capture_output=True, text=True)
     assert written.returncode == 0, written.stderr
     assert "searched.png" in (results / "report.md").read_text() and (results / "searched.svg").stat().st_size > 1000
-    rows = read_rows(results)
-    script = ("import json, sys, pathlib; sys.path.append(sys.argv[1]); import report_search\n"
-              "rows = json.loads(sys.stdin.read())\n"
-              "found = next(report_search.differences(pathlib.Path(sys.argv[2]), row, set(rows)) for row in rows.values() if 'controls' in row)\n"
-              "print(json.dumps(found))")
-    drawn = json.loads(subprocess.run([sys.executable, "-c", script, REPO / "scripts", results], input=json.dumps(rows), capture_output=True,
-                                      text=True, check=True).stdout)
-    assert len(drawn) == 4
-    for difference, reach in drawn.values():
-        assert f"{difference:+.4f} [{difference - reach:+.4f}, {difference + reach:+.4f}]" in process.stdout
+    found = next(row["searched"] for row in json.loads(run("show", results, "--format", "json").stdout) if "searched" in row)
+    assert len(found) == 4
+    report = (results / "report.md").read_text()
+    for pair in found.values():
+        text = f"{pair['difference']:+.4f} [{pair['low']:+.4f}, {pair['high']:+.4f}]"
+        assert text in process.stdout and text in report
 
 
 def test_a_control_that_did_not_run_is_named(run, searching, tmp_path, own_cache):

@@ -7,7 +7,7 @@ import sys
 import pytest
 import yaml
 
-from support.program import REPO, assert_one_line, experiment_of, read_csv, read_rows
+from support.program import REPO, assert_one_line, experiment_of, read_csv, read_rows, shown_rows
 from support.sweep import finish, rows_file
 
 ONE = {"sweep": None}
@@ -156,7 +156,7 @@ def test_a_row_whose_value_was_edited_away_is_left_out_and_counted(edited, run):
     csv, rows = run("show", results, "--format", "csv"), run("show", results, "--format", "json")
     assert len(read_csv(csv.stdout)) == len(json.loads(rows.stdout)) == 2
     assert all("1 row of a cell that the plan no longer has is left out" in process.stderr for process in (csv, rows))
-    assert all(row == read_rows(results)[row["id"]] for row in json.loads(rows.stdout))
+    assert all(row == read_rows(results)[cell] for cell, row in shown_rows(rows).items())
 
 
 def test_all_shows_and_marks_it(edited, run):

@@ -32,6 +32,15 @@ def experiment_of(changes):
     return config
 
 
+def shown_rows(process):
+    """{id: row} of `show --format json`, without what stands there beside the rows as they lie in the cells."""
+    rows = json.loads(process.stdout)
+    for row in rows:
+        assert row.pop("labels").keys() == (row["axes"] | row.get("differs", {})).keys() and row.pop("texts").keys() == row["metrics"].keys()
+        row.pop("searched", None)
+    return {row["id"]: row for row in rows}
+
+
 def read_rows(results):
     """{id: row} of the cells' row.json files."""
     rows = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(results.glob("cells/*/row.json"))]
