@@ -68,7 +68,7 @@ std::vector<std::string> groups_of(const std::string& text, const std::string& p
   const int found = pcre2_match(code.get(), bytes(subject), subject.size(), 0, 0, match.get(), nullptr);
   std::vector<std::string> groups;
   const PCRE2_SIZE* const ends = pcre2_get_ovector_pointer(match.get());
-  for (int group = 1; group < found; ++group) {
+  for (std::size_t group = 1; static_cast<int>(group) < found; ++group) {
     const PCRE2_SIZE begin = ends[2 * group];
     groups.push_back(begin == PCRE2_UNSET ? "" : subject.substr(begin, ends[2 * group + 1] - begin));
   }
