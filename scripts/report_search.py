@@ -11,9 +11,8 @@ def differences(row):
     return {name: (found["difference"], number(found["low"]), number(found["high"])) for name, found in row["searched"].items() if "reason" not in found}
 
 
-def figure_of(lines, panels, searches):
+def figure_of(lines, panels, searches, comparisons):
     """searches: {(line, panel): differences}."""
-    comparisons = names_of(searches)
     longest = max(len(line) for line in lines)
     figure, all_axes = pyplot.subplots(1, len(panels), figsize=(0.9 + 0.075 * longest + 3.7 * len(panels), 1.6 + 0.5 * len(lines)), sharey=True,
                                        squeeze=False)
@@ -39,10 +38,6 @@ def figure_of(lines, panels, searches):
     return figure
 
 
-def names_of(searches):
-    return list(dict.fromkeys(name for found in searches.values() for name in found))
-
-
 def section(groups, out):
     """Returns Markdown lines, and writes searched.png and .svg to `out`; empty where nothing was searched.
     `groups`: (labels of the row beside the window length, the window length's or "", row) in reading order."""
@@ -50,10 +45,11 @@ def section(groups, out):
     if not searches:
         return []
     lines, panels = (list(dict.fromkeys(key[place] for key in searches)) for place in (0, 1))
-    write_plot(figure_of(lines, panels, searches), out, "searched")
+    comparisons = list(dict.fromkeys(name for found in searches.values() for name in found))
+    write_plot(figure_of(lines, panels, searches, comparisons), out, "searched")
     show = lambda pair: f"{pair[0]:+.4f} [{pair[1]:+.4f}, {pair[2]:+.4f}]" if pair else ""  # noqa: E731
-    table = [[line, panel, *(show(found.get(name)) for name in names_of(searches))] for (line, panel), found in searches.items()]
-    header = ["searched", "", *names_of(searches)]
+    table = [[line, panel, *(show(found.get(name)) for name in comparisons)] for (line, panel), found in searches.items()]
+    header = ["searched", "", *comparisons]
     if panels == [""]:
         table, header = [line[:1] + line[2:] for line in table], header[:1] + header[2:]
     return ["## Searched scales and their controls\n", markdown(header, table), "![searched scales](searched.png)\n",

@@ -76,7 +76,8 @@ std::string unique_name() {
 }
 
 bool is_stale_temporary(const std::filesystem::path& path) {
-  const auto parts = groups_of(path.filename(), R"(\..*?([0-9a-f]{16})-([0-9]+)-([0-9]+)-[0-9a-f]{32}.*)");
+  static const Regex form(R"((?s)\..*?([0-9a-f]{16})-([0-9]+)-([0-9]+)-[0-9a-f]{32}.*)");
+  const std::vector<std::string> parts = form.groups_of(path.filename());
   if (parts.empty()) return false;
   if (parts[0] == machine_id()) return !is_process_running(parts[1] + " " + parts[2]);
   std::error_code none;

@@ -12,17 +12,7 @@ namespace {
 
 PCRE2_SPTR bytes(const std::string& text) { return reinterpret_cast<PCRE2_SPTR>(text.data()); }
 
-using Code = std::unique_ptr<pcre2_code, decltype(&pcre2_code_free)>;
 using Match = std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)>;
-
-Code compiled(const std::string& pattern, uint32_t options) {
-  int error = 0;
-  PCRE2_SIZE place = 0;
-  Code code(pcre2_compile(bytes(pattern), pattern.size(), PCRE2_UTF | PCRE2_UCP | options, &error, &place, nullptr),
-            pcre2_code_free);
-  check(code != nullptr, "a pattern of ours compiles");
-  return code;
-}
 
 Match match_of(const pcre2_code* code) {
   return {pcre2_match_data_create_from_pattern(code, nullptr), pcre2_match_data_free};
@@ -42,8 +32,23 @@ std::string with_valid_utf8(const pcre2_code* code, std::string text) {
 
 }  // namespace
 
-std::string replace_all(const std::string& text, const std::string& pattern, const std::string& replacement) {
-  const Code code = compiled(pattern, 0);
+struct Regex::Compiled {
+  std::string pattern;
+  std::unique_ptr<pcre2_code, decltype(&pcre2_code_free)> code;
+};
+
+Regex::Regex(const std::string& pattern) {
+  int error = 0;
+  PCRE2_SIZE place = 0;
+  pcre2_code* const code =
+      pcre2_compile(bytes(pattern), pattern.size(), PCRE2_UTF | PCRE2_UCP, &error, &place, nullptr);
+  check(code != nullptr, "a pattern of ours compiles");
+  compiled_.reset(new Compiled{pattern, {code, pcre2_code_free}});
+}
+Regex::~Regex() = default;
+
+std::string Regex::replace_all(const std::string& text, const std::string& replacement) const {
+  const auto& [pattern, code] = *compiled_;
   const std::string subject = with_valid_utf8(code.get(), text);
   std::string result(subject.size() + 64, '\0');
   for (;;) {
@@ -61,11 +66,12 @@ std::string replace_all(const std::string& text, const std::string& pattern, con
   }
 }
 
-std::vector<std::string> groups_of(const std::string& text, const std::string& pattern) {
-  const Code code = compiled(pattern, PCRE2_ANCHORED | PCRE2_ENDANCHORED | PCRE2_DOTALL);
-  const std::string subject = with_valid_utf8(code.get(), text);
-  const Match match = match_of(code.get());
-  const int found = pcre2_match(code.get(), bytes(subject), subject.size(), 0, 0, match.get(), nullptr);
+std::vector<std::string> Regex::groups_of(const std::string& text) const {
+  const pcre2_code* const code = compiled_->code.get();
+  const std::string subject = with_valid_utf8(code, text);
+  const Match match = match_of(code);
+  const int found =
+      pcre2_match(code, bytes(subject), subject.size(), 0, PCRE2_ANCHORED | PCRE2_ENDANCHORED, match.get(), nullptr);
   std::vector<std::string> groups;
   const PCRE2_SIZE* const ends = pcre2_get_ovector_pointer(match.get());
   for (std::size_t group = 1; static_cast<int>(group) < found; ++group) {

@@ -1,16 +1,29 @@
-// Unicode regular expressions (PCRE2).
+// Regular expressions that know Unicode (PCRE2).
 #pragma once
+#include <memory>
 #include <string>
 #include <vector>
 
 namespace qroar {
 
-/// Returns a UTF-8 text with every match of `pattern` replaced: $0 is the match, \L turns the following text to lower
-/// case.  Character classes are those of Unicode.  Bytes that are not valid UTF-8 are first replaced with U+FFFD.
-std::string replace_all(const std::string& text, const std::string& pattern, const std::string& replacement);
+/// A compiled pattern; character classes are Unicode's.  In the texts below, bytes that are not UTF-8 become U+FFFD
+/// first.
+class Regex {
+ public:
+  explicit Regex(const std::string& pattern);
+  ~Regex();
+  Regex(const Regex&) = delete;
+  Regex& operator=(const Regex&) = delete;
 
-/// Returns the text of each group of `pattern`, which has at least one, if all of `text` matches, else an empty vector.
-/// Bytes that are not valid UTF-8 are first replaced with U+FFFD.
-std::vector<std::string> groups_of(const std::string& text, const std::string& pattern);
+  /// Returns a text with every match replaced: $0 is the match, \L makes what follows lower case.
+  std::string replace_all(const std::string& text, const std::string& replacement) const;
+
+  /// Returns what the groups, one at least, match where the complete text matches; empty where it does not.
+  std::vector<std::string> groups_of(const std::string& text) const;
+
+ private:
+  struct Compiled;
+  std::unique_ptr<Compiled> compiled_;
+};
 
 }  // namespace qroar

@@ -20,40 +20,35 @@ const Json* row_of(const std::vector<Json>& rows, const std::string& id) {
   return found == rows.end() ? nullptr : &*found;
 }
 
-/// A row and the row that it is compared with; null for one that has not run.
+/// The difference of a row and the row that it is compared with, window by window, or why there is none.
 struct Pair {
-  const Json *row, *baseline;
-
-  std::string lacks() const {
-    if (row == nullptr || baseline == nullptr) return "not run";
-    return (*row)["status"] == "ok" && (*baseline)["status"] == "ok" ? "" : "failed";
-  }
-  /// Returns the difference, window by window.
-  std::vector<WindowRecord> difference(const Results& results) const {
-    const auto windows_of = [&](const Json& of) {
-      return read_windows(results.cell(of["id"].get<std::string>()) / "windows.csv");
-    };
-    std::vector<WindowRecord> difference = windows_of(*row);
-    const std::vector<WindowRecord> subtrahend = windows_of(*baseline);
-    check(paired_difference(difference, subtrahend).windows > 0, "a control has its search's windows");
-    for (std::size_t i = 0; i < subtrahend.size(); ++i) difference[i].nll.sum -= subtrahend[i].nll.sum;
-    return difference;
-  }
+  std::string reason;
+  std::vector<WindowRecord> difference;
 };
 
+/// `row`, `baseline`: null for one that has not run.
+Pair pair_of(const Results& results, const Json* row, const Json* baseline) {
+  if (row == nullptr || baseline == nullptr) return {"not run", {}};
+  if ((*row)["status"] != "ok" || (*baseline)["status"] != "ok") return {"failed", {}};
+  const auto windows_of = [&](const Json& of) {
+    return read_windows(results.cell(of["id"].get<std::string>()) / "windows.csv");
+  };
+  std::vector<WindowRecord> difference = windows_of(*row);
+  const std::vector<WindowRecord> subtrahend = windows_of(*baseline);
+  check(paired_difference(difference, subtrahend).windows > 0, "a control has its search's windows");
+  for (std::size_t i = 0; i < subtrahend.size(); ++i) difference[i].nll.sum -= subtrahend[i].nll.sum;
+  return {"", std::move(difference)};
+}
+
 /// Returns the difference of mean NLL in a pair minus that in the `other` pair.
-ControlComparison compared(const std::string& name, const Results& results, const Pair& pair,
-                           const Pair* other = nullptr) {
+ControlComparison compared(const std::string& name, const Pair& pair, const Pair* other = nullptr) {
   ControlComparison comparison;
   comparison.name = name;
-  for (const Pair* of : {&pair, other}) {
-    if (of != nullptr && comparison.reason.empty()) comparison.reason = of->lacks();
-  }
+  comparison.reason = pair.reason.empty() && other != nullptr ? other->reason : pair.reason;
   if (!comparison.reason.empty()) return comparison;
-  const std::vector<WindowRecord> difference = pair.difference(results);
-  std::vector<WindowRecord> zero = difference;
+  std::vector<WindowRecord> zero = pair.difference;
   for (WindowRecord& window : zero) window.nll.sum = 0;
-  const PairedDifference paired = paired_difference(difference, other == nullptr ? zero : other->difference(results));
+  const PairedDifference paired = paired_difference(pair.difference, other == nullptr ? zero : other->difference);
   comparison.difference = paired.difference;
   comparison.reach = paired.standard_error * student_t_975(paired.windows - 1);
   return comparison;
@@ -81,14 +76,14 @@ bool has_controls(const Json& row) { return !value_at(row, "/controls").is_null(
 std::vector<ControlComparison> compare_controls(const Results& results, const std::vector<Json>& rows,
                                                 const Json& row) {
   const auto control = [&](const char* name) { return row_of(rows, row["controls"].value(name, "")); };
-  const Pair found{&row, control(kUnscaled)}, random{control(kRandomScales), control(kUnscaled)},
-      full{control(kFullPrecisionScaled), control(kFullPrecision)};
-  std::vector<ControlComparison> comparisons{compared(kFoundGain, results, found)};
+  const Pair found = pair_of(results, &row, control(kUnscaled));
+  std::vector<ControlComparison> comparisons{compared(kFoundGain, found)};
   if (row["controls"].contains(kFullPrecision)) {
-    comparisons.push_back(compared(kFullPrecisionGain, results, full));
-    comparisons.push_back(compared(kGainBeyond, results, found, &full));
+    const Pair full = pair_of(results, control(kFullPrecisionScaled), control(kFullPrecision));
+    comparisons.push_back(compared(kFullPrecisionGain, full));
+    comparisons.push_back(compared(kGainBeyond, found, &full));
   }
-  comparisons.push_back(compared(kRandomGain, results, random));
+  comparisons.push_back(compared(kRandomGain, pair_of(results, control(kRandomScales), control(kUnscaled))));
   return comparisons;
 }
 

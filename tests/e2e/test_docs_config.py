@@ -1,5 +1,6 @@
 """docs/config.md against the program: each table's keys, choices and bounds are what `check` names when it refuses an experiment, and its
 defaults are those of resolved.yaml.  At the end docs/results.md: the keys of rows, the columns of tables."""
+import json
 import re
 from dataclasses import dataclass
 
@@ -193,14 +194,8 @@ def test_plugins_of_tables_are_in_list(run):
     """Not the other way round: a plugin of one new file needs no edit of the documentation to leave all tests green."""
     tables = {"rope scheme": "rope", "quantizer": "Quantizers", "rescaling": "rescale", "search strategy": "Search strategies", "metric": "metrics",
               "task": "tasks", "diagnostic": "diagnostics"}
-    listed, kind = {}, None
-    for line in run("list").stdout.splitlines():
-        if not line.startswith(" "):
-            kind = listed.setdefault(line, [])
-        elif line[2] != " ":
-            kind.append(line.split()[0])
-    for name, known in listed.items():
-        assert kinds(tables[name]) and set(kinds(tables[name])) <= set(known), name
+    for name, known in json.loads(run("list", "--format", "json").stdout).items():
+        assert kinds(tables[name]) and set(kinds(tables[name])) <= {entry["name"] for entry in known}, name
 
 
 def test_tables_have_the_keys_that_the_program_knows(refusals, folder):

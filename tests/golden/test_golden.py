@@ -73,7 +73,7 @@ def test_rows_are_as_approved(received):
 
 def test_schemes_and_several_quantizers_are_covered(received, run):
     schemes = {row["axes"]["rope"]["type"] for row in received.values() if "rope" in row["axes"]}
-    listed = {line.split()[0] for line in run("list", "rope scheme").stdout.splitlines() if line.startswith("  ") and line[2] != " "}
+    listed = {entry["name"] for entry in json.loads(run("list", "rope scheme", "--format", "json").stdout)["rope scheme"]}
     assert schemes <= listed and len(schemes) >= 8
     assert len({json.dumps(row["axes"]["quant"]) for row in received.values() if "quant" in row["axes"]}) >= 5
     lengths = {row["axes"]["windows.length"] for row in received.values()}

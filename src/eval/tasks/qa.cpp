@@ -21,8 +21,9 @@ namespace {
 /// Returns SQuAD's normalized words as Python computes them (except for a final capital sigma and the dotted capital
 /// I).
 std::vector<std::string> words_of(const std::string& text) {
-  std::string plain = replace_all(replace_all(text, "(?s).+", "\\L$0"), "[!-/:-@\\[-`{-~]", "");
-  plain = replace_all(replace_all(plain, "\\b(a|an|the)\\b", " "), "\\s+", " ");
+  static const Regex all("(?s).+"), punctuation("[!-/:-@\\[-`{-~]"), articles("\\b(a|an|the)\\b"), spaces("\\s+");
+  std::string plain = punctuation.replace_all(all.replace_all(text, "\\L$0"), "");
+  plain = spaces.replace_all(articles.replace_all(plain, " "), " ");
   std::vector<std::string> words;
   std::istringstream stream(plain);
   for (std::string word; stream >> word;) words.push_back(word);

@@ -44,11 +44,7 @@ void launch(const void* in, void* out, int64_t count, int64_t block, const CodeB
 
 const char* codebook_fake_quant(const void* in, void* out, Element element, int64_t count, int64_t block,
                                 const CodeBook& book) {
-  switch (element) {
-    case Element::float32: launch<float>(in, out, count, block, book); break;
-    case Element::bfloat16: launch<__nv_bfloat16>(in, out, count, block, book); break;
-    case Element::float16: launch<__half>(in, out, count, block, book); break;
-  }
+  with_type(element, [&](auto zero) { launch<decltype(zero)>(in, out, count, block, book); });
   return launch_error();
 }
 

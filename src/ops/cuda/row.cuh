@@ -1,4 +1,4 @@
-// Shared by the row kernels: sums over a block, the steps of ops that several kernels use, dispatch on dtype and width
+// Shared by the row kernels: sums over a block, the steps of ops that several kernels use, dispatch on width
 // at run time.  Calls in the same order give the same bits.
 #pragma once
 #include "ops/cuda/element.cuh"
@@ -84,18 +84,6 @@ template <class T, class... Pointers>
 bool in_chunks(int64_t elements, Pointers... pointers) {
   const auto bits = (static_cast<uintptr_t>(elements * sizeof(T)) | ... | reinterpret_cast<uintptr_t>(pointers));
   return bits % 16 == 0;
-}
-
-/// Calls run(a T) with the element's type.
-template <class Run>
-void with_type(Element element, const Run& run) {
-  if (element == Element::float32) {
-    run(float{});
-  } else if (element == Element::bfloat16) {
-    run(__nv_bfloat16{});
-  } else {
-    run(__half{});
-  }
 }
 
 }  // namespace qroar::ops::kernels

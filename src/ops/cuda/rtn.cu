@@ -145,11 +145,7 @@ void launch(const void* in, void* out, int64_t groups, int64_t group_size, const
 
 const char* rtn_fake_quant(const void* in, void* out, Element element, int64_t groups, int64_t group_size,
                            const RtnGrid& grid) {
-  switch (element) {
-    case Element::float32: launch<float>(in, out, groups, group_size, grid); break;
-    case Element::bfloat16: launch<__nv_bfloat16>(in, out, groups, group_size, grid); break;
-    case Element::float16: launch<__half>(in, out, groups, group_size, grid); break;
-  }
+  with_type(element, [&](auto zero) { launch<decltype(zero)>(in, out, groups, group_size, grid); });
   return launch_error();
 }
 
