@@ -124,7 +124,7 @@ def test_scores_that_flip_are_computed_again(again, experiment, tmp_path):
     drawn = random.Random(3)
     ends = [place for place, byte in enumerate(content) if byte == ord("\n")]
     places = spread(len(content) - 1, 10, drawn, 0, content.index(b'"nll"') + 8, content.index(b'"point"') + 10, content.index(b'"hash"') + 12, ends[0])
-    assert_flips_are_seen(again, file, cache, places, "is computed again", expected)
+    assert_flips_are_seen(again, file, cache, places, "computed again", expected)
 
 
 def test_a_digit_of_a_score_is_not_believed(again, experiment, tmp_path):
