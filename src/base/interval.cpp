@@ -1,0 +1,165 @@
+#include "base/interval.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "base/error.h"
+
+namespace qroar {
+namespace {
+
+constexpr double kLevel = 0.05, kPower = 0.8, kFalseDiscoveryRate = 0.05;
+
+/// Returns the continued fraction of the incomplete beta function I_x(a, b) by the modified Lentz method
+/// (DLMF 8.17.22); converges fast for x < (a + 1) / (a + b + 2).
+double beta_fraction(double x, double a, double b) {
+  constexpr double kTiny = 1e-300;
+  constexpr int kMost = 10'000;
+  const auto away_from_0 = [](double y) { return std::abs(y) < kTiny ? kTiny : y; };
+  double c = 1, d = 1 / away_from_0(1 - (a + b) * x / (a + 1)), fraction = d;
+  for (int m = 1; m < kMost; ++m) {
+    const double even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
+                 odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1));
+    double step = 1;
+    for (const double term : {even, odd}) {
+      d = 1 / away_from_0(1 + term * d);
+      c = away_from_0(1 + term / c);
+      step = c * d;
+      fraction *= step;
+    }
+    if (std::abs(step - 1) < 1e-15) break;
+  }
+  return fraction;
+}
+
+/// Returns the regularized incomplete beta function I_x(a, b).
+double incomplete_beta(double x, double a, double b) {
+  if (x <= 0 || x >= 1) return x <= 0 ? 0 : 1;
+  if (x > (a + 1) / (a + b + 2)) return 1 - incomplete_beta(1 - x, b, a);
+  const double log_front = std::lgamma(a + b) - std::lgamma(a) - std::lgamma(b) + a * std::log(x) + b * std::log1p(-x);
+  return std::exp(log_front) * beta_fraction(x, a, b) / a;
+}
+
+/// A variance and its degrees of freedom.
+struct Variance {
+  double value = 0, degrees = 0;
+};
+
+/// Returns the degrees of freedom of sum_d a_d^2 e_d^2 / (1 - 2 a_d + A) where cluster means vary alike: 2 E^2 / Var of
+/// a quadratic form, which is (tr M)^2 / tr M^2 with M_ij = c_i c_j (delta_ij - a_i - a_j + A), c_i = a_i / sqrt(1 - 2
+/// a_i + A).  The trace of M is A; that of M^2 takes one pass over the clusters.
+double cluster_degrees(const std::vector<double>& share_D, double A) {
+  double zeroth = 0, first = 0, second = 0, diagonal = 0;
+  for (const double a : share_D) {
+    const double c2 = a * a / (1 - 2 * a + A);
+    zeroth += c2;
+    first += c2 * a;
+    second += c2 * a * a;
+    diagonal += c2 * c2 * ((1 - 2 * a + A) * (1 - 2 * a + A) - (A - 2 * a) * (A - 2 * a));
+  }
+  // sum over i, j of c_i^2 c_j^2 (A - a_i - a_j)^2
+  const double all = A * A * zeroth * zeroth - 4 * A * zeroth * first + 2 * zeroth * second + 2 * first * first;
+  return A * A / (diagonal + all);
+}
+
+/// Joins the parts as the head of the header says.
+Variance joined(const Variance& of_clusters, const Variance& of_draws, const Variance& residual) {
+  if (of_draws.value <= residual.value) return of_clusters;
+  if (of_clusters.value <= residual.value) return of_draws;
+  const double sum = of_clusters.value + of_draws.value - residual.value;
+  double inverse = 0;
+  for (const Variance& part : {of_clusters, of_draws, residual}) inverse += part.value * part.value / part.degrees;
+  return {sum, sum * sum / inverse};
+}
+
+}  // namespace
+
+double student_t_cdf(double t, double degrees) {
+  const double tail = incomplete_beta(degrees / (degrees + t * t), degrees / 2, 0.5) / 2;
+  return t < 0 ? tail : 1 - tail;
+}
+
+double student_t_quantile(double p, double degrees) {
+  if (p < 0.5) return -student_t_quantile(1 - p, degrees);
+  double low = 0, high = 1;
+  while (student_t_cdf(high, degrees) < p && high < 1e300) high *= 2;
+  for (int step = 0; step < 200 && low < high; ++step) {
+    const double middle = low + (high - low) / 2;
+    if (middle <= low || middle >= high) break;
+    (student_t_cdf(middle, degrees) < p ? low : high) = middle;
+  }
+  return high;
+}
+
+double Estimate::reach() const {
+  return has_interval() ? standard_error * student_t_quantile(1 - kLevel / 2, degrees) : kNaN;
+}
+
+double Estimate::detectable() const {
+  if (!has_interval()) return kNaN;
+  return standard_error * (student_t_quantile(1 - kLevel / 2, degrees) + student_t_quantile(kPower, degrees));
+}
+
+double Estimate::p_value() const {
+  if (!has_interval()) return kNaN;
+  if (standard_error == 0) return value == 0 ? 1 : 0;
+  return 2 * student_t_cdf(-std::abs(value) / standard_error, degrees);
+}
+
+Estimate estimate(const std::vector<ClusterSums>& clusters) {
+  check(!clusters.empty() && !clusters.front().sum_R.empty(), "an estimate has clusters and draws");
+  const std::size_t D = clusters.size(), R = clusters.front().sum_R.size();
+  double weight = 0, A = 0;
+  for (const ClusterSums& cluster : clusters) weight += cluster.weight;
+  std::vector<double> share_D, mean_D, mean_R(R);
+  for (const auto& [own, sum_R] : clusters) {
+    check(own > 0 && sum_R.size() == R, "every cluster has a weight and all draws");
+    share_D.push_back(own / weight);
+    A += share_D.back() * share_D.back();
+    mean_D.push_back(std::accumulate(sum_R.begin(), sum_R.end(), 0.0) / own / static_cast<double>(R));
+    for (std::size_t r = 0; r < R; ++r) mean_R[r] += sum_R[r] / weight;
+  }
+  Estimate found;
+  found.value = std::accumulate(mean_R.begin(), mean_R.end(), 0.0) / static_cast<double>(R);
+  found.clusters = static_cast<int64_t>(D);
+  found.draws = static_cast<int64_t>(R);
+  if (D < 2) return found;
+
+  Variance of_clusters{0, cluster_degrees(share_D, A)}, of_draws, residual;
+  for (std::size_t d = 0; d < D; ++d) {
+    const double factor = share_D[d] * share_D[d] / (1 - 2 * share_D[d] + A), off = mean_D[d] - found.value;
+    of_clusters.value += factor * off * off;
+    for (std::size_t r = 0; r < R && R > 1; ++r) {
+      const double both = clusters[d].sum_R[r] / clusters[d].weight - mean_D[d] - mean_R[r] + found.value;
+      residual.value += factor * both * both / static_cast<double>(R * (R - 1));
+    }
+  }
+  for (std::size_t r = 0; r < R && R > 1; ++r) {
+    of_draws.value += (mean_R[r] - found.value) * (mean_R[r] - found.value) / static_cast<double>(R * (R - 1));
+  }
+  of_draws.degrees = static_cast<double>(R) - 1;
+  residual.degrees = of_clusters.degrees * of_draws.degrees;
+  const Variance all = R > 1 ? joined(of_clusters, of_draws, residual) : of_clusters;
+  found.standard_error = std::sqrt(all.value);
+  found.degrees = all.degrees;
+  return found;
+}
+
+std::vector<bool> survives_false_discovery(const std::vector<double>& p_values) {
+  std::vector<double> sorted;
+  for (const double p : p_values) {
+    if (!std::isnan(p)) sorted.push_back(p);
+  }
+  std::ranges::sort(sorted);
+  double largest = -1;
+  for (std::size_t i = 0; i < sorted.size(); ++i) {
+    const double limit = kFalseDiscoveryRate * static_cast<double>(i + 1) / static_cast<double>(sorted.size());
+    if (sorted[i] <= limit) largest = sorted[i];
+  }
+  std::vector<bool> survives;
+  for (const double p : p_values) survives.push_back(p <= largest);
+  return survives;
+}
+
+}  // namespace qroar

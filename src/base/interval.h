@@ -1,0 +1,61 @@
+// Intervals for means over clusters (documents, or groups of documents) and rounding draws; docs/method.md 5 gives the
+// reasons.  Free of torch.
+#pragma once
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+namespace qroar {
+
+/// Student's t distribution with any positive number of degrees of freedom, also fractions.
+double student_t_cdf(double t, double degrees);
+double student_t_quantile(double p, double degrees);
+
+/// One cluster: its weight (tokens, windows, questions) and, for each rounding draw, the sum of what is averaged.
+/// Tokens of one cluster may depend on each other in any way; clusters are independent.
+struct ClusterSums {
+  double weight = 0;
+  std::vector<double> sum_R;
+};
+
+/// The fewest clusters that give an interval: with fewer, its width is mostly chance.
+inline constexpr int64_t kFewestClusters = 4;
+
+/// A mean sum / weight over clusters and draws, with its standard error for new clusters and new draws of the same
+/// kind.  With one draw the error is that for new clusters, given this rounding.  The error is NaN for one cluster.
+struct Estimate {
+  static constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+  double value = kNaN;
+  double standard_error = kNaN;
+  double degrees = kNaN;  ///< of freedom, after Satterthwaite
+  int64_t clusters = 0, draws = 0;
+
+  /// Returns whether there are clusters enough for an interval.
+  bool has_interval() const { return clusters >= kFewestClusters; }
+  /// The half width of the 95 % interval; NaN where there is none.
+  double reach() const;
+  double low() const { return value - reach(); }
+  double high() const { return value + reach(); }
+  /// The smallest true difference that a test at 5 % finds with a probability of 80 %; NaN where there is no interval.
+  double detectable() const;
+  /// The two-sided p value of the hypothesis that the true value is 0; NaN where there is no interval.
+  double p_value() const;
+};
+
+/// Returns the estimate; all clusters have the same number of draws, at least one, and positive weights.
+///
+/// With x_dr = sum_dr / w_d and shares a_d = w_d / sum w, the mean is D = sum_d a_d x_dr over d and the average over r.
+/// Its variance has a part of clusters, one of draws, and the residual that both contain:
+///   V = V_D + max(0, V_R - V_E), but at least V_R
+///   V_D = sum_d a_d^2 e_d^2 / (1 - 2 a_d + A), e_d the residual of cluster d's mean over draws, A = sum a_d^2: the
+///         small-sample correction CR2 of Bell and McCaffrey (2002), unbiased where cluster means vary alike
+///   V_R = variance of the draws' means / R, V_E = the same sum over the residuals of both, / (R (R - 1))
+/// Degrees of freedom: of V_D as Bell and McCaffrey give them (D - 1 for equal weights), R - 1 of V_R, their product of
+/// V_E, joined after Satterthwaite (1946).
+Estimate estimate(const std::vector<ClusterSums>& clusters);
+
+/// Returns for each p value whether it survives the procedure of Benjamini and Hochberg (1995) at a false discovery
+/// rate of 5 %; NaNs are no comparisons and do not survive.
+std::vector<bool> survives_false_discovery(const std::vector<double>& p_values);
+
+}  // namespace qroar

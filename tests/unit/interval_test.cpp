@@ -1,0 +1,63 @@
+#include "base/interval.h"
+
+#include <catch2/catch_all.hpp>
+#include <cmath>
+
+using namespace qroar;
+using Catch::Approx;
+
+TEST_CASE("Student's t agrees with SciPy's, also for fractions of a degree of freedom", "[interval]") {
+  // scipy.stats.t.ppf(.975, v) and t.cdf(-1.3, v), SciPy 1.15
+  struct Known {
+    double degrees, quantile, cdf;
+  };
+  for (const auto& [degrees, quantile, cdf] :
+       {Known{1, 12.706204736174694, 0.20871440016015272}, Known{2.5, 3.5746548420036817, 0.15024339463535416},
+        Known{7, 2.364624251592784, 0.11738391769618862}, Known{5000, 1.9604385517065073, 0.09683044680936029}}) {
+    CHECK(student_t_quantile(0.975, degrees) == Approx(quantile).epsilon(1e-9));
+    CHECK(student_t_quantile(0.025, degrees) == Approx(-quantile).epsilon(1e-9));
+    CHECK(student_t_cdf(-1.3, degrees) == Approx(cdf).epsilon(1e-9));
+  }
+}
+
+TEST_CASE("With equal weights and one draw an estimate is the mean with its t interval", "[interval]") {
+  const Estimate found = estimate({{10, {1}}, {10, {5}}, {10, {2}}, {10, {1}}, {10, {3}}});
+  CHECK(found.value == Approx(0.24));
+  CHECK(found.standard_error == Approx(0.07483314773547882));  // standard deviation / sqrt(5)
+  CHECK(found.degrees == Approx(4));
+  CHECK(found.low() == Approx(0.24 - 2.7764451051977987 * 0.07483314773547882));
+}
+
+TEST_CASE("Unequal weights cost degrees of freedom", "[interval]") {
+  // NumPy: a = w / sum w, A = sum a^2, M_ij = c_i c_j (delta_ij - a_i - a_j + A); (tr M)^2 / tr M^2
+  const Estimate found = estimate({{10, {1}}, {20, {5}}, {30, {2}}, {5, {1}}});
+  CHECK(found.value == Approx(9 / 65.0));
+  CHECK(found.degrees == Approx(1.3832309171943988).epsilon(1e-12));
+}
+
+TEST_CASE("Fewer than four clusters have no interval, and one has no error", "[interval]") {
+  const Estimate three = estimate({{1, {1}}, {1, {2}}, {1, {4}}});
+  CHECK_FALSE(three.has_interval());
+  CHECK(std::isfinite(three.standard_error));
+  CHECK(std::isnan(three.low()));
+  CHECK(std::isnan(three.p_value()));
+  CHECK(std::isnan(three.detectable()));
+  CHECK(std::isnan(estimate({{1, {1, 2, 3}}}).standard_error));
+}
+
+TEST_CASE("What all documents share in a draw is an error that more documents do not remove", "[interval]") {
+  std::vector<ClusterSums> clusters;
+  for (int d = 0; d < 100; ++d) clusters.push_back({1, {1.0, 2.0, 3.0, 6.0}});
+  const Estimate found = estimate(clusters);
+  CHECK(found.value == Approx(3));
+  CHECK(found.standard_error == Approx(std::sqrt(14.0 / 3 / 4)));  // standard deviation of the draws / sqrt(4)
+  CHECK(found.degrees == Approx(3));
+}
+
+TEST_CASE("Benjamini-Hochberg keeps the comparisons up to the largest that meets its share", "[interval]") {
+  const double none = std::nan("");
+  CHECK(survives_false_discovery({0.01, 0.039, 0.03, none, 0.5}) ==
+        std::vector<bool>{true, false, false, false, false});
+  CHECK(survives_false_discovery({0.012, 0.037, 0.037, 0.03}) == std::vector<bool>{true, true, true, true});
+  CHECK(survives_false_discovery({none}) == std::vector<bool>{false});
+}
