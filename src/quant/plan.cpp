@@ -21,11 +21,13 @@ QuantPlan::QuantPlan(const Config& root, const LlamaConfig& llama)
     : rotation(root.at("rotation", "{type: none}"), llama),
       rules(root.items("quant")),
       kv(root.at("kv", "{type: none}"), llama) {
+  if (root.has("rounding")) rounding = Rounding(root.at("rounding"));
   rules.check_against(linear_sites(llama));
 }
 
 Llama prepare(const QuantPlan& plan, const Llama& full) {
   Llama model = full;
+  redraw(plan.rounding, model);
   rotate(plan.rotation, model);
   return model;
 }

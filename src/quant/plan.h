@@ -3,12 +3,14 @@
 #include "quant/calibrated.h"
 #include "quant/kv_cache.h"
 #include "quant/rotation.h"
+#include "quant/rounding.h"
 #include "quant/rules.h"
 
 namespace qroar {
 
 /// The YAML blocks that change weights and activations.
 struct QuantPlan {
+  Rounding rounding;  ///< `rounding`, applied first
   Rotation rotation;  ///< `rotation`, applied before anything is quantized
   QuantRules rules;   ///< `quant`
   KvCache kv;         ///< `kv`

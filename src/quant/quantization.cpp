@@ -14,7 +14,7 @@ Quantization::Quantization(const Config& root, const LlamaConfig& llama) : plan(
 void Quantization::resolve(Json& root) {
   if (!calibration) root.erase("calibration");
   key = Json::object();
-  for (const char* block : {"rotation", "quant", "kv", "calibration"}) {
+  for (const char* block : {"rounding", "rotation", "quant", "kv", "calibration"}) {
     if (root.contains(block)) key[block] = root[block];
   }
 }

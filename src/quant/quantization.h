@@ -1,4 +1,4 @@
-// The YAML blocks rotation, quant, kv and calibration together: one way to quantize a model.
+// The YAML blocks rounding, rotation, quant, kv and calibration together: one way to quantize a model.
 #pragma once
 #include <optional>
 

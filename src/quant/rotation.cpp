@@ -6,12 +6,10 @@
 
 #include "base/error.h"
 #include "ops/hadamard.h"
+#include "quant/by_rows.h"
 
 namespace qroar {
 namespace {
-
-/// Elements of a weight converted to float64 at a time, where its rows can be processed independently.
-constexpr int64_t kBlockElements = int64_t{1} << 25;
 
 /// Throws an Error at `place` when there is no Hadamard matrix of that size.
 void check_size(const Config& place, const std::string& name, int64_t size, const std::string& remedy) {
@@ -20,18 +18,6 @@ void check_size(const Config& place, const std::string& name, int64_t size, cons
   } catch (const Error& error) {
     place.fail(fmt::format("{} is {}: {}; {}", name, size, error.what(), remedy));
   }
-}
-
-/// Applies f to blocks of rows in float64 and casts the result once.
-template <class Function>
-at::Tensor by_rows(const at::Tensor& weight_OI, const Function& f) {
-  at::Tensor out_OI = at::empty_like(weight_OI);
-  const int64_t rows = std::max<int64_t>(kBlockElements / weight_OI.size(1), 1);
-  for (int64_t begin = 0; begin < weight_OI.size(0); begin += rows) {
-    const int64_t end = std::min(begin + rows, weight_OI.size(0));
-    out_OI.slice(0, begin, end).copy_(f(weight_OI.slice(0, begin, end).to(at::kDouble)));
-  }
-  return out_OI;
 }
 
 /// The rotation R = H diag(signs) of the residual stream, for rows in float64 on the model's device.

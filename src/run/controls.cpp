@@ -56,7 +56,7 @@ std::vector<NamedPoint> controls_of(const SweepPoint& point) {
   const Config rescale = searched.config.at("rescale");
   if (rescale.at("search").has("quantization") || rescale.has("control")) return {};
   Config quantization = Config::parse("{}", rescale.where());
-  for (const char* block : {"rotation", "quant", "kv", "calibration"}) {
+  for (const char* block : {"rounding", "rotation", "quant", "kv", "calibration"}) {
     if (searched.config.has(block)) quantization = quantization.with(block, searched.config.at(block));
   }
   const SweepPoint unscaled = with(searched, "rescale", "{type: none}"),

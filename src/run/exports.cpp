@@ -129,6 +129,7 @@ void export_cell(const Job& job, const Llama& original, const Rescaling& rescali
   if (job.output.exported->full_precision) {
     model = original;
     rescaling.apply(model);
+    redraw(job.method.quantization.plan.rounding, model);
   }
   export_model(model, rope_of(job, original), job.model.spec.path, job.output.exported->folder,
                {{"cell", job.id}, {"weights", weights_of(job)}, {"config", job.resolved}});

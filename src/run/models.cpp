@@ -136,6 +136,7 @@ TensorMap Models::calibrated(const Recipe& recipe, const Llama& prepared) const 
            {"bfloat16_rope", job.model.spec.bfloat16_rope}};
   const Json scales = recipe.rescaling.weights_key();
   if (!scales.is_null()) key["rescale"] = scales;
+  if (recipe.quantization.plan.rounding.draw > 0) key["rounding"] = recipe.quantization.key["rounding"];
   const int64_t length = recipe.quantization.calibration->length;
   return calibrate_cached(key.dump(), recipe.quantization.plan.rules, prepared, *recipe.text,
                           rope_angles(table, length, job.model.spec.dtype, device, job.model.spec.bfloat16_rope));
