@@ -160,6 +160,10 @@ int run_command(int argc, char** argv) {
       ->check(CLI::IsMember({"table", "csv", "markdown", "latex", "json"}));
   show_verb->add_option("--baseline", show_options.baseline,
                         "row to compare with in pairs: an id, or AXIS=LABEL such as quant=none");
+  show_verb->add_option(
+      "--interaction", show_options.interaction,
+      "difference of differences of two axes: AXIS,AXIS or AXIS=LABEL,AXIS=LABEL, such as rope,quant");
+  show_verb->add_flag("--draws", show_options.draws, "show every rounding draw, not the mean over them");
   show_verb->add_flag("--all", show_options.all, "also show, marked, the rows of cells that the plan no longer has");
 
   auto* collect_verb = app.add_subcommand(

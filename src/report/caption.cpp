@@ -1,9 +1,11 @@
 #include "report/caption.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "base/error.h"
 #include "config/registry.h"
+#include "report/effects.h"
 #include "report/row_axes.h"
 #include "results/results.h"
 #include "results/row_shape.h"
@@ -109,11 +111,39 @@ std::string warnings_of(const std::vector<Json>& rows) {
   return text;
 }
 
-/// Returns a description of the values, from the first row.
-std::string values_of(const Json& row) {
-  if (!has_text(row)) return "value ± standard error (questions taken as independent)";
-  const std::string units = axis_label(value_at(row, "/config/windows/aggregate"));
-  return fmt::format("perplexity ± standard error ({} taken as independent)", units);
+/// Returns what intervals are over: "12 documents and 8 rounding draws", "12 documents, given this rounding", or why
+/// there are none.
+std::string intervals_of(const std::vector<Json>& rows) {
+  int64_t fewest = std::numeric_limits<int64_t>::max(), most = 0;
+  std::size_t fewest_draws = std::numeric_limits<std::size_t>::max(), most_draws = 0;
+  for (const Json& row : rows) {
+    if (is_ok(row) && !row["metrics"].empty()) {
+      fewest_draws = std::min(fewest_draws, draws_of(row).size());
+      most_draws = std::max(most_draws, draws_of(row).size());
+    }
+    for (const auto& [name, metric] : row["metrics"].items()) {
+      const Json& clusters = value_at(metric, "/clusters");
+      if (!clusters.is_number_integer()) continue;
+      fewest = std::min(fewest, clusters.get<int64_t>());
+      most = std::max(most, clusters.get<int64_t>());
+    }
+  }
+  const auto range = [](auto low, auto high) {
+    return low == high ? fmt::format("{}", low) : fmt::format("{} to {}", low, high);
+  };
+  if (most == 0) return "no intervals: rows of an older version";
+  const std::string units =
+      fmt::format("{} {}", range(fewest, most), has_text(rows.front()) ? "documents" : "questions");
+  if (most < kFewestClusters) return fmt::format("no intervals: {} are fewer than {}", units, kFewestClusters);
+  const std::string over = most_draws > 1
+                               ? fmt::format("{} and {} rounding draws", units, range(fewest_draws, most_draws))
+                               : units + ", given this rounding";
+  return fmt::format("95 % intervals over {}", over);
+}
+
+/// Returns a description of the values.
+std::string values_of(const std::vector<Json>& rows) {
+  return fmt::format("{}; {}", has_text(rows.front()) ? "perplexity" : "values", intervals_of(rows));
 }
 
 }  // namespace
@@ -122,7 +152,7 @@ std::string caption(const std::vector<Json>& rows, const std::string& paired) {
   const bool has_values =
       std::ranges::any_of(rows, [](const Json& row) { return !row["metrics"].empty() || !is_ok(row); });
   std::string text =
-      has_values ? values_of(rows.front()) + paired : "no metrics; what diagnostics found is in cells/<id>/diagnostics";
+      has_values ? values_of(rows) + paired : "no metrics; what diagnostics found is in cells/<id>/diagnostics";
   text += fmt::format("; model {}, {}", common(rows, "/config/model/path"), dtype_of(rows));
   if (const std::string rope = rope_of(rows); !rope.empty()) text += "; rope " + rope;
   text += changes_of(rows);

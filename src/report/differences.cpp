@@ -8,26 +8,65 @@
 #include "report/table.h"
 
 namespace qroar {
-
 namespace {
-
-/// Returns whether the row has losses; rows whose texts only diagnostics used have none.
-bool has_losses(const Json& row) { return has_text(row) && !row["metrics"].empty(); }
-
-/// Returns exp(difference) and its standard error by the delta method.
-std::pair<double, double> ratio_of(const PairedDifference& difference) {
-  const double ratio = std::exp(difference.difference);
-  return {ratio, ratio * difference.standard_error};
-}
 
 /// Returns the number with all its digits; empty where there is none.
 std::string csv_cell(double number) {
   return std::isnan(number) ? "" : std::isinf(number) ? (number > 0 ? "inf" : "-inf") : Json(number).dump();
 }
 
+/// Returns the row's metrics that are means over clusters.
+std::vector<std::string> means_of(const Json& row) {
+  std::vector<std::string> names;
+  for (const auto& [name, metric] : row["metrics"].items()) {
+    if (metric.contains("clusters") && !metric.contains("link")) names.push_back(name);
+  }
+  return names;
+}
+
 }  // namespace
 
-bool Differences::has_text() const { return std::ranges::any_of(rows_, has_losses); }
+Json effect_json(const Estimate& effect, bool survives, const char* value_key) {
+  return {{value_key, effect.value}, {"stderr", effect.standard_error},   {"low", effect.low()},
+          {"high", effect.high()},   {"detectable", effect.detectable()}, {"p_value", effect.p_value()},
+          {"survives", survives},    {"clusters", effect.clusters},       {"draws", effect.draws}};
+}
+
+std::vector<std::string> effect_csv(const Estimate& effect, bool survives) {
+  std::vector<std::string> cells;
+  for (const double number :
+       {effect.value, effect.low(), effect.high(), effect.standard_error, effect.detectable(), effect.p_value()}) {
+    cells.push_back(csv_cell(number));
+  }
+  cells.insert(cells.end(), {survives ? "1" : "0", std::to_string(effect.clusters), std::to_string(effect.draws)});
+  return cells;
+}
+
+Differences::Differences(Effects& effects, const std::vector<Json>& rows, const Baselines& baselines)
+    : rows_(rows), baselines_(baselines) {
+  std::vector<double> p_values;
+  for (std::size_t row = 0; row < baselines_.size(); ++row) {
+    if (!obstacle(row).empty()) continue;
+    for (const std::string& metric : means_of(rows_[row])) {
+      if (std::ranges::find(metrics_, metric) == metrics_.end()) metrics_.push_back(metric);
+      const Effect& effect = effects_[{row, metric}] = effects.of({{1, &rows_[row]}, {-1, baselines_[row]}}, metric);
+      p_values.push_back(effect.value ? effect.value->p_value() : std::nan(""));
+    }
+  }
+  const std::vector<bool> survives = survives_false_discovery(p_values);
+  std::size_t next = 0;
+  for (std::size_t row = 0; row < baselines_.size(); ++row) {
+    if (!obstacle(row).empty()) continue;
+    for (const std::string& metric : means_of(rows_[row])) survives_[{row, metric}] = survives[next++];
+  }
+}
+
+std::string Differences::count_text() const {
+  const auto with_interval = std::ranges::count_if(
+      effects_, [](const auto& entry) { return entry.second.value && entry.second.value->has_interval(); });
+  const auto kept = std::ranges::count_if(survives_, [](const auto& entry) { return entry.second; });
+  return fmt::format("{} of {} comparisons survive Benjamini-Hochberg at 5 % (*)", kept, with_interval);
+}
 
 std::string Differences::obstacle(std::size_t row) const {
   const Json* baseline = baselines_[row];
@@ -36,121 +75,91 @@ std::string Differences::obstacle(std::size_t row) const {
   return rows_[row]["id"] == (*baseline)["id"] ? "baseline" : "";
 }
 
-const std::vector<WindowRecord>& Differences::windows(const Json& row) {
-  const auto id = row["id"].get<std::string>();
-  const auto [known, fresh] = windows_.try_emplace(id);
-  if (fresh) known->second = read_windows(results_.cell(id) / "windows.csv");
-  return known->second;
+const Effect* Differences::find(std::size_t row, const std::string& metric) const {
+  const auto found = effects_.find({row, metric});
+  return found == effects_.end() ? nullptr : &found->second;
 }
 
-const Scores& Differences::scores(const Json& row, const std::string& metric) {
-  const auto [known, fresh] = scores_.try_emplace({row["id"].get<std::string>(), metric});
-  if (fresh) known->second = question_scores(results_, row, metric);
-  return known->second;
+bool Differences::survives(std::size_t row, const std::string& metric) const {
+  const auto found = survives_.find({row, metric});
+  return found != survives_.end() && found->second;
 }
 
-Comparison Differences::of_text(std::size_t row) {
-  if (!qroar::has_text(rows_[row]) || (is_ok(rows_[row]) && !has_losses(rows_[row]))) return {};
-  if (const std::string why = obstacle(row); !why.empty()) return {{}, why};
-  const Json& baseline = *baselines_[row];
-  const PairedDifference paired =
-      has_losses(baseline) ? paired_difference(windows(rows_[row]), windows(baseline)) : PairedDifference();
-  return paired.windows == 0 ? Comparison{{}, "other windows"} : Comparison{paired, ""};
+std::vector<std::string> Differences::header(const std::string& metric) const {
+  std::vector<std::string> header{"Δ" + metric, "detectable"};
+  if (metric == "nll") header.emplace_back("ppl ratio");
+  return header;
 }
 
-bool Differences::is_over_questions(const std::string& metric) {
-  return std::ranges::any_of(rows_, [&](const Json& row) { return !scores(row, metric).empty(); });
+std::vector<std::string> Differences::cells(std::size_t row, const std::string& metric) const {
+  const Effect* effect = find(row, metric);
+  const bool has_ratio = metric == "nll";
+  if (effect == nullptr || !effect->value) {
+    const std::string reason = effect != nullptr ? effect->reason : obstacle(row);
+    std::vector<std::string> cells{reason == "failed" ? "" : reason, ""};
+    if (has_ratio) cells.emplace_back(reason == "baseline" ? "1" : "");
+    return cells;
+  }
+  const Estimate& value = *effect->value;
+  std::vector<std::string> cells{effect_text(value, survives(row, metric)),
+                                 std::isnan(value.detectable()) ? "" : fmt::format("{:.4f}", value.detectable())};
+  if (has_ratio) cells.push_back(with_interval(std::exp(value.value), std::exp(value.low()), std::exp(value.high())));
+  return cells;
 }
 
-Comparison Differences::of_task(std::size_t row, const std::string& metric) {
-  const Scores& own = scores(rows_[row], metric);
-  if (own.empty()) return {};
-  if (const std::string why = obstacle(row); !why.empty()) return {{}, why};
-  const PairedDifference paired = paired_difference(own, scores(*baselines_[row], metric));
-  return paired.windows == 0 ? Comparison{{}, "other questions"} : Comparison{paired, ""};
-}
-
-std::vector<std::string> Differences::text_cells(std::size_t row) {
-  const auto [paired, reason] = of_text(row);
-  if (!paired) return {reason == "failed" ? "" : reason, "", reason == "baseline" ? "1" : "", ""};
-  const auto [ratio, ratio_error] = ratio_of(*paired);
-  return {with_error(paired->difference, paired->standard_error),
-          std::isfinite(paired->low) ? fmt::format("{:+.4f} .. {:+.4f}", paired->low, paired->high) : "",
-          with_error(ratio, ratio_error), std::to_string(paired->windows)};
-}
-
-std::string Differences::task_cell(std::size_t row, const std::string& metric) {
-  const auto [paired, reason] = of_task(row, metric);
-  return paired ? with_error(paired->difference, paired->standard_error) : reason == "failed" ? "" : reason;
-}
-
-Json Differences::json(std::size_t row) {
+Json Differences::json(std::size_t row) const {
   const Json* baseline = baselines_[row];
   Json found{{"baseline", baseline == nullptr ? Json() : (*baseline)["id"]}};
-  if (const auto [paired, reason] = of_text(row); paired) {
-    const auto [ratio, ratio_error] = ratio_of(*paired);
-    found["nll"] = {{"difference", paired->difference},
-                    {"stderr", paired->standard_error},
-                    {"low", paired->low},
-                    {"high", paired->high},
-                    {"windows", paired->windows}};
-    found["perplexity_ratio"] = {{"value", ratio}, {"stderr", ratio_error}};
-  } else if (const std::string why = obstacle(row); !why.empty() || !reason.empty()) {
-    found["reason"] = why.empty() ? reason : why;
+  if (const std::string why = obstacle(row); !why.empty()) {
+    found["reason"] = why;
+    return found;
   }
-  bool is_compared = found.contains("nll");
-  for (const auto& [metric, value] : rows_[row]["metrics"].items()) {
-    const auto [paired, reason] = of_task(row, metric);
-    is_compared = is_compared || paired;
-    if (paired) {
-      found["tasks"][metric] = {
-          {"difference", paired->difference}, {"stderr", paired->standard_error}, {"questions", paired->windows}};
-    } else if (reason == "other questions") {
-      found["tasks"][metric] = {{"reason", reason}};
+  for (const std::string& metric : metrics_) {
+    const Effect* effect = find(row, metric);
+    if (effect == nullptr) continue;
+    Json& place = metric == "nll" ? found["nll"] : found["tasks"][metric];
+    if (!effect->value) {
+      place = {{"reason", effect->reason}};
+      continue;
+    }
+    const Estimate& value = *effect->value;
+    place = effect_json(value, survives(row, metric), "difference");
+    if (metric == "nll") {
+      found["perplexity_ratio"] = {
+          {"value", std::exp(value.value)}, {"low", std::exp(value.low())}, {"high", std::exp(value.high())}};
     }
   }
-  if (!is_compared && !found.contains("reason"))
-    found["reason"] = found.contains("tasks") ? "other questions" : "nothing to compare";
+  if (!found.contains("nll") && !found.contains("tasks")) found["reason"] = "nothing to compare";
   return found;
 }
 
-std::vector<std::string> Differences::csv_header(const std::vector<std::string>& metrics) {
+std::vector<std::string> Differences::csv_header() const {
   std::vector<std::string> header{"baseline", "reason"};
-  if (has_text()) {
-    for (const char* name :
-         {"Δnll", "Δnll_stderr", "Δnll_low", "Δnll_high", "ppl ratio", "ppl ratio_stderr", "paired windows"}) {
-      header.emplace_back(name);
-    }
-  }
-  for (const auto& metric : metrics) {
-    if (!is_over_questions(metric)) continue;
-    for (const char* field : {"", "_stderr", "_questions"}) header.push_back("Δ" + metric + field);
+  for (const std::string& metric : metrics_) {
+    for (const std::string& column : kEffectColumns) header.push_back("Δ" + metric + column);
+    if (metric == "nll") header.insert(header.end(), {"ppl ratio", "ppl ratio_low", "ppl ratio_high"});
   }
   return header;
 }
 
-std::vector<std::string> Differences::csv_cells(std::size_t row, const std::vector<std::string>& metrics) {
-  const Comparison text = of_text(row);
-  const std::string why = obstacle(row);
-  std::vector<std::string> cells{baselines_[row] == nullptr ? "" : (*baselines_[row])["id"].get<std::string>(),
-                                 why.empty() ? text.reason : why};
-  if (has_text() && text.value) {
-    const auto [ratio, ratio_error] = ratio_of(*text.value);
-    for (const double number :
-         {text.value->difference, text.value->standard_error, text.value->low, text.value->high, ratio, ratio_error}) {
-      cells.push_back(csv_cell(number));
+std::vector<std::string> Differences::csv_cells(std::size_t row) const {
+  std::string reason = obstacle(row);
+  std::vector<std::string> numbers;
+  for (const std::string& metric : metrics_) {
+    const std::size_t columns = kEffectColumns.size() + (metric == "nll" ? 3 : 0);
+    const Effect* effect = find(row, metric);
+    if (effect == nullptr || !effect->value) {
+      if (effect != nullptr && reason.empty()) reason = effect->reason;
+      numbers.insert(numbers.end(), columns, "");
+      continue;
     }
-    cells.push_back(std::to_string(text.value->windows));
-  } else if (has_text()) {
-    cells.insert(cells.end(), 7, "");
+    const Estimate& value = *effect->value;
+    for (auto& cell : effect_csv(value, survives(row, metric))) numbers.push_back(std::move(cell));
+    if (metric != "nll") continue;
+    for (const double end : {value.value, value.low(), value.high()}) numbers.push_back(csv_cell(std::exp(end)));
   }
-  for (const auto& metric : metrics) {
-    if (!is_over_questions(metric)) continue;
-    const auto [paired, reason] = of_task(row, metric);
-    cells.push_back(paired ? csv_cell(paired->difference) : "");
-    cells.push_back(paired ? csv_cell(paired->standard_error) : "");
-    cells.push_back(paired ? std::to_string(paired->windows) : "");
-  }
+  std::vector<std::string> cells{baselines_[row] == nullptr ? "" : (*baselines_[row])["id"].get<std::string>(), reason};
+  cells.insert(cells.end(), numbers.begin(), numbers.end());
   return cells;
 }
 

@@ -1,62 +1,63 @@
 // The differences between rows and their baselines: numbers, and the table cells made from them.
 #pragma once
 #include <map>
-#include <optional>
 #include <string>
 #include <vector>
 
-#include "report/paired.h"
+#include "report/effects.h"
 #include "report/row_axes.h"
 
 namespace qroar {
 
-/// A difference, or the reason why there is none: "baseline", "no baseline", "failed", "other windows", "other
-/// questions". Neither where the row has no such values.
-struct Comparison {
-  std::optional<PairedDifference> value;
-  std::string reason;
-};
-
+/// All comparisons of a table, each with its interval and the smallest effect that it can detect; those that survive
+/// Benjamini and Hochberg's procedure among all of them are marked.
 class Differences {
  public:
   /// `baselines`: one for each row, or none at all.
-  Differences(const Results& results, const std::vector<Json>& rows, const Baselines& baselines)
-      : results_(results), rows_(rows), baselines_(baselines) {}
+  Differences(Effects& effects, const std::vector<Json>& rows, const Baselines& baselines);
 
   bool empty() const { return baselines_.empty(); }
-  /// Returns whether any row has losses over windows, or the metric as a mean over all of a task's questions.
-  bool has_text() const;
-  bool is_over_questions(const std::string& metric);
+  /// Returns the metrics that are compared: means (not their exponentials) over documents or questions.
+  const std::vector<std::string>& metrics() const { return metrics_; }
+  /// Returns the number of comparisons with an interval, and how many of them survive.
+  std::string count_text() const;
 
-  Comparison of_text(std::size_t row);
-  Comparison of_task(std::size_t row, const std::string& metric);
-
-  // ---- for people: values with their errors, or the reason
-  static inline const std::vector<std::string> kTextHeader{"Δnll", "95 % over documents", "ppl ratio",
-                                                           "paired windows"};
-  /// Returns nats, their interval over documents, and the ratio of perplexities exp(difference) with its error.
-  std::vector<std::string> text_cells(std::size_t row);
-  std::string task_cell(std::size_t row, const std::string& metric);
+  // ---- for people: values with their intervals, or the reason
+  /// Returns the columns of a metric, and a row's cells in them: difference, smallest detectable effect, and for `nll`
+  /// the ratio of perplexities.
+  std::vector<std::string> header(const std::string& metric) const;
+  std::vector<std::string> cells(std::size_t row, const std::string& metric) const;
 
   // ---- for programs
-  /// Returns {baseline, nll: {difference, stderr, low, high, windows}, perplexity_ratio: {value, stderr}, tasks:
-  /// {METRIC: {difference, stderr, questions}}}, with `reason` in the place of what is not compared.
-  Json json(std::size_t row);
-  /// Returns one column per number, whose cells are empty where there is none; `metrics`: those of the table.
-  std::vector<std::string> csv_header(const std::vector<std::string>& metrics);
-  std::vector<std::string> csv_cells(std::size_t row, const std::vector<std::string>& metrics);
+  /// Returns {baseline, nll: {difference, stderr, low, high, detectable, p_value, survives, clusters, draws},
+  /// perplexity_ratio: {value, low, high}, tasks: {METRIC: like nll}}, with `reason` in the place of what is not
+  /// compared.
+  Json json(std::size_t row) const;
+  /// Returns one column per number, whose cells are empty where there is none.
+  std::vector<std::string> csv_header() const;
+  std::vector<std::string> csv_cells(std::size_t row) const;
 
  private:
-  /// Returns why nothing is compared; empty where something is.
+  /// Returns why nothing of the row is compared; empty where something is.
   std::string obstacle(std::size_t row) const;
-  const std::vector<WindowRecord>& windows(const Json& row);
-  const Scores& scores(const Json& row, const std::string& metric);
+  const Effect* find(std::size_t row, const std::string& metric) const;
+  bool survives(std::size_t row, const std::string& metric) const;
 
-  const Results& results_;
   const std::vector<Json>& rows_;
   const Baselines& baselines_;
-  std::map<std::string, std::vector<WindowRecord>> windows_;      // by id
-  std::map<std::pair<std::string, std::string>, Scores> scores_;  // by id and metric
+  std::vector<std::string> metrics_;
+  std::map<std::pair<std::size_t, std::string>, Effect> effects_;
+  std::map<std::pair<std::size_t, std::string>, bool> survives_;
 };
+
+/// Returns {value, stderr, low, high, detectable, p_value, survives, clusters, draws} with null for what there is not,
+/// the value under the name `value_key`.
+Json effect_json(const Estimate& effect, bool survives, const char* value_key);
+
+/// Returns the same numbers for CSV, empty where there is none: value, low, high, stderr, detectable, p, survives,
+/// clusters, draws.
+std::vector<std::string> effect_csv(const Estimate& effect, bool survives);
+inline const std::vector<std::string> kEffectColumns{"",   "_low",      "_high",     "_stderr", "_detectable",
+                                                     "_p", "_survives", "_clusters", "_draws"};
 
 }  // namespace qroar

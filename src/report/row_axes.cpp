@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "base/error.h"
 #include "report/table.h"
@@ -39,6 +40,37 @@ std::string axis_cell(const Json& row, const std::string& name) {
   return row["axes"].contains(name) ? axis_label(row["axes"][name]) : "";
 }
 
+std::string key_without(const Json& row, const std::vector<std::string>& axes) {
+  Json config = row["config"];
+  config.erase("calibration");
+  for (const std::string& axis : axes) {
+    const Json::json_pointer place(json_pointer_of(axis));
+    if (config.contains(place)) config[place] = nullptr;
+  }
+  return config.dump();
+}
+
+std::string level_of(const Json& row, const std::string& axis) {
+  if (row["axes"].contains(axis)) return axis_label(row["axes"][axis]);
+  const Json& value = value_at(row["config"], json_pointer_of(axis));
+  return value.is_null() ? "" : axis_label(value);
+}
+
+std::vector<std::string> levels_of(const std::vector<Json>& rows, const std::string& axis, const std::string& option) {
+  std::vector<std::string> labels;
+  for (const Json& row : rows) {
+    std::string own = level_of(row, axis);
+    if (!own.empty() && std::ranges::find(labels, own) == labels.end()) labels.push_back(std::move(own));
+  }
+  if (labels.empty()) {
+    const std::vector<std::string> known = axis_names(rows);
+    const std::string guess = nearest(axis, known);
+    fail("{} {}: no axis '{}'{}; the axes are {}", option, axis, axis,
+         guess.empty() ? "" : fmt::format("; did you mean '{}'?", guess), fmt::join(known, ", "));
+  }
+  return labels;
+}
+
 namespace {
 
 const Json& find_row(const std::vector<Json>& rows, const std::string& id) {
@@ -52,34 +84,19 @@ const Json& find_row(const std::vector<Json>& rows, const std::string& id) {
   return *found.front();
 }
 
-/// Returns, for each row, the row with the same configuration except for `axis`, where its label is `label`.
-/// Calibration is ignored: rows that need none do not have it in their configuration.
+/// Returns, for each row, the row that differs from it in `axis` alone, where its label is `label`.
 Baselines find_by_axis(const std::vector<Json>& rows, const std::string& axis, const std::string& label) {
-  const Json::json_pointer place(json_pointer_of(axis));
-  const auto without_axis = [&](const Json& row) {
-    Json config = row["config"];
-    config.erase("calibration");
-    if (config.contains(place)) config[place] = nullptr;
-    return config;
-  };
-  std::vector<std::string> labels;
-  std::vector<std::pair<Json, const Json*>> candidates;
-  for (const Json& row : rows) {
-    std::string own = axis_cell(row, axis);
-    if (own.empty() && row["config"].contains(place)) own = axis_label(row["config"][place]);
-    if (own == label) candidates.emplace_back(without_axis(row), &row);
-    if (!own.empty() && std::find(labels.begin(), labels.end(), own) == labels.end()) labels.push_back(own);
+  const std::vector<std::string> labels = levels_of(rows, axis, "--baseline");
+  if (std::ranges::find(labels, label) == labels.end()) {
+    fail("--baseline {}={}: no row has that value; its values are {}", axis, label, fmt::join(labels, " | "));
   }
-  if (candidates.empty()) {
-    fail("--baseline {}={}: no row has that value; {}", axis, label,
-         labels.empty() ? fmt::format("no axis '{}'; the axes are {}", axis, fmt::join(axis_names(rows), ", "))
-                        : fmt::format("its values are {}", fmt::join(labels, " | ")));
+  std::map<std::string, const Json*> candidates;
+  for (const Json& row : rows) {
+    if (level_of(row, axis) == label) candidates.emplace(key_without(row, {axis}), &row);
   }
   Baselines found;
   for (const Json& row : rows) {
-    const Json config = without_axis(row);
-    const auto match = std::find_if(candidates.begin(), candidates.end(),
-                                    [&](const auto& candidate) { return candidate.first == config; });
+    const auto match = candidates.find(key_without(row, {axis}));
     found.push_back(match == candidates.end() ? nullptr : match->second);
   }
   return found;
@@ -101,7 +118,7 @@ std::string metric_text(const Json& row, const std::string& metric) {
     const Json& value = value_at(row["metrics"][metric], place);
     return value.is_number() ? value.get<double>() : std::nan("");
   };
-  return with_error(number("/value"), number("/stderr"));
+  return with_interval(number("/value"), number("/low"), number("/high"));
 }
 
 }  // namespace qroar

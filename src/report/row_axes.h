@@ -23,6 +23,16 @@ std::string json_pointer_of(const std::string& path);
 /// Returns the row's value there as shown in tables; empty where it has none.
 std::string axis_cell(const Json& row, const std::string& name);
 
+/// Returns what of a row's configuration is not one of the axes: equal for rows that differ in those alone. Calibration
+/// is left out, since rows that need none do not have it in their configuration.
+std::string key_without(const Json& row, const std::vector<std::string>& axes);
+
+/// Returns the row's label on an axis, which may also be a place of the configuration; empty where it has none.
+std::string level_of(const Json& row, const std::string& axis);
+
+/// Returns the levels of an axis in order of appearance; throws an Error where no row has it, with the nearest name.
+std::vector<std::string> levels_of(const std::vector<Json>& rows, const std::string& axis, const std::string& option);
+
 /// Returns, for each row, its baseline (ShowOptions::baseline), null where there is none; empty without a baseline
 /// option. Throws an Error when it matches no row.
 using Baselines = std::vector<const Json*>;

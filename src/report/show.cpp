@@ -10,6 +10,8 @@
 #include "report/beside_axes.h"
 #include "report/caption.h"
 #include "report/differences.h"
+#include "report/effects.h"
+#include "report/interaction.h"
 #include "report/row_axes.h"
 #include "report/show_controls.h"
 #include "report/show_programs.h"
@@ -89,21 +91,16 @@ std::string scored_cell(const Json& row) {
   return count.is_null() ? "" : count.dump();
 }
 
-Table flat_table(const std::vector<Json>& rows, Differences& differences) {
+Table flat_table(const std::vector<Json>& rows, const Differences& differences) {
   const std::vector<std::string> names = axis_names(rows);
   Table table{{"id"}, {}, names.size() + 1};
   table.header.insert(table.header.end(), names.begin(), names.end());
   const std::vector<std::string> metrics = metrics_of(rows);
   table.header.insert(table.header.end(), metrics.begin(), metrics.end());
   for (const char* column : {"scored", "seconds", "tokens/s", "TFLOP/s", "peak MB"}) table.header.emplace_back(column);
-  const bool text_is_paired = !differences.empty() && differences.has_text();
-  std::vector<std::string> paired;  // metrics of tasks
-  if (text_is_paired)
-    table.header.insert(table.header.end(), Differences::kTextHeader.begin(), Differences::kTextHeader.end());
-  for (const auto& metric : metrics) {
-    if (!differences.empty() && differences.is_over_questions(metric)) paired.push_back(metric);
+  for (const auto& metric : differences.metrics()) {
+    for (auto& column : differences.header(metric)) table.header.push_back(std::move(column));
   }
-  for (const auto& metric : paired) table.header.push_back("Δ" + metric);
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const Json& row = rows[i];
     std::vector<std::string> cells{row["id"].get<std::string>()};
@@ -118,23 +115,22 @@ Table flat_table(const std::vector<Json>& rows, Differences& differences) {
     cost("/tokens_per_second", 1, "{:.0f}");
     cost("/model_tflops_per_second", 1, "{:.3f}");
     cost("/peak_bytes", 1e-6, "{:.0f}");
-    if (text_is_paired) {
-      for (auto& cell : differences.text_cells(i)) cells.push_back(std::move(cell));
+    for (const auto& metric : differences.metrics()) {
+      for (auto& cell : differences.cells(i, metric)) cells.push_back(std::move(cell));
     }
-    for (const auto& metric : paired) cells.push_back(differences.task_cell(i, metric));
     table.rows.push_back(std::move(cells));
   }
   return table;
 }
 
 /// Returns the explanation of the differences.
-std::string difference_note(const Json& row, const std::string& baseline, bool in_brackets) {
-  const bool is_text = has_text(row);
-  std::string note = fmt::format("; {}Δ{} against {} over the same {}, with its paired standard error",
-                                 in_brackets ? "in brackets " : "", is_text ? "nll" : "", baseline,
-                                 is_text ? "windows (of tasks: questions)" : "questions");
-  if (is_text && !in_brackets) note += "; 95 % over documents: paired bootstrap of documents, 10,000 draws";
-  return note;
+std::string difference_note(const Differences& differences, const std::string& baseline) {
+  if (differences.empty()) return "";
+  return fmt::format(
+      "; Δ: against {} over the same windows or questions, with 95 % intervals; detectable: the smallest effect that "
+      "is "
+      "found with a probability of 80 %; {}",
+      baseline, differences.count_text());
 }
 
 /// Returns whether the row belongs to a cell of the plan; true for every row where there is no plan.
@@ -158,27 +154,36 @@ std::vector<Json> for_tables(std::vector<Json> rows, const std::vector<Json>& be
   return rows;
 }
 
-/// Returns the tables by length or text, one for each metric; empty where the rows do not form such a grid.
-std::string grids(const std::vector<Json>& rows, Differences& differences, const ShowOptions& options) {
+/// Returns a table by length or text; empty where the rows do not form such a grid.
+std::string grid(const std::vector<Json>& rows, const std::string& title, const std::vector<std::string>& texts,
+                 const ShowOptions& options) {
+  const Table table = grid_table(rows, texts);
+  return table.rows.empty() ? "" : (title.empty() ? "" : title + "\n") + table.render(options.format);
+}
+
+/// Returns the tables by length or text, one for each metric and one for each difference from a baseline of its own;
+/// empty where the rows do not form such a grid.
+std::string grids(const std::vector<Json>& rows, const Differences& differences, const ShowOptions& options) {
   const bool own_baselines = options.baseline.find('=') != std::string::npos;
   if (!differences.empty() && !own_baselines) return "";
-  std::string text;
+  std::vector<std::string> tables;
   const std::vector<std::string> metrics = metrics_of(rows);
   for (const auto& metric : metrics) {
     std::vector<std::string> texts;
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-      texts.push_back(metric_text(rows[i], metric));
-      if (!own_baselines) continue;
-      const std::string difference =
-          metric == "perplexity" ? differences.text_cells(i).front() : differences.task_cell(i, metric);
-      if (!difference.empty()) texts.back() += " (" + difference + ")";
-    }
-    const Table grid = grid_table(rows, texts);
-    if (grid.rows.empty()) break;
-    if (metrics.size() > 1) text += (text.empty() ? "" : "\n") + metric + "\n";
-    text += grid.render(options.format);
+    for (const Json& row : rows) texts.push_back(metric_text(row, metric));
+    const bool has_title = metrics.size() > 1 || !differences.empty();
+    tables.push_back(grid(rows, has_title ? metric : "", texts, options));
   }
-  return text;
+  for (const auto& metric : differences.metrics()) {
+    std::vector<std::string> texts;
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      const std::vector<std::string> cells = differences.cells(i, metric);
+      texts.push_back(cells[1].empty() ? cells[0] : fmt::format("{} detectable {}", cells[0], cells[1]));
+    }
+    tables.push_back(grid(rows, "Δ" + metric, texts, options));
+  }
+  if (std::ranges::any_of(tables, &std::string::empty)) return "";
+  return fmt::format("{}", fmt::join(tables, "\n"));
 }
 
 }  // namespace
@@ -199,21 +204,22 @@ std::string show(const Results& results, const std::vector<Json>& all, const Sho
   }
   const std::string note = kept.size() == all.size() ? "" : left_out_note(all.size() - kept.size());
   if (kept.empty()) fail("{}: no finished cells yet{}", results.folder().string(), note.empty() ? "" : "; " + note);
+  Effects effects(results);
+  if (!options.draws) kept = over_draws(kept, effects);
   std::vector<Json> beside = beside_axes(kept, has_others);
   for (std::size_t i = 0; i < kept.size() && has_others; ++i) beside[i]["planned"] = is_planned(kept[i], options);
   const std::vector<Json> rows = for_tables(kept, beside);
+  if (!options.interaction.empty()) return show_interaction(effects, rows, options.interaction, options.format);
   const Baselines baselines = find_baselines(rows, options.baseline);
-  Differences differences(results, rows, baselines);
+  const Differences differences(effects, rows, baselines);
   if (options.format == "json" || options.format == "csv") {
     if (!note.empty()) spdlog::info("{}", note);
-    return options.format == "csv" ? csv_text(rows, differences) : json_text(results, kept, rows, beside, differences);
+    return options.format == "csv" ? csv_text(rows, differences) : json_text(effects, kept, rows, beside, differences);
   }
   std::string text = grids(rows, differences, options);
-  const bool in_grid = !text.empty();
-  if (!in_grid) text = flat_table(rows, differences).render(options.format);
-  return text + "\n" +
-         caption(rows, baselines.empty() ? "" : difference_note(rows.front(), options.baseline, in_grid)) +
-         (note.empty() ? "" : note + "\n") + show_controls(results, rows, options.format);
+  if (text.empty()) text = flat_table(rows, differences).render(options.format);
+  return text + "\n" + caption(rows, difference_note(differences, options.baseline)) +
+         (note.empty() ? "" : note + "\n") + show_controls(effects, rows, options.format);
 }
 
 }  // namespace qroar

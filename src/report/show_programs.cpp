@@ -9,7 +9,7 @@
 
 namespace qroar {
 
-std::string csv_text(const std::vector<Json>& rows, Differences& differences) {
+std::string csv_text(const std::vector<Json>& rows, const Differences& differences) {
   const std::vector<std::string> names = axis_names(rows);
   std::set<std::string> found;
   for (const Json& row : rows) {
@@ -19,13 +19,15 @@ std::string csv_text(const std::vector<Json>& rows, Differences& differences) {
   Table table{{"id", "experiment", "status"}, {}, 1};
   for (const auto& name : names) table.header.push_back(name);
   for (const auto& name : metrics) {
-    for (const char* field : {"", "_stderr", "_count"}) table.header.push_back(name + field);
+    for (const char* field : {"", "_stderr", "_count", "_low", "_high", "_clusters"})
+      table.header.push_back(name + field);
   }
+  table.header.emplace_back("draws");
   const std::vector<std::string> costs{"seconds", "tokens_per_second", "model_tflops_per_second", "peak_bytes",
                                        "error"};
   table.header.insert(table.header.end(), costs.begin(), costs.end());
   if (!differences.empty()) {
-    for (auto& name : differences.csv_header(metrics)) table.header.push_back(std::move(name));
+    for (auto& name : differences.csv_header()) table.header.push_back(std::move(name));
   }
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const Json& row = rows[i];
@@ -41,19 +43,21 @@ std::string csv_text(const std::vector<Json>& rows, Differences& differences) {
     for (const auto& name : names) cells.push_back(axis_cell(row, name));
     for (const auto& name : metrics) {
       const Json metric = row["metrics"].value(name, Json::object());
-      for (const char* place : {"/value", "/stderr", "/count"}) put(value_at(metric, place));
+      for (const char* place : {"/value", "/stderr", "/count", "/low", "/high", "/clusters"})
+        put(value_at(metric, place));
     }
+    cells.push_back(std::to_string(draws_of(row).size()));
     for (const auto& cost : costs) put(value_at(row, "/" + cost));
     if (!differences.empty()) {
-      for (auto& cell : differences.csv_cells(i, metrics)) cells.push_back(std::move(cell));
+      for (auto& cell : differences.csv_cells(i)) cells.push_back(std::move(cell));
     }
     table.rows.push_back(std::move(cells));
   }
   return table.render("csv");
 }
 
-std::string json_text(const Results& results, std::vector<Json> rows, const std::vector<Json>& shown,
-                      const std::vector<Json>& beside, Differences& differences) {
+std::string json_text(Effects& effects, std::vector<Json> rows, const std::vector<Json>& shown,
+                      const std::vector<Json>& beside, const Differences& differences) {
   for (std::size_t i = 0; i < rows.size(); ++i) {
     Json& row = rows[i];
     row["labels"] = row["texts"] = Json::object();
@@ -63,10 +67,9 @@ std::string json_text(const Results& results, std::vector<Json> rows, const std:
     if (!beside[i].empty()) row["differs"] = beside[i];
     if (!differences.empty()) row["paired"] = differences.json(i);
     if (!has_controls(row)) continue;
-    for (const auto& [name, difference, reach, reason] : compare_controls(results, shown, row)) {
+    for (const auto& [name, effect] : compare_controls(effects, shown, row)) {
       row["searched"][name] =
-          reason.empty() ? Json{{"difference", difference}, {"low", difference - reach}, {"high", difference + reach}}
-                         : Json{{"reason", reason}};
+          effect.value ? effect_json(*effect.value, false, "difference") : Json{{"reason", effect.reason}};
     }
   }
   return Json(rows).dump(1) + "\n";

@@ -81,11 +81,29 @@ std::string Table::render(const std::string& format) const {
   return out;
 }
 
-std::string with_error(double value, double error) {
-  if (!std::isfinite(error) || error <= 0) return fmt::format("{:.5g}", value);
-  if (std::abs(value) >= 1e9) return fmt::format("{:.5g} ± {:.2g}", value, error);
-  const int digits = std::clamp(1 - static_cast<int>(std::floor(std::log10(error))), 2, 12);
-  return fmt::format("{:.{}f} ± {:.{}f}", value, digits, error, digits);
+namespace {
+
+/// Returns the number of decimals that show two significant digits of an interval's half width, `fewest` at least.
+int decimals(double reach, int fewest) {
+  return std::clamp(1 - static_cast<int>(std::floor(std::log10(reach))), fewest, 12);
+}
+
+}  // namespace
+
+std::string with_interval(double value, double low, double high) {
+  const double reach = (high - low) / 2;
+  if (!std::isfinite(reach) || reach <= 0) return fmt::format("{:.5g}", value);
+  if (std::abs(high) >= 1e9) return fmt::format("{:.5g} [{:.5g}, {:.5g}]", value, low, high);
+  const int digits = decimals(reach, 2);
+  return fmt::format("{:.{}f} [{:.{}f}, {:.{}f}]", value, digits, low, digits, high, digits);
+}
+
+std::string effect_text(const Estimate& effect, bool survives) {
+  const double reach = effect.reach();
+  if (!std::isfinite(reach)) return fmt::format("{:+.4f}", effect.value);
+  const int digits = reach > 0 ? decimals(reach, 4) : 4;
+  return fmt::format("{:+.{}f} [{:+.{}f}, {:+.{}f}]{}", effect.value, digits, effect.low(), digits, effect.high(),
+                     digits, survives ? "*" : "");
 }
 
 }  // namespace qroar

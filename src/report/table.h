@@ -3,6 +3,8 @@
 #include <string>
 #include <vector>
 
+#include "base/interval.h"
+
 namespace qroar {
 
 struct Table {
@@ -14,8 +16,11 @@ struct Table {
   std::string render(const std::string& format) const;
 };
 
-/// Returns a value with its error: two significant digits of the error, and at least two decimals ("35.2913 ± 0.0051");
-/// from 1e9 on five digits and a power of ten.
-std::string with_error(double value, double error);
+/// Returns a value with its interval: two significant digits of its half width, and at least two decimals ("35.29
+/// [34.8, 35.9]"); from 1e9 on five digits and a power of ten.  Without an interval (NaN), the value.
+std::string with_interval(double value, double low, double high);
+
+/// Returns "+0.0123 [+0.0050, +0.0196]", with a star for an effect that survives among its table's comparisons.
+std::string effect_text(const Estimate& effect, bool survives);
 
 }  // namespace qroar

@@ -1,9 +1,8 @@
-// What `show` prints: labels, renderings and the paired comparison.
+// What `show` prints: labels and renderings.
 #include <cmath>
 
 #include "base/error.h"
 #include "report/beside_axes.h"
-#include "report/paired.h"
 #include "report/show.h"
 #include "report/table.h"
 #include "support/catch.h"
@@ -36,21 +35,6 @@ TEST_CASE("tables render as aligned text, CSV, Markdown and LaTeX") {
         "| rope |       512 |\n|:-----|----------:|\n| none | 8.1 ± 0.2 |\n| a,b  |        10 |\n");
   CHECK(contains(table.render("latex"),
                  "\\begin{tabular}{lr}\n\\toprule\nrope & 512 \\\\\n\\midrule\nnone & 8.1 $\\pm$ 0.2 \\\\\n"));
-}
-
-TEST_CASE("a paired difference cancels what two rows share, with the ratio estimator's error by hand") {
-  // Two windows of 10 and 30 tokens; b is a plus 1 nat in the first and 9 nats in the second.
-  const std::vector<WindowRecord> a{{"d", 0, {10, 50, 0}}, {"e", 0, {30, 90, 0}}},
-      b{{"d", 0, {10, 51, 0}}, {"e", 0, {30, 99, 0}}};
-  const PairedDifference paired = paired_difference(b, a);
-  CHECK(paired.difference == Approx(10.0 / 40));
-  // Residuals 1 - 10 * 0.25 = -1.5 and 9 - 30 * 0.25 = 1.5; sqrt((2.25 + 2.25) * 2 / 1) / 40.
-  CHECK(paired.standard_error == Approx(3.0 / 40));
-  CHECK(paired.windows == 2);
-  CHECK(paired_difference(a, a).difference == 0);
-  CHECK(std::isnan(paired_difference({a[0]}, {b[0]}).standard_error));
-  CHECK(paired_difference(a, {a[0]}).windows == 0);
-  CHECK(paired_difference(a, {a[1], a[0]}).windows == 0);
 }
 
 TEST_CASE("windows.csv is read back, and a broken line is an error with its place") {

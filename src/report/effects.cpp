@@ -1,0 +1,175 @@
+#include "report/effects.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <numeric>
+
+#include "base/error.h"
+#include "report/row_axes.h"
+#include "results/row_shape.h"
+
+namespace qroar {
+namespace {
+
+/// Returns the ids of the row's cells, in the order of their draws.
+std::vector<std::string> cells_of(const Json& row) {
+  if (!row.contains("draws")) return {row["id"]};
+  std::vector<std::string> ids;
+  for (const Json& draw : row["draws"]) ids.push_back(draw["id"]);
+  return ids;
+}
+
+int64_t draw_of(const Json& row) {
+  const Json& draw = value_at(row, "/config/rounding/draw");
+  return draw.is_number_integer() ? draw.get<int64_t>() : 0;
+}
+
+/// Returns the mean row of a group of rows, which are in the order of their draws.
+Json merged(const std::vector<const Json*>& group, Effects& effects) {
+  Json row = *group.front();
+  if (!is_ok(row) || (group.size() == 1 && !row["config"].contains("rounding"))) return row;
+  row["draws"] = Json::array();
+  for (const Json* one : group) row["draws"].push_back({{"draw", draw_of(*one)}, {"id", (*one)["id"]}});
+  row["config"].erase("rounding");
+  for (const char* axis : {"rounding", "rounding.draw"}) row["axes"].erase(axis);
+  if (group.size() == 1) return row;
+  Json metrics = Json::object();
+  for (const auto& [name, first] : row["metrics"].items()) {
+    if (!first.contains("clusters")) continue;  // percentiles have no mean over draws
+    const auto [mean, reason] = effects.of({{1, &row}}, name);
+    if (!mean)
+      fail("{}: its rounding draws: {}; delete their cells and run again", row["id"].get<std::string>(), reason);
+    Json& metric = metrics[name] = first;
+    const std::string link = metric.value("link", "");
+    metric["value"] = linked(link, mean->value);
+    metric["low"] = linked(link, mean->low());
+    metric["high"] = linked(link, mean->high());
+    metric["stderr"] = nullptr;
+    metric["draws"] = mean->draws;
+  }
+  row["metrics"] = metrics;
+  return row;
+}
+
+}  // namespace
+
+std::vector<int64_t> draws_of(const Json& row) {
+  if (!row.contains("draws")) return {draw_of(row)};
+  std::vector<int64_t> draws;
+  for (const Json& draw : row["draws"]) draws.push_back(draw["draw"]);
+  return draws;
+}
+
+std::vector<Json> over_draws(const std::vector<Json>& rows, Effects& effects) {
+  std::vector<std::vector<const Json*>> groups;
+  std::map<std::string, std::size_t> place;  // of a group, by its configuration
+  for (const Json& row : rows) {
+    Json config = row["config"];
+    config.erase("rounding");
+    const std::string key = is_ok(row) ? config.dump() : row["id"].get<std::string>();
+    const auto [found, fresh] = place.emplace(key, groups.size());
+    if (fresh) groups.emplace_back();
+    groups[found->second].push_back(&row);
+  }
+  std::vector<Json> shown;
+  for (auto& group : groups) {
+    const auto by_draw = [](const Json* a, const Json* b) { return draw_of(*a) < draw_of(*b); };
+    std::ranges::stable_sort(group, by_draw);
+    // A draw of 0 may be written out or not: the same job twice.
+    const auto same = [](const Json* a, const Json* b) { return draw_of(*a) == draw_of(*b); };
+    group.erase(std::unique(group.begin(), group.end(), same), group.end());
+    shown.push_back(merged(group, effects));
+  }
+  return shown;
+}
+
+Effects::Clusters Effects::read(const Json& row) const {
+  Clusters found;
+  std::size_t draw = 0;
+  for (const std::string& id : cells_of(row)) {
+    const auto file = results_.cell(id) / "clusters.csv";
+    if (!std::filesystem::exists(file)) return {"no clusters.csv (run again)", {}, {}};
+    std::map<std::string, std::size_t> next;
+    for (ClusterRecord& record : read_clusters(file)) {
+      auto [metric, is_new] = found.of.try_emplace(record.metric);
+      std::vector<Cluster>& clusters = metric->second;
+      if (is_new) found.names.push_back(record.metric);
+      if (draw == 0) clusters.push_back({std::move(record.group), std::move(record.scored), record.weight, {}});
+      const std::size_t place = next[record.metric]++;
+      const bool fits = place < clusters.size() && clusters[place].scored == record.scored &&
+                        clusters[place].weight == record.weight && clusters[place].sum_R.size() == draw;
+      if (!fits) return {"draws that scored other tokens", {}, {}};
+      clusters[place].sum_R.push_back(record.sum);
+    }
+    ++draw;
+    for (const auto& [name, clusters] : found.of) {
+      const bool whole = std::ranges::all_of(clusters, [&](const Cluster& one) { return one.sum_R.size() == draw; });
+      if (!whole) return {"draws that scored other tokens", {}, {}};
+    }
+  }
+  return found;
+}
+
+const Effects::Clusters& Effects::clusters(const Json& row) {
+  const auto [known, fresh] = known_.try_emplace(row["id"].get<std::string>() + (row.contains("draws") ? "+" : ""));
+  if (fresh) known->second = read(row);
+  return known->second;
+}
+
+std::vector<std::string> Effects::metrics(const Json& row) { return clusters(row).names; }
+
+std::pair<std::vector<ClusterSums>, std::string> Effects::sums_of(const std::vector<Term>& terms,
+                                                                  const std::string& metric) {
+  std::vector<ClusterSums> sums;
+  const std::vector<Cluster>* first = nullptr;
+  for (const auto& [factor, row] : terms) {
+    if (row == nullptr) return {{}, "not run"};
+    if (!is_ok(*row)) return {{}, "failed"};
+    if (draws_of(*row) != draws_of(*terms.front().row)) return {{}, "other draws"};
+    const Clusters& own = clusters(*row);
+    if (!own.reason.empty()) return {{}, own.reason};
+    const auto found = own.of.find(metric);
+    if (found == own.of.end()) return {{}, "not measured"};
+    if (first == nullptr) {
+      first = &found->second;
+      for (const Cluster& cluster : *first)
+        sums.push_back({cluster.weight, std::vector<double>(cluster.sum_R.size(), 0)});
+    }
+    const auto same = [](const Cluster& a, const Cluster& b) {
+      return a.group == b.group && a.scored == b.scored && a.weight == b.weight;
+    };
+    if (!std::ranges::equal(*first, found->second, same)) {
+      const bool of_task = metric.find('/') != metric.npos && !metric.starts_with("nll_by_position");
+      return {{}, of_task ? "other questions" : "other windows"};
+    }
+    for (std::size_t d = 0; d < sums.size(); ++d) {
+      for (std::size_t r = 0; r < sums[d].sum_R.size(); ++r) sums[d].sum_R[r] += factor * found->second[d].sum_R[r];
+    }
+  }
+  return {std::move(sums), ""};
+}
+
+Effect Effects::of(const std::vector<Term>& terms, const std::string& metric) {
+  const auto [sums, reason] = sums_of(terms, metric);
+  return reason.empty() ? Effect{estimate(sums), ""} : Effect{{}, reason};
+}
+
+Effect Effects::mean_of(const std::vector<std::vector<Term>>& alternatives, const std::string& metric) {
+  std::vector<ClusterSums> all;
+  for (const std::vector<Term>& terms : alternatives) {
+    auto [sums, reason] = sums_of(terms, metric);
+    if (!reason.empty()) return {{}, reason};
+    if (all.empty()) {
+      for (const ClusterSums& cluster : sums) all.push_back({cluster.weight, {}});
+    }
+    if (all.size() != sums.size()) return {{}, "other windows"};
+    for (std::size_t d = 0; d < sums.size(); ++d) {
+      const std::vector<double>& sum_R = sums[d].sum_R;
+      const double mean = std::accumulate(sum_R.begin(), sum_R.end(), 0.0) / static_cast<double>(sum_R.size());
+      all[d].sum_R.push_back(mean);
+    }
+  }
+  return all.empty() ? Effect{{}, "not run"} : Effect{estimate(all), ""};
+}
+
+}  // namespace qroar

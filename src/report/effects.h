@@ -1,0 +1,71 @@
+// Estimates over the clusters and rounding draws of rows: the value of one row, the difference of two, the difference
+// of two differences.  All of them are sums of rows with factors, computed in one place (docs/method.md 5).
+#pragma once
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/interval.h"
+#include "results/results.h"
+
+namespace qroar {
+
+/// A row as tables show it: the cells that differ in nothing but their rounding draw, as one.
+struct Term {
+  double factor;
+  const Json* row;  ///< null where there is no such row
+};
+
+/// An estimate, or why there is none, such as "not run", "failed", "other draws", "other windows".
+struct Effect {
+  std::optional<Estimate> value;
+  std::string reason;
+};
+
+/// Reads clusters.csv of each cell once.
+class Effects {
+ public:
+  explicit Effects(const Results& results) : results_(results) {}
+
+  /// Returns sum factor * row of a metric over the clusters and draws that all rows share; all rows must have scored
+  /// the same in all clusters, in the same draws.
+  Effect of(const std::vector<Term>& terms, const std::string& metric);
+
+  /// Returns the mean of several such sums, which stand for more of their kind (random directions): they take the place
+  /// of the draws, over which each is averaged.
+  Effect mean_of(const std::vector<std::vector<Term>>& sums, const std::string& metric);
+
+  /// Returns the metrics that the row has clusters for, also those of curves ("nll_by_position/0-128").
+  std::vector<std::string> metrics(const Json& row);
+
+ private:
+  struct Cluster {
+    std::string group, scored;
+    double weight = 0;
+    std::vector<double> sum_R;
+  };
+  /// The clusters of a row by metric, over its draws; `reason` where they have none or do not fit together.
+  struct Clusters {
+    std::string reason;
+    std::vector<std::string> names;  ///< of metrics, in the file's order
+    std::map<std::string, std::vector<Cluster>> of;
+  };
+  const Clusters& clusters(const Json& row);
+  Clusters read(const Json& row) const;
+  /// Returns the clusters' sums of the terms, or why there are none.
+  std::pair<std::vector<ClusterSums>, std::string> sums_of(const std::vector<Term>& terms, const std::string& metric);
+
+  const Results& results_;
+  std::map<std::string, Clusters> known_;  ///< by the row's id
+};
+
+/// Returns the rows with those that differ only in `rounding` as one: its axes and configuration have no `rounding`,
+/// its `draws` are [{draw, id}], and its metrics are means over the draws with their intervals.  A row whose cell
+/// failed stays alone.
+std::vector<Json> over_draws(const std::vector<Json>& rows, Effects& effects);
+
+/// Returns the draws of a row of tables: its own, or those that it is the mean of.
+std::vector<int64_t> draws_of(const Json& row);
+
+}  // namespace qroar

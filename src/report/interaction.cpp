@@ -1,0 +1,212 @@
+#include "report/interaction.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+
+#include "base/error.h"
+#include "report/differences.h"
+#include "report/row_axes.h"
+#include "report/table.h"
+
+namespace qroar {
+namespace {
+
+constexpr const char* kByPosition = "nll_by_position/";
+
+/// One of the two axes, its levels in order of appearance, and the one that the others are compared with.
+struct Factor {
+  std::string axis;
+  std::vector<std::string> levels;
+  std::string reference;
+};
+
+/// Splits "AXIS[=LABEL],AXIS[=LABEL]" at the comma that leaves an axis on either side: labels may have commas, too.
+std::pair<std::string, std::string> split(const std::vector<Json>& rows, const std::string& axes) {
+  const std::vector<std::string> known = axis_names(rows);
+  const auto begins_with_axis = [&](const std::string& text) {
+    return std::ranges::find(known, text.substr(0, text.find('='))) != known.end();
+  };
+  std::size_t first = axes.npos;
+  for (std::size_t comma = axes.find(','); comma != axes.npos; comma = axes.find(',', comma + 1)) {
+    if (first == axes.npos) first = comma;
+    if (begins_with_axis(axes.substr(comma + 1))) return {axes.substr(0, comma), axes.substr(comma + 1)};
+  }
+  if (first == axes.npos) fail("--interaction {}: write two axes, such as rope,quant", axes);
+  return {axes.substr(0, first), axes.substr(first + 1)};
+}
+
+Factor factor_of(const std::vector<Json>& rows, const std::string& text) {
+  const auto equals = text.find('=');
+  Factor factor{text.substr(0, equals), levels_of(rows, text.substr(0, equals), "--interaction"), ""};
+  if (factor.levels.size() < 2) {
+    fail("--interaction {}: has one level ({}), and an interaction compares two", factor.axis, factor.levels.front());
+  }
+  factor.reference = equals == text.npos ? factor.levels.front() : text.substr(equals + 1);
+  if (std::ranges::find(factor.levels, factor.reference) == factor.levels.end()) {
+    fail("--interaction {}={}: no row has that value; its values are {}", factor.axis, factor.reference,
+         fmt::join(factor.levels, " | "));
+  }
+  return factor;
+}
+
+struct Line {
+  const Json* row;  ///< the row at both other levels
+  std::string metric;
+  std::string begin, end;  ///< of the part of the window, in tokens; empty: all of it
+  Effect effect;
+  bool survives = false;
+};
+
+/// Rows that differ in the two axes alone, by their levels.
+using Block = std::map<std::pair<std::string, std::string>, const Json*>;
+
+std::vector<Block> blocks_of(const std::vector<Json>& rows, const Factor& a, const Factor& b) {
+  std::vector<Block> blocks;
+  std::map<std::string, std::size_t> place;
+  for (const Json& row : rows) {
+    const auto [found, fresh] = place.emplace(key_without(row, {a.axis, b.axis}), blocks.size());
+    if (fresh) blocks.emplace_back();
+    blocks[found->second].emplace(std::pair(level_of(row, a.axis), level_of(row, b.axis)), &row);
+  }
+  return blocks;
+}
+
+/// Returns the metrics of a row that an interaction is printed for: means, and losses by position.
+std::vector<std::string> metrics_of(Effects& effects, const Json& row) {
+  std::vector<std::string> names;
+  for (const std::string& name : effects.metrics(row)) {
+    const auto metric = row["metrics"].find(name);
+    const bool is_mean = metric != row["metrics"].end() && !metric->contains("link");
+    if (is_mean || name.starts_with(kByPosition)) names.push_back(name);
+  }
+  return names;
+}
+
+void mark(std::vector<Line>& lines) {
+  std::vector<double> p_values;
+  for (const Line& line : lines) p_values.push_back(line.effect.value ? line.effect.value->p_value() : std::nan(""));
+  const std::vector<bool> survives = survives_false_discovery(p_values);
+  for (std::size_t i = 0; i < lines.size(); ++i) lines[i].survives = survives[i];
+}
+
+std::vector<Line> lines_of(Effects& effects, const std::vector<Json>& rows, const Factor& a, const Factor& b) {
+  std::vector<Line> lines;
+  for (const Block& block : blocks_of(rows, a, b)) {
+    const auto at = [&](const std::string& x, const std::string& y) {
+      const auto found = block.find({x, y});
+      return found == block.end() ? nullptr : found->second;
+    };
+    for (const std::string& x : a.levels) {
+      for (const std::string& y : b.levels) {
+        const Json* row = at(x, y);
+        if (x == a.reference || y == b.reference || row == nullptr || !is_ok(*row)) continue;
+        for (const std::string& metric : metrics_of(effects, *row)) {
+          Line line{row, metric, "", "", {}};
+          if (metric.starts_with(kByPosition)) {
+            const std::string place = metric.substr(std::string(kByPosition).size());
+            line.metric = "nll";
+            line.begin = place.substr(0, place.find('-'));
+            line.end = place.substr(place.find('-') + 1);
+          }
+          line.effect = effects.of(
+              {{1, row}, {-1, at(a.reference, y)}, {-1, at(x, b.reference)}, {1, at(a.reference, b.reference)}},
+              metric);
+          lines.push_back(std::move(line));
+        }
+      }
+    }
+  }
+  mark(lines);
+  return lines;
+}
+
+/// Throws an Error where nothing could be compared, with the reason of the first.
+void check_any(const std::vector<Line>& lines, const std::string& axes) {
+  if (lines.empty()) fail("--interaction {}: no row has other levels on both axes", axes);
+  if (std::ranges::none_of(lines, [](const Line& line) { return line.effect.value.has_value(); })) {
+    fail("--interaction {}: rows cannot be compared: {}", axes, lines.front().effect.reason);
+  }
+}
+
+Table table_of(const std::vector<Line>& lines, const std::vector<Json>& rows, bool by_position, bool for_programs) {
+  Table table{axis_names(rows), {}, 1};
+  table.header.emplace_back("metric");
+  if (by_position) table.header.insert(table.header.end(), {"begin", "end"});
+  table.label_columns = table.header.size();
+  if (for_programs) {
+    table.header.emplace_back("reason");
+    for (const std::string& column : kEffectColumns) table.header.push_back("interaction" + column);
+  } else {
+    table.header.insert(table.header.end(), {"interaction", "detectable", "clusters", "draws"});
+  }
+  for (const Line& line : lines) {
+    if (line.begin.empty() == by_position && !for_programs) continue;
+    std::vector<std::string> cells;
+    for (const std::string& axis : axis_names(rows)) cells.push_back(axis_cell(*line.row, axis));
+    cells.push_back(line.metric);
+    if (by_position) cells.insert(cells.end(), {line.begin, line.end});
+    const auto& [value, reason] = line.effect;
+    if (for_programs) {
+      cells.push_back(reason);
+      if (value) {
+        for (auto& cell : effect_csv(*value, line.survives)) cells.push_back(std::move(cell));
+      } else {
+        cells.insert(cells.end(), kEffectColumns.size(), "");
+      }
+    } else if (value) {
+      cells.insert(cells.end(), {effect_text(*value, line.survives),
+                                 std::isnan(value->detectable()) ? "" : fmt::format("{:.4f}", value->detectable()),
+                                 std::to_string(value->clusters), std::to_string(value->draws)});
+    } else {
+      cells.insert(cells.end(), {reason, "", "", ""});
+    }
+    table.rows.push_back(std::move(cells));
+  }
+  return table;
+}
+
+Json json_of(const std::vector<Line>& lines, const Factor& a, const Factor& b) {
+  Json list = Json::array();
+  for (const auto& [row, metric, begin, end, effect, survives] : lines) {
+    Json one = effect.value ? effect_json(*effect.value, survives, "value") : Json{{"reason", effect.reason}};
+    one["id"] = (*row)["id"];
+    one["axes"] = (*row)["axes"];
+    one["labels"] = Json::object();
+    for (const auto& [axis, value] : (*row)["axes"].items()) one["labels"][axis] = axis_label(value);
+    one["between"] = {{a.axis, a.reference}, {b.axis, b.reference}};
+    one["metric"] = metric;
+    if (!begin.empty()) one["positions"] = {std::stoll(begin), std::stoll(end)};
+    list.push_back(std::move(one));
+  }
+  return list;
+}
+
+}  // namespace
+
+std::string show_interaction(Effects& effects, const std::vector<Json>& rows, const std::string& axes,
+                             const std::string& format) {
+  const auto [first, second] = split(rows, axes);
+  const Factor a = factor_of(rows, first), b = factor_of(rows, second);
+  if (a.axis == b.axis) fail("--interaction {}: is one axis twice; name two", axes);
+  const std::vector<Line> lines = lines_of(effects, rows, a, b);
+  check_any(lines, axes);
+  if (format == "json") return json_of(lines, a, b).dump(1) + "\n";
+  if (format == "csv") return table_of(lines, rows, /*by_position=*/true, /*for_programs=*/true).render(format);
+  const auto with_interval = std::ranges::count_if(
+      lines, [](const Line& line) { return line.effect.value && line.effect.value->has_interval(); });
+  const auto kept = std::ranges::count_if(lines, [](const Line& line) { return line.survives; });
+  std::string text = table_of(lines, rows, false, false).render(format);
+  const Table positions = table_of(lines, rows, true, false);
+  if (!positions.rows.empty()) text += "\nby position in the window (tokens)\n" + positions.render(format);
+  return text +
+         fmt::format(
+             "\ninteraction: the difference against {}={}, less the same difference at {}={}; nats per token or "
+             "points of the metric, 95 % intervals; detectable: the smallest effect that is found with a probability "
+             "of 80 %; {} of {} comparisons survive Benjamini-Hochberg at 5 % (*)\n",
+             a.axis, a.reference, b.axis, b.reference, kept, with_interval);
+}
+
+}  // namespace qroar

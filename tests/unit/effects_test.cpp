@@ -1,0 +1,163 @@
+// Rows over rounding draws, their differences and interactions, from files written here.
+#include "report/effects.h"
+
+#include <cmath>
+
+#include "report/show.h"
+#include "support/catch.h"
+#include "support/errors.h"
+#include "support/scratch.h"
+
+namespace qroar {
+namespace {
+
+/// A folder of cells with the axes rope, quant and draw, whose clusters' sums are given.
+class Folder {
+ public:
+  struct Cell {
+    std::string id, rope, quant;
+    int draw = 0;
+    std::vector<double> sums;  ///< of nll, in documents of 10 tokens
+    std::string extra{};       ///< more lines of clusters.csv
+  };
+
+  void add(const Cell& cell) const {
+    const Json axes{{"rope", cell.rope}, {"quant", cell.quant}, {"rounding.draw", cell.draw}};
+    Json row{{"id", cell.id}, {"experiment", "e"}, {"axes", axes}, {"status", "ok"}, {"error", nullptr}};
+    row["metrics"]["nll"] = {{"value", 1}, {"stderr", 1}, {"count", 40}, {"clusters", cell.sums.size()}};
+    row["metrics"]["perplexity"] = {
+        {"value", 2}, {"stderr", 1}, {"count", 40}, {"clusters", cell.sums.size()}, {"link", "exp"}};
+    row["metrics"]["delta_p_5"] = {{"value", 2}, {"stderr", nullptr}, {"count", 40}};
+    row["environment"] = {{"inputs", Json::object()}};
+    row["config"] = {{"data", {{"path", "d"}}},
+                     {"model", {{"path", "m"}}},
+                     {"rope", cell.rope},
+                     {"quant", cell.quant},
+                     {"rounding", {{"draw", cell.draw}}}};
+    std::string csv = "metric,group,scored,sum,weight\n";
+    for (const char* metric : {"nll", "perplexity"}) {
+      for (std::size_t d = 0; d < cell.sums.size(); ++d)
+        csv += fmt::format("{},doc{},0123456789abcdef,{},10\n", metric, d, cell.sums[d]);
+    }
+    scratch_.write(fmt::format("cells/{}/row.json", cell.id), row.dump());
+    scratch_.write(fmt::format("cells/{}/clusters.csv", cell.id), csv + cell.extra);
+  }
+  Results results() const { return Results(scratch_.folder()); }
+
+ private:
+  Scratch scratch_;
+};
+
+std::string shown(const Folder& folder, const std::string& interaction, const std::string& format = "csv",
+                  const std::string& baseline = "") {
+  ShowOptions options;
+  options.format = format;
+  options.interaction = interaction;
+  options.baseline = baseline;
+  const Results results = folder.results();
+  return show(results, results.rows(), options);
+}
+
+/// Two schemes and two quantizers; W3 costs 1 nat a document under none, and 1.5, 1.5, 1.5, 2.5 under yarn.
+Folder square() {
+  Folder folder;
+  folder.add({"a", "none", "none", 0, {10, 20, 30, 40}});
+  folder.add({"b", "none", "W3", 0, {11, 21, 31, 41}});
+  folder.add({"c", "yarn", "none", 0, {8, 18, 28, 38}});
+  folder.add({"d", "yarn", "W3", 0, {9.5, 19.5, 29.5, 40.5}});
+  return folder;
+}
+
+}  // namespace
+
+TEST_CASE("rows that differ in their draw are one row, the mean over draws") {
+  Folder folder;
+  folder.add({"a", "none", "W3", 0, {10, 20, 30, 40}});
+  folder.add({"b", "none", "W3", 1, {12, 22, 32, 42}});
+  folder.add({"c", "yarn", "W3", 0, {1, 2, 3, 4}});
+  const Results results = folder.results();
+  Effects effects(results);
+  const std::vector<Json> rows = over_draws(results.rows(), effects);
+  REQUIRE(rows.size() == 2);
+  const Json& both = rows[0]["draws"].size() == 2 ? rows[0] : rows[1];
+  CHECK(draws_of(both) == std::vector<int64_t>{0, 1});
+  CHECK_FALSE(both["axes"].contains("rounding.draw"));
+  CHECK(both["metrics"]["nll"]["value"] == Approx(2.6));
+  CHECK(both["metrics"]["perplexity"]["value"] == Approx(std::exp(2.6)));
+  CHECK(both["metrics"]["perplexity"]["low"] < both["metrics"]["perplexity"]["value"]);
+  CHECK_FALSE(both["metrics"].contains("delta_p_5"));  // a percentile has no mean over draws
+}
+
+TEST_CASE("an interaction is the difference of differences, cluster by cluster") {
+  const Folder folder = square();
+  const Json found = Json::parse(shown(folder, "rope=none,quant=none", "json"));
+  REQUIRE(found.size() == 1);
+  // 0.5, 0.5, 0.5, 1.5 nats in documents of 10 tokens: mean 0.75 / 10, standard deviation 0.5.
+  CHECK(found[0]["value"] == Approx(0.075));
+  CHECK(found[0]["stderr"] == Approx(0.05 / 2));
+  CHECK(found[0]["low"] == Approx(0.075 - 3.182446305 * 0.025));
+  CHECK(found[0]["clusters"] == 4);
+  CHECK(found[0]["draws"] == 1);
+  CHECK(found[0]["labels"]["quant"] == "W3");
+  CHECK(found[0]["between"]["rope"] == "none");
+  // The other way round, each against its other level: the same number.
+  CHECK(Json::parse(shown(folder, "quant=W3,rope=yarn", "json"))[0]["value"] == Approx(0.075));
+}
+
+TEST_CASE("a difference from a baseline is made of the same clusters in the same draws") {
+  Folder folder = square();
+  const std::string csv = shown(folder, "", "csv", "quant=none");
+  CHECK(contains(csv, "baseline"));
+  folder.add({"e", "yarn", "W4", 1, {9, 19, 29, 39}});
+  CHECK(contains(shown(folder, "", "table", "quant=none"), "other draws"));
+  folder.add({"f", "ntk", "none", 0, {9, 19, 29}});
+  folder.add({"g", "ntk", "W3", 0, {9, 19, 29, 39}});
+  CHECK(contains(shown(folder, "", "table", "quant=none"), "other windows"));
+}
+
+TEST_CASE("loss by position has lines of its own") {
+  Folder folder;
+  const auto add = [&](const char* id, const char* rope, const char* quant, double sum) {
+    std::string more;
+    for (int d = 0; d < 4; ++d) more += fmt::format("nll_by_position/0-5,doc{},01,{},5\n", d, sum);
+    folder.add({id, rope, quant, 0, {1, 1, 1, 1}, more});
+  };
+  add("a", "none", "none", 1);
+  add("b", "none", "W3", 2);
+  add("c", "yarn", "none", 1);
+  add("d", "yarn", "W3", 7);
+  const Json found = Json::parse(shown(folder, "rope=none,quant=none", "json"));
+  REQUIRE(found.size() == 2);
+  CHECK(found[1]["positions"] == Json{0, 5});
+  CHECK(found[1]["value"] == Approx(1));
+  CHECK(contains(shown(folder, "rope=none,quant=none", "table"), "by position"));
+}
+
+TEST_CASE("what cannot be an interaction is one line that says why") {
+  const Folder folder = square();
+  const auto error = [&](const std::string& axes) { return error_text([&] { shown(folder, axes); }); };
+  CHECK(contains(error("rope"), "write two axes, such as rope,quant"));
+  CHECK(contains(error("rop,quant"), "no axis 'rop'; did you mean 'rope'?"));
+  CHECK(contains(error("rope=ntk,quant"), "no row has that value; its values are"));
+  CHECK(contains(error("rope,rope"), "one axis twice"));
+  Folder one;
+  one.add({"a", "none", "none", 0, {1, 1, 1, 1}});
+  one.add({"b", "none", "W3", 0, {1, 1, 1, 1}});
+  CHECK(contains(error_text([&] { shown(one, "rope,quant"); }), "has one level (none)"));
+  Folder draws;
+  draws.add({"a", "none", "none", 0, {1, 1, 1, 1}});
+  draws.add({"b", "none", "W3", 1, {1, 1, 1, 1}});
+  draws.add({"c", "yarn", "none", 0, {1, 1, 1, 1}});
+  draws.add({"d", "yarn", "W3", 1, {1, 1, 1, 1}});
+  CHECK(contains(error_text([&] { shown(draws, "rope=none,quant=none"); }), "other draws"));
+}
+
+TEST_CASE("three documents have no interval, and the caption says so") {
+  Folder folder;
+  folder.add({"a", "none", "none", 0, {10, 20, 30}});
+  const std::string text = shown(folder, "", "table");
+  CHECK(contains(text, "no intervals: 3 documents are fewer than 4"));
+  CHECK_FALSE(contains(text, "["));
+}
+
+}  // namespace qroar
