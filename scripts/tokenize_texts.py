@@ -3,7 +3,7 @@
 
 usage: scripts/tokenize_texts.py MODEL_FOLDER TEXT OUT
 
-TEXT is a .txt file (one document) or a .jsonl file ({"id", "text"} a line).  OUT has the format of src/data/token_file.h and names
+TEXT is a .txt file (one document) or a .jsonl file ({"id", "text"} a line, perhaps with "group").  OUT has the format of src/data/token_file.h and names
 the tokenizer by its hash.  No special token is added, and a special token spelled out in the text is text.  The header's words and bytes,
 for bits_per_byte, are counted in the text as lm-evaluation-harness counts them, unless a line brings its own `words` and `bytes`.
 """
@@ -24,10 +24,10 @@ ZEROS = "0" * 32  # place of the file's own hash
 
 
 def read_documents(path):
-    """Yields (id, text, words, bytes) for every document, with untranslated line ends, as the program reads it."""
+    """Returns (id, text, words, bytes, group) for every document, with untranslated line ends, as the program reads it."""
     if path.suffix == ".txt":
         text = read_text(path)
-        return [(path.name, text, words_in(text), len(text.encode()))]
+        return [(path.name, text, words_in(text), len(text.encode()), path.name)]
     documents, places = [], {}
     for number, (place, _, row) in enumerate(read_rows(path), start=1):
         text = field(place, row, "text")
@@ -35,7 +35,7 @@ def read_documents(path):
         name = id_of(place, row, f"{path.stem}:{number}")
         if places.setdefault(name, place) != place:
             raise BadInput(f"{place}: the id '{name}' is that of {places[name]}, too; give every document its own")
-        documents.append((name, text, words, size))
+        documents.append((name, text, words, size, group_of(place, row, name)))
     if not documents:
         raise BadInput(f"{path}: holds no documents; give a file with some")
     return documents
@@ -46,6 +46,16 @@ def count_of(place, row, key, counted):
     if key in row and (type(row[key]) is not int or row[key] < 1):
         raise BadInput(f'{place}: "{key}" is {shortened(row[key])}, not a number of them; correct it or leave it out')
     return row.get(key, counted)
+
+
+def group_of(place, row, otherwise):
+    """Returns what the text is a piece of, if the line says so: documents of one group are one cluster of the errors."""
+    if "group" not in row:
+        return otherwise
+    group = field(place, row, "group")
+    if not group or any(ord(character) < 32 or ord(character) == 127 for character in group):
+        raise BadInput(f'{place}: "group" is {shortened(group)}; name what the text is a piece of on one line, or leave it out')
+    return group
 
 
 def tokenizer_file(folder):
@@ -71,11 +81,11 @@ def encode(folder, text_file):
     tokenizer.no_truncation()
     tokenizer.no_padding()
     documents = read_documents(text_file)
-    tokens = [np.array(tokenizer.encode(text, add_special_tokens=False).ids, dtype="<i4") for _, text, _, _ in documents]
+    tokens = [np.array(tokenizer.encode(text, add_special_tokens=False).ids, dtype="<i4") for _, text, _, _, _ in documents]
     offsets = np.cumsum([0] + [len(ids) for ids in tokens]).astype("<i8")
-    ids, _, words, sizes = zip(*documents)
+    ids, _, words, sizes, groups = zip(*documents)
     fields = {"hash": ZEROS, "tokenizer": xxhash.xxh3_128_hexdigest(file.read_bytes()), "vocab_size": max(tokenizer.get_vocab().values()) + 1,
-              "source": text_file.name, "ids": ids, "words": words, "bytes": sizes}
+              "source": text_file.name, "ids": ids, "words": words, "bytes": sizes} | ({"groups": groups} if groups != ids else {})
     header = json.dumps(fields, ensure_ascii=False).encode()
     content = b"".join([b"QROARTOK", struct.pack("<II", 1, len(header)), header, offsets.tobytes()] + [t.tobytes() for t in tokens])
     return content.replace(ZEROS.encode(), xxhash.xxh3_128_hexdigest(content).encode(), 1)

@@ -1,4 +1,5 @@
-// Comma-separated values, RFC 4180: fields with commas or quotes are quoted; no line breaks inside a field.
+// Comma-separated values, RFC 4180: fields with commas or quotes are quoted.  A line break
+// becomes a space, since tables are read line by line.
 #pragma once
 #include <string>
 #include <vector>

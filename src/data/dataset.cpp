@@ -19,14 +19,14 @@ namespace fs = std::filesystem;
 
 /// Embeddings are padded to a round number of rows, rarely by more than this.
 constexpr int64_t kMostPadding = 256;
-/// Increment this when the same text would result in other tokens or ids.
-constexpr int kCacheVersion = 3;
+/// Increment this when the same text would result in other tokens, ids or groups.
+constexpr int kCacheVersion = 4;
 
 TokenFile tokenize(std::string bytes, const fs::path& path, const fs::path& model_folder, const std::string& hash) {
   const auto tokenizer = load_tokenizer(model_folder);
   TokenFile file{hash, tokenizer->vocab_size(), "", {}};
   for (const Text& text : parse_texts(std::move(bytes), path))
-    file.documents.push_back({text.id, tokenizer->encode(text.text), text.words, text.bytes});
+    file.documents.push_back({text.id, tokenizer->encode(text.text), text.words, text.bytes, text.group});
   return file;
 }
 
@@ -144,6 +144,7 @@ Dataset as_read_by(const WindowRule& rule, Dataset data, int64_t bos_token_id) {
     }
     if (!counted) all.words = all.bytes = 0;
     if (documents.size() > 1) all.id = fmt::format("{} and {} more", all.id, documents.size() - 1);
+    all.group.clear();  // windows run across the joints, so that this one document is one cluster
     documents.resize(1);
   }
   if (rule.feed.bos == Bos::start || rule.feed.bos == Bos::replace) {

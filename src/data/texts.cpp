@@ -1,6 +1,7 @@
 #include "data/texts.h"
 
 #include <algorithm>
+#include <cctype>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -98,7 +99,7 @@ Text parse_line(std::string_view line, const fs::path& file, int64_t number) {
   const std::string place = fmt::format("{}:{}", file.string(), number);
   nlohmann::json json = parse_object(line, place);
   if (!json.contains("text")) fail("{}: no \"text\"; {}", place, kEveryLine);
-  for (const char* key : {"id", "text"}) {
+  for (const char* key : {"id", "text", "group"}) {
     if (json.contains(key) && !json[key].is_string())
       fail("{}: \"{}\" is a JSON {}, not a string", place, key, json[key].type_name());
   }
@@ -106,6 +107,10 @@ Text parse_line(std::string_view line, const fs::path& file, int64_t number) {
             std::move(json["text"].get_ref<std::string&>())};
   text.words = count_of(json, "words", words_of(text.text), place);
   text.bytes = count_of(json, "bytes", std::ssize(text.text), place);
+  text.group = json.value("group", "");
+  if (json.contains("group")) {
+    if (const std::string wrong = group_error(text.group); !wrong.empty()) fail("{}: \"group\" {}", place, wrong);
+  }
   return text;
 }
 
@@ -131,6 +136,13 @@ std::vector<Text> parse_lines(std::string_view bytes, const fs::path& file) {
 }
 
 }  // namespace
+
+std::string group_error(const std::string& group) {
+  constexpr const char* kRemedy = "name what the text is a piece of, or leave it out";
+  if (group.empty()) return fmt::format("is empty; {}", kRemedy);
+  const bool fits = std::ranges::none_of(group, [](unsigned char c) { return std::iscntrl(c) != 0; });
+  return fits ? "" : fmt::format("holds a line break or another control character; {}", kRemedy);
+}
 
 std::string decoded_text(std::string bytes, const fs::path& file) {
   const std::size_t place = std::min(utf8_prefix(bytes), bytes.find('\0'));

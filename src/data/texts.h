@@ -1,4 +1,4 @@
-// Text files: .txt (one document) and .jsonl ({"id", "text"} per line).
+// Text files: .txt (one document) and .jsonl ({"id", "text"} per line, perhaps with "group", "words", "bytes").
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -11,7 +11,11 @@ struct Text {
   std::string id;
   std::string text;
   int64_t words = 0, bytes = 0;  ///< of the text as it was published, bytes in UTF-8
+  std::string group{};           ///< what the text is a piece of, such as one book; empty where the line does not say
 };
+
+/// Returns why a text cannot name a group; empty where it can.
+std::string group_error(const std::string& group);
 
 /// Returns the UTF-8 text of a file's bytes.  Removes a leading byte order mark with a warning: it only marks the
 /// encoding, and a model would see up to three tokens that are not part of the text.  Throws an Error with `file`, line

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/hash.h"
+#include "data/texts.h"
 
 namespace qroar {
 namespace {
@@ -56,7 +57,7 @@ class Reader {
 struct Header {
   TokenFile file;
   std::string hash;
-  std::vector<std::string> ids;
+  std::vector<std::string> ids, groups;
   std::vector<int64_t> words, bytes;
 };
 
@@ -82,6 +83,20 @@ std::vector<int64_t> naturals(const Reader& reader, const nlohmann::json& header
   return numbers;
 }
 
+/// Returns one group per document; empty ones where the header has none.
+std::vector<std::string> groups_of(const Reader& reader, const nlohmann::json& header,
+                                   const std::vector<std::string>& ids) {
+  if (!header.contains("groups")) return std::vector<std::string>(ids.size());
+  const nlohmann::json& list = header["groups"];
+  if (!list.is_array() || list.size() != ids.size())
+    reader.bad(fmt::format("the header's groups are not as many as its ids, {}", ids.size()));
+  for (const nlohmann::json& group : list) {
+    const std::string wrong = group.is_string() ? group_error(group) : "is no string";
+    if (!wrong.empty()) reader.bad(fmt::format("a group in the header {}", wrong));
+  }
+  return list;
+}
+
 Header parse_header(const Reader& reader, std::string_view text) {
   Header header;
   try {
@@ -92,6 +107,7 @@ Header parse_header(const Reader& reader, std::string_view text) {
     json.at("ids").get_to(header.ids);
     header.words = naturals(reader, json, "words", header.ids.size());
     header.bytes = naturals(reader, json, "bytes", header.ids.size());
+    header.groups = groups_of(reader, json, header.ids);
     header.file.vocab_size = natural(reader, json.at("vocab_size"), "vocab_size");
   } catch (const nlohmann::json::parse_error& error) {
     reader.bad(fmt::format("the JSON header is broken at its byte {}", error.byte));
@@ -155,7 +171,7 @@ TokenFile read_token_file(const std::filesystem::path& path, bool needs_hash) {
   if (version != kVersion)
     reader.bad(fmt::format("is of version {}, this program reads version {}", version, kVersion));
   const uint32_t header_size = reader.take_numbers<uint32_t>(1, "the header's size")[0];
-  auto [file, hash, ids, words, bytes] = parse_header(reader, reader.take(header_size, "the JSON header"));
+  auto [file, hash, ids, groups, words, bytes] = parse_header(reader, reader.take(header_size, "the JSON header"));
 
   const auto offsets = reader.take_numbers<int64_t>(ids.size() + 1, "the table of offsets");
   check_offsets(reader, offsets, reader.left());
@@ -170,7 +186,11 @@ TokenFile read_token_file(const std::filesystem::path& path, bool needs_hash) {
       reader.bad(fmt::format("document '{}' has the token {}, outside the vocabulary of {}", ids[document], *stray,
                              file.vocab_size));
     }
-    file.documents.push_back({std::move(ids[document]), {part.begin(), part.end()}, words[document], bytes[document]});
+    file.documents.push_back({std::move(ids[document]),
+                              {part.begin(), part.end()},
+                              words[document],
+                              bytes[document],
+                              std::move(groups[document])});
   }
   return file;
 }
@@ -181,8 +201,11 @@ void write_token_file(const std::filesystem::path& path, const TokenFile& file) 
                                    {"vocab_size", file.vocab_size},
                                    {"source", file.source}};
   for (const char* key : {"ids", "words", "bytes"}) header[key] = nlohmann::json::array();
+  const bool grouped =
+      std::ranges::any_of(file.documents, [](const Document& document) { return document.cluster() != document.id; });
   std::vector<int64_t> offsets = {0};
   for (const Document& document : file.documents) {
+    if (grouped) header["groups"].push_back(document.cluster());
     header["ids"].push_back(document.id);
     header["words"].push_back(document.words);
     header["bytes"].push_back(document.bytes);

@@ -1,8 +1,9 @@
 // The file format of pre-tokenized documents, little-endian: "QROARTOK", u32 version (1), u32 bytes of the JSON header,
 // the header {"hash": digits, "tokenizer": hash, "vocab_size": n, "source": text, "ids": [..], "words": [..], "bytes":
-// [..]}, int64 offsets[documents + 1], int32 tokens[offsets.back()].  words, bytes and the hash are optional; the hash
-// is the XXH3 128-bit (base/files.h) of the file with these 32 digits as zeros.  scripts/tokenize_texts.py writes the
-// same format; the file is untrusted input and every count, offset and token is checked.
+// [..], "groups": [..]}, int64 offsets[documents + 1], int32 tokens[offsets.back()].  words, bytes, the hash and groups
+// are optional; groups are left out where each is its document's id, which they stand for where they are absent; the
+// hash is the XXH3 128-bit (base/files.h) of the file with these 32 digits as zeros.  scripts/tokenize_texts.py writes
+// the same format; the file is untrusted input and every count, offset and token is checked.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -15,6 +16,10 @@ struct Document {
   std::string id;
   std::vector<int32_t> tokens;   ///< text tokens, no BOS
   int64_t words = 0, bytes = 0;  ///< of the text as published, bytes in UTF-8; 0: unknown
+  std::string group{};           ///< what the text is a piece of, such as one book; empty where nothing says so
+
+  /// Returns the name of the cluster: texts of one cluster may depend on each other (docs/method.md 5).
+  const std::string& cluster() const { return group.empty() ? id : group; }
 };
 
 struct TokenFile {

@@ -11,6 +11,7 @@
 #include "config/registry.h"
 #include "data/dataset.h"
 #include "data/windows.h"
+#include "eval/clusters.h"
 #include "model/angles.h"
 
 namespace qroar {
@@ -42,9 +43,18 @@ struct LogitBlock {
 
 struct MetricValue {
   std::string name;
-  double value = 0;    ///< never NaN; infinite where it exceeds double
-  double stderr_ = 0;  ///< standard error; NaN where one sample gives none, or the value is infinite
-  int64_t count = 0;   ///< number of averaged units
+  double value = 0;                       ///< never NaN; infinite where it exceeds double
+  double stderr_ = 0;                     ///< standard error; NaN where one sample gives none, or the value is infinite
+  int64_t count = 0;                      ///< number of averaged units
+  std::vector<ScoredCluster> clusters{};  ///< what was averaged, by cluster; empty for percentiles and counts
+  std::string link{};                     ///< from the clusters' mean to the value: see linked() in results/clusters.h
+};
+
+/// A metric over places, with an interval for each.
+struct Curve {
+  std::string name;  ///< of its table: cells/<id>/metrics/<name>.csv
+  CsvTable table;
+  std::vector<MetricValue> points;  ///< for clusters.csv alone
 };
 
 /// A metric over scored tokens.  end_window() returns the sums of a window's blocks, and take() gets them back, at once
@@ -73,8 +83,7 @@ class Metric {
   virtual void take(const Window& window, const Json& sums) = 0;
 
   virtual std::vector<MetricValue> values(Aggregate aggregate, const std::vector<Document>& documents) const = 0;
-  /// Returns a curve with its name: cells/<id>/metrics/<name>.csv.
-  virtual std::optional<std::pair<std::string, CsvTable>> curve() const { return std::nullopt; }
+  virtual std::optional<Curve> curve(const std::vector<Document>&) const { return std::nullopt; }
 };
 
 /// Returns the sums as they are stored on disk.

@@ -76,6 +76,13 @@ std::string Question::id() const {
   return text("id");
 }
 
+std::string Question::group() const {
+  if (!fields.contains("group")) return fields.contains("id") ? id() : std::filesystem::path(place).filename().string();
+  const std::string group = text("group");
+  if (const std::string wrong = group_error(group); !wrong.empty()) fail("{}: \"group\" {}", place, wrong);
+  return group;
+}
+
 std::string Question::text(const std::string& field) const {
   const auto found = fields.find(field);
   if (found == fields.end()) fail("{}: no \"{}\"", place, field);

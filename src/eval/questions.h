@@ -15,6 +15,9 @@ struct Question {
 
   /// Returns `id`, a text or an integer; the place where there is none.
   std::string id() const;
+  /// Returns `group`, a text that questions share whose answers may depend on each other; its id, or else the file's
+  /// name and the line, where there is none.
+  std::string group() const;
   /// Returns a required text field; throws an Error with the place when it is missing or no text.
   std::string text(const std::string& field) const;
   /// Returns a required field, a list of at least `least` texts; throws an Error with the place when it is not.

@@ -46,6 +46,25 @@ std::filesystem::path owner_in(const std::filesystem::path& plan) {
   return found.is_string() ? found.get<std::string>() : "";
 }
 
+std::string windows_csv(const std::vector<WindowRecord>& windows) {
+  std::string csv = "document,start,tokens,nll_sum,nll_square_sum,group\n";
+  for (const auto& [document, start, nll, group] : windows) {
+    csv += fmt::format("{},{},{},{:.17g},{:.17g},{}\n", csv_field(document), start, nll.count, nll.sum, nll.square_sum,
+                       csv_field(group));
+  }
+  return csv;
+}
+
+/// Without records removes what an earlier run, which succeeded, has left.
+template <class Record>
+void write_or_remove(const std::filesystem::path& file, const std::vector<Record>& records,
+                     std::string (*text_of)(const std::vector<Record>&)) {
+  if (records.empty())
+    std::filesystem::remove(file);
+  else
+    write_file_atomically(file, text_of(records));
+}
+
 /// Keeps the temporary files of other processes, which may be writing into the same cell.
 void write_tables(const std::filesystem::path& folder, const std::map<std::string, CsvTable>& tables) {
   if (!tables.empty()) std::filesystem::create_directories(folder);
@@ -107,16 +126,9 @@ void Results::write_plan(const std::filesystem::path& file, const std::vector<Pl
 }
 
 void Results::write(const Json& row, const CellOutput& output) const {
-  const std::filesystem::path own = cell(row["id"]), windows = own / "windows.csv";
-  if (output.windows.empty()) {
-    std::filesystem::remove(windows);  // left by an earlier run that succeeded
-  } else {
-    std::string csv = "document,start,tokens,nll_sum,nll_square_sum\n";
-    for (const auto& [document, start, nll] : output.windows) {
-      csv += fmt::format("{},{},{},{:.17g},{:.17g}\n", csv_field(document), start, nll.count, nll.sum, nll.square_sum);
-    }
-    write_file_atomically(windows, csv);
-  }
+  const std::filesystem::path own = cell(row["id"]);
+  write_or_remove(own / "windows.csv", output.windows, windows_csv);
+  write_or_remove(own / "clusters.csv", output.clusters, clusters_csv);
   for (const char* file : {"search.csv", "scales.json"}) {
     if (!output.search) std::filesystem::remove(own / file);
   }
@@ -171,15 +183,19 @@ void Results::derive_rows_file() const {
 std::vector<WindowRecord> read_windows(const std::filesystem::path& file) {
   std::vector<WindowRecord> records;
   const std::string text = read_file(file);
+  const bool grouped = csv_fields(text.substr(0, text.find('\n'))).size() > 5;
+  const std::size_t columns = grouped ? 6 : 5;
   std::size_t line_number = 1;
   for (std::size_t begin = text.find('\n') + 1; begin < text.size(); begin = text.find('\n', begin) + 1) {
     const auto fields = csv_fields(text.substr(begin, text.find('\n', begin) - begin));
     ++line_number;
-    if (fields.size() != 5) fail("{}:{}: expected 5 fields, found {}", file.string(), line_number, fields.size());
+    if (fields.size() != columns)
+      fail("{}:{}: expected {} fields, found {}", file.string(), line_number, columns, fields.size());
     records.push_back({fields[0],
                        number<int64_t>(fields[1], file, line_number),
                        {number<int64_t>(fields[2], file, line_number), number<double>(fields[3], file, line_number),
-                        number<double>(fields[4], file, line_number)}});
+                        number<double>(fields[4], file, line_number)},
+                       fields[grouped ? 5 : 0]});
   }
   return records;
 }

@@ -1,9 +1,9 @@
-// The results folder: DIR/cells/<id>/{row.json, windows.csv, search.csv, scales.json, resolved.yaml, log.txt,
-// diagnostics/<type>.csv, metrics/<curve>.csv, tasks/<name>.csv}, DIR/plan.json and the derived DIR/rows.jsonl.
-// row.json is written last and atomically, so a cell without it counts as not run, whenever the process died.
-// Its `metrics` is {name: {value, stderr, count}}, {} where the cell has none.  JSON has no infinity: `value` is null
-// where it exceeds double (a perplexity whose `nll` is above 709.78 nats); it is never NaN, which fails the cell.
-// `stderr` is null there, too, and where one sample gives none.
+// The results folder: DIR/cells/<id>/{row.json, windows.csv, clusters.csv, search.csv, scales.json, resolved.yaml,
+// log.txt, diagnostics/<type>.csv, metrics/<curve>.csv, tasks/<name>.csv}, DIR/plan.json and the derived
+// DIR/rows.jsonl. row.json is written last and atomically, so a cell without it counts as not run, whenever the process
+// died. Its `metrics` is {name: {value, stderr, count, ...}} (docs/results.md), {} where the cell has none.  JSON has
+// no infinity: `value` is null where it exceeds double (a perplexity whose `nll` is above 709.78 nats); it is never
+// NaN, which fails the cell. `stderr` is null there, too, and where one sample gives none.
 //
 // A folder belongs to one experiment, identified by the file that plan.json names.  Cells that the plan no longer lists
 // (a value of the sweep was edited, --set differed) stay, and so do their rows in rows.jsonl, which contains all cells
@@ -19,6 +19,7 @@
 #include "base/csv.h"
 #include "base/statistics.h"
 #include "config/config.h"
+#include "results/clusters.h"
 
 namespace qroar {
 
@@ -33,12 +34,14 @@ struct SearchOutput {
 struct WindowRecord {
   std::string document;
   int64_t start = 0;
-  Moments nll;  ///< of its scored tokens, nats
+  Moments nll;          ///< of its scored tokens, nats
+  std::string group{};  ///< its document's
 };
 
 /// The output of a finished cell beside its row; empty for a failed cell.
 struct CellOutput {
   std::vector<WindowRecord> windows;
+  std::vector<ClusterRecord> clusters;
   std::optional<SearchOutput> search;
   std::map<std::string, CsvTable> diagnostics;  ///< by type
   std::map<std::string, CsvTable> curves;       ///< of metrics, by name
@@ -63,8 +66,8 @@ class Results {
   /// this program.
   std::optional<Json> row(const std::string& id) const;
 
-  /// Writes windows.csv, diagnostics and curves (removing those of an earlier run that no longer exist), resolved.yaml
-  /// and then row.json.  Throws an Error on any failed write.
+  /// Writes windows.csv, clusters.csv, diagnostics and curves (removing those of an earlier run that no longer exist),
+  /// resolved.yaml and then row.json.  Throws an Error on any failed write.
   void write(const Json& row, const CellOutput& output) const;
 
   /// Returns every row: those of cells that plan.json does not list, ordered by start time, then the others in its
@@ -89,6 +92,7 @@ class Results {
   std::filesystem::path folder_;
 };
 
+/// Reads windows.csv, also of a version that had no groups: each document is then its own.
 std::vector<WindowRecord> read_windows(const std::filesystem::path& file);
 
 /// Returns the label of an axis value in tables and plots, such as "yarn", "linear ×2", "rtn W4 g64", "4096"; `bits_of`

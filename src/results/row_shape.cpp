@@ -32,7 +32,9 @@ constexpr Field kRow[] = {{"/id", "string"},
                           {"/warnings", "array null"},
                           {"/controls", "object null"},
                           {"/search", "object null"}};
-constexpr Field kMetric[] = {{"/value", "number null"}, {"/stderr", "number null"}, {"/count", "number null"}};
+constexpr Field kMetric[] = {{"/value", "number null"},    {"/stderr", "number null"}, {"/count", "number null"},
+                             {"/clusters", "number null"}, {"/low", "number null"},    {"/high", "number null"},
+                             {"/link", "string null"}};
 constexpr Field kSearch[] = {{"/g", "array"}, {"/dev_gain", "number"}};
 constexpr Field kPlan[] = {{"/cells", "array"}};
 constexpr Field kCell[] = {{"/id", "string"}, {"/axes", "object"}, {"/flops", "number"}};

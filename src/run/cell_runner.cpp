@@ -27,15 +27,31 @@ Json to_json(const std::vector<MetricValue>& values) {
   Json metrics = Json::object();
   for (const MetricValue& value : values) {
     if (std::isnan(value.value)) fail("{}: not a number, over {} samples", value.name, value.count);
-    metrics[value.name] = {{"value", value.value}, {"stderr", value.stderr_}, {"count", value.count}};
+    Json& metric = metrics[value.name];
+    metric = {{"value", value.value}, {"stderr", value.stderr_}, {"count", value.count}};
+    if (value.clusters.empty()) continue;
+    const Estimate mean = estimate(value.clusters);
+    metric["clusters"] = mean.clusters;
+    metric["low"] = linked(value.link, mean.low());
+    metric["high"] = linked(value.link, mean.high());
+    if (!value.link.empty()) metric["link"] = value.link;
   }
   return metrics;
 }
 
+void append_clusters(std::vector<ClusterRecord>& to, const std::vector<MetricValue>& values) {
+  for (const MetricValue& value : values) {
+    for (const auto& [group, scored, sum, weight] : value.clusters)
+      to.push_back({value.name, group, scored, sum, weight});
+  }
+}
+
 std::vector<WindowRecord> records_of(const std::vector<WindowLoss>& losses, const std::vector<Document>& documents) {
   std::vector<WindowRecord> records;
-  for (const auto& [window, nll] : losses)
-    records.push_back({documents[static_cast<std::size_t>(window.document)].id, window.begin, nll});
+  for (const auto& [window, nll] : losses) {
+    const Document& document = documents[static_cast<std::size_t>(window.document)];
+    records.push_back({document.id, window.begin, nll, document.cluster()});
+  }
   return records;
 }
 
@@ -44,6 +60,7 @@ std::vector<WindowRecord> records_of(const std::vector<WindowLoss>& losses, cons
 void CellRunner::Measured::add(Measured more) {
   row.update(more.row, /*merge_objects=*/true);
   for (auto& window : more.output.windows) output.windows.push_back(std::move(window));
+  for (auto& cluster : more.output.clusters) output.clusters.push_back(std::move(cluster));
   output.curves.merge(more.output.curves);
   output.tasks.merge(more.output.tasks);
 }
@@ -228,8 +245,13 @@ CellRunner::Measured CellRunner::score_windows(const Cell& cell, const Llama& mo
                     {}};
   measured.output.windows = records_of(losses, documents);
   for (const auto& metric : metrics) {
-    measured.row["metrics"].update(to_json(metric->values(job.data.windows.aggregate, documents)));
-    if (auto curve = metric->curve()) measured.output.curves.insert(std::move(*curve));
+    const std::vector<MetricValue> values = metric->values(job.data.windows.aggregate, documents);
+    measured.row["metrics"].update(to_json(values));
+    append_clusters(measured.output.clusters, values);
+    if (auto curve = metric->curve(documents)) {
+      append_clusters(measured.output.clusters, curve->points);
+      measured.output.curves.emplace(curve->name, std::move(curve->table));
+    }
   }
   return measured;
 }
@@ -251,6 +273,7 @@ CellRunner::Measured CellRunner::run_tasks(const Cell& cell, const Llama& model,
     TaskResult result = task->run({model, angles_of, table_of, job.model.spec.bfloat16_rope,
                                    *job.model.opened.tokenizer, job.data.windows.length, report, partial});
     measured.row["metrics"].update(to_json(result.values));
+    append_clusters(measured.output.clusters, result.values);
     measured.output.tasks[task->name()] = std::move(result.items);
   }
   if (cell.data == nullptr) measured.row["seconds"] = partial.seconds("");

@@ -6,6 +6,7 @@
 #include "eval/metric.h"
 #include "model/angles.h"
 #include "model/llama.h"
+#include "results/clusters.h"
 #include "support/catch.h"
 #include "support/errors.h"
 #include "support/llama.h"
@@ -67,6 +68,11 @@ void check_equal(const std::vector<MetricValue>& a, const std::vector<MetricValu
     REQUIRE(b[i].value == a[i].value);
     REQUIRE((b[i].stderr_ == a[i].stderr_ || (std::isnan(a[i].stderr_) && std::isnan(b[i].stderr_))));
     REQUIRE(b[i].count == a[i].count);
+    REQUIRE(b[i].clusters.size() == a[i].clusters.size());
+    for (std::size_t c = 0; c < a[i].clusters.size(); ++c) {
+      REQUIRE(b[i].clusters[c].sum == a[i].clusters[c].sum);
+      REQUIRE(b[i].clusters[c].scored == a[i].clusters[c].scored);
+    }
   }
 }
 
@@ -90,6 +96,51 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("a metric's clusters come to its value through its link, and one group of all documents is one cluster") {
+  Scored scored;
+  for (const auto& [name, entry] : Registry<Metric>::instance().entries()) {
+    const auto metric = scored.metric(name, 1000);
+    for (const auto aggregate : {Aggregate::tokens, Aggregate::windows, Aggregate::documents}) {
+      for (const MetricValue& value : metric->values(aggregate, scored.documents)) {
+        INFO(value.name);
+        if (value.clusters.empty()) {
+          CHECK(value.name.starts_with("delta_p_"));
+          continue;
+        }
+        CHECK(value.clusters.size() <= 2);
+        CHECK(linked(value.link, estimate(value.clusters).value) == Approx(value.value));
+        for (const ScoredCluster& cluster : value.clusters) CHECK(cluster.weight > 0);
+        std::vector<Document> grouped = scored.documents;
+        for (Document& document : grouped) document.group = "one";
+        const auto values = metric->values(aggregate, grouped);
+        const MetricValue& other = *std::ranges::find(values, value.name, &MetricValue::name);
+        CHECK(other.clusters.size() == 1);
+        CHECK(other.value == value.value);
+      }
+    }
+  }
+}
+
+TEST_CASE("clusters of other windows, or of fewer scored tokens, have other hashes of what was scored") {
+  const std::vector<Document> documents{{"a", {}, 1, 1, "book"}, {"b", {}, 1, 1, "book"}};
+  const auto scored = [&](const std::vector<Window>& windows, double nll = 1) {
+    WindowsByCluster by_cluster;
+    for (const Window& window : windows) by_cluster.add(window, window.scored, nll);
+    const auto clusters = by_cluster.all(documents);
+    REQUIRE(clusters.size() == 1);
+    CHECK(clusters[0].group == "book");
+    CHECK(clusters[0].sum == nll * static_cast<double>(windows.size()));
+    CHECK(clusters[0].scored.size() == 16);
+    return clusters[0].scored;
+  };
+  const std::string one = scored({{0, 0, 8, 8}, {1, 0, 8, 8}});
+  CHECK(scored({{0, 0, 8, 8}, {1, 0, 8, 8}}, 2) == one);
+  CHECK(scored({{0, 0, 8, 8}}) != one);
+  CHECK(scored({{0, 0, 8, 8}, {0, 0, 8, 8}}) != one);
+  CHECK(scored({{0, 0, 8, 8}, {1, 0, 8, 7}}) != one);
+  CHECK(scored({{0, 0, 8, 8}, {1, 1, 9, 8}}) != one);
+}
+
 TEST_CASE("perplexity averages tokens, windows or documents as asked, with counts and standard errors by hand") {
   const Config config = Config::parse("{type: perplexity}", "test");
   auto metric = Registry<Metric>::instance().build(config);
@@ -100,7 +151,8 @@ TEST_CASE("perplexity averages tokens, windows or documents as asked, with count
     metric->add({0, unused, unused, at::tensor(nll[w], at::kDouble), unused, unused});
     metric->take(windows[w], metric->end_window());
   }
-  const auto mean = [&](Aggregate aggregate) { return metric->values(aggregate, {})[1]; };
+  const std::vector<Document> documents{{"a", {}}, {"b", {}}};
+  const auto mean = [&](Aggregate aggregate) { return metric->values(aggregate, documents)[1]; };
   CHECK(mean(Aggregate::tokens).value == Approx(11.0 / 4));
   CHECK(mean(Aggregate::tokens).stderr_ == Approx(std::sqrt((39 - 121.0 / 4) / 3 / 4)));
   CHECK(mean(Aggregate::tokens).count == 4);
@@ -108,7 +160,13 @@ TEST_CASE("perplexity averages tokens, windows or documents as asked, with count
   CHECK(mean(Aggregate::windows).count == 3);
   CHECK(mean(Aggregate::documents).value == Approx((3 + 2) / 2.0));
   CHECK(mean(Aggregate::documents).stderr_ == Approx(0.5));
-  const auto perplexity = metric->values(Aggregate::tokens, {})[0];
+  for (const auto& [aggregate, sum, weight] :
+       {std::tuple(Aggregate::tokens, 9, 3), {Aggregate::windows, 7, 2}, {Aggregate::documents, 3, 1}}) {
+    CHECK(mean(aggregate).clusters[0].sum == Approx(sum));
+    CHECK(mean(aggregate).clusters[0].weight == Approx(weight));
+  }
+  const auto perplexity = metric->values(Aggregate::tokens, documents)[0];
+  CHECK(perplexity.link == "exp");
   CHECK(perplexity.value == Approx(std::exp(2.75)));
   CHECK(perplexity.stderr_ == Approx(std::exp(2.75) * mean(Aggregate::tokens).stderr_));
 }
@@ -122,7 +180,7 @@ TEST_CASE("the divergence from a model with itself is 0, and from another what i
   metric->add({0, p, target, nll, p, nll});
   metric->add({1, q, target, nll, p, nll});  // the model says q, full precision p
   metric->take(window, metric->end_window());
-  const auto values = metric->values(Aggregate::tokens, {});
+  const auto values = metric->values(Aggregate::tokens, {{"a", {}}});
   CHECK(values[0].name == "kl_divergence");
   CHECK(values[0].value == Approx(0.25 * std::log(2.0) / 2).epsilon(1e-6));  // 0.5 ln 2 - 0.25 ln 2 for the second
   CHECK(values[1].name == "top1_agreement");
@@ -166,14 +224,19 @@ TEST_CASE("key tokens are those whose loss rises without the long context") {
 TEST_CASE("losses by position lie in the bins of their places, and the last ones at the end") {
   Scored scored;
   const auto metric = scored.metric("nll_by_position", 1000);
-  const auto curve = metric->curve();
+  const auto curve = metric->curve(scored.documents);
   REQUIRE(curve);
-  CHECK(curve->second.columns == std::vector<std::string>{"begin", "end", "tokens", "nll", "stderr"});
+  CHECK(curve->table.columns == std::vector<std::string>{"begin", "end", "tokens", "nll", "low", "high", "clusters"});
+  REQUIRE(curve->points.size() == curve->table.rows.size());
+  CHECK(curve->points[0].name == "nll_by_position/0-21");
+  CHECK(curve->table.rows[0][4] == "nan");  // of two documents
+  CHECK(curve->table.rows[0][6] == "2");
   int64_t tokens = 0;
-  for (const auto& row : curve->second.rows) tokens += std::stoll(row[2]);
+  for (const auto& row : curve->table.rows) tokens += std::stoll(row[2]);
   CHECK(tokens == 147);
-  CHECK(metric->values(Aggregate::tokens, {}).front().name == "nll_last_20");
-  CHECK(metric->values(Aggregate::tokens, {}).front().count == 20);  // of the one window that is 101 tokens long
+  CHECK(metric->values(Aggregate::tokens, scored.documents).front().name == "nll_last_20");
+  CHECK(metric->values(Aggregate::tokens, scored.documents).front().count ==
+        20);  // of the one window that is 101 tokens long
 }
 
 namespace {
@@ -234,11 +297,11 @@ TEST_CASE("a perplexity beyond double is infinite beside a finite nll, just belo
     which->add({0, unused, unused, at::tensor({mean - 1, mean + 1}, at::kDouble), unused, unused});
     which->take({0, 0, 2, 2}, which->end_window());
   }
-  const auto values = metric->values(Aggregate::tokens, {});
+  const auto values = metric->values(Aggregate::tokens, {{"a", {}}});
   CHECK(std::isinf(values[0].value));
   CHECK(values[1].value == Approx(709.8));
   CHECK(std::isfinite(values[1].stderr_));
-  CHECK(std::isfinite(below->values(Aggregate::tokens, {})[0].value));
+  CHECK(std::isfinite(below->values(Aggregate::tokens, {{"a", {}}})[0].value));
 }
 
 }  // namespace qroar

@@ -59,7 +59,7 @@ def test_bits_per_byte_are_those_of_all_tokens_over_all_bytes(measured, windows)
 def test_the_curve_over_positions_holds_every_token_once(measured, windows):
     metrics, _, curves = measured(["perplexity", {"type": "nll_by_position", "bins": 8, "last": 16}], {"windows": windows})
     curve = curves["nll_by_position"]
-    assert list(curve[0]) == ["begin", "end", "tokens", "nll", "stderr"]
+    assert list(curve[0]) == ["begin", "end", "tokens", "nll", "low", "high", "clusters"]
     assert [(int(line["begin"]), int(line["end"])) for line in curve] == [(8 * b, 8 * b + 8) for b in range(8)]
     tokens = sum(int(line["tokens"]) for line in curve)
     assert tokens == metrics["nll"]["count"]

@@ -43,7 +43,8 @@ def test_a_run_leaves_one_row_per_cell_with_the_keys_of_the_contract(finished):
         assert row["experiment"] == "small" and row["status"] == "ok" and row["error"] is None
         assert list(row["axes"]) == ["rope", "windows.length"]
         for name in ("perplexity", "nll"):
-            assert list(row["metrics"][name]) == ["value", "stderr", "count"]
+            assert list(row["metrics"][name]) == ["value", "stderr", "count", "clusters", "low", "high"] + (["link"] if name == "perplexity" else [])
+            assert row["metrics"][name]["clusters"] == 2 and row["metrics"][name]["low"] is row["metrics"][name]["high"] is None  # fewer than 4
             assert row["metrics"][name]["count"] == 2 * (row["axes"]["windows.length"] - 1)
         assert min(row[key] for key in ROW_KEYS[6:10]) > 0
         assert row["environment"]["device"] == "cpu" and row["environment"]["commit"] and row["environment"]["started"]
@@ -56,9 +57,9 @@ def test_a_cell_holds_its_windows_its_configuration_and_its_log(finished):
     _, _, results = finished
     for cell, row in read_rows(results).items():
         folder = results / "cells" / cell
-        assert sorted(file.name for file in folder.iterdir()) == ["log.txt", "resolved.yaml", "row.json", "windows.csv"]
+        assert sorted(file.name for file in folder.iterdir()) == ["clusters.csv", "log.txt", "resolved.yaml", "row.json", "windows.csv"]
         windows = read_csv((folder / "windows.csv").read_text(encoding="utf-8"))
-        assert [list(window) for window in windows] == [["document", "start", "tokens", "nll_sum", "nll_square_sum"]] * 2
+        assert [list(window) for window in windows] == [["document", "start", "tokens", "nll_sum", "nll_square_sum", "group"]] * 2
         assert [window["document"] for window in windows] == ["kiln", "bridge"]
         tokens = sum(int(window["tokens"]) for window in windows)
         mean = sum(float(window["nll_sum"]) for window in windows) / tokens

@@ -38,7 +38,7 @@ def test_tasks_stand_beside_windows_of_text(mixed):
     for cell, row in rows.items():
         assert set(row["metrics"]) == TASK_METRICS | {"perplexity", "nll", "nll_last_32"}
         folder = results / "cells" / cell
-        assert sorted(path.name for path in folder.iterdir()) == ["log.txt", "metrics", "resolved.yaml", "row.json", "tasks", "windows.csv"]
+        assert sorted(path.name for path in folder.iterdir()) == ["clusters.csv", "log.txt", "metrics", "resolved.yaml", "row.json", "tasks", "windows.csv"]
         assert sorted(path.name for path in folder.glob("tasks/*")) == ["choice.csv", "free.csv", "passkey.csv"]
         assert [path.name for path in folder.glob("metrics/*")] == ["nll_by_position.csv"]
         assert row["tokens_per_second"] > 0

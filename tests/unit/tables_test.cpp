@@ -47,6 +47,12 @@ TEST_CASE("windows.csv is read back, and a broken line is an error with its plac
   CHECK(records[0].start == 512);
   CHECK(records[0].nll.count == 3);
   CHECK(records[0].nll.sum == 1.5);
+  CHECK(records[0].group == records[0].document);  // of a version without groups
+  const auto grouped =
+      scratch.write("g.csv", "document,start,tokens,nll_sum,nll_square_sum,group\na@5,5,3,1.5,0.25,\"a,b\"\n");
+  CHECK(read_windows(grouped).at(0).group == "a,b");
+  const auto short_line = scratch.write("s.csv", "document,start,tokens,nll_sum,nll_square_sum,group\na,0,3,1,1\n");
+  CHECK(contains(error_text([&] { read_windows(short_line); }), "s.csv:2: expected 6 fields, found 5"));
   const auto broken = scratch.write("x.csv", "document,start,tokens,nll_sum,nll_square_sum\na,0,x,1,1\n");
   CHECK(contains(error_text([&] { read_windows(broken); }), "x.csv:2: expected a number, found 'x'"));
 }
@@ -67,7 +73,8 @@ std::vector<std::string> places_of(const Json& value, const std::string& place =
 Json whole_row() {
   return Json::parse(R"({
     "id": "a", "experiment": "e", "axes": {"rope": {"type": "yarn", "factor": 2}}, "status": "ok", "error": null,
-    "metrics": {"perplexity": {"value": 2, "stderr": 1, "count": 3}, "nll": {"value": 0.7, "stderr": 1, "count": 3}},
+    "metrics": {"perplexity": {"value": 2, "stderr": 1, "count": 3, "clusters": 4, "low": 1, "high": 3, "link": "exp"},
+                "nll": {"value": 0.7, "stderr": 1, "count": 3, "clusters": 4, "low": 0, "high": 1.1}},
     "seconds": 1, "tokens_per_second": 2, "model_tflops_per_second": 3, "peak_bytes": 4, "warnings": ["w"],
     "controls": {"unscaled": "b"}, "search": {"g": [1.0, 2.0], "dev_gain": 0.1},
     "environment": {"started": "2026-01-01T00:00:00Z", "ended": "2026-01-01T00:00:01Z", "device": "cpu",

@@ -111,6 +111,21 @@ TEST_CASE("words and bytes are counted, or what a line states if that can be") {
       contains(bad(std::string(100'000, '[') + std::string(100'000, ']')), "\"words\" is a JSON array, not a number"));
 }
 
+TEST_CASE("a line may name the group of its text") {
+  const auto texts = parse_texts(R"({"id": "a@0", "group": "a", "text": "x"})"
+                                 "\n"
+                                 R"({"id": "b", "text": "x"})"
+                                 "\n"
+                                 R"({"text": "x"})",
+                                 "f.jsonl");
+  CHECK(texts.at(0).group == "a");
+  CHECK(texts.at(1).group.empty());
+  CHECK(error_of_line(R"({"text": "x", "group": 3})") == "x.jsonl:2: \"group\" is a JSON number, not a string");
+  CHECK(error_of_line(R"({"text": "x", "group": ""})") ==
+        "x.jsonl:2: \"group\" is empty; name what the text is a piece of, or leave it out");
+  CHECK(contains(error_of_line(R"({"text": "x", "group": "a\nb"})"), "\"group\" holds a line break"));
+}
+
 TEST_CASE("two documents of one id are an Error that names both lines") {
   CHECK(error_of("{\"id\": \"same\", \"text\": \"a\"}\n{\"text\": \"b\"}\n{\"id\": \"same\", \"text\": \"c\"}\n",
                  "x.jsonl") ==

@@ -58,7 +58,11 @@ TEST_CASE("a token file written byte by byte is read") {
 
 TEST_CASE("what write_token_file writes is read back the same") {
   const Scratch scratch;
-  const TokenFile written{"hash", 32000, "texts", {{"first", {1, 31999, 5}}, {"empty", {}}, {"\"odd\"\n\u00e9", {0}}}};
+  const TokenFile written{
+      "hash",
+      32000,
+      "texts",
+      {{"first", {1, 31999, 5}, 2, 9, "book"}, {"empty", {}}, {"\"odd\"\n\u00e9", {0}, 1, 4, "book"}}};
   write_token_file(scratch.folder() / "t.tok", written);
   const TokenFile file = read_token_file(scratch.folder() / "t.tok");
   CHECK(file.tokenizer == written.tokenizer);
@@ -68,7 +72,21 @@ TEST_CASE("what write_token_file writes is read back the same") {
   for (std::size_t i = 0; i < 3; ++i) {
     CHECK(file.documents[i].id == written.documents[i].id);
     CHECK(file.documents[i].tokens == written.documents[i].tokens);
+    CHECK(file.documents[i].cluster() == written.documents[i].cluster());
   }
+}
+
+TEST_CASE("groups stand in a token file only where one is not its document's id") {
+  const Scratch scratch;
+  const auto path = scratch.folder() / "t.tok";
+  const auto written = [&](const std::string& group) {
+    write_token_file(path, {"hash", 10, "texts", {{"a", {1}, 1, 1, group}, {"b", {2}, 1, 1, "b"}}});
+    return contains(read_file(path), R"("groups":["a b","b"])");
+  };
+  CHECK(written("a b"));
+  CHECK(read_token_file(path).documents[0].cluster() == "a b");
+  CHECK_FALSE(written("a"));
+  CHECK(read_token_file(path).documents[0].cluster() == "a");
 }
 
 TEST_CASE("only a file that starts with the magic is a token file") {
@@ -105,6 +123,11 @@ TEST_CASE("a broken token file is an Error that says what was found and expected
                     list + "}")),
         "the header's bytes are not as many as its ids, 2"));
   }
+  const std::string before_groups =
+      R"({"tokenizer": "a", "vocab_size": 10, "source": "x", "ids": ["a", "b"], "groups": )";
+  CHECK(contains(error_for(file_of(before_groups + R"(["x"]})")), "the header's groups are not as many as its ids, 2"));
+  CHECK(contains(error_for(file_of(before_groups + R"(["x", 3]})")), "a group in the header is no string"));
+  CHECK(contains(error_for(file_of(before_groups + R"(["x", ""]})")), "a group in the header is empty"));
   CHECK(contains(error_for(file_of(R"({"tokenizer": "a", "vocab_size": 10, "source": "x", "ids": ["a", "a"]})")),
                  "documents 1 and 2 have the same id 'a'"));
   CHECK(contains(error_for(file_of(R"({"tokenizer": 3, "vocab_size": 10, "source": "x", "ids": []})")),

@@ -44,17 +44,25 @@ class BitsPerByte : public Metric {
 
   std::vector<MetricValue> values(Aggregate, const std::vector<Document>& documents) const override {
     std::vector<Part> by_words, by_bytes;
+    ByCluster words_by_cluster, bytes_by_cluster, bits_by_cluster;
     for (const auto& [index, loss] : losses_) {
       const Document& document = documents[static_cast<std::size_t>(index)];
       by_words.push_back({loss, static_cast<double>(document.words)});
       by_bytes.push_back({loss, static_cast<double>(document.bytes)});
+      const auto add = [&](ByCluster& to, double sum, int64_t size) {
+        to.add(document.cluster(), fmt::format("{}\n{}", document.id, size), sum, static_cast<double>(size));
+      };
+      add(words_by_cluster, loss, document.words);
+      add(bytes_by_cluster, loss, document.bytes);
+      add(bits_by_cluster, loss / std::numbers::ln2, document.bytes);
     }
     const auto [words, words_error] = ratio(by_words);
     const auto [bytes, bytes_error] = ratio(by_bytes);
     const auto count = static_cast<int64_t>(losses_.size());
-    return {{"word_perplexity", std::exp(words), std::exp(words) * words_error, count},
-            {"byte_perplexity", std::exp(bytes), std::exp(bytes) * bytes_error, count},
-            {"bits_per_byte", bytes / std::numbers::ln2, bytes_error / std::numbers::ln2, count}};
+    return {
+        {"word_perplexity", std::exp(words), std::exp(words) * words_error, count, words_by_cluster.all(), "exp"},
+        {"byte_perplexity", std::exp(bytes), std::exp(bytes) * bytes_error, count, bytes_by_cluster.all(), "exp"},
+        {"bits_per_byte", bytes / std::numbers::ln2, bytes_error / std::numbers::ln2, count, bits_by_cluster.all()}};
   }
 
  private:

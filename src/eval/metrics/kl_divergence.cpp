@@ -42,13 +42,25 @@ class KlDivergence : public Metric {
     return sums;
   }
 
-  void take(const Window&, const Json& sums) override {
-    all_divergence_ += moments_of(sums["divergence"]);
-    all_same_ += sums["same"].get<int64_t>();
-    for (const Json& x : sums["delta_p"]) all_delta_p_.push_back(x);
+  void take(const Window& window, const Json& sums) override {
+    const Moments divergence = moments_of(sums["divergence"]);
+    const auto same = sums["same"].get<int64_t>();
+    Moments change, square;
+    for (const double x : sums["delta_p"]) {
+      change.add(x);
+      square.add(x * x);
+      all_delta_p_.push_back(x);
+    }
+    all_divergence_ += divergence;
+    all_same_ += same;
+    const int64_t tokens = divergence.count;
+    divergence_by_cluster_.add(window, tokens, divergence.sum);
+    same_by_cluster_.add(window, tokens, static_cast<double>(same));
+    change_by_cluster_.add(window, tokens, change.sum);
+    square_by_cluster_.add(window, tokens, square.sum);
   }
 
-  std::vector<MetricValue> values(Aggregate, const std::vector<Document>&) const override {
+  std::vector<MetricValue> values(Aggregate, const std::vector<Document>& documents) const override {
     const int64_t count = all_divergence_.count;
     const double n = static_cast<double>(count), agreement = static_cast<double>(all_same_) / n;
     Moments change, square;
@@ -58,10 +70,13 @@ class KlDivergence : public Metric {
     }
     const double root = std::sqrt(square.mean());
     std::vector<MetricValue> values{
-        {"kl_divergence", all_divergence_.mean(), all_divergence_.standard_error(), count},
-        {"top1_agreement", agreement, std::sqrt(agreement * (1 - agreement) / (n - 1)), count},
-        {"delta_p", change.mean(), change.standard_error(), count},
-        {"delta_p_rms", root, root > 0 ? square.standard_error() / (2 * root) : 0, count}};
+        {"kl_divergence", all_divergence_.mean(), all_divergence_.standard_error(), count,
+         divergence_by_cluster_.all(documents)},
+        {"top1_agreement", agreement, std::sqrt(agreement * (1 - agreement) / (n - 1)), count,
+         same_by_cluster_.all(documents)},
+        {"delta_p", change.mean(), change.standard_error(), count, change_by_cluster_.all(documents)},
+        {"delta_p_rms", root, root > 0 ? square.standard_error() / (2 * root) : 0, count,
+         square_by_cluster_.all(documents), "sqrt"}};
     std::vector<double> sorted = all_delta_p_;
     std::ranges::sort(sorted);
     for (const int percent : {1, 5, 50, 95, 99}) {
@@ -89,6 +104,7 @@ class KlDivergence : public Metric {
   Moments all_divergence_;
   int64_t all_same_ = 0;
   std::vector<double> all_delta_p_;
+  WindowsByCluster divergence_by_cluster_, same_by_cluster_, change_by_cluster_, square_by_cluster_;
 };
 
 const Register<Metric, KlDivergence> kKlDivergence{

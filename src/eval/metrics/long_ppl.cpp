@@ -65,18 +65,24 @@ class LongPpl : public Metric {
   Json end_window() override {
     return {{"key", to_json(std::exchange(window_, {}))}, {"tokens", std::exchange(window_tokens_, 0)}};
   }
-  void take(const Window&, const Json& sums) override {
-    key_ += moments_of(sums["key"]);
-    tokens_ += sums["tokens"].get<int64_t>();
+  void take(const Window& window, const Json& sums) override {
+    const Moments key = moments_of(sums["key"]);
+    const auto tokens = sums["tokens"].get<int64_t>();
+    key_ += key;
+    tokens_ += tokens;
+    key_by_cluster_.add(window, key.count, key.sum);
+    share_by_cluster_.add(window, tokens, static_cast<double>(key.count));
   }
 
-  std::vector<MetricValue> values(Aggregate, const std::vector<Document>&) const override {
+  std::vector<MetricValue> values(Aggregate, const std::vector<Document>& documents) const override {
     const double share = static_cast<double>(key_.count) / static_cast<double>(tokens_);
     const MetricValue tokens{"key_tokens", share, std::sqrt(share * (1 - share) / static_cast<double>(tokens_)),
-                             tokens_};
+                             tokens_, share_by_cluster_.all(documents)};
     if (key_.count == 0) return {tokens};
     const double perplexity = std::exp(key_.mean());
-    return {{"long_ppl", perplexity, perplexity * key_.standard_error(), key_.count}, tokens};
+    return {
+        {"long_ppl", perplexity, perplexity * key_.standard_error(), key_.count, key_by_cluster_.all(documents), "exp"},
+        tokens};
   }
 
  private:
@@ -87,6 +93,7 @@ class LongPpl : public Metric {
   std::vector<double> short_nll_;  ///< by position in the window; NaN where the context is short anyway
   Moments window_, key_;
   int64_t window_tokens_ = 0, tokens_ = 0;
+  WindowsByCluster key_by_cluster_, share_by_cluster_;
 };
 
 const Register<Metric, LongPpl> kLongPpl{"long_ppl",

@@ -1,6 +1,6 @@
 // The loss by position in the window: the mean NLL of the tokens whose position in what the model sees lies in each of
 // `bins` equal parts of the window's length, and that of the last `last` positions.  The curve is
-// metrics/nll_by_position.csv: begin, end (positions, end excluded), tokens, nll, stderr.
+// metrics/nll_by_position.csv: begin, end (positions, end excluded), tokens, nll, low, high (95 %), clusters.
 #include <algorithm>
 
 #include "eval/metric.h"
@@ -25,8 +25,8 @@ class NllByPosition : public Metric {
     // A token that the model does not see has no position of its own: positions are then those of the rows that
     // predict.
     shift_ = windows.feed.beyond ? 0 : 1;
-    of_bin_.assign(static_cast<std::size_t>(bins_), {});
-    window_ = of_bin_;
+    of_bin_.resize(static_cast<std::size_t>(bins_));
+    window_.resize(of_bin_.size());
   }
 
   void check(const std::vector<Document>&, const std::vector<Window>& windows) const override {
@@ -51,34 +51,52 @@ class NllByPosition : public Metric {
     for (Moments& bin : window_) sums.push_back(to_json(std::exchange(bin, {})));
     return sums;
   }
-  void take(const Window&, const Json& sums) override {
-    last_places_ += moments_of(sums[0]);
-    for (std::size_t b = 0; b < of_bin_.size(); ++b) of_bin_[b] += moments_of(sums[b + 1]);
+  void take(const Window& window, const Json& sums) override {
+    last_places_.take(window, moments_of(sums[0]));
+    for (std::size_t b = 0; b < of_bin_.size(); ++b) of_bin_[b].take(window, moments_of(sums[b + 1]));
   }
 
-  std::vector<MetricValue> values(Aggregate, const std::vector<Document>&) const override {
-    return {
-        {fmt::format("nll_last_{}", last_), last_places_.mean(), last_places_.standard_error(), last_places_.count}};
+  std::vector<MetricValue> values(Aggregate, const std::vector<Document>& documents) const override {
+    return {last_places_.value(fmt::format("nll_last_{}", last_), documents)};
   }
-  std::optional<std::pair<std::string, CsvTable>> curve() const override {
-    CsvTable table{{"begin", "end", "tokens", "nll", "stderr"}, {}};
+  std::optional<Curve> curve(const std::vector<Document>& documents) const override {
+    Curve curve{"nll_by_position", {{"begin", "end", "tokens", "nll", "low", "high", "clusters"}, {}}, {}};
     for (int64_t b = 0; b < bins_; ++b) {
-      const Moments& bin = of_bin_[static_cast<std::size_t>(b)];
-      if (bin.count == 0) continue;
-      table.rows.push_back({std::to_string((b * length_ + bins_ - 1) / bins_),
-                            std::to_string(((b + 1) * length_ + bins_ - 1) / bins_), std::to_string(bin.count),
-                            csv_number(bin.mean()), csv_number(bin.standard_error())});
+      const Places& bin = of_bin_[static_cast<std::size_t>(b)];
+      if (bin.nll.count == 0) continue;
+      const int64_t begin = (b * length_ + bins_ - 1) / bins_, end = ((b + 1) * length_ + bins_ - 1) / bins_;
+      curve.points.push_back(bin.value(fmt::format("{}/{}-{}", curve.name, begin, end), documents));
+      const Estimate mean = estimate(curve.points.back().clusters);
+      curve.table.rows.push_back({std::to_string(begin), std::to_string(end), std::to_string(bin.nll.count),
+                                  csv_number(bin.nll.mean()), csv_number(mean.low()), csv_number(mean.high()),
+                                  std::to_string(mean.clusters)});
     }
-    return std::pair("nll_by_position", std::move(table));
+    return curve;
   }
 
  private:
+  /// The losses of some places of all windows.
+  struct Places {
+    Moments nll;
+    WindowsByCluster by_cluster;
+
+    void take(const Window& window, const Moments& more) {
+      nll += more;
+      by_cluster.add(window, more.count, more.sum);
+    }
+    MetricValue value(const std::string& name, const std::vector<Document>& documents) const {
+      return {name, nll.mean(), nll.standard_error(), nll.count, by_cluster.all(documents)};
+    }
+  };
+
   Config config_;
   int64_t bins_, last_;
   int64_t length_ = 1, shift_ = 1;
   Feed feed_;
-  std::vector<Moments> of_bin_, window_;
-  Moments window_last_, last_places_;
+  std::vector<Moments> window_;  ///< by bin, of the window that is being scored
+  Moments window_last_;
+  std::vector<Places> of_bin_;
+  Places last_places_;
 };
 
 const Register<Metric, NllByPosition> kNllByPosition{

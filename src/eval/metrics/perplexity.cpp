@@ -24,9 +24,10 @@ class Perplexity : public Metric {
     tokens_ += nll;
     windows_.add(nll.mean());
     documents_[window.document] += nll;
+    by_cluster_.add(window, nll.count, nll.sum);
   }
 
-  std::vector<MetricValue> values(Aggregate aggregate, const std::vector<Document>&) const override {
+  std::vector<MetricValue> values(Aggregate aggregate, const std::vector<Document>& documents) const override {
     Moments losses = aggregate == Aggregate::tokens ? tokens_ : windows_;
     if (aggregate == Aggregate::documents) {
       losses = {};
@@ -34,14 +35,17 @@ class Perplexity : public Metric {
     }
     const double exact = std::exp(losses.mean());
     const double perplexity = base_ == std::numbers::e ? exact : std::pow(base_, losses.mean());
-    return {{"perplexity", perplexity, perplexity * std::log(base_) * losses.standard_error(), losses.count},
-            {"nll", losses.mean(), losses.standard_error(), losses.count}};
+    const auto clusters = by_cluster_.all(documents, aggregate);
+    return {{"perplexity", perplexity, perplexity * std::log(base_) * losses.standard_error(), losses.count, clusters,
+             base_ == std::numbers::e ? "exp" : fmt::format("pow {}", base_)},
+            {"nll", losses.mean(), losses.standard_error(), losses.count, clusters}};
   }
 
  private:
   double base_;
   Moments window_, tokens_, windows_;
   std::map<int64_t, Moments> documents_;
+  WindowsByCluster by_cluster_;
 };
 
 const Register<Metric, Perplexity> kPerplexity{

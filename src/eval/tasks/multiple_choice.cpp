@@ -38,7 +38,7 @@ int64_t characters(const std::string& text) {
 }
 
 struct Asked {
-  std::string id;
+  std::string id, group;
   std::vector<std::string> choices;
   std::size_t label;
 };
@@ -132,6 +132,7 @@ class MultipleChoice : public Task {
     };
     const auto likelihoods = choice_log_likelihoods(input.model, input.angles_of, tokens_, known, answered);
     Moments right, right_normed;
+    ByCluster right_by_cluster, right_normed_by_cluster;
     TaskResult result;
     result.items.columns = {"id", "label", "choice", "choice_norm", "log_likelihoods"};
     for (std::size_t i = 0; i < asked_.size(); ++i) {
@@ -143,16 +144,21 @@ class MultipleChoice : public Task {
              on_one_line(asked.id));
       }
       const std::size_t choice = best(likelihoods[i]), choice_norm = best(normed);
-      right.add(choice == asked.label ? 1 : 0);
-      right_normed.add(choice_norm == asked.label ? 1 : 0);
+      const double is_right = choice == asked.label ? 1 : 0, is_right_normed = choice_norm == asked.label ? 1 : 0;
+      right.add(is_right);
+      right_normed.add(is_right_normed);
+      right_by_cluster.add(asked.group, on_one_line(asked.id), is_right, 1);
+      right_normed_by_cluster.add(asked.group, on_one_line(asked.id), is_right_normed, 1);
       std::string all;
       for (const double x : likelihoods[i]) all += fmt::format("{}{:.9g}", all.empty() ? "" : " ", x);
       result.items.rows.push_back({on_one_line(asked.id), std::to_string(asked.label), std::to_string(choice),
                                    blank_.empty() ? std::to_string(choice_norm) : "", all});
     }
-    result.values.push_back({name_ + "/acc", right.mean(), right.standard_error(), right.count});
+    result.values.push_back(
+        {name_ + "/acc", right.mean(), right.standard_error(), right.count, right_by_cluster.all()});
     if (blank_.empty())
-      result.values.push_back({name_ + "/acc_norm", right_normed.mean(), right_normed.standard_error(), right.count});
+      result.values.push_back({name_ + "/acc_norm", right_normed.mean(), right_normed.standard_error(), right.count,
+                               right_normed_by_cluster.all()});
     if (cut_ > 0)
       result.values.push_back(
           {name_ + "/cut", static_cast<double>(cut_), std::numeric_limits<double>::quiet_NaN(), right.count});
@@ -174,7 +180,7 @@ class MultipleChoice : public Task {
   }
 
   Asked asked_in(const Question& question) const {
-    Asked asked{question.id(), choices_.empty() ? question.texts("choices", 2) : choices_, 0};
+    Asked asked{question.id(), question.group(), choices_.empty() ? question.texts("choices", 2) : choices_, 0};
     if (const std::string wrong = choice_error(asked.choices); !wrong.empty()) fail("{}: {}", question.place, wrong);
     const auto label = question.fields.find("label");
     if (label == question.fields.end()) fail("{}: no \"label\"", question.place);

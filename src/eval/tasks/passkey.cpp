@@ -82,19 +82,31 @@ class Passkey : public Task {
   TaskResult run(const TaskInput& input) const override {
     TaskResult result;
     result.items.columns = {"length", "depth", "sample", "key", "answer", "right"};
-    Moments all;
-    std::map<int64_t, Moments> by_length;
+    struct Answers {
+      Moments right;
+      ByCluster by_cluster;
+      void add(const std::string& question, bool is_right) {
+        right.add(is_right);
+        by_cluster.add(question, question, is_right, 1);
+      }
+      MetricValue value(const std::string& name) const {
+        return {name, right.mean(), right.standard_error(), right.count, by_cluster.all()};
+      }
+    };
+    Answers all;
+    std::map<int64_t, Answers> by_length;
     const double total = flops(input.model.config);
     double done = 0;
     for (const int64_t length : lengths_) {
       for (const double depth : depths_) {
         for (int64_t sample = 0; sample < samples_; ++sample) {
           const int64_t key = key_of(length, depth, sample);
-          const std::string part = answer_part(name_, static_cast<std::size_t>(all.count));
+          const std::string part = answer_part(name_, static_cast<std::size_t>(all.right.count));
           const std::string answer = answer_to(key, length, depth, part, input);
           const bool right = first_number(answer) == std::to_string(key);
-          all.add(right);
-          by_length[length].add(right);
+          const std::string question = fmt::format("{}/{}/{}", length, depth, sample);
+          all.add(question, right);
+          by_length[length].add(question, right);
           result.items.rows.push_back({std::to_string(length), fmt::format("{}", depth), std::to_string(sample),
                                        std::to_string(key), on_one_line(answer), right ? "1" : "0"});
           done += forward_flops(input.model.config, length);
@@ -102,11 +114,9 @@ class Passkey : public Task {
         }
       }
     }
-    result.values.push_back({name_ + "/accuracy", all.mean(), all.standard_error(), all.count});
-    for (const auto& [length, moments] : by_length) {
-      result.values.push_back(
-          {fmt::format("{}/accuracy_{}", name_, length), moments.mean(), moments.standard_error(), moments.count});
-    }
+    result.values.push_back(all.value(name_ + "/accuracy"));
+    for (const auto& [length, answers] : by_length)
+      result.values.push_back(answers.value(fmt::format("{}/accuracy_{}", name_, length)));
     return result;
   }
 

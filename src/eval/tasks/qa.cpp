@@ -42,7 +42,7 @@ double f1(const std::vector<std::string>& found, const std::vector<std::string>&
 }
 
 struct Asked {
-  std::string id;
+  std::string id, group;
   std::vector<int32_t> prompt;
   std::vector<std::string> answers;
 };
@@ -71,7 +71,8 @@ class QuestionAnswering : public Task {
       place.fail(fmt::format("windows of {} tokens leave no room for {} new ones", window, new_tokens_));
     }
     for (const Question& question : questions) {
-      Asked asked{question.id(), tokenizer.encode(prompt_.filled(question)), question.texts("answers", 1)};
+      Asked asked{question.id(), question.group(), tokenizer.encode(prompt_.filled(question)),
+                  question.texts("answers", 1)};
       if (asked.prompt.empty()) fail("{}: the prompt has no tokens", question.place);
       const int64_t over = std::ssize(asked.prompt) - room;
       if (over > 0) {
@@ -98,6 +99,7 @@ class QuestionAnswering : public Task {
     TaskResult result;
     result.items.columns = {"id", "answer", "exact_match", "f1"};
     Moments exact, overlap;
+    ByCluster exact_by_cluster, overlap_by_cluster;
     for (const Asked& asked : asked_) {
       const std::string part = answer_part(name_, static_cast<std::size_t>(exact.count));
       const std::string answer = answer_to(asked, part, input);
@@ -109,12 +111,15 @@ class QuestionAnswering : public Task {
       }
       exact.add(same);
       overlap.add(best);
+      exact_by_cluster.add(asked.group, on_one_line(asked.id), same, 1);
+      overlap_by_cluster.add(asked.group, on_one_line(asked.id), best, 1);
       result.items.rows.push_back(
           {on_one_line(asked.id), on_one_line(answer), fmt::format("{:g}", same), csv_number(best)});
       input.report(static_cast<double>(exact.count) / static_cast<double>(asked_.size()));
     }
-    result.values = {{name_ + "/exact_match", exact.mean(), exact.standard_error(), exact.count},
-                     {name_ + "/f1", overlap.mean(), overlap.standard_error(), overlap.count}};
+    result.values = {
+        {name_ + "/exact_match", exact.mean(), exact.standard_error(), exact.count, exact_by_cluster.all()},
+        {name_ + "/f1", overlap.mean(), overlap.standard_error(), overlap.count, overlap_by_cluster.all()}};
     if (cut_ > 0)
       result.values.push_back(
           {name_ + "/cut", static_cast<double>(cut_), std::numeric_limits<double>::quiet_NaN(), exact.count});

@@ -1,0 +1,42 @@
+#include "eval/clusters.h"
+
+#include <fmt/format.h>
+
+#include "base/hash.h"
+
+namespace qroar {
+
+void ByCluster::add(const std::string& group, const std::string& unit, double sum, double weight) {
+  constexpr std::size_t kDigits = 16;
+  if (weight == 0) return;
+  const auto [place, fresh] = place_.emplace(group, clusters_.size());
+  if (fresh) clusters_.push_back({group, "", 0, 0});
+  ScoredCluster& cluster = clusters_[place->second];
+  cluster.scored = hash_bytes(cluster.scored + '\n' + unit).substr(0, kDigits);
+  cluster.sum += sum;
+  cluster.weight += weight;
+}
+
+std::vector<ScoredCluster> WindowsByCluster::all(const std::vector<Document>& documents, Aggregate aggregate) const {
+  std::map<int64_t, int64_t> document_tokens;
+  for (const Part& part : windows_) document_tokens[part.window.document] += part.tokens;
+  ByCluster by_cluster;
+  for (const auto& [window, tokens, sum] : windows_) {
+    const Document& document = documents[static_cast<std::size_t>(window.document)];
+    int64_t size = 1;  // tokens that together have the weight 1
+    if (aggregate == Aggregate::windows) size = tokens;
+    if (aggregate == Aggregate::documents) size = document_tokens[window.document];
+    if (size == 0) continue;
+    by_cluster.add(document.cluster(), fmt::format("{}\n{}\n{}", document.id, window.begin, tokens),
+                   sum / static_cast<double>(size), static_cast<double>(tokens) / static_cast<double>(size));
+  }
+  return by_cluster.all();
+}
+
+Estimate estimate(const std::vector<ScoredCluster>& clusters) {
+  std::vector<ClusterSums> sums;
+  for (const ScoredCluster& cluster : clusters) sums.push_back({cluster.weight, {cluster.sum}});
+  return estimate(sums);
+}
+
+}  // namespace qroar
