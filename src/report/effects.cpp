@@ -90,11 +90,11 @@ Effects::Clusters Effects::read(const Json& row) const {
     const auto file = results_.cell(id) / "clusters.csv";
     if (!std::filesystem::exists(file)) return {"no clusters.csv (run again)", {}, {}};
     std::map<std::string, std::size_t> next;
-    for (ClusterRecord& record : read_clusters(file)) {
+    for (const ClusterRecord& record : read_clusters(file)) {
       auto [metric, is_new] = found.of.try_emplace(record.metric);
       std::vector<Cluster>& clusters = metric->second;
       if (is_new) found.names.push_back(record.metric);
-      if (draw == 0) clusters.push_back({std::move(record.group), std::move(record.scored), record.weight, {}});
+      if (draw == 0) clusters.push_back({record.group, record.scored, record.weight, {}});
       const std::size_t place = next[record.metric]++;
       const bool fits = place < clusters.size() && clusters[place].scored == record.scored &&
                         clusters[place].weight == record.weight && clusters[place].sum_R.size() == draw;

@@ -82,6 +82,7 @@ std::vector<std::string> metrics_of(Effects& effects, const Json& row) {
     const bool is_mean = metric != row["metrics"].end() && !metric->contains("link");
     if (is_mean || name.starts_with(kByPosition)) names.push_back(name);
   }
+  if (names.empty()) names.emplace_back("nll");  // which says why there is none
   return names;
 }
 

@@ -1,5 +1,7 @@
 #include "report/show_controls.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "report/table.h"

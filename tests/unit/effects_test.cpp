@@ -59,19 +59,17 @@ std::string shown(const Folder& folder, const std::string& interaction, const st
 }
 
 /// Two schemes and two quantizers; W3 costs 1 nat a document under none, and 1.5, 1.5, 1.5, 2.5 under yarn.
-Folder square() {
-  Folder folder;
+void add_square(const Folder& folder) {
   folder.add({"a", "none", "none", 0, {10, 20, 30, 40}});
   folder.add({"b", "none", "W3", 0, {11, 21, 31, 41}});
   folder.add({"c", "yarn", "none", 0, {8, 18, 28, 38}});
   folder.add({"d", "yarn", "W3", 0, {9.5, 19.5, 29.5, 40.5}});
-  return folder;
 }
 
 }  // namespace
 
 TEST_CASE("rows that differ in their draw are one row, the mean over draws") {
-  Folder folder;
+  const Folder folder;
   folder.add({"a", "none", "W3", 0, {10, 20, 30, 40}});
   folder.add({"b", "none", "W3", 1, {12, 22, 32, 42}});
   folder.add({"c", "yarn", "W3", 0, {1, 2, 3, 4}});
@@ -89,7 +87,8 @@ TEST_CASE("rows that differ in their draw are one row, the mean over draws") {
 }
 
 TEST_CASE("an interaction is the difference of differences, cluster by cluster") {
-  const Folder folder = square();
+  const Folder folder;
+  add_square(folder);
   const Json found = Json::parse(shown(folder, "rope=none,quant=none", "json"));
   REQUIRE(found.size() == 1);
   // 0.5, 0.5, 0.5, 1.5 nats in documents of 10 tokens: mean 0.75 / 10, standard deviation 0.5.
@@ -105,7 +104,8 @@ TEST_CASE("an interaction is the difference of differences, cluster by cluster")
 }
 
 TEST_CASE("a difference from a baseline is made of the same clusters in the same draws") {
-  Folder folder = square();
+  const Folder folder;
+  add_square(folder);
   const std::string csv = shown(folder, "", "csv", "quant=none");
   CHECK(contains(csv, "baseline"));
   folder.add({"e", "yarn", "W4", 1, {9, 19, 29, 39}});
@@ -116,7 +116,7 @@ TEST_CASE("a difference from a baseline is made of the same clusters in the same
 }
 
 TEST_CASE("loss by position has lines of its own") {
-  Folder folder;
+  const Folder folder;
   const auto add = [&](const char* id, const char* rope, const char* quant, double sum) {
     std::string more;
     for (int d = 0; d < 4; ++d) more += fmt::format("nll_by_position/0-5,doc{},01,{},5\n", d, sum);
@@ -134,17 +134,18 @@ TEST_CASE("loss by position has lines of its own") {
 }
 
 TEST_CASE("what cannot be an interaction is one line that says why") {
-  const Folder folder = square();
+  const Folder folder;
+  add_square(folder);
   const auto error = [&](const std::string& axes) { return error_text([&] { shown(folder, axes); }); };
   CHECK(contains(error("rope"), "write two axes, such as rope,quant"));
   CHECK(contains(error("rop,quant"), "no axis 'rop'; did you mean 'rope'?"));
   CHECK(contains(error("rope=ntk,quant"), "no row has that value; its values are"));
   CHECK(contains(error("rope,rope"), "one axis twice"));
-  Folder one;
+  const Folder one;
   one.add({"a", "none", "none", 0, {1, 1, 1, 1}});
   one.add({"b", "none", "W3", 0, {1, 1, 1, 1}});
   CHECK(contains(error_text([&] { shown(one, "rope,quant"); }), "has one level (none)"));
-  Folder draws;
+  const Folder draws;
   draws.add({"a", "none", "none", 0, {1, 1, 1, 1}});
   draws.add({"b", "none", "W3", 1, {1, 1, 1, 1}});
   draws.add({"c", "yarn", "none", 0, {1, 1, 1, 1}});
@@ -153,7 +154,7 @@ TEST_CASE("what cannot be an interaction is one line that says why") {
 }
 
 TEST_CASE("three documents have no interval, and the caption says so") {
-  Folder folder;
+  const Folder folder;
   folder.add({"a", "none", "none", 0, {10, 20, 30}});
   const std::string text = shown(folder, "", "table");
   CHECK(contains(text, "no intervals: 3 documents are fewer than 4"));

@@ -1,10 +1,10 @@
 #include "base/interval.h"
 
-#include <catch2/catch_all.hpp>
 #include <cmath>
 
-using namespace qroar;
-using Catch::Approx;
+#include "support/catch.h"
+
+namespace qroar {
 
 TEST_CASE("Student's t agrees with SciPy's, also for fractions of a degree of freedom", "[interval]") {
   // scipy.stats.t.ppf(.975, v) and t.cdf(-1.3, v), SciPy 1.15
@@ -61,3 +61,5 @@ TEST_CASE("Benjamini-Hochberg keeps the comparisons up to the largest that meets
   CHECK(survives_false_discovery({0.012, 0.037, 0.037, 0.03}) == std::vector<bool>{true, true, true, true});
   CHECK(survives_false_discovery({none}) == std::vector<bool>{false});
 }
+
+}  // namespace qroar
