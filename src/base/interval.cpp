@@ -46,21 +46,17 @@ struct Variance {
   double value = 0, degrees = 0;
 };
 
-/// Returns the degrees of freedom of sum_d a_d^2 e_d^2 / (1 - 2 a_d + A) where cluster means vary alike: 2 E^2 / Var of
-/// a quadratic form, which is (tr M)^2 / tr M^2 with M_ij = c_i c_j (delta_ij - a_i - a_j + A), c_i = a_i / sqrt(1 - 2
-/// a_i + A).  The trace of M is A; that of M^2 takes one pass over the clusters.
-double cluster_degrees(const std::vector<double>& share_D, double A) {
-  double zeroth = 0, first = 0, second = 0, diagonal = 0;
+/// Returns Bell and McCaffrey's degrees of freedom for clusters with shares a_d of independent tokens: (tr M)^2 / tr
+/// M^2 of the quadratic form with M_ij = a_i c_i (delta_ij / a_i - 1), c_i = a_i / (1 - a_i), whose trace is 1.
+double cluster_degrees(const std::vector<double>& share_D) {
+  double diagonal = 0, sum = 0, squares = 0;
   for (const double a : share_D) {
-    const double c2 = a * a / (1 - 2 * a + A);
-    zeroth += c2;
-    first += c2 * a;
-    second += c2 * a * a;
-    diagonal += c2 * c2 * ((1 - 2 * a + A) * (1 - 2 * a + A) - (A - 2 * a) * (A - 2 * a));
+    const double ac = a * a / (1 - a);
+    diagonal += a * a;
+    sum += ac;
+    squares += ac * ac;
   }
-  // sum over i, j of c_i^2 c_j^2 (A - a_i - a_j)^2
-  const double all = A * A * zeroth * zeroth - 4 * A * zeroth * first + 2 * zeroth * second + 2 * first * first;
-  return A * A / (diagonal + all);
+  return 1 / (diagonal + sum * sum - squares);
 }
 
 /// Joins the parts as the head of the header says.
@@ -110,13 +106,12 @@ double Estimate::p_value() const {
 Estimate estimate(const std::vector<ClusterSums>& clusters) {
   check(!clusters.empty() && !clusters.front().sum_R.empty(), "an estimate has clusters and draws");
   const std::size_t D = clusters.size(), R = clusters.front().sum_R.size();
-  double weight = 0, A = 0;
+  double weight = 0;
   for (const ClusterSums& cluster : clusters) weight += cluster.weight;
   std::vector<double> share_D, mean_D, mean_R(R);
   for (const auto& [own, sum_R] : clusters) {
     check(own > 0 && sum_R.size() == R, "every cluster has a weight and all draws");
     share_D.push_back(own / weight);
-    A += share_D.back() * share_D.back();
     mean_D.push_back(std::accumulate(sum_R.begin(), sum_R.end(), 0.0) / own / static_cast<double>(R));
     for (std::size_t r = 0; r < R; ++r) mean_R[r] += sum_R[r] / weight;
   }
@@ -126,13 +121,13 @@ Estimate estimate(const std::vector<ClusterSums>& clusters) {
   found.draws = static_cast<int64_t>(R);
   if (D < 2) return found;
 
-  Variance of_clusters{0, cluster_degrees(share_D, A)}, of_draws, residual;
+  Variance of_clusters{0, cluster_degrees(share_D)}, of_draws, residual;
   for (std::size_t d = 0; d < D; ++d) {
-    const double factor = share_D[d] * share_D[d] / (1 - 2 * share_D[d] + A), off = mean_D[d] - found.value;
-    of_clusters.value += factor * off * off;
+    const double c = share_D[d] / (1 - share_D[d]), off = mean_D[d] - found.value;
+    of_clusters.value += c * c * off * off;
     for (std::size_t r = 0; r < R && R > 1; ++r) {
       const double both = clusters[d].sum_R[r] / clusters[d].weight - mean_D[d] - mean_R[r] + found.value;
-      residual.value += factor * both * both / static_cast<double>(R * (R - 1));
+      residual.value += c * c * both * both / static_cast<double>(R * (R - 1));
     }
   }
   for (std::size_t r = 0; r < R && R > 1; ++r) {

@@ -47,11 +47,13 @@ struct Estimate {
 /// With x_dr = sum_dr / w_d and shares a_d = w_d / sum w, the mean is D = sum_d a_d x_dr over d and the average over r.
 /// Its variance has a part of clusters, one of draws, and the residual that both contain:
 ///   V = V_D + max(0, V_R - V_E), but at least V_R
-///   V_D = sum_d a_d^2 e_d^2 / (1 - 2 a_d + A), e_d the residual of cluster d's mean over draws, A = sum a_d^2: the
-///         small-sample correction CR2 of Bell and McCaffrey (2002), unbiased where cluster means vary alike
+///   V_D = sum_d (c_d e_d)^2, c_d = a_d / (1 - a_d), e_d the residual of cluster d's mean over draws: c_d e_d is by how
+///         much D changes when cluster d is left out (the cluster jackknife, CR3 of Bell and McCaffrey 2002), which is
+///         never too small on average (Hansen 2025), and makes up for skewed clusters
 ///   V_R = variance of the draws' means / R, V_E = the same sum over the residuals of both, / (R (R - 1))
-/// Degrees of freedom: of V_D as Bell and McCaffrey give them (D - 1 for equal weights), R - 1 of V_R, their product of
-/// V_E, joined after Satterthwaite (1946).
+/// Degrees of freedom: of V_D those of Bell and McCaffrey for tokens that are independent (D - 1 for equal weights),
+/// R - 1 of V_R, their product of V_E, joined after Satterthwaite (1946).  tests/unit/coverage_test.cpp measures how
+/// often the interval covers the truth.
 Estimate estimate(const std::vector<ClusterSums>& clusters);
 
 /// Returns for each p value whether it survives the procedure of Benjamini and Hochberg (1995) at a false discovery

@@ -78,7 +78,7 @@ std::vector<ClusterRecord> read_clusters(const std::filesystem::path& file, std:
 double linked(const std::string& link, double mean) {
   if (link.empty()) return mean;
   if (link == "exp") return std::exp(mean);
-  if (link == "sqrt") return std::sqrt(mean < 0 ? 0 : mean);  // the low end of a mean square may be below 0
+  if (link == "sqrt") return std::sqrt(mean < 0 ? 0 : mean);  // the low end of a mean square's interval may be below 0
   double base = 0;
   check(link.starts_with("pow ") && read_number(std::string_view(link).substr(4), base) == std::errc() && base > 0,
         "a metric's link is one of those that results/clusters.h names");

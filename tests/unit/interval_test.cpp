@@ -20,19 +20,29 @@ TEST_CASE("Student's t agrees with SciPy's, also for fractions of a degree of fr
   }
 }
 
-TEST_CASE("With equal weights and one draw an estimate is the mean with its t interval", "[interval]") {
-  const Estimate found = estimate({{10, {1}}, {10, {5}}, {10, {2}}, {10, {1}}, {10, {3}}});
-  CHECK(found.value == Approx(0.24));
-  CHECK(found.standard_error == Approx(0.07483314773547882));  // standard deviation / sqrt(5)
-  CHECK(found.degrees == Approx(4));
-  CHECK(found.low() == Approx(0.24 - 2.7764451051977987 * 0.07483314773547882));
+TEST_CASE("With one draw the squared error is the sum of squared changes when each cluster is left out", "[interval]") {
+  const std::vector<ClusterSums> clusters{{10, {1}}, {20, {5}}, {30, {2}}, {5, {1}}};
+  const Estimate found = estimate(clusters);
+  CHECK(found.value == Approx(9 / 65.0));
+  double squares = 0;
+  for (std::size_t left_out = 0; left_out < clusters.size(); ++left_out) {
+    std::vector<ClusterSums> others = clusters;
+    others.erase(others.begin() + static_cast<std::ptrdiff_t>(left_out));
+    squares += std::pow(estimate(others).value - found.value, 2);
+  }
+  CHECK(found.standard_error == Approx(std::sqrt(squares)).epsilon(1e-12));
+  // NumPy, for tokens that are independent: E = I - 1 a', H = diag(a^2 / (1 - a)), M = H E diag(1 / a) E';
+  // (tr M)^2 / tr M^2
+  CHECK(found.degrees == Approx(2.072781655034895).epsilon(1e-12));
 }
 
-TEST_CASE("Unequal weights cost degrees of freedom", "[interval]") {
-  // NumPy: a = w / sum w, A = sum a^2, M_ij = c_i c_j (delta_ij - a_i - a_j + A); (tr M)^2 / tr M^2
-  const Estimate found = estimate({{10, {1}}, {20, {5}}, {30, {2}}, {5, {1}}});
-  CHECK(found.value == Approx(9 / 65.0));
-  CHECK(found.degrees == Approx(1.3832309171943988).epsilon(1e-12));
+TEST_CASE("With equal weights and one draw it is the t interval, wider by sqrt(D / (D - 1))", "[interval]") {
+  const Estimate found = estimate({{10, {1}}, {10, {5}}, {10, {2}}, {10, {1}}, {10, {3}}});
+  CHECK(found.value == Approx(0.24));
+  // Standard deviation / sqrt(5) is 0.07483314773547882.
+  CHECK(found.standard_error == Approx(0.07483314773547882 * std::sqrt(5.0 / 4)));
+  CHECK(found.degrees == Approx(4));
+  CHECK(found.low() == Approx(0.24 - 2.7764451051977987 * found.standard_error));
 }
 
 TEST_CASE("Fewer than four clusters have no interval, and one has no error", "[interval]") {
