@@ -117,19 +117,19 @@ Json Differences::json(std::size_t row) const {
   for (const std::string& metric : metrics_) {
     const Effect* effect = find(row, metric);
     if (effect == nullptr) continue;
-    Json& place = metric == "nll" ? found["nll"] : found["tasks"][metric];
     if (!effect->value) {
-      place = {{"reason", effect->reason}};
+      found["reason"] = effect->reason;
       continue;
     }
     const Estimate& value = *effect->value;
+    Json& place = metric == "nll" ? found["nll"] : found["tasks"][metric];
     place = effect_json(value, survives(row, metric), "difference");
     if (metric == "nll") {
       found["perplexity_ratio"] = {
           {"value", std::exp(value.value)}, {"low", std::exp(value.low())}, {"high", std::exp(value.high())}};
     }
   }
-  if (!found.contains("nll") && !found.contains("tasks")) found["reason"] = "nothing to compare";
+  if (found.size() == 1) found["reason"] = "nothing to compare";
   return found;
 }
 

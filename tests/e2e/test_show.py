@@ -1,11 +1,13 @@
-"""The five formats of `show`, and its paired comparison."""
+"""The five formats of `show`, and its comparisons."""
 import json
 import math
 import re
+import shutil
 
 import pytest
 
 from support.program import TEXT, assert_one_line, copy_of_tiny_books, read_csv, read_rows, scale_final_norm, shown_rows
+from support.tasks import write_lines
 
 
 def test_csv_has_every_number_in_full(finished, run):
@@ -19,6 +21,7 @@ def test_csv_has_every_number_in_full(finished, run):
         for name in ("perplexity", "nll"):
             for column, field in ((name, "value"), (f"{name}_stderr", "stderr"), (f"{name}_count", "count")):
                 assert float(line[column]) == row["metrics"][name][field]
+            assert line[f"{name}_clusters"] == "2" and line[f"{name}_low"] == line[f"{name}_high"] == "" and line["draws"] == "1"
         assert float(line["seconds"]) == row["seconds"] and int(line["peak_bytes"]) == row["peak_bytes"]
 
 
@@ -39,7 +42,7 @@ def test_table_has_a_line_for_each_scheme_and_a_column_for_each_length(finished,
     assert [line.split()[0] for line in lines] == ["none", "linear"]
     for row in read_rows(results).values():
         line = lines[["none", "linear"].index(row["axes"]["rope"]["type"])]
-        values = [float(value) for value in re.findall(r"([\d.]+) ±", line)]
+        values = [float(value) for value in re.findall(r"\d+\.\d+", line)]
         assert values[[32, 64].index(row["axes"]["windows.length"])] == pytest.approx(row["metrics"]["perplexity"]["value"], rel=0.05)
 
 
@@ -65,11 +68,12 @@ def losses(results, cell):
 
 
 def paired(results, cell, baseline):
-    """(difference of mean NLL, its standard error, [its values for each document]) of two windows in two documents."""
-    (first, tokens), (second, _) = [(a - b, n) for (a, n), (b, _) in zip(losses(results, cell), losses(results, baseline))]
-    mean = (first + second) / (2 * tokens)
-    error = (2 * ((first - tokens * mean) ** 2 + (second - tokens * mean) ** 2)) ** 0.5 / (2 * tokens)
-    return mean, error, sorted((first / tokens, second / tokens))
+    """(difference of mean NLL, its standard error by the jackknife) of windows in as many documents."""
+    parts = [(a - b, n) for (a, n), (b, _) in zip(losses(results, cell), losses(results, baseline))]
+    tokens = sum(n for _, n in parts)
+    mean = sum(d for d, _ in parts) / tokens
+    without = [(mean * tokens - d) / (tokens - n) for d, n in parts]
+    return mean, sum((left_out - mean) ** 2 for left_out in without) ** 0.5
 
 
 @pytest.fixture
@@ -77,7 +81,20 @@ def baseline(finished):
     return next(cell for cell, row in read_rows(finished[2]).items() if row["axes"]["rope"]["type"] == "none" and row["axes"]["windows.length"] == 64)
 
 
-def test_a_baseline_adds_paired_differences_to_the_table(finished, run, baseline):
+@pytest.fixture
+def five_documents(run, experiment, tmp_path):
+    """The results of none and linear over five documents of unequal length, in two rounding draws."""
+    words = "The kiln stood where the road turned to the river and a cart came up with two men and a lantern in the rain . ".split()
+    texts = write_lines(tmp_path / "texts.jsonl", [{"id": f"d{n}", "text": " ".join((words * 9)[n:n + 60 + 25 * n])} for n in range(5)])
+    sweep = [{"rope": [{"type": "none"}, {"type": "linear", "factor": 4}], "rounding.draw": [0, 1],
+              "quant": [[], [{"match": "layers.*", "weight": {"type": "rtn", "bits": 3, "group": 64}}]]}]
+    file = experiment({"data": {"path": str(texts)}, "windows": {"length": 512}, "model.dtype": "float32", "sweep": sweep})
+    process = run("run", file, "--results", tmp_path / "results")
+    assert process.returncode == 0, process.stderr
+    return tmp_path / "results"
+
+
+def test_a_baseline_adds_differences_to_the_table(finished, run, baseline):
     _, _, results = finished
     rows = read_rows(results)
     lines = {line.split()[0]: line for line in run("show", results, "--baseline", baseline[:8]).stdout.split("\n\n")[0].splitlines()[2:]}
@@ -86,11 +103,9 @@ def test_a_baseline_adds_paired_differences_to_the_table(finished, run, baseline
         if cell == baseline:
             assert re.search(r" baseline +1 *$", lines[cell])
         elif row["axes"]["windows.length"] == 64:
-            mean, error, documents = paired(results, cell, baseline)
-            difference, reach, low, high, ratio, _, windows = re.search(
-                r"(-?[\d.]+) ± ([\d.]+) +([+-][\d.]+) \.\. ([+-][\d.]+) +([\d.]+) ± ([\d.]+) +(\d+)$", lines[cell]).groups()
-            assert float(difference) == pytest.approx(mean, abs=0.5 * error) and float(reach) == pytest.approx(error, rel=0.1) and windows == "2"
-            assert [float(low), float(high)] == pytest.approx(documents, abs=6e-5) and float(ratio) == pytest.approx(math.exp(mean), abs=0.01)
+            mean, _ = paired(results, cell, baseline)
+            difference, ratio = re.search(r" ([+-][\d.]+) +([\d.]+)$", lines[cell]).groups()  # two documents have no interval
+            assert float(difference) == pytest.approx(mean, abs=6e-5) and float(ratio) == pytest.approx(math.exp(mean), rel=1e-4)
         else:
             assert " other windows" in lines[cell]
 
@@ -100,24 +115,79 @@ def test_a_baseline_is_numbers_for_programs(finished, run, baseline):
     rows = read_rows(results)
     table = {line["id"]: line for line in read_csv(run("show", results, "--format", "csv", "--baseline", baseline).stdout)}
     found = shown_rows(run("show", results, "--format", "json", "--baseline", baseline))
-    numbers = ["Δnll", "Δnll_stderr", "Δnll_low", "Δnll_high", "ppl ratio", "ppl ratio_stderr", "paired windows"]
     for cell, row in rows.items():
         line, pair = table[cell], found[cell].pop("paired")
         assert found[cell] == row and line["perplexity"] == repr(row["metrics"]["perplexity"]["value"])
         assert pair["baseline"] == line["baseline"] == baseline
         if cell != baseline and row["axes"]["windows.length"] == 64:
-            mean, error, documents = paired(results, cell, baseline)
+            mean, error = paired(results, cell, baseline)
             assert pair.keys() == {"baseline", "nll", "perplexity_ratio"} and line["reason"] == ""
-            # Of two documents every fourth draw is twice the first, and every fourth twice the second.
-            expected = [mean, error, *documents, math.exp(mean), math.exp(mean) * error, 2]
-            assert [float(line[name]) for name in numbers] == pytest.approx(expected, rel=1e-9)
-            assert list(pair["nll"]) == ["difference", "stderr", "low", "high", "windows"]
-            assert [*pair["nll"].values()] == [float(line[name]) for name in numbers[:4]] + [2]
-            assert pair["perplexity_ratio"] == {"value": float(line["ppl ratio"]), "stderr": float(line["ppl ratio_stderr"])}
+            assert [float(line[name]) for name in ("Δnll", "Δnll_stderr", "ppl ratio")] == pytest.approx([mean, error, math.exp(mean)], rel=1e-9)
+            assert (line["Δnll_clusters"], line["Δnll_draws"], line["Δnll_survives"]) == ("2", "1", "0")
+            assert pair["nll"]["difference"] == float(line["Δnll"]) and pair["nll"]["low"] is pair["nll"]["p_value"] is None
+            assert pair["perplexity_ratio"]["value"] == float(line["ppl ratio"])
         else:
             why = "baseline" if cell == baseline else "other windows"
             assert pair == {"baseline": baseline, "reason": why} and line["reason"] == why
-            assert [line[name] for name in numbers] == [""] * 7
+            assert line["Δnll"] == line["ppl ratio"] == line["Δnll_clusters"] == ""
+
+
+def test_intervals_are_over_documents_given_the_rounding(five_documents, run):
+    rows = json.loads(run("show", five_documents, "--draws", "--format", "json", "--baseline", "quant=none").stdout)
+    assert len(rows) == 8
+    for row in rows:
+        assert row["metrics"]["nll"]["clusters"] == 5
+        if row["paired"].get("reason") == "baseline":
+            continue
+        nll = row["paired"]["nll"]
+        mean, error = paired(five_documents, row["id"], row["paired"]["baseline"])
+        assert [nll["difference"], nll["stderr"]] == pytest.approx([mean, error], rel=1e-9)
+        assert nll["low"] < mean < nll["high"] and mean - nll["low"] == pytest.approx(nll["high"] - mean)
+        assert nll["detectable"] > nll["high"] - mean  # power of 80 % takes more than half the interval
+    text = run("show", five_documents, "--draws").stdout
+    assert "95 % intervals over 5 documents, given this rounding" in text and "rounding.draw" in text
+
+
+def test_draws_are_one_row_with_a_mean(five_documents, run):
+    rows = read_rows(five_documents)
+    shown = json.loads(run("show", five_documents, "--format", "json").stdout)
+    assert len(shown) == 4 and "rounding.draw" not in shown[0]["axes"]
+    for row in shown:
+        assert [draw["draw"] for draw in row["draws"]] == [0, 1]
+        values = [rows[draw["id"]]["metrics"]["nll"]["value"] for draw in row["draws"]]
+        assert row["metrics"]["nll"]["value"] == pytest.approx(sum(values) / 2, rel=1e-12)
+        assert row["metrics"]["perplexity"]["value"] == pytest.approx(math.exp(sum(values) / 2), rel=1e-12)
+        full_precision = not row["axes"]["quant"]
+        assert (abs(values[0] - values[1]) < 1e-5) == full_precision  # W3 draws a new rounding, the function stays
+    text = run("show", five_documents).stdout
+    assert "95 % intervals over 5 documents and 2 rounding draws" in text and "[" in text.split("\n\n")[0]
+
+
+def test_an_interaction_is_the_difference_of_differences(five_documents, run):
+    (found,) = json.loads(run("show", five_documents, "--interaction", "rope,quant", "--format", "json").stdout)
+    rows = {(row["axes"]["rope"]["type"], bool(row["axes"]["quant"])): row["metrics"]["nll"]["value"]
+            for row in json.loads(run("show", five_documents, "--format", "json").stdout)}
+    expected = rows["linear", True] - rows["linear", False] - rows["none", True] + rows["none", False]
+    assert found["value"] == pytest.approx(expected, rel=1e-9) and (found["clusters"], found["draws"]) == (5, 2)
+    assert found["between"] == {"rope": "none", "quant": "none"}
+    (line,) = read_csv(run("show", five_documents, "--interaction", "rope=linear ×4,quant=none", "--format", "csv").stdout)
+    assert float(line["interaction"]) == pytest.approx(-expected, rel=1e-9) and line["interaction_draws"] == "2"
+    table = run("show", five_documents, "--interaction", "rope,quant").stdout
+    assert f"{expected:+.4f} [" in table and "of 1 comparisons survive" in table
+
+
+@pytest.mark.parametrize(("axes", "said"), [
+    ("rop,quant", "no axis 'rop'; did you mean 'rope'?"), ("rope", "write two axes, such as rope,quant"),
+    ("rope,model.dtype", "has one level (float32), and an interaction compares two"),
+    ("rope=yarn,quant", "no row has that value; its values are none | linear ×4"), ("rope,rope", "is one axis twice")])
+def test_what_is_no_interaction_is_one_line(five_documents, run, axes, said):
+    assert_one_line(run("show", five_documents, "--interaction", axes), "--interaction ", said)
+
+
+def test_levels_with_other_draws_are_not_compared(five_documents, run):
+    victim = next(cell for cell, row in read_rows(five_documents).items() if row["axes"]["rounding.draw"] == 1 and row["axes"]["quant"])
+    shutil.rmtree(five_documents / "cells" / victim)
+    assert_one_line(run("show", five_documents, "--interaction", "rope,quant"), "rows cannot be compared: other draws")
 
 
 def test_a_single_window_has_no_errors(run, experiment, tmp_path):
@@ -127,10 +197,11 @@ def test_a_single_window_has_no_errors(run, experiment, tmp_path):
     for row in json.loads(run("show", results, "--format", "json", "--baseline", "rope=none").stdout):
         if row["axes"]["rope"]["type"] != "none":
             nll, ratio = row["paired"]["nll"], row["paired"]["perplexity_ratio"]
-            assert nll["windows"] == 1 and nll["stderr"] is nll["low"] is nll["high"] is ratio["stderr"] is None
+            assert nll["clusters"] == 1 and nll["stderr"] is nll["low"] is nll["high"] is ratio["low"] is None
             assert ratio["value"] == pytest.approx(math.exp(nll["difference"]))
     line = read_csv(run("show", results, "--format", "csv", "--baseline", "rope=none").stdout)[1]
-    assert line["Δnll"] != "" and [line[name] for name in ("Δnll_stderr", "Δnll_low", "Δnll_high", "ppl ratio_stderr")] == [""] * 4
+    assert line["Δnll"] != "" and [line[name] for name in ("Δnll_stderr", "Δnll_low", "Δnll_high", "ppl ratio_low")] == [""] * 4
+    assert "no intervals: 1 documents are fewer than 4" in run("show", results).stdout
 
 
 def test_failed_rows_and_rows_without_a_baseline_say_so_to_programs(run, experiment, tmp_path):
@@ -152,19 +223,19 @@ def test_a_baseline_by_axis_gives_each_row_its_own(finished, run):
     _, _, results = finished
     rows = {(row["axes"]["rope"]["type"], row["axes"]["windows.length"]): row["metrics"]["nll"]["value"]
             for row in read_rows(results).values()}
-    text, caption = run("show", results, "--baseline", "rope=none").stdout.split("\n\n")
-    header, _, none, linear = text.splitlines()
-    assert header.split() == ["rope", "32", "64"] and none.count("(baseline)") == 2
-    for length, (difference, error) in zip((32, 64), re.findall(r"\((-?[\d.]+) ± ([\d.]+)\)", linear), strict=True):
-        assert float(difference) == pytest.approx(rows["linear", length] - rows["none", length], abs=0.5 * float(error))
-    assert "in brackets Δnll against rope=none" in caption
+    table = run("show", results, "--baseline", "rope=none").stdout.split("Δnll\n")[1]
+    header, _, none, linear = table.split("\n\n")[0].splitlines()
+    assert header.split() == ["rope", "32", "64"] and none.count("baseline") == 2
+    for length, difference in zip((32, 64), linear.split()[2:], strict=True):
+        assert float(difference) == pytest.approx(rows["linear", length] - rows["none", length], abs=6e-5)
+    assert "Δ: against rope=none over the same windows or questions" in table
 
 
 def test_rows_that_no_baseline_fits_say_so(run, experiment, tmp_path):
     sweep = [{"rope": [{"type": "none"}], "windows.length": [32, 64]}, {"rope": [{"type": "linear", "factor": 2}], "windows.length": [48]}]
     assert run("run", experiment({"sweep": sweep}), "--results", tmp_path / "results").returncode == 0
     text = run("show", tmp_path / "results", "--baseline", "rope=none").stdout
-    assert text.count("(no baseline)") == 1 and text.count("(baseline)") == 2
+    assert text.count(" no baseline") == 1 and text.count(" baseline") == 3
 
 
 @pytest.mark.parametrize(("baseline", "parts"), [("rope=yarn", ["no row has that value", "none | linear ×2"]),

@@ -73,9 +73,9 @@ def test_a_baseline_pairs_questions(mixed, run):
     rows = read_rows(results)
     baseline, other = sorted(rows, key=lambda cell: rows[cell]["axes"]["rope"]["type"])  # none, yarn
     lines = {line["id"]: line for line in read_csv(run("show", results, "--format", "csv", "--baseline", baseline).stdout)}
-    paired = {name for name in TASK_METRICS if not re.search(r"_\d+$", name)}
-    assert {name for name in lines[other] if name.startswith("Δ")} == {f"Δnll{field}" for field in ("", "_stderr", "_low", "_high")} | {
-        f"Δ{name}{field}" for name in paired for field in ("", "_stderr", "_questions")}
+    paired = TASK_METRICS | {"nll_last_32"}
+    fields = ("", "_low", "_high", "_stderr", "_detectable", "_p", "_survives", "_clusters", "_draws")
+    assert {name for name in lines[other] if name.startswith("Δ")} == {f"Δ{name}{field}" for name in paired | {"nll"} for field in fields}
     assert lines[baseline]["Δchoice/acc"] == "" and lines[baseline]["reason"] == "baseline"
     found = {row["id"]: row["paired"] for row in json.loads(run("show", results, "--format", "json", "--baseline", baseline).stdout)}
     assert found[baseline] == {"baseline": baseline, "reason": "baseline"} and found[other]["tasks"].keys() == paired
@@ -87,11 +87,11 @@ def test_a_baseline_pairs_questions(mixed, run):
 
     for task, metric in (("choice", "acc"), ("passkey", "accuracy")):
         differences = [a - b for a, b in zip(right(other, task), right(baseline, task))]
-        name, expected = f"{task}/{metric}", [statistics.mean(differences), statistics.stdev(differences) / len(differences) ** 0.5, len(differences)]
-        assert [float(lines[other][f"Δ{name}{field}"]) for field in ("", "_stderr", "_questions")] == pytest.approx(expected, rel=1e-9)
-        assert [found[other]["tasks"][name][field] for field in ("difference", "stderr", "questions")] == pytest.approx(expected, rel=1e-9)
-    caption = run("show", results, "--baseline", baseline).stdout
-    assert f"Δnll against {baseline} over the same windows (of tasks: questions)" in caption
+        count, name = len(differences), f"{task}/{metric}"  # the jackknife of a mean: deviation / sqrt(count - 1)
+        expected = [statistics.mean(differences), statistics.stdev(differences) / (count - 1) ** 0.5, count]
+        assert [float(lines[other][f"Δ{name}{field}"]) for field in ("", "_stderr", "_clusters")] == pytest.approx(expected, rel=1e-9)
+        assert [found[other]["tasks"][name][field] for field in ("difference", "stderr", "clusters")] == pytest.approx(expected, rel=1e-9)
+    assert f"Δ: against {baseline} over the same windows or questions" in run("show", results, "--baseline", baseline).stdout
 
 
 def test_rows_of_tasks_alone_are_compared_in_pairs(run, experiment, tmp_path):
@@ -102,21 +102,17 @@ def test_rows_of_tasks_alone_are_compared_in_pairs(run, experiment, tmp_path):
     assert run("run", file, "--results", results).returncode == 0
     baseline = next(cell for cell, row in read_rows(results).items() if row["axes"]["tasks"] == [task])
     shown = run("show", results, "--baseline", baseline[:8])
-    assert shown.returncode == 0 and "windows" not in shown.stdout and "over the same questions, with its paired standard error" in shown.stdout
+    assert shown.returncode == 0 and "over the same windows or questions" in shown.stdout
     lines = {line["id"]: line for line in read_csv(run("show", results, "--format", "csv", "--baseline", baseline).stdout)}
     assert [line["Δq/acc"] for line in lines.values()].count("") == 2 and "Δnll" not in lines[baseline]
-    assert {name for name in lines[baseline] if name.startswith("Δ")} == {f"Δq/{metric}{field}" for metric in ("acc", "acc_norm")
-                                                                         for field in ("", "_stderr", "_questions")}
     assert shown.stdout.count(" other questions") == 2 and shown.stdout.count(" baseline") == 2  # acc and acc_norm
     found = [row["paired"] for row in json.loads(run("show", results, "--format", "json", "--baseline", baseline).stdout)]
-    assert {"baseline": baseline, "reason": "baseline"} in found
-    assert {"baseline": baseline, "tasks": {f"q/{metric}": {"reason": "other questions"} for metric in ("acc", "acc_norm")},
-            "reason": "other questions"} in found
-    table = results / f"cells/{baseline}/tasks/q.csv"
+    assert {"baseline": baseline, "reason": "baseline"} in found and {"baseline": baseline, "reason": "other questions"} in found
+    table = results / f"cells/{baseline}/clusters.csv"
     table.write_text(table.read_text(encoding="utf-8").replace(",", ";", 1), encoding="utf-8")
-    assert_one_line(run("show", results, "--baseline", baseline), str(table), "does not have as many fields as the first one")
+    assert_one_line(run("show", results, "--baseline", baseline), f"{table}:1", "delete the cell and run again")
     table.unlink()
-    assert_one_line(run("show", results, "--baseline", baseline), str(table))
+    assert "no clusters.csv (run again)" in run("show", results, "--baseline", baseline).stdout
 
 
 def test_show_prints_every_value_of_a_task(mixed, run):
@@ -134,13 +130,14 @@ def test_show_prints_every_value_of_a_task(mixed, run):
 def test_show_prints_rows_of_tasks_alone(run, asked, lines_file, tmp_path):
     row, _, _ = asked({"type": "multiple_choice", "path": str(lines_file("choice", QUESTIONS))})
     text = run("show", tmp_path / "asked").stdout
-    assert "choice/acc" in text and f"{row['metrics']['choice/acc']['value']:.2f} ± " in text and "questions taken as independent" in text
+    assert "choice/acc" in text and f"{row['metrics']['choice/acc']['value']:.5g}" in text
+    assert "no intervals: 3 questions are fewer than 4" in text
     assert "nan" not in text
 
 
 def test_show_prints_a_value_that_has_no_standard_error(run, asked, lines_file, tmp_path):
     row, _, _ = asked({"type": "multiple_choice", "path": str(lines_file("choice", QUESTIONS)), "limit": 1})
-    assert row["metrics"]["choice/acc"] == {"value": 0, "stderr": None, "count": 1}
+    assert row["metrics"]["choice/acc"] == {"value": 0, "stderr": None, "count": 1, "clusters": 1, "low": None, "high": None}
     assert "choice/acc" in run("show", tmp_path / "asked").stdout
 
 
