@@ -26,10 +26,10 @@ def cell(run, experiment, tmp_path):
 
     def run_cell(**changes):
         file = experiment({"sweep": None, "windows": {"length": 32}, "data.path": write_lines(tmp_path / "texts.jsonl", TEXTS)} | changes)
-        process = run("run", file, "--results", tmp_path / "results", "--rerun")
+        process = run("run", file, "--results", tmp_path / "ran", "--rerun")
         assert process.returncode == 0, process.stderr
-        (row,) = (row for row in read_rows(tmp_path / "results").values() if row["id"] in process.stderr)
-        folder = tmp_path / "results/cells" / row["id"]
+        (row,) = (row for row in read_rows(tmp_path / "ran").values() if row["id"] in process.stderr)
+        folder = tmp_path / "ran/cells" / row["id"]
         windows = read_csv((folder / "windows.csv").read_text(encoding="utf-8")) if (folder / "windows.csv").exists() else None
         return row, windows, read_csv((folder / "clusters.csv").read_text(encoding="utf-8"))
 
