@@ -92,6 +92,18 @@ def test_bits_per_byte_takes_words_and_bytes_from_the_token_file(run, run_script
     assert found["word_perplexity"] == pytest.approx(math.exp(total / sum(words)), rel=1e-9)
 
 
+def test_groups_stand_in_the_token_file_where_a_line_names_one(run_script, smollm2, tmp_path):
+    for groups, expected in ((["book", None], ["book", "b"]), ([None, None], None), (["a", None], None)):
+        lines = [{"id": name, "text": "x"} | ({"group": group} if group else {}) for name, group in zip("ab", groups)]
+        (tmp_path / "texts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+        assert run_script("tokenize_texts.py", smollm2, tmp_path / "texts.jsonl", tmp_path / "texts.tok").returncode == 0
+        assert read_token_file(tmp_path / "texts.tok")[0].get("groups") == expected
+    for group in ("", "a\nb", 3):
+        (tmp_path / "texts.jsonl").write_text(json.dumps({"text": "x", "group": group}), encoding="utf-8")
+        process = run_script("tokenize_texts.py", smollm2, tmp_path / "texts.jsonl", tmp_path / "bad.tok")
+        assert process.returncode == 1 and f'{tmp_path}/texts.jsonl:1: "group" is ' in process.stderr
+
+
 @pytest.mark.parametrize("count", ["0", "2.5", "true", '"3"'])
 def test_a_count_that_is_none_is_named(run_script, smollm2, tmp_path, count):
     (tmp_path / "bad.jsonl").write_text(f'{{"text": "a"}}\n{{"text": "b", "words": {count}}}\n', encoding="utf-8")

@@ -106,9 +106,9 @@ def read_token_file(path):
     return header, [tokens[begin:end] for begin, end in zip(offsets, offsets[1:])]
 
 
-def write_token_file(path, tokenizer, documents, vocab_size=4096):
-    """documents: {id: tokens}; tokenizer: the hash that the header states."""
-    header = json.dumps({"tokenizer": tokenizer, "vocab_size": vocab_size, "source": "test", "ids": list(documents)}).encode()
+def write_token_file(path, tokenizer, documents, vocab_size=4096, **more):
+    """documents: {id: tokens}; tokenizer: the hash that the header states, which may have more."""
+    header = json.dumps({"tokenizer": tokenizer, "vocab_size": vocab_size, "source": "test", "ids": list(documents)} | more).encode()
     offsets = np.cumsum([0, *map(len, documents.values())], dtype="<i8")
     with open(path, "wb") as file:
         file.write(b"QROARTOK" + struct.pack("<II", 1, len(header)) + header + offsets.tobytes())
