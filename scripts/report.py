@@ -19,6 +19,7 @@ from pathlib import Path
 from matplotlib import pyplot, ticker
 
 import report_diagnostics
+import report_interaction
 import report_search
 import report_tasks
 from report_axes import LENGTH, MOST_LINES, Layout, joined
@@ -26,9 +27,8 @@ from report_style import STYLES, markdown, scale_values, write_plot
 
 HERE = Path(__file__).resolve().parent
 LOGARITHM_OF = {"nll": "perplexity"}  # only the latter is shown
-ERROR_NOTE = ("± and bars are standard errors over {units}, which they treat as independent. Rows over the same {shared} share what "
-              "is hard about the texts, so differences between them are known better than these errors say: "
-              "`qroar show RESULTS_DIR --baseline ID` compares in pairs.")
+ERROR_NOTE = ("Intervals and bars are 95 % over {units} (docs/method.md 5). Rows over the same {units} share what is hard about them, so "
+              "differences between rows are known better than their intervals say: `qroar show RESULTS_DIR --baseline AXIS=VALUE` compares in pairs.")
 
 
 def program():
@@ -62,10 +62,13 @@ def read_caption(folder, options):
 
 
 def measured(row, metric):
-    """Returns (value, standard error) of a row; None where there is no finite value, and error 0 where there is none."""
+    """Returns (value, down to the interval's low end, up to its high end) of a row; None where there is no finite value, and lengths 0 where
+    there is no interval."""
     entry = row["metrics"].get(metric) or {}
-    value, error = entry.get("value"), entry.get("stderr")
-    return None if value is None else (value, error or 0.0)
+    value, low, high = (entry.get(name) for name in ("value", "low", "high"))
+    if value is None:
+        return None
+    return (value, 0.0, 0.0) if low is None or high is None else (value, max(0.0, value - low), max(0.0, high - value))
 
 
 def metric_table(rows, layout, metric):
@@ -97,10 +100,10 @@ def plot_against_x(rows, layout, metric):
     for axes, (title, panel_rows) in zip(all_axes[0], panels):
         for key, group in layout.groups(panel_rows, layout.lines):
             points = sorted((layout.x.numbers[layout.x.of(row)], *measured(row, metric)) for row in group if measured(row, metric))
-            x, y, error = zip(*points) if points else ((), (), ())
+            x, y, *reach = zip(*points) if points else ((), (), (), ())
             turn, place = divmod(lines.index(key), len(STYLES))
             handles[joined(layout.lines, key) or "none"] = axes.errorbar(
-                x, y, error, color=STYLES[place][0], marker=STYLES[place][1], linestyle=["-", "--", ":"][turn % 3],
+                x, y, reach, color=STYLES[place][0], marker=STYLES[place][1], linestyle=["-", "--", ":"][turn % 3],
                 linewidth=1.5, markersize=6, markerfacecolor="white", capsize=3)
         text = f"{layout.panel.title}: none" if title in (("none",), ("",)) else " · ".join(title)
         axes.set_title(textwrap.fill(text, 30), fontsize=11)
@@ -131,7 +134,7 @@ def scale_axes(all_axes, x, values):
 
 
 def plot_points(rows, layout, metric):
-    """Plots rows without a numeric axis: one label and one point with its error per row, one panel per evaluated text."""
+    """Plots rows without a numeric axis: one label and one point with its interval per row, one panel per evaluated text."""
     panels = layout.groups(rows, [layout.panel] if layout.panel else [])
     down = [axis for axis in layout.axes if axis is not layout.panel]
     lines = [joined(down, key) for key, _ in layout.groups(rows, down)]
@@ -139,8 +142,8 @@ def plot_points(rows, layout, metric):
                                        sharey=True, squeeze=False)
     for axes, (title, panel_rows) in zip(all_axes[0], panels):
         for key, group in layout.groups(panel_rows, down):
-            for pair in filter(None, (measured(row, metric) for row in group)):
-                axes.errorbar(pair[0], lines.index(joined(down, key)), xerr=pair[1], color=STYLES[2][0], marker="o", capsize=3,
+            for value, *reach in filter(None, (measured(row, metric) for row in group)):
+                axes.errorbar(value, lines.index(joined(down, key)), xerr=[[length] for length in reach], color=STYLES[2][0], marker="o", capsize=3,
                               markerfacecolor="white")
         axes.set_title(" · ".join(title), fontsize=11)
         axes.set_xlabel(metric)
@@ -201,46 +204,49 @@ def cell_table(rows, layout):
 
 def metric_plot(rows, metric, out):
     """Returns Markdown lines, and writes their plot; a search's controls with scales are only in report_search's plot."""
-    controls = {row["controls"].get(name) for row in rows if "controls" in row for name in ("full precision, same scales", "random scales")}
+    controls = {cell for row in rows for name, cell in row.get("controls", {}).items() if name not in ("full precision", "unscaled")}
     rows = [row for row in rows if row["id"] not in controls]
     layout = Layout(rows)
     lines = len(layout.groups(rows, layout.lines))
     if layout.x and lines > MOST_LINES:
         return [f"*{lines} lines would be too many for a plot.*\n"]
     file = metric.replace("/", "_")
-    units = "questions" if "/" in metric else "tokens"
+    units = "questions" if "/" in metric else "documents"
     write_plot((plot_against_x if layout.x else plot_points)(rows, layout, metric), out, file)
     return [f"![{metric}]({file}.png)\n",
-            f"*{metric}; bars: standard error over {units} taken as independent. Also as [SVG]({file}.svg).*\n"]
+            f"*{metric}; bars: 95 % intervals over {units}, and over rounding draws where there are several. Also as [SVG]({file}.svg).*\n"]
 
 
-def write_report(rows, caption, results, out):
+def write_report(rows, cells, interactions, caption, results, out):
+    """rows: means over rounding draws; cells: the draws; interactions: [(axes, what `show --interaction` found)]."""
     layout = Layout(rows)
     finished = [row for row in rows if row["status"] == "ok"]
     failed = [row for row in rows if row["status"] != "ok"]
     has_text = any("data" in row["config"] for row in finished)
-    note = ERROR_NOTE.format(units="tokens" if has_text else "questions", shared="windows" if has_text else "questions")
-    text = [f"# {rows[0]['experiment']}\n", *not_publishable(rows), f"{len(finished)} cells finished, {len(failed)} failed. {note}\n", caption]
+    note = ERROR_NOTE.format(units="documents" if has_text else "questions")
+    text = [f"# {rows[0]['experiment']}\n", *not_publishable(cells), f"{len(finished)} cells finished, {len(failed)} failed. {note}\n", caption]
     metrics = dict.fromkeys(name for row in finished for name in row["metrics"])
     # Accuracies by length are shown in the heat map of their task.
     for metric in [name for name in metrics if LOGARITHM_OF.get(name) not in metrics and not re.search(r"/accuracy_\d+$", name)]:
         text += [f"## {metric}\n", metric_table(rows, layout, metric), *metric_plot(finished, metric, out)]
     windows = [axis for axis in layout.axes if axis.name == LENGTH and len(axis.labels) > 1]
     beside = [axis for axis in layout.axes if axis not in windows and axis.varies]
+    for axes, found in interactions:
+        text += report_interaction.section(axes, found, out)
     text += report_search.section([(joined(beside, key[len(windows):]), "".join(f"{axis.of(row)} tokens" for axis in windows), row)
                                    for key, group in layout.groups(finished, windows + beside) for row in group], out)
-    cells = [(row["id"], joined(layout.axes, key) or "the experiment", results / "cells" / row["id"] / "diagnostics")
+    folders = [(row["id"], joined(layout.axes, key) or "the experiment", results / "cells" / row["id"] / "diagnostics")
              for key, group in layout.groups(finished, layout.axes) for row in group]
-    text += report_tasks.sections([(title, folder.parent) for _, title, folder in cells], out)
-    text += report_diagnostics.sections(cells, out)
+    text += report_tasks.sections([(title, folder.parent) for _, title, folder in folders], out)
+    text += report_diagnostics.sections(folders, out)
     if failed:
         body = [[f"`{row['id']}`", *(axis.of(row) for axis in layout.axes), row["error"]] for row in failed]
         text += ["## Failed cells\n", markdown(["cell", *(axis.title for axis in layout.axes), "error"], body)]
     if finished:
         text += ["## Cells\n", cell_table(finished, layout)]
     hidden = [axis.name for axis in layout.axes]
-    text += ["## Where the numbers come from\n", markdown(["environment", ""], provenance(rows, "environment", [])),
-             markdown(["config, beside the axes", ""], provenance(rows, "config", hidden))]
+    text += ["## Where the numbers come from\n", markdown(["environment", ""], provenance(cells, "environment", [])),
+             markdown(["config, beside the axes", ""], provenance(cells, "config", hidden))]
     path = out / "report.md"
     path.write_text("\n".join(text), encoding="utf-8")
     return path
@@ -253,10 +259,12 @@ def main():
     parser.add_argument("--all", action="store_true", help="also the rows of cells that the plan no longer has, marked")
     arguments = parser.parse_args()
     options = ["--all"] if arguments.all else []
-    rows = read_rows(arguments.results, options)
+    rows, cells = read_rows(arguments.results, options), read_rows(arguments.results, [*options, "--draws"])
+    interactions = [(axes, json.loads(show(arguments.results, "--interaction", ",".join(axes), "--format", "json", *options)))
+                    for axes in report_interaction.pairs([row for row in rows if row["status"] == "ok"])]
     out = arguments.out or arguments.results
     out.mkdir(parents=True, exist_ok=True)
-    print(write_report(rows, read_caption(arguments.results, options), arguments.results, out))
+    print(write_report(rows, cells, interactions, read_caption(arguments.results, options), arguments.results, out))
 
 
 if __name__ == "__main__":
