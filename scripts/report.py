@@ -201,7 +201,7 @@ def cell_table(rows, layout):
 
 def metric_plot(rows, metric, out):
     """Returns Markdown lines, and writes their plot; a search's controls with scales are only in report_search's plot."""
-    controls = {row["controls"].get(name) for row in rows if "controls" in row for name in ("full precision, same scales", "random scales")}
+    controls = {cell for row in rows for name, cell in row.get("controls", {}).items() if name not in ("full precision", "unscaled")}
     rows = [row for row in rows if row["id"] not in controls]
     layout = Layout(rows)
     lines = len(layout.groups(rows, layout.lines))
