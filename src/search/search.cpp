@@ -88,16 +88,17 @@ double held_out_gain(const BandSearch& search, const SearchInput& input, const s
   return identity - objective.score(point);
 }
 
-Json cross_validated(const BandSearch& search, const SearchInput& input, const FindPressure& find_pressure,
-                     const std::string& key) {
+Json validated_by_folds(const BandSearch& search, const SearchInput& input, const FindPressure& find_pressure,
+                        const std::string& key) {
+  BandSearch whole = search;  // a fold's own search has no folds
+  whole.spec.folds = 1;
   const auto key_of = [&](const std::vector<std::size_t>& indices) { return Json{key, indices}.dump(); };
   return cross_validated(input.documents, search.spec.folds, [&](const auto& complement, const auto& fold) {
     spdlog::info("search: cross-validation on {} of {} documents", fold.size(), input.documents.size());
     const std::vector<Document> searched = chosen(input.documents, complement), held = chosen(input.documents, fold);
-    const SearchResult result =
-        run_strategy(search, with_documents(input, searched), find_pressure, key_of(complement));
+    const SearchResult result = run_strategy(whole, with_documents(input, searched), find_pressure, key_of(complement));
     return FoldGains{result.summary["dev_gain"],
-                     held_out_gain(search, with_documents(input, held), key_of(fold), result.scales), result.scales.g};
+                     held_out_gain(whole, with_documents(input, held), key_of(fold), result.scales), result.scales.g};
   });
 }
 
@@ -118,7 +119,7 @@ SearchResult search(const BandSearch& search, const SearchInput& input, const Fi
   switch (search.control) {
     case SearchControl::none:
       if (search.spec.folds > 1) {
-        result.summary["cross_validation"] = cross_validated(search, input, find_pressure, key);
+        result.summary["cross_validation"] = validated_by_folds(search, input, find_pressure, key);
       }
       break;
     case SearchControl::random:

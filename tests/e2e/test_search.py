@@ -43,7 +43,8 @@ def searched_row(results):
 
 
 def test_a_search_runs_with_its_controls_and_prints_them_beside_it(run, searching, tmp_path, own_cache):
-    process = run("run", searching(), "--results", tmp_path / "results", **own_cache)
+    hot = {"rope": {"type": "yarn", "factor": 2, "attention_factor": 0.97}}  # so that one temperature has something to find
+    process = run("run", searching(hot), "--results", tmp_path / "results", **own_cache)
     assert process.returncode == 0, process.stderr
     rows = read_rows(tmp_path / "results")
     assert len(rows) == 13 and all(row["status"] == "ok" for row in rows.values())
@@ -183,7 +184,7 @@ def test_an_experiment_s_order_changes_no_search(run, searching, tmp_path, own_c
     ({"rescale.search.folds": 2}, ["2 folds need as many groups of documents, and the dev texts have 1"]),
     ({"rescale.search.rope": {"type": "yarm"}}, ["rescale.search.rope", "did you mean 'yarn'"]),
     ({"rescale.control": "random", "rescale.draw": -1}, ["rescale.draw", "from 0 to 1000000"]),
-    ({"rescale.search.rope": {"type": "linear", "factor": 2}, "quant": [{"match": "layers.*", "weight": {"type": "gptq"}}],
+    ({"rescale.search.rope": {"type": "linear", "factor": 2}, "quant": [{"match": "layers.*", "weight": {"type": "gptq", "group": 64}}],
       "calibration": {"data": {"path": str(TEXT)}, "samples": 1, "length": 64, "rope": "evaluated"}},
      ["rescale.search.rope", "write calibration.rope: trained"]),
 ])
@@ -214,11 +215,10 @@ def test_a_search_whose_guard_refuses_everything_leaves_scales_of_1(run, searchi
 
 def test_a_search_under_another_scheme_finds_what_a_cell_under_that_scheme_finds(run, searching, tmp_path, own_cache):
     linear = {"type": "linear", "factor": 2}
-    own = searching({"rope": linear}, "own.yaml")
-    other = searching({"rescale.search.rope": {"type": "linear", "factor": "auto"}, "rescale.search.lengths": [1024],
-                       "rescale.search.data.min_tokens": 1024}, "other.yaml")
-    assert run("run", own, "--results", tmp_path / "own", "--set", "rescale.search.lengths=[1024]", "--set",
-               "rescale.search.data.min_tokens=1024", **own_cache).returncode == 0
+    near = {"rescale.search.lengths": [1024], "rescale.search.grid": {"low": 0.9, "high": 1.1, "points": 3}}
+    own = searching(near | {"rope": linear}, "own.yaml")
+    other = searching(near | {"rescale.search.rope": {"type": "linear", "factor": "auto"}}, "other.yaml")
+    assert run("run", own, "--results", tmp_path / "own", **own_cache).returncode == 0
     journals = sorted((tmp_path / "cache/search").glob("*/journal.jsonl"))
     assert run("run", other, "--results", tmp_path / "other", **own_cache).returncode == 0
     first, second = searched_row(tmp_path / "own"), searched_row(tmp_path / "other")
