@@ -233,10 +233,12 @@ def test_guides_and_folds_run_from_a_file(run, searching, tmp_path, own_cache, g
     words = json.loads(TEXT.read_text(encoding="utf-8").splitlines()[0])["text"].split()
     texts = tmp_path / "dev.jsonl"
     texts.write_text("".join(json.dumps({"id": name, "text": " ".join(random.Random(name).sample(words, 300))}) + "\n" for name in "abc"))
-    file = searching({"rescale.search.data": {"path": str(texts)}, "rescale.search.folds": 3, "rescale.search.guide": guide})
+    file = searching({"rescale.search.data": {"path": str(texts)}, "rescale.search.folds": 3, "rescale.search.guide": guide,
+                      "rescale.search.quantization": {"quant": THREE_BITS}})  # without controls
     process = run("run", file, "--results", tmp_path / "results", **own_cache)
     assert process.returncode == 0, process.stderr
-    summary = searched_row(tmp_path / "results")["search"]
+    (row,) = read_rows(tmp_path / "results").values()
+    summary = row["search"]
     assert [name for name, values in summary["guide"].items() if values] == {"sensitivity": ["sensitivity"], "none": [],
                                                                              "pressure": ["pressure", "inflation"]}[guide]
     assert summary["gradients"] == (guide == "sensitivity")
