@@ -56,5 +56,5 @@ def section(groups, out):
             "*Paired differences in mean NLL (nats per token) over the same windows with 95 % intervals (Student's t over windows): what the "
             "scales that a search found do to the quantized model, what the same scales do to the full-precision one (an attention temperature "
             "does this much), what is left of the gain beyond that, what one scale for all bands does and what bands gain beyond it, and what "
-            "random scales as far from 1 do (the mean over draws, with an interval over draws). Below 0 is better. Also as [SVG](searched.svg); "
+            "random scales as far from 1 do (the mean over directions, whose spread is in its interval). Below 0 is better. Also as [SVG](searched.svg); "
             "with the scales: `qroar show`.*\n"]

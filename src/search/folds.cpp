@@ -5,20 +5,14 @@
 #include "base/error.h"
 
 namespace qroar {
-namespace {
-
-/// Returns what a document is a piece of.
-const std::string& group_of(const Document& document) { return document.id; }
-
-}  // namespace
 
 std::vector<std::vector<std::size_t>> folds_of(const std::vector<Document>& documents, int64_t folds) {
   std::vector<std::string> groups;
   std::vector<std::vector<std::size_t>> split(static_cast<std::size_t>(folds));
   for (std::size_t i = 0; i < documents.size(); ++i) {
-    const auto known = std::ranges::find(groups, group_of(documents[i]));
+    const auto known = std::ranges::find(groups, documents[i].cluster());
     const auto group = static_cast<std::size_t>(known - groups.begin());
-    if (known == groups.end()) groups.push_back(group_of(documents[i]));
+    if (known == groups.end()) groups.push_back(documents[i].cluster());
     split[group % split.size()].push_back(i);
   }
   if (groups.size() < split.size()) {

@@ -287,7 +287,11 @@ TEST_CASE("cross-validation scores each fold with scales that were searched with
 
 TEST_CASE("documents of one group stay in one fold") {
   std::vector<Document> documents;
-  for (const char* id : {"a", "b", "b", "c", "a"}) documents.emplace_back().id = id;
+  for (const char* group : {"a", "b", "b", "c", "a"}) {
+    Document& document = documents.emplace_back();
+    document.id = std::to_string(documents.size());
+    document.group = group;
+  }
   CHECK(folds_of(documents, 2) == std::vector<std::vector<std::size_t>>{{0, 3, 4}, {1, 2}});
 }
 
