@@ -22,7 +22,7 @@ def figure_of(lines, panels, searches, comparisons):
             if points:
                 y, x, low, high = zip(*points)
                 reach = [[value - end for value, end in zip(x, low)], [end - value for value, end in zip(x, high)]]
-                axes.errorbar(x, [row + 0.18 * (place - 1.5) for row in y], xerr=reach, color=STYLES[place][0], marker=STYLES[place][1],
+                axes.errorbar(x, [row + 0.72 / len(comparisons) * (place - (len(comparisons) - 1) / 2) for row in y], xerr=reach, color=STYLES[place][0], marker=STYLES[place][1],
                               markerfacecolor="white", markersize=5, linestyle="none", capsize=2.5)
         axes.axvline(0, color="0.5", linewidth=0.8, zorder=0)
         axes.set_title(panel, fontsize=10)
@@ -55,5 +55,6 @@ def section(groups, out):
     return ["## Searched scales and their controls\n", markdown(header, table), "![searched scales](searched.png)\n",
             "*Paired differences in mean NLL (nats per token) over the same windows with 95 % intervals (Student's t over windows): what the "
             "scales that a search found do to the quantized model, what the same scales do to the full-precision one (an attention temperature "
-            "does this much), what is left of the gain beyond that, and what random scales as far from 1 do. Below 0 is better. Also as "
-            "[SVG](searched.svg); with the scales: `qroar show`.*\n"]
+            "does this much), what is left of the gain beyond that, what one scale for all bands does and what bands gain beyond it, and what "
+            "random scales as far from 1 do (the mean over directions, whose spread is in its interval). Below 0 is better. Also as [SVG](searched.svg); "
+            "with the scales: `qroar show`.*\n"]

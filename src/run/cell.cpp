@@ -38,7 +38,7 @@ double Cell::setup_flops() const {
     constexpr double kForwards = 100;
     double forwards = 0;
     for (const int64_t length : search->spec.lengths) forwards += forward_of(length);
-    flops += static_cast<double>(dev->documents.size()) * forwards *
+    flops += static_cast<double>(dev->documents.size()) * static_cast<double>(search->spec.folds) * forwards *
              (search->spec.budget > 0 ? search->spec.budget : kForwards);
   }
   return flops;

@@ -170,6 +170,10 @@ Json CellRunner::inputs_of(const Cell& cell) {
   for (const auto& task : job.data.tasks) inputs["tasks"].push_back(task->hash());
   if (cell.calibration != nullptr) inputs["calibration"] = cell.calibration->hash;
   if (cell.dev != nullptr) inputs["dev"] = cell.dev->hash;
+  if (job.method.search_rope) {
+    const RopeTable searched = job.search_rope().table(job.search_geometry(), job.search_geometry().target_length);
+    inputs["dev_rope"] = hash_bytes(Json(searched.inv_freq).dump());
+  }
   if (cell.dev_calibration != nullptr) inputs["dev_calibration"] = cell.dev_calibration->hash;
   const Json scales = job.method.rescaling->weights_key();
   if (!scales.is_null()) inputs["scales"] = hash_bytes(scales.dump());
@@ -186,7 +190,7 @@ CellRunner::Measured CellRunner::evaluate_cell(const Cell& cell, const at::Devic
   const AnglesOf angles_of = cached_angles(table_of, original.embed_tokens_VD, job.model.spec.bfloat16_rope);
   job.method.rescaling->check_checkpoint(models_.hash(job));
   FoundScales scales{job.method.rescaling, {}};
-  if (job.method.search) scales = find_scales(cell, models_, original, angles_of);
+  if (job.method.search) scales = find_scales(cell, models_, original);
   const Rescaling& rescaling = *scales.rescaling;
   const Recipe recipe{job, rescaling, job.method.quantization, cell.calibration.get()};
   const Llama& model = models_.model(recipe, device);  // may run the calibration

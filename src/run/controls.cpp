@@ -1,5 +1,7 @@
 #include "run/controls.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "results/control_names.h"
@@ -10,6 +12,10 @@ namespace {
 /// The blocks that make a quantized model, and their values in full precision.
 const std::vector<std::pair<std::string, std::string>> kBlocks{
     {"rotation", "{type: none}"}, {"quant", "[]"}, {"kv", "{type: none}"}};
+
+/// Draws of random scales: the mean of eight directions has a third of one direction's spread, and their spread an
+/// interval of 7 degrees of freedom.
+constexpr int kRandomDraws = 8;
 
 /// Returns the point with `path` set to `value` (YAML), also on the axis of that name; removes axes below it, which no
 /// longer have an effect.
@@ -61,15 +67,19 @@ std::vector<NamedPoint> controls_of(const SweepPoint& point) {
   }
   const SweepPoint unscaled = with(searched, "rescale", "{type: none}"),
                    random = with(searched, "rescale.control", "random");
-  if (in_full_precision(searched).config.json() == searched.config.json()) {
-    return {{kUnscaled, unscaled}, {kRandomScales, random}};
+  std::vector<NamedPoint> controls;
+  if (in_full_precision(searched).config.json() != searched.config.json()) {
+    SweepPoint transferred = with(searched, "rescale.search.quantization", quantization);
+    transferred.axes.back().second.erase("calibration");  // of little use in a table
+    controls = {{kFullPrecision, in_full_precision(unscaled)}, {kFullPrecisionScaled, in_full_precision(transferred)}};
   }
-  SweepPoint transferred = with(searched, "rescale.search.quantization", quantization);
-  transferred.axes.back().second.erase("calibration");  // of little use in a table
-  return {{kFullPrecision, in_full_precision(unscaled)},
-          {kFullPrecisionScaled, in_full_precision(transferred)},
-          {kUnscaled, unscaled},
-          {kRandomScales, random}};
+  controls.push_back({kUnscaled, unscaled});
+  controls.push_back({kOneTemperature, with(searched, "rescale.control", "temperature")});
+  for (int draw = 0; draw < kRandomDraws; ++draw) {
+    const std::string number = std::to_string(draw);
+    controls.push_back({fmt::format("{} {}", kRandomScales, number), with(random, "rescale.draw", number)});
+  }
+  return controls;
 }
 
 }  // namespace qroar

@@ -14,9 +14,9 @@ struct NamedPoint {
 };
 
 /// Returns the controls of a point whose scales are searched: full precision without scales, full precision with the
-/// scales that are found under the point's quantization, the point with scales of 1, and with random scales of the same
-/// norm.  For a point in full precision, only the last two; none for a point that is such a control itself.  No control
-/// exports a model.
+/// scales that are found under the point's quantization, the point with scales of 1, with one temperature searched at
+/// the same cost, and with several draws of random scales of the same norm.  A point in full precision lacks the first
+/// two; none for a point that is such a control itself.  No control exports a model.
 std::vector<NamedPoint> controls_of(const SweepPoint& point);
 
 /// Returns the blocks that controls change and that are not axes of the point, with the point's own values, which

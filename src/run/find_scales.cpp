@@ -1,5 +1,6 @@
 #include "run/find_scales.h"
 
+#include "model/angles.h"
 #include "search/search.h"
 
 namespace qroar {
@@ -23,7 +24,7 @@ Json search_key(const Cell& cell, const Llama& original, const std::string& mode
            dev_feed(job).bos == Bos::every};
   if (cell.dev_calibration != nullptr) key.push_back(cell.dev_calibration->hash);
   for (const int64_t length : job.method.search->spec.lengths) {
-    const RopeTable table = job.table(length, original);
+    const RopeTable table = job.search_table(length, original);
     key.push_back(Json{length, table.inv_freq, table.attention_factor});
   }
   return key;
@@ -37,7 +38,7 @@ Feed dev_feed(const Job& job) {
   return feed;
 }
 
-FoundScales find_scales(const Cell& cell, Models& models, const Llama& original, const AnglesOf& angles_of) {
+FoundScales find_scales(const Cell& cell, Models& models, const Llama& original) {
   const Job& job = *cell.job;
   const BandSearch& what = *job.method.search;
   const Quantization& quantization = job.search_quantization();
@@ -46,11 +47,13 @@ FoundScales find_scales(const Cell& cell, Models& models, const Llama& original,
     const at::Device device = original.embed_tokens_VD.device();
     return {models.model({job, *none, quantization, cell.dev_calibration.get()}, device), models.found()};
   };
-  const SearchInput input{original, quantization.plan, quantized, angles_of, cell.dev->documents, dev_feed(job)};
-  const auto guide = [&](Journal& journal) {
-    return what.spec.guided ? guide_of(what, input, *job.method.rope, job.method.geometry, journal) : BandGuide();
+  const AnglesOf angles_of = cached_angles([&](int64_t length) { return job.search_table(length, original); },
+                                           original.embed_tokens_VD, job.model.spec.bfloat16_rope);
+  const SearchInput whole{original, quantization.plan, quantized, angles_of, cell.dev->documents, dev_feed(job)};
+  const auto find_pressure = [&](const SearchInput& input, Journal& journal) {
+    return guide_of(what, input, job.search_rope(), job.search_geometry(), journal);
   };
-  SearchResult result = search(what, input, guide, search_key(cell, original, models.hash(job)).dump());
+  SearchResult result = search(what, whole, find_pressure, search_key(cell, original, models.hash(job)).dump());
   return {rescaling_by(result.scales),
           {std::move(result.history), to_json(result.scales, models.hash(job)), std::move(result.summary)}};
 }

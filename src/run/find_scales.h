@@ -14,8 +14,7 @@ struct FoundScales {
   SearchOutput output;
 };
 
-/// Searches on the cell's dev documents, or uses the results in the search's journal.  `angles_of`: those of the cell's
-/// scheme.
-FoundScales find_scales(const Cell& cell, Models& models, const Llama& original, const AnglesOf& angles_of);
+/// Searches on the cell's dev documents, or uses the results in the search's journal.
+FoundScales find_scales(const Cell& cell, Models& models, const Llama& original);
 
 }  // namespace qroar

@@ -115,6 +115,7 @@ Job::Job(const SweepPoint& point) {
   method.quantization = Quantization(root, llama);
   if (method.search && method.search->spec.quantization)
     method.searched.emplace(*method.search->spec.quantization, llama);
+  if (method.search) bind_search_rope();
   check_windows(root.at("windows"));
 
   if (data.text) {
@@ -161,6 +162,23 @@ void Job::check_windows(const Config& place) const {
                     "all of a window, so take windows up to that length",
                     longest, *llama.sliding_window));
   }
+}
+
+void Job::bind_search_rope() {
+  const std::optional<Config>& block = method.search->spec.rope;
+  if (!block) return;
+  method.search_rope = Registry<RopeScheme>::instance().build(*block);
+  check_at(*block, [&] { search_rope().table(search_geometry(), search_geometry().target_length); });
+  const auto& calibration = search_quantization().calibration;
+  if (calibration && calibration->evaluated_rope) {
+    block->fail("the calibration runs under the evaluated scheme, not under this one; write calibration.rope: trained");
+  }
+}
+
+RopeGeometry Job::search_geometry() const {
+  RopeGeometry geometry = method.geometry;
+  if (method.search_rope) geometry.target_length = std::ranges::max(method.search->spec.lengths);
+  return geometry;
 }
 
 RopeTable Job::trained_table(int64_t length) const {

@@ -60,9 +60,10 @@ struct JobMethod {
   std::shared_ptr<const RopeScheme> rope;
   RopeGeometry geometry;
   std::shared_ptr<const Rescaling> rescaling;
-  std::optional<BandSearch> search;      ///< the search that finds the rescaling's scales
-  Quantization quantization;             ///< the quantization that is evaluated
-  std::optional<Quantization> searched;  ///< what scales are searched with, where it is different
+  std::optional<BandSearch> search;               ///< the search that finds the rescaling's scales
+  Quantization quantization;                      ///< the quantization that is evaluated
+  std::optional<Quantization> searched;           ///< what scales are searched with, where it is different
+  std::shared_ptr<const RopeScheme> search_rope;  ///< the scheme that scales are searched under, where it is different
 };
 
 /// What a cell measures and writes: `metrics`, `diagnostics`, `export`.
@@ -98,15 +99,26 @@ struct Job {
   }
 
   const Quantization& search_quantization() const { return method.searched ? *method.searched : method.quantization; }
+  const RopeScheme& search_rope() const { return method.search_rope ? *method.search_rope : *method.rope; }
+  /// Returns the cell's geometry; for a scheme of the search's own, the one whose target is its longest window.
+  RopeGeometry search_geometry() const;
 
   /// Returns the scheme's table for a sequence of `length` tokens, rescaled; `full`: the model before any change.
   RopeTable table(int64_t length, const Llama& full) const {
     return method.rescaling->table(method.rope->table(method.geometry, length), method.geometry, full);
   }
+  RopeTable search_table(int64_t length, const Llama& full) const {
+    const RopeGeometry geometry = search_geometry();
+    return method.rescaling->table(search_rope().table(geometry, length), geometry, full);
+  }
   /// Throws an Error at the block `windows` for windows that the model does not support.
   void check_windows(const Config& place) const;
   /// Returns the table of the model as it was trained.
   RopeTable trained_table(int64_t length) const;
+
+ private:
+  /// Builds the scheme of `rescale.search.rope`.
+  void bind_search_rope();
 };
 
 /// Returns all jobs of an experiment file in the order of its sweep, each search followed by those of its controls that

@@ -8,14 +8,11 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "search/folds.h"
 #include "search/gradient.h"
 
 namespace qroar {
 namespace {
-
-/// The cost of a gradient in forwards: we measured 6 to 10 in bfloat16, whose forward has an attention kernel that
-/// autograd lacks, and 3.6 in float32 (experiments/LOG.md).
-constexpr double kGradientCost = 8;
 
 /// Number of windows of the proxy: more windows change its Gram matrices little.
 constexpr std::size_t kProxyWindows = 2;
@@ -60,6 +57,7 @@ void check_dev_documents(const SearchSpec& spec, const std::vector<Document>& do
     fail("rescale.search.data: document '{}' has {} tokens and windows of {} are scored; set min_tokens: {} there",
          document.id, document.tokens.size(), length, length);
   }
+  folds_of(documents, spec.folds);
 }
 
 DevObjective::DevObjective(const BandSearch& search, const SearchInput& input, Journal& journal)
@@ -140,7 +138,20 @@ const Candidate& DevObjective::candidate(const std::vector<double>& point) {
   return candidates_.back();
 }
 
+std::vector<double> DevObjective::sensitivity() {
+  slope_at_1_ = gradient(candidates_.front().point);
+  std::vector<double> sizes;
+  for (const double slope : slope_at_1_) {
+    if (!std::isfinite(slope)) {
+      fail("rescale.search: the gradient at scales of 1 is not finite, so that it cannot guide; write guide: pressure");
+    }
+    sizes.push_back(std::abs(slope));
+  }
+  return sizes;
+}
+
 std::vector<double> DevObjective::gradient(const std::vector<double>& point) {
+  if (!slope_at_1_.empty() && point == candidates_.front().point) return slope_at_1_;
   cost_ += kGradientCost;
   ++gradients_;
   if (const auto known = journal_.find("gradient", point)) return (*known)["gradient"];
@@ -211,12 +222,12 @@ Json DevObjective::summary() {
   return summary;
 }
 
-void DevObjective::check_guard() const {
+std::string DevObjective::note() const {
   const auto others = std::ssize(candidates_) - 1;
-  if (others == 0 || refused() < others) return;
-  fail(
-      "rescale.search: the guard refused all {} candidates, each raising the perplexity at {} tokens by more than {} "
-      "%; raise search.guard, or narrow search.grid",
+  if (others == 0 || refused() < others) return "";
+  return fmt::format(
+      "the guard refused all {} candidates, each raising the perplexity at {} tokens by more than {:g} %: scales stay "
+      "1; a larger search.guard or a narrower search.grid may find others",
       others, tokens_seen(short_windows_.front(), input_.feed), 100 * spec_.guard);
 }
 

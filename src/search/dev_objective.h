@@ -11,7 +11,7 @@
 
 namespace qroar {
 
-/// Throws an Error for a dev document that is shorter than the scored windows.
+/// Throws an Error for a dev document that is shorter than the scored windows, and for fewer groups of them than folds.
 void check_dev_documents(const SearchSpec& spec, const std::vector<Document>& documents, const Feed& feed);
 
 struct Candidate {
@@ -35,13 +35,16 @@ class DevObjective : public Objective {
 
   BandScales scales(const std::vector<double>& point) const;
   const Candidate& best() const { return candidates_[best_]; }
+  /// Returns |d score / d ln g| at scales of 1, for the guide.  Its cost counts, and a strategy that asks for the same
+  /// gradient pays nothing for it.  Throws an Error where it is not finite.
+  std::vector<double> sensitivity();
 
   /// Returns one row per candidate, in order.
   CsvTable history();
   /// Returns what the cell's row contains about the search.
   Json summary();
-  /// Throws an Error when the guard accepted only the identity.
-  void check_guard() const;
+  /// Returns what to say where the guard refused every candidate, so that scales stay 1; else nothing.
+  std::string note() const;
 
  private:
   const Candidate& candidate(const std::vector<double>& point);
@@ -65,6 +68,7 @@ class DevObjective : public Objective {
   std::size_t best_ = 0;
   double cost_ = 0;
   int64_t gradients_ = 0;
+  std::vector<double> slope_at_1_;  ///< empty until the guide asks for it
   std::optional<LogitDistortion> distortion_;
   std::chrono::steady_clock::time_point logged_ = std::chrono::steady_clock::now();
 };

@@ -58,18 +58,29 @@ SearchSpec::SearchSpec(const Config& config)
       short_length(config.get<int64_t>("short_length", 512, {2, int64_t{1} << 31})),
       guard(config.get<double>("guard", 0.005, {0, 1e6})),
       grid(config.section("grid")),
-      guided(config.get<bool>("guided", true)),
+      guide(config.get_choice<SearchGuide>("guide", SearchGuide::pressure,
+                                           {{"none", SearchGuide::none},
+                                            {"pressure", SearchGuide::pressure},
+                                            {"sensitivity", SearchGuide::sensitivity}})),
       budget(config.get<double>("budget", 0, {0, 1e9})),
-      seed(config.get<int64_t>("seed", 0)) {
+      seed(config.get<int64_t>("seed", 0)),
+      folds(config.get<int64_t>("folds", 1, {1, 1000})) {
+  if (config.json().contains("guided")) {
+    config.at("guided").fail("has become `guide`: write guide: pressure for true and guide: none for false");
+  }
   if (lengths.empty() || std::ranges::min(lengths) < 2)
     config.at("lengths").fail("expected lengths of 2 tokens or more");
   weights = config.get<std::vector<double>>("weights", std::vector<double>(lengths.size(), 1));
   if (weights.size() != lengths.size() || !(std::ranges::min(weights) > 0)) {
     config.at("weights").fail(fmt::format("expected {} positive weights, one a length", lengths.size()));
   }
-  if (guided) {
-    narrow = config.get<double>("narrow", 0.5, {0, 1});
-    tolerance = config.get<double>("tolerance", 0.05, {0, 1e6});
+  if (guide != SearchGuide::none) narrow = config.get<double>("narrow", 0.5, {0, 1});
+  if (guide == SearchGuide::pressure) tolerance = config.get<double>("tolerance", 0.05, {0, 1e6});
+  if (guide == SearchGuide::sensitivity && budget > 0 && budget < kGradientCost + 3) {
+    config.at("budget").fail(fmt::format(
+        "the guide's gradient counts as {} forwards and scales of 1 take one or two, so that {} leave none for "
+        "candidates; take more, or guide: pressure",
+        kGradientCost, budget));
   }
   const Config plugin = config.at("strategy", "{type: coordinate}");
   strategy = Registry<Strategy>::instance().build(plugin);
@@ -77,11 +88,15 @@ SearchSpec::SearchSpec(const Config& config)
     plugin.fail("this strategy runs until its budget is spent; give search.budget: N (forwards over the dev windows)");
   }
   if (config.has("quantization")) quantization = config.at("quantization");
+  if (config.has("rope")) rope = config.at("rope");
 }
 
 BandSearch read_search(const Config& rescale, const BandLayout& layout) {
-  const bool randomize = rescale.get_choice<bool>("control", false, {{"none", false}, {"random", true}});
-  BandSearch search{SearchSpec(rescale.at("search")), layout, randomize};
+  const auto control = rescale.get_choice<SearchControl>(
+      "control", SearchControl::none,
+      {{"none", SearchControl::none}, {"random", SearchControl::random}, {"temperature", SearchControl::temperature}});
+  const int64_t draw = control == SearchControl::random ? rescale.get<int64_t>("draw", 0, {0, 1'000'000}) : 0;
+  BandSearch search{SearchSpec(rescale.at("search")), layout, control, draw};
   if (search.spec.strategy->asks_for_proxy() && layout.variant == BandVariant::symmetric) {
     rescale.at("search").fail(
         "symmetric scales leave every attention logit as it is, so that this strategy's proxy sees no "

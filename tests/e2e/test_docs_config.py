@@ -132,7 +132,7 @@ def probes(folder):
     padded = {"type": "multiple_choice", "path": str(question), "pad": {"path": str(TEXT), "tokens": 8}}
     found.append(Probe("tasks", "multiple_choice", ("tasks", 0, "pad"), {"tasks": [padded]}, "pad."))
     scales = {"type": "bands", "scales": [1] * 6}
-    banded = [scales, scales | {"edges": [0, 4, 8, 12, 16, 24, 32]}, *searched().values()]
+    banded = [scales, scales | {"edges": [0, 4, 8, 12, 16, 24, 32]}, searched()["rescale"], searched()["rescale"] | {"control": "random"}]
     for own in (*banded, {"type": "none"}, {"type": "pairs", "factor": 2}, {"type": "clip_low"}):
         found.append(Probe("rescale", own["type"], ("rescale",), {"rescale": own}))
     for name in kinds("Search strategies"):

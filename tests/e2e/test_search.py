@@ -1,7 +1,9 @@
 """Searches for band scales in whole runs: their controls, their cache, kills in the middle, and what is refused."""
 import copy
 import json
+import math
 import os
+import random
 import subprocess
 import sys
 import time
@@ -15,7 +17,8 @@ SEARCH = {"data": {"path": str(TEXT), "documents": 1}, "lengths": [256], "short_
 BANDS = {"type": "bands", "bands": 3, "search": SEARCH}
 BASE = {"data": {"path": str(TEXT), "skip": 1}, "windows": {"length": 256, "truncate": True, "bos": False},
         "rope": {"type": "yarn", "factor": 2}, "quant": THREE_BITS, "sweep": None}
-CONTROLS = ["full precision", "full precision, same scales", "unscaled", "random scales"]
+RANDOM = [f"random scales {draw}" for draw in range(8)]
+CONTROLS = ["full precision", "full precision, same scales", "unscaled", "one temperature", *RANDOM]
 
 
 @pytest.fixture
@@ -29,6 +32,14 @@ def searching(experiment):
     return write
 
 
+def shuffled_texts(path, names):
+    """Writes a text for each name, of the same words in another order."""
+    words = json.loads(TEXT.read_text(encoding="utf-8").splitlines()[0])["text"].split()
+    texts = [{"id": name, "text": " ".join(random.Random(name).sample(words, 300))} for name in names]
+    path.write_text("".join(json.dumps(text) + "\n" for text in texts), encoding="utf-8")
+    return str(path)
+
+
 @pytest.fixture
 def own_cache(tmp_path):
     return {"env": os.environ | {"QROAR_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}}
@@ -39,28 +50,38 @@ def searched_row(results):
 
 
 def test_a_search_runs_with_its_controls_and_prints_them_beside_it(run, searching, tmp_path, own_cache):
-    process = run("run", searching(), "--results", tmp_path / "results", **own_cache)
+    hot = {"rope": {"type": "yarn", "factor": 2, "attention_factor": 0.97}}  # so that one temperature has something to find
+    process = run("run", searching(hot), "--results", tmp_path / "results", **own_cache)
     assert process.returncode == 0, process.stderr
     rows = read_rows(tmp_path / "results")
-    assert len(rows) == 5 and all(row["status"] == "ok" for row in rows.values())
+    assert len(rows) == 13 and all(row["status"] == "ok" for row in rows.values())
     row = searched_row(tmp_path / "results")
     assert set(row["controls"]) == set(CONTROLS)
     control = {name: rows[row["controls"][name]] for name in CONTROLS}
     assert control["unscaled"]["config"]["rescale"] == {"type": "none"} and control["unscaled"]["config"]["quant"] == row["config"]["quant"]
     assert control["full precision"]["config"]["quant"] == control["full precision, same scales"]["config"]["quant"] == []
     nll = {name: other["metrics"]["nll"]["value"] for name, other in control.items()} | {"found": row["metrics"]["nll"]["value"]}
-    assert len(set(nll.values())) == 5, nll
+    assert len(set(nll.values())) == 13, nll
     # The control with the same scales in full precision has the very scales that were found under the quantization.
     scales = {name: json.loads((tmp_path / "results/cells" / other["id"] / "scales.json").read_text())["scales"]
               for name, other in control.items() if "search" in other}
     found = json.loads((tmp_path / "results/cells" / row["id"] / "scales.json").read_text())["scales"]
-    assert scales["full precision, same scales"] == found != scales["random scales"]
+    assert scales["full precision, same scales"] == found
     assert row["search"]["dev_gain"] >= 0 and row["search"]["g"] == found[0]
-    assert control["random scales"]["search"]["g"] == scales["random scales"][0]
+    norm = [sum(math.log(g) ** 2 for g in scales[name][0]) for name in (*RANDOM, "full precision, same scales")]
+    assert norm == pytest.approx([norm[-1]] * 9)
+    assert all(control[name]["search"]["g"] == scales[name][0] for name in RANDOM)
+    one = control["one temperature"]["search"]
+    assert one["g"] == scales["one temperature"][0] and len(one["g"]) == 1
+    assert 0 <= one["dev_gain"] and one["candidates"] > SEARCH["grid"]["points"] and one["cost"] <= row["search"]["cost"]
     assert "searched scales and their controls" in process.stdout
     assert f"{nll['found'] - nll['unscaled']:+.4f}" in process.stdout
     of_both = nll["full precision, same scales"] - nll["full precision"]
     assert f"{of_both:+.4f}" in process.stdout and f"{nll['found'] - nll['unscaled'] - of_both:+.4f}" in process.stdout
+    of_one = nll["one temperature"] - nll["unscaled"]
+    assert f"{of_one:+.4f}" in process.stdout and f"{nll['found'] - nll['one temperature']:+.4f}" in process.stdout
+    drawn = [nll[name] - nll["unscaled"] for name in RANDOM]
+    assert f"{sum(drawn) / 8:+.4f}" in process.stdout
     history = read_csv((tmp_path / "results/cells" / row["id"] / "search.csv").read_text())
     assert history[0]["verdict"] == "identity" and len(history) == row["search"]["candidates"]
     assert not litter(tmp_path)
@@ -68,17 +89,18 @@ def test_a_search_runs_with_its_controls_and_prints_them_beside_it(run, searchin
 
 def test_the_report_draws_what_show_prints(run, searching, tmp_path, own_cache):
     results = tmp_path / "results"
-    process = run("run", searching({"windows": {"length": 128, "bos": False}}), "--results", results, **own_cache)
+    process = run("run", searching({"windows": {"length": 128, "truncate": True, "bos": False},
+                                     "data": {"path": shuffled_texts(tmp_path / "eval.jsonl", "abcde")}}), "--results", results, **own_cache)
     assert process.returncode == 0, process.stderr
     written = subprocess.run([sys.executable, REPO / "scripts/report.py", results], capture_output=True, text=True)
     assert written.returncode == 0, written.stderr
     assert "searched.png" in (results / "report.md").read_text() and (results / "searched.svg").stat().st_size > 1000
     found = next(row["searched"] for row in json.loads(run("show", results, "--format", "json").stdout) if "searched" in row)
-    assert len(found) == 4
+    assert len(found) == 6
     report = (results / "report.md").read_text()
     for pair in found.values():
-        text = f"{pair['difference']:+.4f} [{pair['low']:+.4f}, {pair['high']:+.4f}]"
-        assert text in process.stdout and text in report
+        texts = [f"{pair['difference']:+.{digits}f} [{pair['low']:+.{digits}f}, {pair['high']:+.{digits}f}]" for digits in range(1, 8)]
+        assert any(text in process.stdout for text in texts) and texts[3] in report
 
 
 def test_a_control_that_did_not_run_is_named(run, searching, tmp_path, own_cache):
@@ -93,7 +115,8 @@ def test_controls_that_the_sweep_holds_itself_run_once(run, searching, tmp_path,
     sweep = [{"quant": [[], THREE_BITS], "rescale": [{"type": "none"}, BANDS]}]
     file = searching({"quant": None, "rescale": None, "sweep": sweep})
     checked = run("check", file)
-    assert ": 7 jobs\n" in checked.stdout, checked.stdout  # 4 of the sweep; of [] random scales, of 3 bits the same scales, too
+    # 4 of the sweep; of [] random scales (8) and one temperature, of 3 bits the same scales, too.
+    assert ": 23 jobs\n" in checked.stdout, checked.stdout
     assert run("run", file, "--results", tmp_path / "results", **own_cache).returncode == 0
 
 
@@ -161,6 +184,15 @@ def test_an_experiment_s_order_changes_no_search(run, searching, tmp_path, own_c
     ({"rescale.bands": 33}, ["33 bands need as many RoPE pairs and head_dim 64 has 32"]),
     ({"rescale.search.strategy": {"type": "cma"}}, ["cma_es"]),
     ({"rescale.search.lenghts": [1]}, ["did you mean"]),
+    ({"rescale.search.guided": True}, ["rescale.search.guided", "write guide: pressure for true and guide: none for false"]),
+    ({"rescale.search.guide": "sensitivty"}, ["did you mean 'sensitivity'"]),
+    ({"rescale.search.guide": "sensitivity", "rescale.search.budget": 8}, ["budget", "the guide's gradient counts as 8 forwards"]),
+    ({"rescale.search.folds": 2}, ["2 folds need as many groups of documents, and the dev texts have 1"]),
+    ({"rescale.search.rope": {"type": "yarm"}}, ["rescale.search.rope", "did you mean 'yarn'"]),
+    ({"rescale.control": "random", "rescale.draw": -1}, ["rescale.draw", "from 0 to 1000000"]),
+    ({"rescale.search.rope": {"type": "linear", "factor": 2}, "quant": [{"match": "layers.*", "weight": {"type": "gptq", "group": 64}}],
+      "calibration": {"data": {"path": str(TEXT)}, "samples": 1, "length": 64, "rope": "evaluated"}},
+     ["rescale.search.rope", "write calibration.rope: trained"]),
 ])
 def test_bad_searches_are_refused_in_one_line(run, searching, tmp_path, own_cache, changes, parts):
     process = run("run", searching(changes), "--results", tmp_path / "results", **own_cache)
@@ -170,6 +202,52 @@ def test_bad_searches_are_refused_in_one_line(run, searching, tmp_path, own_cach
         assert process.returncode == 1
         error = next(row["error"] for row in read_rows(tmp_path / "results").values() if row["status"] == "failed")
         assert all(part in error for part in parts), error
+
+
+def test_a_search_whose_guard_refuses_everything_leaves_scales_of_1(run, searching, tmp_path, own_cache):
+    far = {"guard": 0, "grid": {"low": 0.1, "high": 10, "points": 3}}
+    file = searching({"rescale.search": SEARCH | far, "quant": []})
+    process = run("run", file, "--results", tmp_path / "results", **own_cache)
+    assert process.returncode == 0, process.stderr
+    rows = read_rows(tmp_path / "results")
+    assert all(row["status"] == "ok" for row in rows.values())
+    searched = [row for row in rows.values() if "search" in row]
+    assert len(searched) == 10  # random scales and one temperature, too
+    for row in searched:
+        assert "the guard refused all" in row["search"]["note"] and set(row["search"]["g"]) == {1} and row["search"]["dev_gain"] == 0
+    assert len({row["metrics"]["nll"]["value"] for row in rows.values()}) == 1
+    assert "rescale.search: the guard refused all" in process.stderr
+
+
+def test_a_search_under_another_scheme_finds_what_a_cell_under_that_scheme_finds(run, searching, tmp_path, own_cache):
+    linear = {"type": "linear", "factor": 2}
+    near = {"rescale.search.lengths": [1024], "rescale.search.grid": {"low": 0.9, "high": 1.1, "points": 3}}
+    own = searching(near | {"rope": linear}, "own.yaml")
+    other = searching(near | {"rescale.search.rope": {"type": "linear", "factor": "auto"}}, "other.yaml")
+    assert run("run", own, "--results", tmp_path / "own", **own_cache).returncode == 0
+    journals = sorted((tmp_path / "cache/search").glob("*/journal.jsonl"))
+    assert run("run", other, "--results", tmp_path / "other", **own_cache).returncode == 0
+    first, second = searched_row(tmp_path / "own"), searched_row(tmp_path / "other")
+    # factor: auto is that of the searched length, 1024 / 512.
+    assert second["search"]["g"] == first["search"]["g"] and set(second["search"]["g"]) != {1}
+    assert sorted((tmp_path / "cache/search").glob("*/journal.jsonl")) == journals
+    assert second["metrics"]["nll"] != first["metrics"]["nll"] and "dev_rope" in second["environment"]["inputs"]
+
+
+@pytest.mark.parametrize("guide", ["sensitivity", "pressure", "none"])
+def test_guides_and_folds_run_from_a_file(run, searching, tmp_path, own_cache, guide):
+    file = searching({"rescale.search.data": {"path": shuffled_texts(tmp_path / "dev.jsonl", "abc")}, "rescale.search.folds": 3, "rescale.search.guide": guide,
+                      "rescale.search.quantization": {"quant": THREE_BITS}})  # without controls
+    process = run("run", file, "--results", tmp_path / "results", **own_cache)
+    assert process.returncode == 0, process.stderr
+    (row,) = read_rows(tmp_path / "results").values()
+    summary = row["search"]
+    assert [name for name, values in summary["guide"].items() if values] == {"sensitivity": ["sensitivity"], "none": [],
+                                                                             "pressure": ["pressure", "inflation"]}[guide]
+    assert summary["gradients"] == (guide == "sensitivity")
+    folds = summary["cross_validation"]["folds"]
+    assert len(folds) == 3 and len({name for fold in folds for name in fold["documents"]}) == 3
+    assert summary["cross_validation"]["gain"] == pytest.approx(sum(fold["held_out_gain"] for fold in folds) / 3)
 
 
 def test_symmetric_scales_change_nothing_in_full_precision(run, searching, tmp_path, own_cache):

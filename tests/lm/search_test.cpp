@@ -8,6 +8,7 @@
 #include "base/files.h"
 #include "model/angles.h"
 #include "rope/bands.h"
+#include "search/folds.h"
 #include "search/journal.h"
 #include "search/proxy.h"
 #include "support/catch.h"
@@ -31,7 +32,7 @@ TEST_CASE("pressure narrows a band's window, inflation caps it at 1, and their p
   const Scratch scratch;
   const SearchSpec spec = spec_of(", narrow: 0.5, tolerance: 0.05", scratch);
   const BandLayout layout{BandVariant::shared, {0, 2, 5, 8}, 1};
-  const SearchSpace space = search_space(spec, layout, {{2, 8, 4}, {1.0, 1.04, 1.5}});
+  const SearchSpace space = search_space(spec, layout, {{2, 8, 4}, {1.0, 1.04, 1.5}, {}});
   const auto steps = [&](std::size_t i) {
     const auto& values = space.values[i];
     return std::pair(std::ranges::count_if(values, [](double x) { return x < 0; }),
@@ -44,12 +45,34 @@ TEST_CASE("pressure narrows a band's window, inflation caps it at 1, and their p
   CHECK(search_space(spec, layout, {}).order == std::vector<std::size_t>{2, 1, 0});
 }
 
+TEST_CASE("sensitivity narrows and orders the bands in pressure's place and caps nothing") {
+  const Scratch scratch;
+  const SearchSpec spec = spec_of(", guide: sensitivity, narrow: 0.5", scratch);
+  const SearchSpace space = search_space(spec, {BandVariant::shared, {0, 2, 5, 8}, 1}, {{}, {}, {0.02, 0.01, 0.08}});
+  CHECK(space.values[0].size() == 7);  // keeps 0.875 of 3 steps on either side of 1
+  CHECK(space.values[1].size() == 7);
+  CHECK(space.values[2].size() == 5);  // half of 3, rounded
+  CHECK(space.values[2].back() == Approx(-space.values[2].front()));
+  CHECK(space.order == std::vector<std::size_t>{2, 0, 1});
+}
+
+TEST_CASE("guided has become guide, and a budget that the guide's gradient spends is refused") {
+  const Scratch scratch;
+  for (const char* old : {"true", "false"}) {
+    CHECK(contains(error_text([&] { spec_of(fmt::format(", guided: {}", old), scratch); }),
+                   "guided: has become `guide`: write guide: pressure for true and guide: none for false"));
+  }
+  CHECK(contains(error_text([&] { spec_of(", guide: sensitivity, budget: 9", scratch); }),
+                 "the guide's gradient counts as 8 forwards"));
+  CHECK(contains(error_text([&] { spec_of(", guide: sensitivity, tolerance: 0.1", scratch); }), "tolerance"));
+}
+
 /// A search on DiagnosedCell's model and documents; each has a cache of its own.
 struct Searched {
   explicit Searched(const std::string& more, BandVariant variant = BandVariant::shared, int64_t layers = 1,
                     at::ScalarType dtype = at::kFloat)
       : cell("[{match: 'layers.*', weight: {type: rtn, bits: 2, group: 16}}]", dtype),
-        what{spec_of(more, scratch), {variant, band_edges(8, 3), layers}, false},
+        what{spec_of(more, scratch), {variant, band_edges(8, 3), layers}},
         quantized([this]() -> Quantized {
           ++asked;
           return {cell.model, nothing_found};
@@ -61,7 +84,7 @@ struct Searched {
 
   SearchResult run() const {
     return search(
-        what, input, [](Journal&) { return BandGuide(); }, "key");
+        what, input, [](const SearchInput&, Journal&) { return BandGuide(); }, "key");
   }
   std::filesystem::path journal() const {
     for (const auto& entry : std::filesystem::recursive_directory_iterator(scratch.folder() / "search")) {
@@ -166,18 +189,110 @@ TEST_CASE("the budget ends a search") {
   CHECK(contains(error_text([] { Searched(", strategy: {type: random}"); }), "give search.budget"));
 }
 
-TEST_CASE("a guard that lets nothing pass is an error, and a refused candidate costs no long window") {
-  const Searched strict(", guard: 0, grid: {low: 0.2, high: 5, points: 3}, strategy: {type: coordinate, sweeps: 1}");
-  const std::string text = error_text([&] {
+TEST_CASE("a guard that refuses every candidate leaves scales of 1 with a note, and refused ones cost no long window") {
+  const Searched lenient(", guard: 1");
+  CHECK_FALSE(lenient.run().summary.contains("note"));
+  Searched strict(", guard: 0");
+  strict.what.spec.guard = -10;
+  for (const auto control : {SearchControl::none, SearchControl::random, SearchControl::temperature}) {
+    strict.what.control = control;
     const SearchResult result = strict.run();
-    for (const auto& row : result.history.rows) {
-      if (row[1] == "refused") CHECK(row[6].empty());
+    INFO("control " << static_cast<int>(control));
+    for (const double g : result.scales.g) CHECK(g == 1);
+    CHECK(contains(result.summary["note"].get<std::string>(), "the guard refused all"));
+    CHECK(contains(result.summary["note"].get<std::string>(), "scales stay 1"));
+    CHECK(result.summary["dev_gain"] == 0.0);
+    CHECK(result.summary["cost"].get<double>() < 1 + 0.5 * result.summary["candidates"].get<double>());
+    REQUIRE(result.history.rows.size() > 1);
+    for (std::size_t i = 1; i < result.history.rows.size(); ++i) {
+      CHECK(result.history.rows[i][1] == "refused");
+      CHECK(result.history.rows[i][6].empty());
     }
-  });
-  if (text != "(no error)") CHECK(contains(text, "the guard refused all"));
-  Searched impossible(", guard: 0");
-  impossible.what.spec.guard = -10;
-  CHECK(contains(error_text([&] { impossible.run(); }), "the guard refused all 1"));
+  }
+}
+
+TEST_CASE("the guide sensitivity is the gradient's size at scales of 1, whose cost counts once") {
+  const Searched searched(", guard: 100, guide: sensitivity, strategy: {type: gradient, steps: 1}",
+                          BandVariant::independent);
+  const SearchResult result = searched.run();
+  const auto found = Journal(searched.journal()).find("gradient", std::vector<double>(6, 0));
+  REQUIRE(found);
+  const auto slope = (*found)["gradient"].get<std::vector<double>>();
+  const auto guide = result.summary["guide"]["sensitivity"].get<std::vector<double>>();
+  REQUIRE(guide.size() == 6);
+  for (std::size_t i = 0; i < 6; ++i) CHECK(guide[i] == std::abs(slope[i]));
+  CHECK(result.summary["gradients"] == 1);
+  CHECK(result.summary["guide"]["pressure"].empty());
+  const double of_forwards = result.summary["cost"].get<double>() - kGradientCost;
+  const auto candidates = result.summary["candidates"].get<double>();
+  CHECK(of_forwards >= candidates);
+  CHECK(of_forwards < 1.5 * candidates);
+}
+
+TEST_CASE("one temperature takes a grid as fine as the bands' search has paid for, over the same range") {
+  for (const auto variant : {BandVariant::shared, BandVariant::independent, BandVariant::symmetric}) {
+    Searched searched(", guard: 100, strategy: {type: coordinate, sweeps: 1}", variant, 2);
+    const SearchResult bands = searched.run();
+    searched.what.control = SearchControl::temperature;
+    const SearchResult one = searched.run();
+    INFO("variant " << static_cast<int>(variant));
+    CHECK(one.scales.layout.variant ==
+          (variant == BandVariant::symmetric ? BandVariant::symmetric : BandVariant::shared));
+    CHECK(one.scales.layout.edges == std::vector<int64_t>{0, 8});
+    REQUIRE(one.scales.g.size() == 1);
+    const auto candidates = one.summary["candidates"].get<int64_t>();
+    const double spent = bands.summary["cost"], cost = one.summary["cost"];
+    CHECK(cost <= spent * (1 + 1e-9));
+    CHECK(cost > spent * (1 - 2.5 / static_cast<double>(candidates)));  // an odd number of points
+    CHECK(candidates > 7);
+    std::set<double> tried;
+    for (const auto& row : one.history.rows) tried.insert(std::stod(row.back()));
+    CHECK(*tried.begin() == Approx(0.8));
+    CHECK(*tried.rbegin() == Approx(1.25));
+    CHECK(std::ssize(tried) == candidates);
+  }
+}
+
+TEST_CASE("cross-validation scores each fold with scales that were searched without it") {
+  const Searched searched(", guard: 100, folds: 2, strategy: {type: coordinate, sweeps: 1}", BandVariant::shared, 1,
+                          at::kDouble);
+  const SearchResult result = searched.run();
+  const Json& folds = result.summary["cross_validation"]["folds"];
+  REQUIRE(folds.size() == 2);
+  double sum = 0;
+  for (int64_t k = 0; k < 2; ++k) {
+    const Document& held = searched.cell.documents[static_cast<std::size_t>(k)];
+    const Json& fold = folds[static_cast<std::size_t>(k)];
+    CHECK(fold["documents"] == Json{held.id});
+    const std::vector<Window> window{{k, 0, 36, 35}};
+    const auto nll = [&](const BandScales& scales) {
+      const Llama model = scaled_model(searched.input, scales);
+      return evaluate({model, nullptr, searched.cell.angles_of, searched.cell.documents, window, {Bos::none, false}},
+                      {}, nullptr, [](const Window&) {})[0]
+          .nll.mean();
+    };
+    const BandScales found{searched.what.layout, fold["g"]};
+    CHECK(fold["held_out_gain"].get<double>() ==
+          Approx(nll({found.layout, {1, 1, 1}}) - nll(found)).epsilon(1e-6).margin(1e-9));
+    sum += fold["held_out_gain"].get<double>();
+  }
+  CHECK(result.summary["cross_validation"]["gain"].get<double>() == Approx(sum / 2));
+  CHECK(folds[0]["g"] != folds[1]["g"]);
+  // The scales that count are those of all dev texts.
+  const Searched whole(", guard: 100, strategy: {type: coordinate, sweeps: 1}", BandVariant::shared, 1, at::kDouble);
+  CHECK(result.scales.g == whole.run().scales.g);
+  CHECK(contains(error_text([] { Searched(", folds: 3").run(); }),
+                 "3 folds need as many groups of documents, and the dev texts have 2"));
+}
+
+TEST_CASE("documents of one group stay in one fold") {
+  std::vector<Document> documents;
+  for (const char* group : {"a", "b", "b", "c", "a"}) {
+    Document& document = documents.emplace_back();
+    document.id = std::to_string(documents.size());
+    document.group = group;
+  }
+  CHECK(folds_of(documents, 2) == std::vector<std::vector<std::size_t>>{{0, 3, 4}, {1, 2}});
 }
 
 TEST_CASE("dev documents shorter than a window are refused") {
@@ -191,7 +306,7 @@ TEST_CASE("the gradient by a layout's numbers is that of the score") {
   for (const auto variant : {BandVariant::shared, BandVariant::independent, BandVariant::symmetric}) {
     for (const int64_t layers : {1, 2}) {
       // One step of the strategy: the gradient is in the journal.
-      const Searched searched(", guard: 100, guided: false, strategy: {type: gradient, steps: 1}", variant, layers,
+      const Searched searched(", guard: 100, guide: none, strategy: {type: gradient, steps: 1}", variant, layers,
                               at::kDouble);
       searched.run();
       const auto size = static_cast<std::size_t>(searched.what.layout.size());
@@ -241,6 +356,13 @@ TEST_CASE("random scales are as far from 1 as those they stand for") {
   CHECK(norm(drawn) == Approx(norm(found)));
   CHECK(drawn.g == random_of_same_norm(found, 3).g);
   CHECK(drawn.g != other.g);
+  Searched searched(", guard: 1, seed: 3");
+  const BandScales whole = searched.run().scales;
+  searched.what.control = SearchControl::random;
+  for (const int64_t draw : {0, 5}) {
+    searched.what.draw = draw;
+    CHECK(searched.run().scales.g == random_of_same_norm(whole, static_cast<uint64_t>(3 + draw)).g);
+  }
 }
 
 TEST_CASE("the proxy is the distortion of the attention logits, computed whole") {
