@@ -46,9 +46,9 @@ Differences::Differences(Effects& effects, const std::vector<Json>& rows, const 
     : rows_(rows), baselines_(baselines) {
   std::vector<double> p_values;
   for (std::size_t row = 0; row < baselines_.size(); ++row) {
-    if (!obstacle(row).empty()) continue;
     for (const std::string& metric : means_of(rows_[row])) {
       if (std::ranges::find(metrics_, metric) == metrics_.end()) metrics_.push_back(metric);
+      if (!obstacle(row).empty()) continue;
       const Effect& effect = effects_[{row, metric}] = effects.of({{1, &rows_[row]}, {-1, baselines_[row]}}, metric);
       p_values.push_back(effect.value ? effect.value->p_value() : std::nan(""));
     }
