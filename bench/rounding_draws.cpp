@@ -1,5 +1,5 @@
 // What rounding draws draw: for each format, the mean squared weight error of draws 1..N relative to draw 0's, and the
-// largest correlation of a draw's errors with draw 0's (docs/method.md 5.7 has the table).
+// largest correlation of a draw's errors with draw 0's (docs/method.md 5.6 has the table).
 // usage: rounding_draws MODEL_FOLDER TEXTS.jsonl [draws (8)]     TEXTS: for calibrated formats.  Markdown to stdout.
 #include <fmt/core.h>
 

@@ -13,7 +13,7 @@ namespace qroar {
 namespace {
 
 /// Radians.  Large enough that errors of two draws do not correlate, small enough that rows and groups keep the
-/// distribution that makes their range (docs/method.md 5.7 has the measurements).
+/// distribution that makes their range (docs/method.md 5.6 has the measurements).
 constexpr double kAngle = 0.3;
 /// Channels are rotated into each other when no norm weight of one is more than this many times the other's, and one of
 /// the `kNearest` unused channels nearest in that sense is drawn.

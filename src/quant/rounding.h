@@ -1,6 +1,6 @@
 // Rounding draws: a quantizer's rounding errors depend on how a model's weights are written down, which its function
 // leaves open.  Draw 0 is the checkpoint as it is; draw K writes the same function down in another way before anything
-// is quantized, so that every format draws new errors of the same size (docs/method.md 5.7).
+// is quantized, so that every format draws new errors of the same size (docs/method.md 5.6).
 #pragma once
 #include "config/config.h"
 #include "model/llama.h"

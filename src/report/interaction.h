@@ -1,5 +1,5 @@
 // The interaction of two axes, the difference of differences: what a quantizer costs under a scheme beyond what it
-// costs without (docs/method.md 5.6).
+// costs without (docs/method.md 5.7).
 #pragma once
 #include <string>
 #include <vector>

@@ -91,7 +91,7 @@ TEST_CASE("every format draws errors as large as draw 0's, which hardly correlat
   const Llama full = tiny_books(at::kDouble);
   struct Format {
     const char* weight;
-    double correlation;  ///< at most; docs/method.md 5.7 has the measured ones
+    double correlation;  ///< at most; docs/method.md 5.6 has the measured ones
   };
   // mxfp4 has scales that are powers of two and cut off the largest weight of many a block, in every draw alike.
   for (const auto& [weight, limit] : {Format{"{type: rtn, bits: 4, group: 64}", 0.03},

@@ -1,4 +1,4 @@
-// The weight errors of a way to quantize under rounding draws, for the test and the table of docs/method.md 5.7.
+// The weight errors of a way to quantize under rounding draws, for the test and the table of docs/method.md 5.6.
 #pragma once
 #include <cmath>
 #include <string>
