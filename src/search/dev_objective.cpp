@@ -8,7 +8,7 @@
 #include <numeric>
 
 #include "base/error.h"
-#include "search/gradient.h"
+#include "eval/gradient.h"
 
 namespace qroar {
 namespace {
