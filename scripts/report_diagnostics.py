@@ -69,40 +69,59 @@ def unlike(cells):
             for title, table, alike in groups.values()]
 
 
+def interval(line, column):
+    """Returns (value, low, high) of a line; low and high are the value where there is no interval."""
+    value = float(line[column])
+    return (value, *(float(line[f"{column}_{end}"] or value) for end in ("low", "high")))
+
+
 def plot_lines(cells, rows_of_panels, positive=False):
-    """Plots a line per cell in every panel (heading, x title, y title, function from a table to {x: y}); panels of a row share their y axis.
-    `positive`: values of 0 make gaps, and the axis is logarithmic where the others span more than a factor of 10."""
+    """Plots a line per cell in every panel (heading, x title, y title, function from a table to {x: y} or {x: (y, low, high)}); panels of a row
+    with one y title share their y axis.  `positive`: values of 0 make gaps, and the axis is logarithmic where the others span more than a factor
+    of 10."""
+    def with_ends(points):
+        return {x: y if isinstance(y, tuple) else (y, y, y) for x, y in points.items()}
+
     styles = [(color, marker, dash) for dash in ("-", "--", ":") for color, marker in STYLES]
-    cells = [(title, [[points(table) for *_, points in row] for row in rows_of_panels], style)
+    cells = [(title, [[with_ends(points(table)) for *_, points in row] for row in rows_of_panels], style)
              for (title, table), style in zip(unlike(cells), styles)]
     cells = [(title, lines, style) for title, lines, style in cells
-             if not positive or any(y > 0 for row in lines for points in row for y in points.values())]
+             if not positive or any(y > 0 for row in lines for points in row for y, *_ in points.values())]
     if not cells:
         return None
     columns = len(rows_of_panels[0])
     labels = [textwrap.fill(title, 45 * columns) for title, *_ in cells]
     legend_lines = sum(label.count("\n") + 1 for label in labels)
-    figure, all_axes = pyplot.subplots(len(rows_of_panels), columns, sharey="row", squeeze=False,
+    figure, all_axes = pyplot.subplots(len(rows_of_panels), columns, squeeze=False,
                                        figsize=(4.1 * columns, 3.1 * len(rows_of_panels) + 0.24 * legend_lines))
+    for axes_row, row in zip(all_axes, rows_of_panels):
+        for axes, panel in zip(axes_row[1:], row[1:]):
+            if panel[2] == row[0][2]:
+                axes.sharey(axes_row[0])
     handles = []
     for _, lines, (color, marker, dash) in cells:
         for axes_row, line_row in zip(all_axes, lines):
             for axes, points in zip(axes_row, line_row):
                 x = sorted(points)
-                y = [points[at] if points[at] > 0 or not positive else math.nan for at in x]
+                y = [points[at][0] if points[at][0] > 0 or not positive else math.nan for at in x]
                 handle, = axes.plot(x, y, color=color, marker=marker, linestyle=dash, markerfacecolor="white", markersize=4, linewidth=1.3)
+                ends = [(at, low, high) for at, (_, low, high) in points.items() if low < high]
+                if ends:  # an end at 0 lies below a logarithmic axis, which then cuts the bar
+                    at, low, high = zip(*ends)
+                    axes.vlines(at, low, high, color=color, linewidth=1, alpha=0.6)
         handles.append(handle)
-    for axes_row, row in zip(all_axes, rows_of_panels):
-        axes_row[0].set_ylabel(row[0][2])
-        for axes, (heading, x_title, _, _) in zip(axes_row, row):
+    for place, (axes_row, row) in enumerate(zip(all_axes, rows_of_panels)):
+        for column, (axes, (heading, x_title, y_title, _)) in enumerate(zip(axes_row, row)):
             axes.set_title(heading, fontsize=11)
             axes.set_xlabel(x_title)
             axes.xaxis.set_major_locator(ticker.MaxNLocator(6, integer=True))
-    if positive:
-        for place, axes_row in enumerate(all_axes):
-            values = [y for _, lines, _ in cells for points in lines[place] for y in points.values() if 0 < y < math.inf]
-            if max(values) > 10 * min(values):
-                axes_row[0].set_yscale("log")
+            shared = [number for number, panel in enumerate(row) if panel[2] == y_title]
+            if column == shared[0]:
+                axes.set_ylabel(y_title)
+            values = [y for _, lines, _ in cells for number in shared for y, *_ in lines[place][number].values() if 0 < y < math.inf]
+            if positive and values and max(values) > 10 * min(values):
+                axes.set_yscale("log")
+                axes.set_ylim(min(values) / 2, max(values) * 2)
     figure.legend(handles, labels, loc="outside lower center", frameon=False, fontsize=10)
     return figure
 
@@ -131,26 +150,44 @@ def plot_phase(cells):
     return figure
 
 
+FEWEST_BEHIND_A_RATE = 100
+
+
+def values_behind(line, column):
+    """Returns how many values lie beyond the quantile or the clip of a ratio: in the smaller of the two sets."""
+    if column == "tir_w":
+        return int(line["count"]) * (1 - float(line["p"]))
+    return min(int(line["short_above"]), int(line["long_above"]))
+
+
 def plot_tail_inflation(table, title):
-    """Plots heat maps of layers and bands at p = 0.999; white is 1."""
+    """Plots heat maps of layers and bands at p = 0.999.  White is the null, 1; grey covers what has few values behind it; a dot is where the
+    interval leaves out 1."""
     figure, all_axes = pyplot.subplots(2, 2, figsize=(8.4, 2.4 + 0.32 * max(6, 1 + max(int(line["layer"]) for line in table))))
     for axes_row, (column, name) in zip(all_axes, (("tir_w", "TIR_W"), ("tir_a", "TIR_A"))):
         for axes, site in zip(axes_row, ("q_proj", "k_proj")):
             lines = [line for line in table if line["site"] == site and float(line["p"]) == 0.999]
             layers, bands = (1 + max(int(line[name]) for line in lines) for name in ("layer", "band"))
-            grid = [[math.nan] * bands for _ in range(layers)]
+            grid, covered = ([[math.nan] * bands for _ in range(layers)] for _ in range(2))
             for line in lines:
-                ratio = float(line[column])
-                grid[int(line["layer"])][int(line["band"])] = math.log2(ratio) if 0 < ratio < math.inf else math.nan
-            span = max([0.1, *(abs(value) for row in grid for value in row if math.isfinite(value))])
+                layer, band, ratio = int(line["layer"]), int(line["band"]), float(line[column])
+                grid[layer][band] = math.log2(ratio) if 0 < ratio < math.inf else math.nan
+                few = values_behind(line, column) < FEWEST_BEHIND_A_RATE
+                covered[layer][band] = 1 if few else math.nan
+                _, low, high = interval(line, column)
+                if not few and (low > 1 or high < 1) and low < high:
+                    axes.plot(band, layer, ".", color="black", markersize=4)
+            span = max([0.1, *(abs(value) for values, covers in zip(grid, covered) for value, cover in zip(values, covers)
+                               if math.isfinite(value) and not math.isfinite(cover))])
             image = axes.imshow(grid, cmap="RdBu_r", vmin=-span, vmax=span, aspect="auto")
+            axes.imshow(covered, cmap="Greys", vmin=0, vmax=2, alpha=0.85, aspect="auto")
             axes.grid(False)
             axes.set_title(f"{name}, {site}", fontsize=11)
             axes.set_xlabel("RoPE band")
-            axes.set_ylabel("layer")
+            axes.set_ylabel("layer (0: null, 1)" if column == "tir_w" else "layer")
             for axis in (axes.xaxis, axes.yaxis):
                 axis.set_major_locator(ticker.MaxNLocator(integer=True))
-            figure.colorbar(image, ax=axes, format=lambda value, _: f"{2 ** value:.2f}")
+            figure.colorbar(image, ax=axes, format=lambda value, _: "1 (null)" if value == 0 else f"{2 ** value:.2f}")
     figure.suptitle(textwrap.fill(title, 90), fontsize=11)
     return figure
 
@@ -182,24 +219,105 @@ def plot_outliers(cells):
 
 
 def plot_logit_noise(cells):
-    """Plots noise over all layers; distances are at their bin's index, which the ticks translate."""
+    """Plots noise and what it does to attention, over all layers; distances are at their bin's index, which the ticks translate."""
     def points(by, value):
         def of_table(table):
             lines = [line for line in table if line["by"] == by and not line["layer"]]
             middle = lambda line: (int(line["begin"]) + int(line["end"]) - 1) / 2  # noqa: E731
             place = (lambda line: int(line["begin"]).bit_length()) if by == "distance" else middle
-            return {place(line): value(line) for line in lines}
+            return {place(line): value(line) for line in lines if line["by"] != "band" or line["noise"]}
         return of_table
-    noise = lambda line: float(line["noise"])  # noqa: E731
-    relative = lambda line: noise(line) / float(line["magnitude"])  # noqa: E731
-    places = (("distance", "distance of query and key (tokens)"), ("position", "position of the query"))
-    figure = plot_lines(cells, [[(f"by {by}", x_title, y_title, points(by, value)) for by, x_title in places]
-                                for y_title, value in (("mean |Δ logit|", noise), ("relative to mean |logit|", relative))], positive=True)
+
+    def relative(line):
+        magnitude = float(line["magnitude"])
+        return tuple(value / magnitude if magnitude else 0.0 for value in interval(line, "noise"))
+
+    def of(column):
+        return lambda line: interval(line, column)
+
+    distance, position = ("distance", "distance of query and key (tokens)"), ("position", "position of the query")
+    places = (distance, position, ("band", "RoPE pair (0: highest frequency)"))
+    rows = [[(f"by {by}", x_title, y_title, points(by, value)) for by, x_title in places]
+            for y_title, value in (("mean |Δ logit|, centred", of("noise")), ("relative to mean |logit|", relative))]
+    rows.append([*((f"by {by}", x_title, "attention moved", points(by, of("moved"))) for by, x_title in (distance, position)),
+                 ("by position", position[1], "KL(full || model), nats", points("position", of("kl")))])
+    figure = plot_lines(cells, rows, positive=True)
     if figure is not None:
         bins = range(1 + max(int(line["begin"]).bit_length() for *_, table in cells for line in table if line["by"] == "distance"))
-        for axes in figure.axes[::2]:
+        for axes in figure.axes[::3]:
             axes.set_xticks(bins, [str(1 << number >> 1) for number in bins], rotation=60 if len(bins) > 9 else 0, fontsize=9)
     return figure
+
+
+def plot_sensitivity(cells):
+    """Plots, over all layers, the closed-form pressure of each band beside what the loss depends on."""
+    def points(parameter, value):
+        return lambda table: {int(line["band"]): value(line) for line in table
+                              if (line["parameter"], line["layer"], line["pair"]) == (parameter, "", "") and line["band"]}
+
+    def absolute(line):
+        return interval(line, "absolute")
+
+    band = "RoPE band (0: highest frequencies)"
+    return plot_lines(cells, [[("interpolation pressure", band, "radians per unit of ln s", points("ln_s", lambda line: float(line["pressure_rad"]))),
+                               ("|d NLL / d ln s|", band, "nats per unit of ln s", points("ln_s", absolute))],
+                              [("|d NLL / d ln g|", band, "nats per unit of ln g", points("ln_g", absolute)),
+                               ("|d NLL / d ln ω|", band, "nats per unit of ln ω", points("ln_omega", absolute))]], positive=True)
+
+
+def mark(figure, places, value):
+    """Draws the null as a line in some panels."""
+    for place in places:
+        figure.axes[place].axhline(value, color="0.5", linewidth=0.8, zorder=0)
+    return figure
+
+
+def plot_dynamic_range(cells):
+    """Plots, by layer, how the ranges of queries and cached keys and what falls out of the short contexts' differ."""
+    def points(site, column):
+        return lambda table: {int(line["layer"]): interval(line, column) for line in table if line["site"] == site}
+    sites = (("query", "queries"), ("key", "keys"))
+    figure = plot_lines(cells, [[(f"{name}, after RoPE", "layer", y_title, points(site, column)) for site, name in sites]
+                                for column, y_title in (("max_ratio", "largest: long / short"), ("step_ratio", "step: long / short"),
+                                                        ("clip_share", "share beyond short range"))])
+    return mark(figure, range(4), 1)
+
+
+def plot_anisotropy(cells):
+    """Plots errors by angle: rms over layers, queries and keys together, and the largest, with its theory."""
+    def points(grid, column, combine):
+        def of_table(table):
+            by_angle = {}
+            for line in table:
+                if line["grid"] == grid and line["angle_begin"]:
+                    by_angle.setdefault((float(line["angle_begin"]) + float(line["angle_end"])) / 2, []).append(float(line[column]))
+            return {angle: combine(values) for angle, values in by_angle.items()}
+        return of_table
+
+    def mean_square_root(values):
+        return math.sqrt(sum(value * value for value in values) / len(values))
+
+    angle = "angle of rotation modulo 90°"
+    figure = plot_lines(cells, [[(f"grid per {grid}", angle, y_title, points(grid, column, combine)) for grid in ("channel", "pair")]
+                                for column, y_title, combine in (("rms", "rms / (step / √12)", mean_square_root),
+                                                                 ("largest", "largest / (step / 2)", max))])
+    theory = points("pair", "theory", max)(cells[0][2])
+    for axes in figure.axes[2:4]:
+        axes.step(sorted(theory), [theory[at] for at in sorted(theory)], where="mid", color="0.5", linewidth=0.8, zorder=0)
+    return figure
+
+
+def plot_aliasing(cells):
+    """Plots the loss by position, and what it changes by when pairs stop."""
+    def points(moving, column):
+        return lambda table: {(int(line["begin"]) + int(line["end"]) - 1) / 2: interval(line, column) if column == "difference"
+                              else float(line[column]) for line in table if line["moving"] == moving}
+    place, change = "position in the window", "change of NLL (nats)"
+    figure = plot_lines(cells, [[("no pair stops", place, "NLL (nats)", points("all", "nll")),
+                                 ("all pairs stop", place, change, points("none", "difference"))],
+                                [("only pairs that have wrapped move on", place, change, points("wrapped", "difference")),
+                                 ("only pairs that have not wrapped move on", place, change, points("unwrapped", "difference"))]])
+    return mark(figure, (1, 2, 3), 0)
 
 
 # type: (heading, plot of one cell's table under a title, caption)
@@ -208,9 +326,10 @@ OF_ONE_CELL = {
                     "Output SNR of each linear layer alone: 10 log10 of the squares of its outputs over those of their errors, both for "
                     "the inputs that it gets in full precision. A layer whose output is not off has no point."),
     "tail_inflation": ("Tail inflation", plot_tail_inflation,
-                       "How the 0.999-quantile of queries and keys before RoPE (TIR_W), and the share of their values after RoPE beyond "
-                       "its short-window quantile (TIR_A), grow from short windows to the cell's. White is 1; where nothing lies beyond it, "
-                       "there is no colour. Band 0 has the highest frequencies."),
+                       "The same tokens in the cell's windows over short contexts: by how much the 0.999-quantile of queries and keys before "
+                       "RoPE (TIR_W), and the share of their values after RoPE beyond the quantile in short contexts (TIR_A), grow. White is "
+                       "the null, 1, which layer 0 before RoPE has by construction. Grey: fewer than 100 values behind the ratio. A dot: the "
+                       "95 % interval over documents leaves out 1, as one in twenty does by chance. Band 0 has the highest frequencies."),
 }
 
 # type: (heading, plot of [(id, title, table)] of several cells, caption)
@@ -224,8 +343,21 @@ OF_ALL_CELLS = {
     "outlier_counts": ("Outliers", plot_outliers,
                        "Values of queries and keys beyond 6 standard deviations of their channel, over all layers."),
     "logit_noise": ("Noise of the attention logits", plot_logit_noise,
-                    "Between the evaluated model and full precision, each on its own hidden states, over all layers and heads. A cell "
-                    "without a line has no noise."),
+                    "Between the evaluated model and full precision, each on its own hidden states, over all layers and heads; logits are "
+                    "centred over the keys of a query, since softmax does not see what all keys share. Bars: 95 % intervals over documents. "
+                    "A cell without a line has no noise."),
+    "dynamic_range": ("Dynamic range of queries and keys", plot_dynamic_range,
+                      "The same tokens in the cell's windows over short contexts: largest magnitude and step of a head's group, and the share of "
+                      "values outside of what their channel has in short contexts. The null is 1, and 0 for the share. Bars: 95 % intervals."),
+    "anisotropy": ("Rounding error by angle of rotation", plot_anisotropy,
+                   "Errors of 4-bit grids on queries and keys after RoPE, turned back to the axes before it; over all layers. Grey: the bound of "
+                   "theory, |cos| + |sin|."),
+    "aliasing": ("Phases that stop at the trained length", plot_aliasing,
+                 "Loss by position when, at keys farther than the trained length, some pairs keep the phase of that distance, less the loss when "
+                 "none does. Bars: 95 % intervals over documents. Below 0, the model does better without these pairs' far phases."),
+    "sensitivity": ("Sensitivity of the loss", plot_sensitivity,
+                    "Closed-form interpolation pressure (mean over a band's pairs) beside derivatives of the loss by autograd, over all layers "
+                    "at once: mean over documents of the absolute value, with 95 % intervals. What is 0 has no point."),
 }
 
 

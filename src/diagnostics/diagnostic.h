@@ -1,6 +1,8 @@
 // The interface of a diagnostic: an inspection of a cell's model, after and separate from its evaluation, so that no
 // loss can depend on it.  Its table becomes cells/<id>/diagnostics/<type>.csv.
 #pragma once
+#include <algorithm>
+#include <map>
 #include <vector>
 
 #include "base/csv.h"
@@ -35,6 +37,25 @@ struct DiagnosticInput {
   std::vector<Window> first_windows(int64_t count) const {
     return {windows.begin(), windows.begin() + std::min(count, static_cast<int64_t>(windows.size()))};
   }
+
+  /// Returns `count` windows of at least `tokens` tokens, or all where there are fewer: the first of every document,
+  /// then the second of every document and so on, so that an interval over documents has as many as can be.
+  std::vector<Window> spread_windows(int64_t count, int64_t tokens = 2) const {
+    std::map<int64_t, int64_t> seen;
+    std::vector<std::pair<int64_t, Window>> by_round;
+    for (const Window& window : windows) {
+      if (tokens_seen(window, feed) >= tokens) by_round.emplace_back(seen[window.document]++, window);
+    }
+    std::ranges::stable_sort(by_round, {}, &std::pair<int64_t, Window>::first);
+    std::vector<Window> found;
+    for (const auto& [round, window] : by_round) {
+      if (std::ssize(found) < count) found.push_back(window);
+    }
+    return found;
+  }
+
+  /// Returns the cluster of a window for intervals (base/interval.h).
+  static int64_t cluster_of(const Window& window) { return window.document; }
 };
 
 class Diagnostic {

@@ -1,95 +1,109 @@
 #include "diagnostics/tails.h"
 
-#include <bit>
 #include <cmath>
+#include <tuple>
 
 #include "base/error.h"
 
 namespace qroar {
 namespace {
 
-constexpr int64_t kBins = int64_t{1} << 15;
+/// Sums over windows.
+struct Sums {
+  TailInflation counts;  ///< without its estimates and means
+  DocumentMean log_short, log_long, log_ratio, log_clip, ratio_above;
+};
 
-int64_t bin_of(double magnitude) { return std::bit_cast<int32_t>(static_cast<float>(magnitude)) >> 16; }
+/// The sums of every layer, site, band and p.
+using AllSums = std::map<std::tuple<std::size_t, bool, int64_t, double>, Sums>;
 
-float end_below(int64_t bin) { return std::bit_cast<float>(static_cast<int32_t>(bin << 16)); }
+/// Calls visit(place, band, |x| of the band) in every band.
+HeadsObserver::Visit by_band(const std::vector<int64_t>& edges,
+                             const std::function<void(const HeadsPlace&, int64_t, const at::Tensor&)>& visit) {
+  return [&edges, visit](const HeadsPlace& place, const at::Tensor& x_RHd) {
+    for (int64_t band = 0; band + 1 < std::ssize(edges); ++band) {
+      const auto at = static_cast<std::size_t>(band);
+      visit(place, band, band_of(x_RHd, edges[at], edges[at + 1]));
+    }
+  };
+}
+
+void add_window(const Llama& model, const MatchedContexts& contexts, int64_t cluster, const std::vector<int64_t>& edges,
+                const std::vector<double>& ps, AllSums& all) {
+  const auto weight = static_cast<double>(contexts.counted());
+  std::map<std::pair<HeadsPlace, int64_t>, std::vector<double>> in_short;  // quantiles
+  std::map<std::tuple<HeadsPlace, int64_t, double>, int64_t> above_short;
+  const auto above = [](const at::Tensor& x, double clip) { return (x.abs() > clip).sum().item<int64_t>(); };
+  contexts.visit_short(model, by_band(edges, [&](const HeadsPlace& place, int64_t band, const at::Tensor& x) {
+                         const auto& found = in_short[{place, band}] = magnitude_quantiles(x, ps);
+                         for (std::size_t i = 0; i < ps.size() && place.after_rope; ++i) {
+                           above_short[{place, band, ps[i]}] = above(x, found[i]);
+                         }
+                       }));
+  contexts.visit_long(model, by_band(edges, [&](const HeadsPlace& place, int64_t band, const at::Tensor& x) {
+                        const std::vector<double>& short_quantiles = in_short.at({place, band});
+                        const std::vector<double> found =
+                            place.after_rope ? std::vector<double>() : magnitude_quantiles(x, ps);
+                        for (std::size_t i = 0; i < ps.size(); ++i) {
+                          Sums& sums = all[{place.layer, place.is_key, band, ps[i]}];
+                          const auto add_log = [&](DocumentMean& mean, double a, double b) {
+                            mean.add(cluster, weight, weight * log_tail_ratio(a, b));
+                          };
+                          if (place.after_rope) {
+                            const int64_t in_short_above = above_short.at({place, band, ps[i]}),
+                                          in_long_above = above(x, short_quantiles[i]);
+                            sums.counts.short_above += in_short_above;
+                            sums.counts.long_above += in_long_above;
+                            sums.ratio_above.add(cluster, static_cast<double>(std::max<int64_t>(1, in_short_above)),
+                                                 static_cast<double>(in_long_above));
+                            add_log(sums.log_clip, short_quantiles[i], 1);
+                          } else {
+                            sums.counts.count += x.numel();
+                            add_log(sums.log_short, short_quantiles[i], 1);
+                            add_log(sums.log_long, found[i], 1);
+                            add_log(sums.log_ratio, found[i], short_quantiles[i]);
+                          }
+                        }
+                      }));
+}
 
 }  // namespace
 
-void MagnitudeHistogram::add(const at::Tensor& x) {
-  const at::Tensor bits = x.abs().to(at::kFloat).contiguous().view(at::kInt).bitwise_right_shift(16);
-  const at::Tensor counts = at::bincount(bits.flatten(), {}, kBins);
-  counts_ = counts_.defined() ? counts_ + counts : counts;
-}
-
-int64_t MagnitudeHistogram::count() const { return counts_.defined() ? counts_.sum().item<int64_t>() : 0; }
-
-double MagnitudeHistogram::quantile(double p) const {
-  const int64_t n = count();
-  check(n > 0 && p > 0 && p <= 1, "a quantile of something at 0 < p <= 1");
-  const auto rank = std::max(int64_t{1}, static_cast<int64_t>(std::ceil(p * static_cast<double>(n))));
-  const at::Tensor sums = counts().cumsum(0);
-  const auto bin = at::searchsorted(sums, rank).item<int64_t>();
-  if (bin == 0) return 0;
-  return (static_cast<double>(end_below(bin)) + static_cast<double>(end_below(bin + 1))) / 2;
-}
-
-int64_t MagnitudeHistogram::count_above(double c) const {
-  return counts_.defined() ? counts_.slice(0, bin_of(c) + 1).sum().item<int64_t>() : 0;
-}
-
-double MagnitudeHistogram::fraction_above(double c) const {
-  return static_cast<double>(count_above(c)) / static_cast<double>(count());
-}
-
-double tail_ratio(double a, double b) {
-  return a == b ? 1 : a / std::max(b, static_cast<double>(std::numeric_limits<float>::min()));
-}
-
-std::map<HeadsPlace, std::vector<MagnitudeHistogram>> head_histograms(const Llama& model, const AnglesOf& angles_of,
-                                                                      const std::vector<at::Tensor>& windows_T,
-                                                                      const std::vector<int64_t>& edges) {
-  std::map<HeadsPlace, std::vector<MagnitudeHistogram>> found;
-  for (const at::Tensor& tokens_T : windows_T) {
-    visit_heads(model, tokens_T, angles_of(tokens_T.size(0)), [&](const HeadsPlace& place, const at::Tensor& x_THd) {
-      auto& bands = found.try_emplace(place, edges.size() - 1).first->second;
-      for (std::size_t band = 0; band < bands.size(); ++band) {
-        bands[band].add(band_of(x_THd, edges[band], edges[band + 1]));
-      }
-    });
+std::vector<double> magnitude_quantiles(const at::Tensor& x, const std::vector<double>& ps) {
+  const at::Tensor magnitudes = x.abs().to(ops::wide_dtype(x)).flatten();
+  std::vector<double> found;
+  for (const double p : ps) {
+    check(magnitudes.numel() > 0 && p > 0 && p <= 1, "a quantile of something at 0 < p <= 1");
+    const auto rank = static_cast<int64_t>(std::ceil(p * static_cast<double>(magnitudes.numel())));
+    found.push_back(std::get<0>(magnitudes.kthvalue(std::max<int64_t>(1, rank))).item<double>());
   }
   return found;
 }
 
-std::vector<TailInflation> tail_inflation(const Llama& model, const AnglesOf& angles_of,
-                                          const std::vector<at::Tensor>& short_windows_T,
-                                          const std::vector<at::Tensor>& long_windows_T,
+double log_tail_ratio(double a, double b) {
+  constexpr auto kLeast = static_cast<double>(std::numeric_limits<float>::min());
+  return a == b ? 0 : std::log(std::max(a, kLeast)) - std::log(std::max(b, kLeast));
+}
+
+double TailInflation::weight_ratio() const { return std::exp(log_weight_ratio.value); }
+
+std::vector<TailInflation> tail_inflation(const Llama& model, const AnglesOf& angles_of, const Feed& feed,
+                                          const std::vector<ClusterWindow>& windows, int64_t short_length,
                                           const std::vector<int64_t>& edges, const std::vector<double>& ps) {
-  const auto in_short = head_histograms(model, angles_of, short_windows_T, edges);
-  const auto in_long = head_histograms(model, angles_of, long_windows_T, edges);
+  AllSums all;
+  for (const ClusterWindow& window : windows) {
+    add_window(model, MatchedContexts(window.tokens_T, feed, short_length, angles_of), window.cluster, edges, ps, all);
+  }
   std::vector<TailInflation> found;
-  for (const auto& [place, short_before] : in_short) {
-    if (place.after_rope) continue;
-    const HeadsPlace turned{place.layer, place.is_key, true};
-    for (std::size_t band = 0; band < short_before.size(); ++band) {
-      const MagnitudeHistogram& long_before = in_long.at(place)[band];
-      const MagnitudeHistogram &short_after = in_short.at(turned)[band], &long_after = in_long.at(turned)[band];
-      for (const double p : ps) {
-        TailInflation tail{place.layer, place.is_key, static_cast<int64_t>(band), p};
-        tail.short_count = short_before[band].count();
-        tail.long_count = long_before.count();
-        tail.short_quantile = short_before[band].quantile(p);
-        tail.long_quantile = long_before.quantile(p);
-        tail.weight_ratio = tail_ratio(tail.long_quantile, tail.short_quantile);
-        tail.clip = short_after.quantile(p);
-        tail.short_above = short_after.count_above(tail.clip);
-        tail.long_above = long_after.count_above(tail.clip);
-        const double eps = 1 / static_cast<double>(tail.short_count);
-        tail.activation_ratio =
-            long_after.fraction_above(tail.clip) / std::max(eps, short_after.fraction_above(tail.clip));
-        found.push_back(tail);
-      }
-    }
+  for (const auto& [place, sums] : all) {
+    TailInflation tail = sums.counts;
+    std::tie(tail.layer, tail.is_key, tail.band, tail.p) = place;
+    tail.log_weight_ratio = sums.log_ratio.estimate();
+    tail.log_short_quantile = sums.log_short.estimate().value;
+    tail.log_long_quantile = sums.log_long.estimate().value;
+    tail.log_clip = sums.log_clip.estimate().value;
+    tail.activation_ratio = sums.ratio_above.estimate();
+    found.push_back(tail);
   }
   return found;
 }

@@ -69,7 +69,8 @@ at::Tensor rms_norm(const at::Tensor& x_TD, const at::Tensor& weight_D, double e
 
 void rope_(at::Tensor& x_THd, const RopeAngles& angles) {
   const int64_t pairs = x_THd.size(-1) / 2;
-  const at::Tensor wide = x_THd.to(wide_dtype(x_THd));
+  // A copy: the gradient by the angles needs x as it was.
+  const at::Tensor wide = x_THd.to(wide_dtype(x_THd), /*non_blocking=*/false, /*copy=*/true);
   const at::Tensor a = wide.narrow(-1, 0, pairs), b = wide.narrow(-1, pairs, pairs);
   const at::Tensor cos = angles.cos_TP.unsqueeze(1), sin = angles.sin_TP.unsqueeze(1);
   x_THd.copy_(at::cat({a * cos - b * sin, b * cos + a * sin}, -1));

@@ -10,20 +10,27 @@ constexpr double kStep = 1e-4;
 
 }  // namespace
 
-std::vector<double> interpolation_pressure(const RopeScheme& scheme, const RopeGeometry& geometry, int64_t length,
-                                           double distance) {
+TableSlope table_slope(const RopeScheme& scheme, const RopeGeometry& geometry, int64_t length) {
   const auto stretched = [&](double log_s) {
     RopeGeometry neighbour = geometry;
     neighbour.stretch *= std::exp(log_s);
-    return scheme.table(neighbour, length).inv_freq;
+    return scheme.table(neighbour, length);
   };
-  const std::vector<double> below = stretched(-kStep), here = stretched(0), above = stretched(kStep);
-  std::vector<double> pressure(here.size());
-  for (std::size_t i = 0; i < here.size(); ++i) {
-    const bool clamped = below[i] == here[i];
-    const double slope = clamped ? (above[i] - here[i]) / kStep : (above[i] - below[i]) / (2 * kStep);
-    pressure[i] = std::abs(slope) * distance;
+  const RopeTable below = stretched(-kStep), here = stretched(0), above = stretched(kStep);
+  const auto slope = [](double b, double h, double a) { return b == h ? (a - h) / kStep : (a - b) / (2 * kStep); };
+  TableSlope found;
+  for (std::size_t i = 0; i < here.inv_freq.size(); ++i) {
+    found.inv_freq.push_back(slope(below.inv_freq[i], here.inv_freq[i], above.inv_freq[i]));
   }
+  found.log_attention_factor =
+      slope(std::log(below.attention_factor), std::log(here.attention_factor), std::log(above.attention_factor));
+  return found;
+}
+
+std::vector<double> interpolation_pressure(const RopeScheme& scheme, const RopeGeometry& geometry, int64_t length,
+                                           double distance) {
+  std::vector<double> pressure = table_slope(scheme, geometry, length).inv_freq;
+  for (double& slope : pressure) slope = std::abs(slope) * distance;
   return pressure;
 }
 

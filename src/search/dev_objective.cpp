@@ -8,8 +8,8 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "eval/gradient.h"
 #include "search/folds.h"
-#include "search/gradient.h"
 
 namespace qroar {
 namespace {

@@ -30,22 +30,19 @@ std::size_t dimension_of(const BandLayout& layout, int64_t layer, bool is_key, i
 
 std::vector<double> measured_inflation(const BandSearch& search, const SearchInput& input) {
   const BandLayout& layout = search.layout;
-  const auto tokens_of = [&](int64_t length) {
-    std::vector<at::Tensor> tokens;
-    for (std::size_t i = 0; i < std::min(kDocuments, input.documents.size()); ++i) {
-      const Document& document = input.documents[i];
-      const int64_t end = std::min<int64_t>(length, std::ssize(document.tokens));
-      const Window window{static_cast<int64_t>(i), 0, end - input.feed.added(), 0};
-      tokens.push_back(window_tokens(document, window, input.feed, input.full));
-    }
-    return tokens;
-  };
-  const auto tails = tail_inflation(input.quantized().model, input.angles_of, tokens_of(search.spec.short_length),
-                                    tokens_of(std::ranges::max(search.spec.lengths)), layout.edges, {kQuantile});
+  std::vector<ClusterWindow> windows;
+  for (std::size_t i = 0; i < std::min(kDocuments, input.documents.size()); ++i) {
+    const Document& document = input.documents[i];
+    const int64_t end = std::min<int64_t>(std::ranges::max(search.spec.lengths), std::ssize(document.tokens));
+    const Window window{static_cast<int64_t>(i), 0, end - input.feed.added(), 0};
+    windows.push_back({window.document, window_tokens(document, window, input.feed, input.full)});
+  }
+  const auto tails = tail_inflation(input.quantized().model, input.angles_of, input.feed, windows,
+                                    search.spec.short_length, layout.edges, {kQuantile});
   const auto layers = static_cast<double>(input.full.layers.size());
   std::vector<double> queries(static_cast<std::size_t>(layout.size()), 0), keys = queries, larger;
   for (const TailInflation& tail : tails) {
-    const double share = layout.layers == 1 ? tail.weight_ratio / layers : tail.weight_ratio;
+    const double share = layout.layers == 1 ? tail.weight_ratio() / layers : tail.weight_ratio();
     const std::size_t at = dimension_of(layout, static_cast<int64_t>(tail.layer), tail.is_key, tail.band);
     (tail.is_key ? keys : queries)[at] += share;
   }
@@ -65,11 +62,11 @@ BandGuide guide_of(const BandSearch& search, const SearchInput& input, const Rop
   for (int64_t i = 0; i < layout.size(); ++i) {
     guide.pressure.push_back(pressure[static_cast<std::size_t>(i % layout.bands())]);
   }
-  if (const auto known = journal.find("inflation", {})) {
+  if (const auto known = journal.find("matched_inflation", {})) {
     guide.inflation = (*known)["inflation"].get<std::vector<double>>();
   } else {
     guide.inflation = measured_inflation(search, input);
-    journal.add("inflation", {}, {{"inflation", guide.inflation}});
+    journal.add("matched_inflation", {}, {{"inflation", guide.inflation}});
   }
   return guide;
 }

@@ -131,7 +131,7 @@ def test_a_failed_cell_has_no_tables(run, experiment, tmp_path):
     ([{"type": "quant_error", "window": 2}], ["diagnostics[0].window: unknown key", "did you mean 'windows'"]),
     ([{"type": "quant_error", "windows": 0}], ["diagnostics[0].windows"]),
     ([{"type": "quant_error", "bands": 33}], ["diagnostics[0]: 33 bands need as many RoPE pairs and head_dim 64 has 32"]),
-    ([{"type": "tail_inflation"}], ["diagnostics[0]: short windows of 512 tokens are no shorter than the cell's of 64"]),
+    ([{"type": "tail_inflation"}], ["diagnostics[0]: short contexts of 512 tokens are no shorter than the cell's of 64"]),
     ([{"type": "logit_noise", "queries": -1}], ["diagnostics[0].queries"]),
     (["phase", {"type": "outlier_counts", "bands": 33}], ["diagnostics[1]: 33 bands need as many RoPE pairs and head_dim 64 has 32"]),
     (["quant_error", {"type": "quant_error", "windows": 2}], ["diagnostics[1]: 'quant_error' is listed twice"]),
@@ -174,14 +174,15 @@ def test_the_report_says_how_many_cells_it_left_out(diagnosed, tmp_path):
     assert len(re.findall(r"nothing is off|!\[", section)) == 12
 
 
-OF_ALL_CELLS = ["interpolation_pressure", "phase", "tail_ratios", "outlier_counts", "logit_noise"]
+OF_ALL_CELLS = ["interpolation_pressure", "phase", "tail_ratios", "outlier_counts", "logit_noise", "sensitivity", "anisotropy"]
+WITH_OPTIONS = [{"type": "dynamic_range", "short": 16}, {"type": "aliasing", "distance": 16}]
 
 
 @pytest.fixture(scope="module")
 def looked_at(run, tmp_path_factory):
     """Results of every diagnostic on four cells, plain or linear and exact or in 4 bits."""
     folder = tmp_path_factory.mktemp("looked_at")
-    changes = {"diagnostics": [*OF_ALL_CELLS, {"type": "tail_inflation", "short": 16}],
+    changes = {"diagnostics": [*OF_ALL_CELLS, *WITH_OPTIONS, {"type": "tail_inflation", "short": 16}],
                "sweep": [{"rope": [{"type": "none"}, {"type": "linear", "factor": 2}], "quant": [[], FOUR_BITS]}]}
     file = folder / "looked_at.yaml"
     file.write_text(yaml.safe_dump(experiment_of(changes), sort_keys=False), encoding="utf-8")
@@ -206,12 +207,19 @@ def test_every_diagnostic_has_its_table_for_a_real_model(looked_at):
     for kind in ("tail_ratios", "outlier_counts"):
         assert len(table_of(looked_at, kind, "none", True)) == LAYERS * 2 * 2 * BANDS
     noise = {quant: [float(line["noise"]) for line in table_of(looked_at, "logit_noise", "linear", quant)] for quant in (False, True)}
-    assert set(noise[False]) == {0.0} and min(noise[True]) > 0 and len(noise[True]) == (LAYERS + 1) * (7 + 16)
+    assert set(noise[False]) == {0.0} and min(noise[True]) > 0 and len(noise[True]) == (LAYERS + 1) * (1 + 7 + 16 + BANDS)
+    assert {line["tir_w"] for line in table_of(looked_at, "tail_inflation", "linear", True) if line["layer"] == "0"} == {"1"}
+    by_s = {rope: [float(line["derivative"]) for line in table_of(looked_at, "sensitivity", rope, True) if line["parameter"] == "ln_s"]
+            for rope in ("none", "linear")}
+    assert set(by_s["none"]) == {0.0} and 0.0 not in by_s["linear"] and len(by_s["linear"]) == (LAYERS + 1) * (1 + BANDS + 32)
+    assert len(table_of(looked_at, "dynamic_range", "none", True)) == LAYERS * 4
+    assert len(table_of(looked_at, "anisotropy", "none", True)) == LAYERS * 2 * 2 * 9
+    assert len(table_of(looked_at, "aliasing", "none", True)) == 4 * 16
 
 
 def test_the_report_draws_all_cells_of_a_diagnostic_in_one_figure_but_tail_inflation(looked_at, tmp_path):
     text = report(looked_at, tmp_path)
-    for kind in OF_ALL_CELLS:
+    for kind in [*OF_ALL_CELLS, *(one["type"] for one in WITH_OPTIONS)]:
         assert text.count(f"({kind}.png)") == 1 and (tmp_path / f"{kind}.svg").exists()
     for cell in read_rows(looked_at):
         assert f"(tail_inflation_{cell}.png)" in text and (tmp_path / f"tail_inflation_{cell}.png").exists()

@@ -52,7 +52,8 @@ TEST_CASE("phase: Llama-2's pairs 46 to 63 do not complete a period over its tra
 
 TEST_CASE("the closed-form diagnostics' options are checked with their place") {
   const DiagnosedCell cell("[]");
-  for (const std::string type : {"phase", "interpolation_pressure", "outlier_counts", "tail_ratios"}) {
+  for (const std::string type :
+       {"phase", "interpolation_pressure", "outlier_counts", "tail_ratios", "logit_noise", "sensitivity"}) {
     CHECK(error_text([&] { diagnose(cell, "{type: " + type + ", bands: 9}"); }) ==
           "test.yaml:1:1: 9 bands need as many RoPE pairs and head_dim 16 has 8; take `bands: 8` or fewer");
   }

@@ -1,6 +1,6 @@
 // The gradient by scales against finite differences of the NLL, against autograd over the whole model at once, and
 // through everything that is done to activations.
-#include "search/gradient.h"
+#include "eval/gradient.h"
 
 #include <c10/core/GradMode.h>
 
@@ -154,6 +154,37 @@ TEST_CASE("the gradient is the slope of the NLL by every pair's scale, whatever 
       CHECK(relative_error(found.query_LP, found.key_LP) < 1e-10);
     }
   }
+}
+
+TEST_CASE("the gradient by frequency is the slope of the NLL when one layer's pair turns faster", "[gradient]") {
+  const Llama model = small_llama(2, true);
+  const at::Tensor tokens_T = random_tokens(model.config, kTokens);
+  const RopeTable table =
+      make_scheme("{type: yarn, factor: 4}")
+          ->table({model.config.head_dim, model.config.rope_theta, kTrainedLength, kTokens}, kTokens);
+  const auto angles = [&](const RopeTable& own) { return rope_angles(own, kTokens, at::kDouble, at::kCPU, false); };
+  const ScaleGradient found = scale_gradient(model, tokens_T, angles(table), kTokens - 1);
+  at::Tensor differences_LP = at::empty_like(found.frequency_LP);
+  for (std::size_t layer = 0; layer < model.layers.size(); ++layer) {
+    for (std::size_t pair = 0; pair < table.inv_freq.size(); ++pair) {
+      const auto nll_at = [&](double step) {
+        RopeTable turned = table;
+        turned.inv_freq[pair] += step;
+        at::Tensor x_TD = at::embedding(model.embed_tokens_VD, tokens_T);
+        for (std::size_t n = 0; n < model.layers.size(); ++n) {
+          decoder_layer(model.layers[n], model.config, x_TD, angles(n == layer ? turned : table));
+        }
+        const at::Tensor hidden_TD = ops::rms_norm(x_TD, model.norm_D, model.config.rms_norm_eps);
+        return ops::token_nll(logits(model, hidden_TD.slice(0, 0, kTokens - 1)), tokens_T.slice(0, 1))
+            .mean()
+            .item<double>();
+      };
+      constexpr double step = 1e-4;  // positions up to 39 make it 39 times as large
+      differences_LP[static_cast<int64_t>(layer)][static_cast<int64_t>(pair)] =
+          (8 * (nll_at(step) - nll_at(-step)) - (nll_at(2 * step) - nll_at(-2 * step))) / (12 * step);
+    }
+  }
+  CHECK(relative_error(found.frequency_LP, differences_LP) < 1e-5);
 }
 
 TEST_CASE("only scored tokens count", "[gradient]") {

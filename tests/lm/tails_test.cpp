@@ -1,4 +1,5 @@
-// Quantiles by histogram, tail-inflation and tail ratios, and outlier counts, against direct computation.
+// Quantiles, the same tokens in long and short context, tail inflation and ratios, outlier counts, against direct
+// computation.
 #include "diagnostics/tails.h"
 
 #include <ATen/ATen.h>
@@ -20,9 +21,6 @@ double exact_quantile(const at::Tensor& x, double p) {
   return sorted[std::max(int64_t{1}, rank) - 1].item<double>();
 }
 
-/// One window of `count` tokens, drawn out of [low, high).
-at::Tensor tokens(int64_t count, int64_t low, int64_t high) { return at::randint(low, high, {count}, at::kLong); }
-
 /// The queries [T, H, d] of the first layer by hand, before RoPE.
 at::Tensor first_queries(const DiagnosedCell& cell, std::size_t window) {
   const LlamaConfig& config = cell.full.config;
@@ -35,125 +33,175 @@ at::Tensor first_queries(const DiagnosedCell& cell, std::size_t window) {
 
 }  // namespace
 
-TEST_CASE("a histogram's quantiles are within 2^-8 of the exact ones, for light and heavy tails, in any dtype") {
+TEST_CASE(
+    "magnitude_quantiles gives the smallest magnitude that a fraction p does not exceed, in any dtype and shape") {
   at::manual_seed(1);
-  const at::Tensor normal = at::randn({5000}, at::kDouble);
-  for (const at::Tensor& values :
-       {normal, at::exp(4 * normal), at::randn({5000}, at::kDouble).pow(9), 1e-20 * normal}) {
-    for (const auto dtype : {at::kFloat, at::kBFloat16, at::kDouble}) {
-      const at::Tensor x = values.to(dtype);
-      MagnitudeHistogram histogram;
-      for (const at::Tensor& part : x.split(700)) histogram.add(part.view({-1, 2, 50}));
-      CHECK(histogram.count() == 5000);
-      for (const double p : {1e-9, 0.01, 0.5, 0.99, 0.999, 1.0}) {
-        CAPTURE(p);
-        // float64 is rounded to float32 first: 2^-24 more.
-        const double exact = exact_quantile(x, p), bound = std::exp2(-8) + std::exp2(-24);
-        CHECK(std::abs(histogram.quantile(p) - exact) <= bound * exact);
+  for (const auto dtype : {at::kFloat, at::kBFloat16, at::kHalf, at::kDouble}) {
+    const at::Tensor x = at::randn({5000}, at::kDouble).pow(3).to(dtype).view({-1, 2, 50}).transpose(0, 1);
+    const std::vector<double> ps = {1e-9, 0.01, 0.5, 0.99, 0.999, 1.0}, found = magnitude_quantiles(x, ps);
+    for (std::size_t i = 0; i < ps.size(); ++i) CHECK(found[i] == exact_quantile(x, ps[i]));
+  }
+  CHECK(magnitude_quantiles(at::tensor({0.0F, -3.0F, 1.0F, HUGE_VALF}), {0.5, 0.51, 0.75, 1}) ==
+        std::vector<double>{1, 3, 3, HUGE_VAL});
+  CHECK_THROWS_AS(magnitude_quantiles(at::empty({0}), {0.5}), InternalError);
+}
+
+TEST_CASE("a logarithm of tails' ratio has a floor under both and is 0 for two zeros") {
+  CHECK(log_tail_ratio(3, 2) == Approx(std::log(1.5)));
+  CHECK(log_tail_ratio(0, 0) == 0);
+  CHECK(log_tail_ratio(1, 0) == Approx(126 * std::log(2)));
+  CHECK(log_tail_ratio(0, 1) == -log_tail_ratio(1, 0));
+}
+
+TEST_CASE("short contexts are the pieces run alone, and hold the tokens of the long one but for those at position 0") {
+  for (const Bos bos : {Bos::every, Bos::replace, Bos::none, Bos::start}) {
+    const DiagnosedCell cell("[]", at::kDouble);
+    const Feed feed{bos, false};
+    const bool has_bos = bos == Bos::every || bos == Bos::replace;
+    const at::Tensor tokens_T =
+        window_tokens(cell.documents[0], {0, 0, bos == Bos::every ? 39 : 40, 0}, feed, cell.model);
+    REQUIRE(tokens_T.size(0) == 40);
+    const MatchedContexts contexts(tokens_T, feed, 12, cell.angles_of);
+    // Pieces of 12 tokens; with BOS in front of each, of 11 and BOS.
+    CHECK(contexts.counted() == (has_bos ? 39 : 36));
+    std::map<HeadsPlace, at::Tensor> in_short, in_long;
+    contexts.visit_short(cell.model, [&](const HeadsPlace& place, const at::Tensor& x) { in_short[place] = x; });
+    contexts.visit_long(cell.model, [&](const HeadsPlace& place, const at::Tensor& x) { in_long[place] = x; });
+    std::map<HeadsPlace, std::vector<at::Tensor>> alone, whole;
+    visit_heads(cell.model, tokens_T, cell.angles_of(40), [&](const HeadsPlace& place, const at::Tensor& x) {
+      for (int64_t begin = has_bos ? 1 : 0; begin < 40; begin += has_bos ? 11 : 12) {
+        whole[place].push_back(x.slice(0, has_bos ? begin : begin + 1, begin + (has_bos ? 11 : 12)).clone());
       }
+    });
+    for (int64_t begin = has_bos ? 1 : 0; begin < 40; begin += has_bos ? 11 : 12) {
+      const at::Tensor own = tokens_T.slice(0, begin, begin + (has_bos ? 11 : 12));
+      const at::Tensor piece = has_bos ? at::cat({tokens_T.slice(0, 0, 1), own}) : own;
+      visit_heads(cell.model, piece, cell.angles_of(12).slice(0, piece.size(0)),
+                  [&](const HeadsPlace& place, const at::Tensor& x) { alone[place].push_back(x.slice(0, 1).clone()); });
+    }
+    REQUIRE(in_short.size() == 2 * 2 * 2);
+    for (const auto& [place, x] : in_short) {
+      CAPTURE(place.layer, place.is_key, place.after_rope);
+      CHECK((x - at::cat(alone[place])).abs().max().item<double>() < 1e-12);
+      CHECK((in_long[place] - at::cat(whole[place])).abs().max().item<double>() < 1e-12);
+      const bool same_context = place.layer == 0 && !place.after_rope;
+      CHECK(at::equal(x, in_long[place]) == same_context);
     }
   }
 }
 
-TEST_CASE("a histogram counts what is above the end of a value's bin, and takes zeros and infinities") {
-  MagnitudeHistogram histogram;
-  histogram.add(at::tensor({0.0F, -0.0F, 1.0F, -1.005F, 1.01F, -3.0F, HUGE_VALF, 0.0F}));
-  CHECK(histogram.count_above(1.0) == 3);  // 1.005 shares the bin [1, 1 + 1/128) with 1
-  CHECK(histogram.fraction_above(0) == 5.0 / 8);
-  CHECK(histogram.quantile(0.3) == 0);
-  CHECK(histogram.quantile(0.4) == 1 + 1.0 / 256);  // the fourth of eight: 3.2 rounds up
-  CHECK(histogram.quantile(0.5) == 1 + 1.0 / 256);
-  CHECK(MagnitudeHistogram().count() == 0);
-  CHECK_THROWS_AS(MagnitudeHistogram().quantile(0.5), InternalError);
-}
-
-TEST_CASE("a ratio of tails has a floor under its denominator and is 1 for two zeros") {
-  CHECK(tail_ratio(3, 2) == 1.5);
-  CHECK(tail_ratio(0, 0) == 1);
-  CHECK(tail_ratio(0, 2) == 0);
-  CHECK(tail_ratio(1, 0) == std::exp2(126));
-}
-
-TEST_CASE("windows that are the same long and short have no inflation") {
-  const DiagnosedCell cell("[]");
-  const std::vector<at::Tensor> windows = {cell.input().tokens_T(cell.windows[0])};
-  const auto found = tail_inflation(cell.model, cell.angles_of, windows, windows, {0, 3, 8}, {0.9, 0.99});
-  REQUIRE(found.size() == 2 * 2 * 2 * 2);
-  for (const TailInflation& tail : found) {
-    CHECK(tail.short_count == 40 * (tail.is_key ? 2 : 4) * 2 * (tail.band == 0 ? 3 : 5));
-    CHECK(tail.long_count == tail.short_count);
-    CHECK(tail.weight_ratio == 1);
-    CHECK(tail.short_above == tail.long_above);
-    CHECK(tail.activation_ratio <= 1);
-    if (tail.p == 0.9) CHECK(tail.activation_ratio == 1);
+TEST_CASE("layer 0 before RoPE has no inflation, bit for bit, in any dtype, with rounded inputs and caches") {
+  for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+    for (const char* rules :
+         {"[]",
+          "[{match: 'layers.*', weight: {type: rtn, bits: 4, group: 32}, input: {type: rtn, bits: 8, group: 0}}]"}) {
+      DiagnosedCell cell(rules, dtype);
+      const Transform coarse{[](const at::Tensor& x) { return at::round(x * 4) / 4; }, false};
+      for (DecoderLayer& layer : cell.model.layers) {
+        layer.heads.key = coarse;
+        layer.heads.value = coarse;
+        layer.heads.residual = 3;
+      }
+      int higher = 0;
+      for (const Row& row : table_of(cell, "{type: tail_inflation, short: 9, bands: 4}")) {
+        if (row.at("layer") == "0") CHECK(row.at("tir_w") == "1");
+        if (row.at("layer") == "1" && row.at("tir_w") != "1") ++higher;
+      }
+      CHECK(higher > 0);
+    }
   }
 }
 
-TEST_CASE("a band whose inputs grow is found, in TIR_W as the factor and in TIR_A as values beyond the clip") {
-  // Hidden channel 0 alone feeds band 1 of the queries and is 4 times as large in tokens 25..49, which are otherwise
-  // tokens 0..24.  All other channels are +-1: the norm grows by sqrt((63 + 1.6^2) / (63 + 0.4^2)) only.
-  DiagnosedCell cell("[]", at::kDouble);
-  Llama model = cell.model;
-  model.layers.resize(1);
-  model.layers[0].input_norm_D.fill_(1);
-  at::Tensor signs = at::sign(model.embed_tokens_VD);
-  signs.slice(0, 25, 50).copy_(signs.slice(0, 0, 25));
-  signs.slice(0, 0, 25).select(1, 0).fill_(0.4);
-  signs.slice(0, 25, 50).select(1, 0).fill_(1.6);
-  model.embed_tokens_VD = signs;
-  at::Tensor rows = model.layers[0].q_proj.weight_OI.view({4, 2, 8, 64});
-  rows.select(3, 0).zero_();
-  rows.slice(2, 4, 8).zero_();
-  rows.slice(2, 4, 8).select(3, 0).fill_(1);
-  at::manual_seed(3);
-  const at::Tensor short_T = tokens(400, 0, 25), long_T = tokens(800, 25, 50);
-  const auto found = tail_inflation(model, cell.angles_of, {short_T}, {long_T}, {0, 4, 8}, {0.99});
-  REQUIRE(found.size() == 4);
-  const double shrunk = std::sqrt((63 + 0.4 * 0.4) / (63 + 1.6 * 1.6));
-  const double both_bins = 2.1 * std::exp2(-8);
-  CHECK(found[1].weight_ratio == Approx(4 * shrunk).epsilon(both_bins));
-  CHECK(found[1].short_above <= 0.01 * 400 * 4 * 8);
-  CHECK(found[1].activation_ratio > 20);
-  CHECK(found[0].weight_ratio == Approx(shrunk).epsilon(0.02));  // another sample of the same tokens
-  CHECK(found[0].activation_ratio < 1.5);
-}
-
-TEST_CASE("TIR_A never divides by less than one value") {
-  DiagnosedCell cell("[]", at::kDouble);
-  const at::Tensor one_T = tokens(4, 7, 8), many_T = tokens(40, 0, 50);
-  for (const TailInflation& tail : tail_inflation(cell.model, cell.angles_of, {one_T}, {many_T}, {0, 8}, {0.999})) {
-    CHECK(tail.short_above == 0);  // the quantile is the largest value
-    const double fraction = static_cast<double>(tail.long_above) / static_cast<double>(tail.long_count);
-    CHECK(tail.activation_ratio == Approx(fraction * static_cast<double>(tail.short_count)));
-  }
-}
-
-TEST_CASE("tail_inflation takes the documents' first tokens as short windows, of either model") {
-  const DiagnosedCell cell("[{match: 'layers.*', weight: {type: rtn, bits: 3, group: 32}}]");
-  const Table table = table_of(cell, "{type: tail_inflation, short: 10, windows: 9, bands: 4}");
+TEST_CASE("tail inflation is that of each window's exact quantiles, with intervals over documents") {
+  DiagnosedCell cell("[{match: 'layers.*', weight: {type: rtn, bits: 3, group: 32}}]");
+  for (int i = 0; i < 3; ++i) cell.documents.push_back(cell.documents[static_cast<std::size_t>(i % 2)]);
+  for (std::size_t d = 2; d < 5; ++d)
+    std::ranges::rotate(cell.documents[d].tokens, cell.documents[d].tokens.begin() + 7 * static_cast<int64_t>(d));
+  cell.windows = {{0, 0, 39, 39}, {0, 0, 9, 9}, {1, 0, 30, 30}, {2, 0, 39, 39}, {3, 0, 39, 39}, {4, 0, 35, 35}};
+  const Table table = table_of(cell, "{type: tail_inflation, short: 10, bands: 4}");
   REQUIRE(table.size() == 2 * 2 * 4 * 2);
-  const auto own = first_row(table, {{"site", "q_proj"}, {"band", "2"}, {"p", "0.999"}});
-  CHECK(own.at("short_count") == std::to_string(2 * 10 * 4 * 2 * 2));
-  CHECK(own.at("long_count") == std::to_string((40 + 31) * 4 * 2 * 2));
-  std::vector<at::Tensor> beginnings;
-  for (std::size_t window = 0; window < 2; ++window) {
-    beginnings.push_back(band_of(first_queries(cell, window).slice(0, 0, 10), 4, 6).flatten());
+  const Row own = first_row(table, {{"layer", "1"}, {"site", "k_proj"}, {"band", "2"}, {"p", "0.99"}});
+  // The window of ten tokens is no longer than a short context, and is left out.
+  CHECK(own.at("documents") == "5");
+  CHECK(own.at("count") == std::to_string((39 + 30 + 39 + 39 + 35) * 2 * 4));
+  std::vector<ClusterSums> log_ratios, above;
+  int64_t short_above = 0, long_above = 0;
+  for (const std::size_t w : {0U, 2U, 3U, 4U, 5U}) {
+    const MatchedContexts contexts(cell.input().tokens_T(cell.windows[w]), cell.feed, 10, cell.angles_of);
+    std::map<HeadsPlace, at::Tensor> in_short, in_long;
+    contexts.visit_short(cell.model,
+                         [&](const HeadsPlace& place, const at::Tensor& x) { in_short[place] = band_of(x, 4, 6); });
+    contexts.visit_long(cell.model,
+                        [&](const HeadsPlace& place, const at::Tensor& x) { in_long[place] = band_of(x, 4, 6); });
+    const HeadsPlace before{1, true, false}, after{1, true, true};
+    const auto weight = static_cast<double>(contexts.counted());
+    log_ratios.push_back(
+        {weight, {weight * std::log(exact_quantile(in_long[before], 0.99) / exact_quantile(in_short[before], 0.99))}});
+    const double clip = exact_quantile(in_short[after], 0.99);
+    const auto in_s = (in_short[after].abs() > clip).sum().item<int64_t>(),
+               in_l = (in_long[after].abs() > clip).sum().item<int64_t>();
+    above.push_back({static_cast<double>(std::max<int64_t>(1, in_s)), {static_cast<double>(in_l)}});
+    short_above += in_s;
+    long_above += in_l;
   }
-  CHECK(std::stod(own.at("short_quantile")) ==
-        Approx(exact_quantile(at::cat(beginnings), 0.999)).epsilon(std::exp2(-8)));
-  const Table full = table_of(cell, "{type: tail_inflation, short: 10, windows: 9, bands: 4, of: full}");
+  CHECK(std::stod(own.at("tir_w")) == Approx(std::exp(estimate(log_ratios).value)).epsilon(1e-8));
+  CHECK(std::stod(own.at("tir_w_low")) == Approx(std::exp(estimate(log_ratios).low())).epsilon(1e-8));
+  CHECK(std::stod(own.at("tir_w_high")) == Approx(std::exp(estimate(log_ratios).high())).epsilon(1e-8));
+  CHECK(std::stod(own.at("tir_a")) == Approx(estimate(above).value).epsilon(1e-8));
+  CHECK(std::stod(own.at("tir_a_high")) == Approx(estimate(above).high()).epsilon(1e-8));
+  CHECK(own.at("short_above") == std::to_string(short_above));
+  CHECK(own.at("long_above") == std::to_string(long_above));
+  CHECK(std::stod(own.at("tir_w")) ==
+        Approx(std::stod(own.at("long_quantile")) / std::stod(own.at("short_quantile"))).epsilon(1e-8));
+
+  const Table full = table_of(cell, "{type: tail_inflation, short: 10, bands: 4, of: full}");
   CHECK(full != table);
-  CHECK(full == table_of(DiagnosedCell("[]"), "{type: tail_inflation, short: 10, windows: 9, bands: 4}"));
+  // Three documents have no interval.
+  CHECK(first_row(table_of(cell, "{type: tail_inflation, short: 10, windows: 3}"), {{"p", "0.99"}})
+            .at("tir_w_low")
+            .empty());
 }
 
-TEST_CASE("tail_inflation's short windows must be shorter than the cell's, of 40 tokens here") {
-  const DiagnosedCell cell("[]");
+TEST_CASE("a value that grows with the position is found after RoPE") {
+  // The angles' cos and sin are multiplied by 3 from position 20 on: values beyond the clip of short contexts.
+  DiagnosedCell cell("[]", at::kDouble);
+  const AnglesOf plain = cell.angles_of;
+  cell.angles_of = [plain](int64_t length) {
+    ops::RopeAngles angles = plain(length);
+    angles.cos_TP.slice(0, 20).mul_(3);
+    angles.sin_TP.slice(0, 20).mul_(3);
+    return angles;
+  };
+  for (const Row& row : table_of(cell, "{type: tail_inflation, short: 20, bands: 2}")) {
+    if (row.at("layer") == "0") CHECK(std::stod(row.at("tir_a")) > 10);
+    if (row.at("layer") == "0") CHECK(row.at("tir_w") == "1");
+  }
+}
+
+TEST_CASE("tail_inflation's short contexts must be shorter than the cell's windows") {
+  DiagnosedCell cell("[]");
   const std::string yaml = "{type: tail_inflation, short: ";
   CHECK(error_text([&] { diagnose(cell, yaml + "40}"); }) ==
-        "test.yaml:1:1: short windows of 40 tokens are no shorter than the cell's of 40; take `short: 20` or less");
+        "test.yaml:1:1: short contexts of 40 tokens are no shorter than the cell's of 40; take `short: 20` or less");
   CHECK(error_text([&] { diagnose(cell, yaml + "39}"); }) == "(no error)");
-  CHECK(contains(error_text([&] { diagnose(cell, "{type: tail_inflation}"); }), "short windows of 512 tokens"));
+  CHECK(contains(error_text([&] { diagnose(cell, "{type: tail_inflation}"); }), "short contexts of 512 tokens"));
   CHECK(contains(error_text([&] { diagnose(cell, yaml + "16, bands: 9}"); }), "9 bands need as many RoPE pairs"));
+  cell.windows = {{0, 0, 19, 19}};
+  CHECK(
+      contains(error_text([&] { diagnose(cell, yaml + "20}"); }), "no window of the cell has more than the 20 tokens"));
+}
+
+TEST_CASE("windows are taken document by document, so that there are as many documents as can be") {
+  DiagnosedCell cell("[]");
+  cell.windows = {{0, 0, 39, 39}, {0, 10, 39, 39}, {0, 20, 39, 39}, {1, 0, 30, 30}, {1, 5, 8, 8}};
+  const auto begins = [&](const std::vector<Window>& windows) {
+    std::vector<std::pair<int64_t, int64_t>> found;
+    for (const Window& window : windows) found.emplace_back(window.document, window.begin);
+    return found;
+  };
+  using Places = std::vector<std::pair<int64_t, int64_t>>;
+  CHECK(begins(cell.input().spread_windows(3)) == Places{{0, 0}, {1, 0}, {0, 10}});
+  CHECK(begins(cell.input().spread_windows(9, 5)) == Places{{0, 0}, {1, 0}, {0, 10}, {0, 20}});
 }
 
 TEST_CASE("tail ratios are upper quantiles over the median, before and after RoPE") {
@@ -165,9 +213,8 @@ TEST_CASE("tail ratios are upper quantiles over the median, before and after RoP
     const auto own = first_row(table, {{"site", "q_proj"}, {"band", "1"}, {"rope", rope}});
     const at::Tensor x = band_of(q_THd, 2, 4);
     CHECK(own.at("count") == std::to_string(40 * 4 * 4));
-    CHECK(std::stod(own.at("q50")) == Approx(exact_quantile(x, 0.5)).epsilon(std::exp2(-8)));
-    CHECK(std::stod(own.at("ratio_999")) ==
-          Approx(exact_quantile(x, 0.999) / exact_quantile(x, 0.5)).epsilon(2.1 * std::exp2(-8)));
+    CHECK(std::stod(own.at("q50")) == Approx(exact_quantile(x, 0.5)).epsilon(1e-8));
+    CHECK(std::stod(own.at("ratio_999")) == Approx(exact_quantile(x, 0.999) / exact_quantile(x, 0.5)).epsilon(1e-8));
     CHECK(std::stod(own.at("ratio_99")) == Approx(std::stod(own.at("q99")) / std::stod(own.at("q50"))));
     ops::reference::rope_(q_THd, cell.angles_of(40));
   }

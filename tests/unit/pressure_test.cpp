@@ -37,6 +37,15 @@ TEST_CASE("the pressure of linear interpolation is omega D / s, for a given fact
   check_near(pressure("{type: linear, factor: 1}"), {1000, 100, 10, 1});
 }
 
+TEST_CASE("the slope of a table has its sign, and that of ln m is 0.1 / m for yarn") {
+  const TableSlope linear = table_slope(*make_scheme("{type: linear, factor: 4}"), kGeometry, 32768);
+  check_near(linear.inv_freq, {-0.25, -0.025, -0.0025, -0.00025});
+  CHECK(linear.log_attention_factor == 0);
+  const double m = 0.1 * std::log(8) + 1;
+  CHECK(std::abs(table_slope(*make_scheme("{type: yarn, factor: 8}"), kGeometry, 32768).log_attention_factor -
+                 0.1 / m) < 1e-9);
+}
+
 TEST_CASE("the pressure of ntk is omega' D 2i/(d-2): omega'_i = omega_i s^(-2i/(d-2))") {
   std::vector<double> expected;
   for (int i = 0; i < 4; ++i) expected.push_back(std::pow(0.1, i) * std::pow(8, -i / 3.0) * kDistance * i / 3.0);

@@ -2,9 +2,11 @@
 // distance from the channel's mean over all inspected tokens), in the evaluated model, per layer and RoPE band.  Needs
 // two forwards per window: the first for mean and deviation, in float64, the second to count.  Of n values none lies
 // beyond sqrt(n - 1) deviations: fewer than 38 tokens have no outliers.
-// Columns: layer, site (q_proj or k_proj), rope (before or after it), band, count, outliers, fraction.
+// Columns: layer, site (q_proj or k_proj), rope (before or after it), band, documents, count, outliers, fraction,
+// fraction_low, fraction_high: 95 % interval over documents, given the channels' means and deviations.
 #include <cmath>
 
+#include "diagnostics/by_document.h"
 #include "diagnostics/diagnostic.h"
 #include "diagnostics/heads.h"
 #include "rope/bands.h"
@@ -17,7 +19,9 @@ constexpr double kSigmas = 6;
 /// The statistics of every channel at one place, [heads, d] in float64.
 struct Channels {
   int64_t tokens = 0;
-  at::Tensor sum_Hd, square_sum_Hd, outliers_Hd;
+  at::Tensor sum_Hd, square_sum_Hd;
+  std::map<int64_t, int64_t> tokens_of;       ///< by document
+  std::map<int64_t, at::Tensor> outliers_Hd;  ///< by document
 
   void add(const at::Tensor& x_THd) {
     tokens += x_THd.size(0);
@@ -39,14 +43,15 @@ struct Channels {
     return at::where(variance_Hd > 1e-12 * square_Hd, kSigmas * variance_Hd.clamp_min(0).sqrt(), HUGE_VAL);
   }
 
-  void count(const at::Tensor& x_THd) {
+  void count(int64_t document, const at::Tensor& x_THd) {
+    tokens_of[document] += x_THd.size(0);
     const at::Tensor mean_Hd = sum_Hd / tokens, limits_Hd = limit_Hd();
     std::vector<at::Tensor> beyond;
     for (int64_t head = 0; head < x_THd.size(1); ++head) {
       const at::Tensor distance_Td = (x_THd.select(1, head).to(at::kDouble) - mean_Hd[head]).abs();
       beyond.push_back((distance_Td > limits_Hd[head]).sum(0));
     }
-    accumulate(outliers_Hd, at::stack(beyond));
+    accumulate(outliers_Hd[document], at::stack(beyond));
   }
 
  private:
@@ -56,33 +61,51 @@ struct Channels {
 class OutlierCounts : public Diagnostic {
  public:
   explicit OutlierCounts(const Config& config)
-      : windows_(config.get<int64_t>("windows", 2, {1, 1'000'000})), bands_(config) {}
+      : windows_(config.get<int64_t>("windows", 8, {1, 1'000'000})), bands_(config) {}
 
   void check_cell(const LlamaConfig& llama, const WindowRule&) const override { bands_.edges(llama.head_dim / 2); }
 
   CsvTable run(const DiagnosticInput& input) const override {
     std::map<HeadsPlace, Channels> places;
-    visit(input, [&](const HeadsPlace& place, const at::Tensor& x_THd) { places[place].add(x_THd); });
-    visit(input, [&](const HeadsPlace& place, const at::Tensor& x_THd) { places[place].count(x_THd); });
-    CsvTable table{{"layer", "site", "rope", "band", "count", "outliers", "fraction"}, {}};
+    visit(input, [&](int64_t, const HeadsPlace& place, const at::Tensor& x_THd) { places[place].add(x_THd); });
+    visit(input, [&](int64_t document, const HeadsPlace& place, const at::Tensor& x_THd) {
+      places[place].count(document, x_THd);
+    });
+    CsvTable table{{"layer", "site", "rope", "band", "documents", "count", "outliers", "fraction", "fraction_low",
+                    "fraction_high"},
+                   {}};
     const std::vector<int64_t> edges = bands_.edges(input.model.config.head_dim / 2);
     for (const auto& [place, channels] : places) {
       for (std::size_t band = 0; band + 1 < edges.size(); ++band) {
-        const at::Tensor outliers = band_of(channels.outliers_Hd, edges[band], edges[band + 1]);
-        const int64_t count = outliers.numel() * channels.tokens, found = outliers.sum().item<int64_t>();
-        table.rows.push_back({std::to_string(place.layer), place.site(), place.rope(), std::to_string(band),
-                              std::to_string(count), std::to_string(found),
-                              csv_number(static_cast<double>(found) / static_cast<double>(count))});
+        int64_t count = 0, found = 0;
+        DocumentMean fraction;
+        for (const auto& [document, outliers_Hd] : channels.outliers_Hd) {
+          const at::Tensor outliers = band_of(outliers_Hd, edges[band], edges[band + 1]);
+          const int64_t own = outliers.numel() * channels.tokens_of.at(document),
+                        beyond = outliers.sum().item<int64_t>();
+          fraction.add(document, static_cast<double>(own), static_cast<double>(beyond));
+          count += own;
+          found += beyond;
+        }
+        table.rows.push_back(
+            joined({{std::to_string(place.layer), place.site(), place.rope(), std::to_string(band),
+                     std::to_string(fraction.estimate().clusters), std::to_string(count), std::to_string(found)},
+                    rate_fields(fraction.estimate())}));
       }
     }
     return table;
   }
 
  private:
-  void visit(const DiagnosticInput& input, const HeadsObserver::Visit& visitor) const {
-    for (const Window& window : input.first_windows(windows_)) {
+  /// Calls visitor(document, place, x_THd) in all windows.
+  void visit(const DiagnosticInput& input,
+             const std::function<void(int64_t, const HeadsPlace&, const at::Tensor&)>& visitor) const {
+    for (const Window& window : input.spread_windows(windows_)) {
       const at::Tensor tokens_T = input.tokens_T(window);
-      visit_heads(input.model, tokens_T, input.angles_of(tokens_T.size(0)), visitor);
+      visit_heads(input.model, tokens_T, input.angles_of(tokens_T.size(0)),
+                  [&](const HeadsPlace& place, const at::Tensor& x_THd) {
+                    visitor(DiagnosticInput::cluster_of(window), place, x_THd);
+                  });
     }
   }
 
@@ -92,7 +115,7 @@ class OutlierCounts : public Diagnostic {
 
 const Register<Diagnostic, OutlierCounts> kOutlierCounts{
     "outlier_counts", "queries and keys beyond 6 standard deviations of their channel, before and after RoPE, per band",
-    "{type: outlier_counts, windows: 2, bands: 6}"};
+    "{type: outlier_counts, windows: 8, bands: 6}"};
 
 }  // namespace
 }  // namespace qroar

@@ -1,12 +1,12 @@
 // Dimensions: L layers, T tokens, D hidden size, H heads, d head_dim, P = d/2 pairs, V vocabulary, R rows of a block.
-#include "search/gradient.h"
+#include "eval/gradient.h"
 
 #include <c10/core/GradMode.h>
 
 #include <utility>
 
 #include "base/error.h"
-#include "eval/evaluate.h"
+#include "eval/token_losses.h"
 
 namespace qroar {
 namespace {
@@ -33,6 +33,17 @@ at::Tensor by_log_scale(const at::Tensor& x_THd) {
   const auto dtype = ops::wide_dtype(x_THd);
   const at::Tensor products_THd = x_THd.detach().to(dtype) * x_THd.grad().to(dtype);
   return products_THd.sum(at::IntArrayRef{0, 1}, /*keepdim=*/false, at::kDouble).view({2, -1}).sum(0).cpu();
+}
+
+/// Returns the angles of frequencies that are larger by delta, to first order: at delta = 0 the same angles.  In
+/// float64, since positions weigh what sums to the derivative.
+ops::RopeAngles shifted(const ops::RopeAngles& angles, const at::Tensor& delta_P) {
+  const at::Tensor turn_TP =
+      at::arange(angles.cos_TP.size(0), delta_P.options().requires_grad(false)).unsqueeze(1) * delta_P;
+  const auto plus = [&](const at::Tensor& x_TP, const at::Tensor& slope_TP) {
+    return x_TP + (slope_TP.to(at::kDouble) * turn_TP).to(x_TP.scalar_type());
+  };
+  return {plus(angles.cos_TP, -angles.sin_TP), plus(angles.sin_TP, angles.cos_TP)};
 }
 
 /// Returns the inputs [T, D] of all layers, and the last layer's output.
@@ -78,16 +89,18 @@ ScaleGradient scale_gradient(const Llama& model, const at::Tensor& tokens_T, con
   // Differentiates the sum and not the mean: its gradients of order 1 are in float16's range for every T.
   auto [nll_sum, grad_TD] = head_gradient(model, stream.back(), tokens_T, scored);
   ScaleGradient result{nll_sum / static_cast<double>(scored), at::empty({L, P}, at::kDouble),
-                       at::empty({L, P}, at::kDouble)};
+                       at::empty({L, P}, at::kDouble), at::empty({L, P}, at::kDouble)};
   for (int64_t n = L - 1; n >= 0; --n) {
     stream.pop_back();
     const at::Tensor input_TD = stream.back().requires_grad_();
     at::Tensor x_TD = input_TD;
+    const at::Tensor delta_P = at::zeros({P}, angles.cos_TP.options().dtype(at::kDouble)).requires_grad_();
     QueriesAndKeys seen;
-    decoder_layer(model.layers[static_cast<std::size_t>(n)], model.config, x_TD, angles, &seen);
+    decoder_layer(model.layers[static_cast<std::size_t>(n)], model.config, x_TD, shifted(angles, delta_P), &seen);
     x_TD.backward(grad_TD);
     result.query_LP[n].copy_(by_log_scale(seen.q_THd) / scored);
     result.key_LP[n].copy_(by_log_scale(seen.k_TKd) / scored);
+    result.frequency_LP[n].copy_(delta_P.grad() / scored);
     grad_TD = input_TD.grad();
   }
   return result;

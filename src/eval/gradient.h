@@ -1,22 +1,27 @@
-// The gradient of the mean NLL with respect to the scales of query and key channels, for all RoPE pairs of all layers
-// at once, which a search over scales follows.  It takes no step and is evaluated only at scale 1.
+// The gradient of the mean NLL with respect to the scales of query and key channels and to the frequencies of RoPE, for
+// all pairs of all layers at once: a search over scales follows it, and the diagnostic `sensitivity` shows it.  It is
+// evaluated only at scale 1 and at the frequencies of the angles.
 #pragma once
 #include "model/llama.h"
 
 namespace qroar {
 
 /// The NLL of scored tokens and its derivatives with respect to the logarithms of the scales of each layer's query and
-/// key channels (pair i scales channels i and i + d/2 of every head), at scale 1.
+/// key channels (pair i scales channels i and i + d/2 of every head), at scale 1, and with respect to the frequency of
+/// each layer's pairs.
 struct ScaleGradient {
   double nll;                   ///< mean over the scored tokens, nats
   at::Tensor query_LP, key_LP;  ///< float64 on the CPU, [layers, d/2]
+  at::Tensor frequency_LP;      ///< likewise: d NLL / d omega_i, nats per (radian / token), at a fixed attention factor
 };
 
 /// Computes the gradient for the last `scored` tokens of tokens_T [T], 0 < scored < T, at positions 0..T-1, which
 /// `angles` cover.  For a model whose weights already contain scales, scale 1 means these scales.
 ///
 /// With q the output of q_proj before RoPE, q' = g q gives dNLL / d ln g_i = sum of dNLL/dq * q over tokens, heads and
-/// the pair's two channels; likewise for keys, and both through all transforms of the cache.  Weights are constants;
+/// the pair's two channels; likewise for keys, and both through all transforms of the cache.  A frequency turns the
+/// angle of position m by m radians per unit: autograd follows cos - m sin delta and sin + m cos delta at delta = 0,
+/// which are the angles to the bit.  Weights are constants;
 /// fake-quantized activations use the straight-through estimator (Transform).
 ///
 /// Uses gradient checkpointing by layers (Chen et al. arXiv 1604.06174): the forward keeps each layer's input [T, D],

@@ -1,0 +1,75 @@
+// R query rows of a block, G query heads of a key/value head, N keys, d head_dim.
+#include "diagnostics/attention_rows.h"
+
+#include <cmath>
+
+#include "diagnostics/heads.h"
+
+namespace qroar {
+
+AttentionRows::AttentionRows(const Attended& full, const Attended& model, const at::Tensor& rows_R, int64_t N)
+    : full_(full),
+      model_(model),
+      rows_R_(rows_R),
+      N_(N),
+      visible_R1N_((rows_R.unsqueeze(1) >= at::arange(N, rows_R.options())).unsqueeze(1)),
+      seen_R11_((rows_R + 1).view({-1, 1, 1})) {}
+
+AttentionRows::All AttentionRows::over_heads() const {
+  All sums{zeros({3, rows_R_.size(0), N_}), zeros({rows_R_.size(0)})};
+  for (int64_t head = 0; head < full_.k_TKd.size(1); ++head) {
+    const at::Tensor full_RGN = logits_RGN(full_, head, {}), model_RGN = logits_RGN(model_, head, {});
+    const at::Tensor log_p_RGN = log_attention(full_RGN), log_p_model_RGN = log_attention(model_RGN);
+    const at::Tensor p_RGN = log_p_RGN.exp(), p_model_RGN = log_p_model_RGN.exp();
+    sums.pairs_3RN[0] += size_RN(model_RGN - full_RGN);
+    sums.pairs_3RN[1] += size_RN(full_RGN);
+    sums.pairs_3RN[2] += (p_model_RGN - p_RGN).abs().sum(1) / 2;
+    const at::Tensor terms_RGN = p_RGN * (log_p_RGN - log_p_model_RGN);
+    sums.kl_R += terms_RGN.masked_fill(visible_R1N_.logical_not(), 0).sum({1, 2});
+  }
+  return sums;
+}
+
+std::array<double, 2> AttentionRows::of_band(int64_t begin, int64_t end) const {
+  at::Tensor noise = zeros({}), magnitude = zeros({});
+  for (int64_t head = 0; head < full_.k_TKd.size(1); ++head) {
+    const at::Tensor full_RGN = logits_RGN(full_, head, {{begin, end}});
+    noise += size_RN(logits_RGN(model_, head, {{begin, end}}) - full_RGN).sum();
+    magnitude += size_RN(full_RGN).sum();
+  }
+  return {noise.item<double>(), magnitude.item<double>()};
+}
+
+at::Tensor AttentionRows::logits_RGN(const Attended& seen, int64_t head,
+                                     std::optional<std::pair<int64_t, int64_t>> band) const {
+  const int64_t R = rows_R_.size(0), K = seen.k_TKd.size(1), G = seen.q_THd.size(1) / K, d = seen.q_THd.size(2);
+  at::Tensor q_RGd = seen.q_THd.slice(1, head * G, (head + 1) * G).index_select(0, rows_R_),
+             k_N1d = seen.k_TKd.slice(0, 0, N_).slice(1, head, head + 1);
+  if (band) {
+    q_RGd = band_of(q_RGd, band->first, band->second).flatten(2);
+    k_N1d = band_of(k_N1d, band->first, band->second).flatten(2);
+  }
+  const auto wide = ops::wide_dtype(q_RGd);
+  return at::matmul(q_RGd.to(wide).flatten(0, 1), k_N1d.select(1, 0).to(wide).t()).view({R, G, N_}) /
+         std::sqrt(static_cast<double>(d));
+}
+
+at::Tensor AttentionRows::size_RN(const at::Tensor& x_RGN) const {
+  const at::Tensor hidden_R1N = visible_R1N_.logical_not();
+  const at::Tensor mean_RG1 = x_RGN.masked_fill(hidden_R1N, 0).sum({2}, /*keepdim=*/true, at::kDouble) / seen_R11_;
+  return (x_RGN - mean_RG1.to(x_RGN.scalar_type()))
+      .abs()
+      .masked_fill(hidden_R1N, 0)
+      .sum(1, /*keepdim=*/false, at::kDouble);
+}
+
+at::Tensor AttentionRows::log_attention(const at::Tensor& logits_RGN) const {
+  constexpr double kHidden = -1e300;  // finite, so that no difference of two is NaN
+  return at::log_softmax(logits_RGN.to(at::kDouble).masked_fill(visible_R1N_.logical_not(), kHidden), -1);
+}
+
+at::Tensor AttentionRows::zeros(at::IntArrayRef shape) const {
+  return at::zeros(shape, full_.q_THd.options().dtype(at::kDouble));
+}
+
+}  // namespace qroar
