@@ -217,21 +217,23 @@ def metric_plot(rows, metric, out):
             f"*{metric}; bars: 95 % intervals over {units}, and over rounding draws where there are several. Also as [SVG]({file}.svg).*\n"]
 
 
-def write_report(rows, cells, interactions, caption, results, out):
-    """rows: means over rounding draws; cells: the draws; interactions: [(axes, what `show --interaction` found)]."""
+def write_report(results, options, out):
+    """Writes the report of a results folder and returns its path; options: of `qroar show`."""
+    rows, cells = read_rows(results, options), read_rows(results, [*options, "--draws"])  # means over rounding draws, and the draws
     layout = Layout(rows)
     finished = [row for row in rows if row["status"] == "ok"]
     failed = [row for row in rows if row["status"] != "ok"]
     has_text = any("data" in row["config"] for row in finished)
     note = ERROR_NOTE.format(units="documents" if has_text else "questions")
-    text = [f"# {rows[0]['experiment']}\n", *not_publishable(cells), f"{len(finished)} cells finished, {len(failed)} failed. {note}\n", caption]
+    text = [f"# {rows[0]['experiment']}\n", *not_publishable(cells), f"{len(finished)} cells finished, {len(failed)} failed. {note}\n", read_caption(results, options)]
     metrics = dict.fromkeys(name for row in finished for name in row["metrics"])
     # Accuracies by length are shown in the heat map of their task.
     for metric in [name for name in metrics if LOGARITHM_OF.get(name) not in metrics and not re.search(r"/accuracy_\d+$", name)]:
         text += [f"## {metric}\n", metric_table(rows, layout, metric), *metric_plot(finished, metric, out)]
     windows = [axis for axis in layout.axes if axis.name == LENGTH and len(axis.labels) > 1]
     beside = [axis for axis in layout.axes if axis not in windows and axis.varies]
-    for axes, found in interactions:
+    for axes in report_interaction.pairs(finished):
+        found = json.loads(show(results, "--interaction", ",".join(axes), "--format", "json", *options))
         text += report_interaction.section(axes, found, out)
     text += report_search.section([(joined(beside, key[len(windows):]), "".join(f"{axis.of(row)} tokens" for axis in windows), row)
                                    for key, group in layout.groups(finished, windows + beside) for row in group], out)
@@ -259,12 +261,9 @@ def main():
     parser.add_argument("--all", action="store_true", help="also the rows of cells that the plan no longer has, marked")
     arguments = parser.parse_args()
     options = ["--all"] if arguments.all else []
-    rows, cells = read_rows(arguments.results, options), read_rows(arguments.results, [*options, "--draws"])
-    interactions = [(axes, json.loads(show(arguments.results, "--interaction", ",".join(axes), "--format", "json", *options)))
-                    for axes in report_interaction.pairs([row for row in rows if row["status"] == "ok"])]
     out = arguments.out or arguments.results
     out.mkdir(parents=True, exist_ok=True)
-    print(write_report(rows, cells, interactions, read_caption(arguments.results, options), arguments.results, out))
+    print(write_report(arguments.results, options, out))
 
 
 if __name__ == "__main__":
