@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 #include <numeric>
 
 #include "base/error.h"
@@ -80,12 +81,19 @@ double student_t_quantile(double p, double degrees) {
   if (p < 0.5) return -student_t_quantile(1 - p, degrees);
   double low = 0, high = 1;
   while (student_t_cdf(high, degrees) < p && high < 1e300) high *= 2;
-  for (int step = 0; step < 200 && low < high; ++step) {
-    const double middle = low + (high - low) / 2;
-    if (middle <= low || middle >= high) break;
-    (student_t_cdf(middle, degrees) < p ? low : high) = middle;
+  const double log_norm =
+      std::lgamma((degrees + 1) / 2) - std::lgamma(degrees / 2) - std::log(degrees * std::numbers::pi) / 2;
+  double t = low + (high - low) / 2;
+  for (int step = 0; step < 200; ++step) {  // Newton's method, or bisection where that leaves the bracket
+    const double off = student_t_cdf(t, degrees) - p;
+    (off < 0 ? low : high) = t;
+    const double density = std::exp(log_norm - (degrees + 1) / 2 * std::log1p(t * t / degrees));
+    double next = t - off / density;
+    if (!(next > low && next < high)) next = low + (high - low) / 2;
+    if (std::abs(next - t) <= 4e-16 * t) break;
+    t = next;
   }
-  return high;
+  return t;
 }
 
 double Estimate::reach() const {

@@ -133,7 +133,8 @@ void check_any(const std::vector<Line>& lines, const std::string& axes) {
 }
 
 Table table_of(const std::vector<Line>& lines, const std::vector<Json>& rows, bool by_position, bool for_programs) {
-  Table table{axis_names(rows), {}, 1};
+  const std::vector<std::string> axes = axis_names(rows);
+  Table table{axes, {}, 1};
   table.header.emplace_back("metric");
   if (by_position) table.header.insert(table.header.end(), {"begin", "end"});
   table.label_columns = table.header.size();
@@ -146,7 +147,7 @@ Table table_of(const std::vector<Line>& lines, const std::vector<Json>& rows, bo
   for (const Line& line : lines) {
     if (line.begin.empty() == by_position && !for_programs) continue;
     std::vector<std::string> cells;
-    for (const std::string& axis : axis_names(rows)) cells.push_back(axis_cell(*line.row, axis));
+    for (const std::string& axis : axes) cells.push_back(axis_cell(*line.row, axis));
     cells.push_back(line.metric);
     if (by_position) cells.insert(cells.end(), {line.begin, line.end});
     const auto& [value, reason] = line.effect;

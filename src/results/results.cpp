@@ -157,11 +157,19 @@ std::vector<Json> Results::rows() const {
   std::map<std::string, std::size_t> places;  // from 1
   if (const auto planned = plan())
     for (const Json& cell : (*planned)["cells"]) places.emplace(cell["id"], places.size() + 1);
-  const auto key = [&](const Json& r) {
-    const auto place = places.find(r["id"]);
-    return std::tuple(place == places.end() ? 0 : place->second, value_at(r, "/environment/started"), r["id"]);
-  };
-  std::sort(rows.begin(), rows.end(), [&](const Json& a, const Json& b) { return key(a) < key(b); });
+  using Key = std::tuple<std::size_t, std::string, std::string>;
+  std::vector<std::pair<Key, Json>> keyed;
+  for (Json& row : rows) {
+    const auto id = row["id"].get<std::string>();
+    const auto place = places.find(id);
+    const Json& started = value_at(row, "/environment/started");
+    keyed.emplace_back(
+        Key{place == places.end() ? 0 : place->second, started.is_string() ? started.get<std::string>() : "", id},
+        std::move(row));
+  }
+  std::ranges::sort(keyed, {}, &std::pair<Key, Json>::first);
+  rows.clear();
+  for (auto& [key, row] : keyed) rows.push_back(std::move(row));
   return rows;
 }
 

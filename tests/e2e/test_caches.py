@@ -119,7 +119,7 @@ def test_scores_that_flip_are_computed_again(again, experiment, tmp_path):
     file = experiment(SEARCHED)
     expected, log = again(file)
     assert " warning " not in log
-    (cache,) = (tmp_path / "cache/search").glob("*/journal.jsonl")
+    cache = max((tmp_path / "cache/search").glob("*/journal.jsonl"), key=lambda path: path.stat().st_size)  # not that of one temperature
     content = cache.read_bytes()
     drawn = random.Random(3)
     ends = [place for place, byte in enumerate(content) if byte == ord("\n")]
@@ -130,7 +130,7 @@ def test_scores_that_flip_are_computed_again(again, experiment, tmp_path):
 def test_a_digit_of_a_score_is_not_believed(again, experiment, tmp_path):
     file = experiment(SEARCHED)
     expected, _ = again(file)
-    (cache,) = (tmp_path / "cache/search").glob("*/journal.jsonl")
+    cache = max((tmp_path / "cache/search").glob("*/journal.jsonl"), key=lambda path: path.stat().st_size)  # not that of one temperature
     lines = [json.loads(line) for line in cache.read_text(encoding="utf-8").splitlines()]
     for line in lines:
         if line["kind"] == "score":

@@ -174,7 +174,7 @@ def test_the_command_line_is_frozen(run):
     assert options(run, "run")[1] == {"--set", "--results", "--shard", "--only", "--devices", "--rerun"}
     assert options(run, "check")[1] == {"--set"}
     assert options(run, "list")[1] == {"--format"}
-    assert options(run, "show")[1] == {"--all", "--format", "--baseline"}
+    assert options(run, "show")[1] == {"--all", "--draws", "--format", "--baseline", "--interaction"}
     assert options(run, "collect")[1] == set()
     assert options(run, "pack")[1] == {"--into", "--tasks", "--results", "--set"}
     for verb, argument in (("run", "FILE"), ("check", "FILE"), ("list", "KIND"), ("show", "RESULTS_DIR"), ("collect", "RESULTS_DIR"),

