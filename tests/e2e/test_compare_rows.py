@@ -82,7 +82,7 @@ def test_a_row_of_one_side_and_a_failed_one_are_differences(copied):
     old, new, change = copied
     cell = cell_of(old)
     change(cell, lambda row: row.update(status="failed", error="no memory", metrics={}))
-    assert_differs(compare(old, new), 'status "ok" -> "failed"', "metrics.nll.value", "-> nothing", lines=9)
+    assert_differs(compare(old, new), 'status "ok" -> "failed"', "metrics.nll.value", "-> nothing", lines=16)
     shutil.rmtree(new / "cells" / cell)
     change(max(read_rows(old)), lambda row: None)
     assert_differs(compare(old, new), cell, f"only in {old}")
