@@ -11,7 +11,8 @@ struct Text {
   std::string id;
   std::string text;
   int64_t words = 0, bytes = 0;  ///< of the text as it was published, bytes in UTF-8
-  std::string group{};           ///< what the text is a piece of, such as one book; empty where the line does not say
+  /// What the text is a piece of, such as one book; empty where the line does not say.
+  std::string group{};  // NOLINT(readability-redundant-member-init): aggregates may leave it out
 };
 
 /// Returns why a text cannot name a group; empty where it can.

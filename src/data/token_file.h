@@ -16,7 +16,8 @@ struct Document {
   std::string id;
   std::vector<int32_t> tokens;   ///< text tokens, no BOS
   int64_t words = 0, bytes = 0;  ///< of the text as published, bytes in UTF-8; 0: unknown
-  std::string group{};           ///< what the text is a piece of, such as one book; empty where nothing says so
+  /// What the text is a piece of, such as one book; empty where nothing says so.
+  std::string group{};  // NOLINT(readability-redundant-member-init): aggregates may leave it out
 
   /// Returns the name of the cluster: texts of one cluster may depend on each other (docs/method.md 5).
   const std::string& cluster() const { return group.empty() ? id : group; }
