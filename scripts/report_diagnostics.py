@@ -315,8 +315,8 @@ def plot_aliasing(cells):
     place, change = "position in the window", "change of NLL (nats)"
     figure = plot_lines(cells, [[("no pair stops", place, "NLL (nats)", points("all", "nll")),
                                  ("all pairs stop", place, change, points("none", "difference"))],
-                                [("only pairs that have wrapped move on", place, change, points("wrapped", "difference")),
-                                 ("only pairs that have not wrapped move on", place, change, points("unwrapped", "difference"))]])
+                                [("only wrapped pairs move on", place, change, points("wrapped", "difference")),
+                                 ("only pairs not wrapped move on", place, change, points("unwrapped", "difference"))]])
     return mark(figure, (1, 2, 3), 0)
 
 

@@ -29,8 +29,8 @@ class DocumentMean {
 std::vector<std::string> interval_fields(const Estimate& found,
                                          const std::function<double(double)>& shown = std::identity());
 
-/// Returns interval_fields() of a rate, whose interval ends at 0; a rate of nothing seen has none, since its spread
-/// over documents does not tell how rare it is.
+/// Returns interval_fields() of a number that cannot be negative, so that its interval ends at 0; where all of it is 0
+/// there is none, since what was never seen does not tell how rare it is.
 std::vector<std::string> rate_fields(const Estimate& found);
 
 /// Joins parts of a table's row.

@@ -54,8 +54,11 @@ struct DiagnosticInput {
     return found;
   }
 
-  /// Returns the cluster of a window for intervals (base/interval.h).
-  static int64_t cluster_of(const Window& window) { return window.document; }
+  /// Returns a number for the cluster of a window's document (base/interval.h): that of the cluster's first document.
+  int64_t cluster_of(const Window& window) const {
+    const std::string& cluster = documents[static_cast<std::size_t>(window.document)].cluster();
+    return std::ranges::find(documents, cluster, &Document::cluster) - documents.begin();
+  }
 };
 
 class Diagnostic {

@@ -14,7 +14,7 @@ std::vector<ClusterWindow> matched_windows(const Config& config, const Diagnosti
                                            int64_t count) {
   std::vector<ClusterWindow> found;
   for (const Window& window : input.spread_windows(count, short_length + 1)) {
-    found.push_back({DiagnosticInput::cluster_of(window), input.tokens_T(window)});
+    found.push_back({input.cluster_of(window), input.tokens_T(window)});
   }
   if (found.empty()) {
     config.fail(fmt::format(

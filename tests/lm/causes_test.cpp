@@ -18,6 +18,7 @@ const char* const kRules = "[{match: 'layers.*', weight: {type: rtn, bits: 4, gr
 void add_documents(DiagnosedCell& cell) {
   for (std::size_t d = 2; d < 6; ++d) {
     cell.documents.push_back(cell.documents[d % 2]);
+    cell.documents.back().id += std::to_string(cell.documents.size());
     std::ranges::rotate(cell.documents[d].tokens, cell.documents[d].tokens.begin() + 5 * static_cast<int64_t>(d));
     cell.windows.push_back({static_cast<int64_t>(d), 0, 39 - static_cast<int64_t>(d), 20});
   }

@@ -180,6 +180,7 @@ TEST_CASE("logit noise has intervals over documents") {
   DiagnosedCell cell(kRules, at::kDouble);
   for (std::size_t d = 2; d < 4; ++d) {
     cell.documents.push_back(cell.documents[d % 2]);
+    cell.documents.back().id += std::to_string(cell.documents.size());
     std::ranges::rotate(cell.documents[d].tokens, cell.documents[d].tokens.begin() + 5 * static_cast<int64_t>(d));
   }
   cell.windows = {{0, 0, 39, 39}, {1, 0, 30, 30}, {2, 0, 39, 39}, {3, 0, 20, 20}};

@@ -114,9 +114,11 @@ TEST_CASE("layer 0 before RoPE has no inflation, bit for bit, in any dtype, with
 
 TEST_CASE("tail inflation is that of each window's exact quantiles, with intervals over documents") {
   DiagnosedCell cell("[{match: 'layers.*', weight: {type: rtn, bits: 3, group: 32}}]");
-  for (int i = 0; i < 3; ++i) cell.documents.push_back(cell.documents[static_cast<std::size_t>(i % 2)]);
-  for (std::size_t d = 2; d < 5; ++d)
+  for (std::size_t d = 2; d < 5; ++d) {
+    cell.documents.push_back(cell.documents[d % 2]);
+    cell.documents.back().id += std::to_string(d);
     std::ranges::rotate(cell.documents[d].tokens, cell.documents[d].tokens.begin() + 7 * static_cast<int64_t>(d));
+  }
   cell.windows = {{0, 0, 39, 39}, {0, 0, 9, 9}, {1, 0, 30, 30}, {2, 0, 39, 39}, {3, 0, 39, 39}, {4, 0, 35, 35}};
   const Table table = table_of(cell, "{type: tail_inflation, short: 10, bands: 4}");
   REQUIRE(table.size() == 2 * 2 * 4 * 2);
@@ -202,6 +204,10 @@ TEST_CASE("windows are taken document by document, so that there are as many doc
   using Places = std::vector<std::pair<int64_t, int64_t>>;
   CHECK(begins(cell.input().spread_windows(3)) == Places{{0, 0}, {1, 0}, {0, 10}});
   CHECK(begins(cell.input().spread_windows(9, 5)) == Places{{0, 0}, {1, 0}, {0, 10}, {0, 20}});
+  // Pieces of one book are one cluster.
+  CHECK(cell.input().cluster_of(cell.windows[3]) == 1);
+  for (Document& document : cell.documents) document.group = "book";
+  CHECK(cell.input().cluster_of(cell.windows[3]) == cell.input().cluster_of(cell.windows[0]));
 }
 
 TEST_CASE("tail ratios are upper quantiles over the median, before and after RoPE") {

@@ -83,7 +83,7 @@ class Aliasing : public Diagnostic {
       const at::Tensor all_R = losses(input, window, wrapped, 0);
       for (std::size_t mode = 0; mode < kModes; ++mode) {
         const at::Tensor nll_R = mode == 0 ? all_R : losses(input, window, wrapped, mode);
-        add_window(window, nll_R, all_R, longest, bins[mode]);
+        add_window(window, input.cluster_of(window), nll_R, all_R, longest, bins[mode]);
       }
     }
     CsvTable table{{"moving", "pairs", "begin", "end", "documents", "tokens", "nll", "difference", "difference_low",
@@ -142,9 +142,9 @@ class Aliasing : public Diagnostic {
     return at::cat(nll);
   }
 
-  static void add_window(const Window& window, const at::Tensor& nll_R, const at::Tensor& all_R, int64_t longest,
-                         std::array<Bin, kBins>& bins) {
-    const int64_t document = DiagnosticInput::cluster_of(window), T = nll_R.size(0) + 1, scored = window.scored;
+  static void add_window(const Window& window, int64_t document, const at::Tensor& nll_R, const at::Tensor& all_R,
+                         int64_t longest, std::array<Bin, kBins>& bins) {
+    const int64_t T = nll_R.size(0) + 1, scored = window.scored;
     for (int64_t bin = 0; bin < kBins; ++bin) {
       const int64_t begin = std::max({bin * width(longest), T - scored, int64_t{1}}),
                     end = std::min((bin + 1) * width(longest), T);

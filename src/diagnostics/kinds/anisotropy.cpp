@@ -99,7 +99,7 @@ class Anisotropy : public Diagnostic {
         for (int64_t head = 0; head < x_THd.size(1); ++head) {
           const at::Tensor x_T2P = x_THd.slice(0, 1).select(1, head).to(largest.scalar_type()).unflatten(-1, {2, -1});
           for (const bool by_pair : {false, true}) {
-            add_head(x_T2P, before_H2P[head], largest[head], turn, by_pair, DiagnosticInput::cluster_of(window),
+            add_head(x_T2P, before_H2P[head], largest[head], turn, by_pair, input.cluster_of(window),
                      all[{place, by_pair}]);
           }
         }

@@ -120,7 +120,7 @@ class LogitNoise : public Diagnostic {
     for (std::size_t i = 0; i < layers.size(); ++i) {
       decoder_layer(full.layers[i], full.config, full_TD, angles);
       decoder_layer(model.layers[i], model.config, model_TD, angles);
-      Sums& sums = layers[i].try_emplace(DiagnosticInput::cluster_of(window), longest, bands(edges)).first->second;
+      Sums& sums = layers[i].try_emplace(input.cluster_of(window), longest, bands(edges)).first->second;
       add_layer(full_seen, model_seen, longest, edges, sums);
     }
   }

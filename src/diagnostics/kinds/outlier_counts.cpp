@@ -102,10 +102,9 @@ class OutlierCounts : public Diagnostic {
              const std::function<void(int64_t, const HeadsPlace&, const at::Tensor&)>& visitor) const {
     for (const Window& window : input.spread_windows(windows_)) {
       const at::Tensor tokens_T = input.tokens_T(window);
-      visit_heads(input.model, tokens_T, input.angles_of(tokens_T.size(0)),
-                  [&](const HeadsPlace& place, const at::Tensor& x_THd) {
-                    visitor(DiagnosticInput::cluster_of(window), place, x_THd);
-                  });
+      visit_heads(
+          input.model, tokens_T, input.angles_of(tokens_T.size(0)),
+          [&](const HeadsPlace& place, const at::Tensor& x_THd) { visitor(input.cluster_of(window), place, x_THd); });
     }
   }
 

@@ -39,7 +39,7 @@ class Sensitivity : public Diagnostic {
   CsvTable run(const DiagnosticInput& input) const override {
     std::map<int64_t, DocumentSlopes> documents;
     for (const Window& window : input.spread_windows(windows_)) {
-      add_window(input, window, documents[DiagnosticInput::cluster_of(window)]);
+      add_window(input, window, documents[input.cluster_of(window)]);
     }
     const int64_t length = input.geometry.target_length;
     const std::vector<double> pressure =
@@ -103,7 +103,7 @@ class Sensitivity : public Diagnostic {
     }
     return joined({{std::to_string(derivative.estimate().clusters), std::to_string(tokens)},
                    interval_fields(derivative.estimate()),
-                   interval_fields(absolute.estimate())});
+                   rate_fields(absolute.estimate())});
   }
 
   static double mean(const std::vector<double>& values, int64_t begin, int64_t end) {

@@ -47,8 +47,7 @@ class TailRatios : public Diagnostic {
                   [&](const HeadsPlace& place, const at::Tensor& x_THd) {
                     auto& bands = places.try_emplace(place, edges.size() - 1).first->second;
                     for (std::size_t band = 0; band < bands.size(); ++band) {
-                      bands[band].add(DiagnosticInput::cluster_of(window),
-                                      band_of(x_THd, edges[band], edges[band + 1]));
+                      bands[band].add(input.cluster_of(window), band_of(x_THd, edges[band], edges[band + 1]));
                     }
                   });
     }
