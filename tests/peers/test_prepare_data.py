@@ -161,7 +161,7 @@ def test_a_missing_file_and_bad_arguments_are_named(refused_script, run_script, 
     refused_script(("pg19", "--source", tmp_path / "good.jsonl", "--detokenize"), "--detokenize is for wikitext2")
     refused_script(("pg19", "--source", tmp_path / "good.jsonl", "--documents", 0), "--documents 0: at least 1")
     process = run_script("prepare_data.py", "pg19", tmp_path / "out.json", "--source", tmp_path / "good.jsonl")
-    assert_one_line(process, f"{tmp_path}/out.json", "no .jsonl file")
+    assert_one_line(process, f"{tmp_path}/out.json", "is not a .jsonl file")
 
 
 def test_the_hub_out_of_reach_is_one_line_that_names_the_way_without_it(refused_script, monkeypatch, tmp_path):
