@@ -1,18 +1,13 @@
 // A rotated model computes the same logits, with weights that are rotated indeed.
 #include "quant/rotation.h"
 
-#include "model/angles.h"
 #include "ops/hadamard.h"
 #include "quant/plan.h"
-#include "support/catch.h"
 #include "support/errors.h"
-#include "support/llama.h"
-#include "support/rope.h"
+#include "support/logits.h"
 
 namespace qroar {
 namespace {
-
-constexpr int64_t kTokens = 40;
 
 Rotation make_rotation(const std::string& yaml, const LlamaConfig& llama = small_llama_config()) {
   const Config config = Config::parse(yaml, "r.yaml");
@@ -30,17 +25,6 @@ Llama rotated(const Llama& full, const std::string& yaml) {
   return model;
 }
 
-at::Tensor all_logits(const Llama& model, const std::string& scheme = "{type: none}") {
-  at::manual_seed(9);
-  const at::Tensor tokens = at::randint(model.config.vocab_size, {kTokens}, at::kLong);
-  const LlamaConfig& config = model.config;
-  const RopeTable table = make_scheme(scheme)->table({config.head_dim, config.rope_theta, 16, kTokens, ""}, kTokens);
-  const at::ScalarType dtype = model.embed_tokens_VD.scalar_type();
-  return logits(model, forward(model, tokens, rope_angles(table, kTokens, dtype, at::kCPU, false)));
-}
-
-double largest_difference(const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().max().item<double>(); }
-
 /// Fourth moment over squared second: 3 for normally distributed values, large where outliers are.
 double kurtosis(const at::Tensor& x) {
   const at::Tensor wide = x.to(at::kDouble);
@@ -51,28 +35,15 @@ double kurtosis(const at::Tensor& x) {
 }  // namespace
 
 TEST_CASE("float64 logits are unchanged, whatever the heads, biases and head of the model, the scheme and `online`") {
-  for (const int64_t kv_heads : {4, 2}) {
-    for (const bool tied : {false, true}) {
-      for (const bool bias : {false, true}) {
-        LlamaConfig config = small_llama_config();
-        config.num_key_value_heads = kv_heads;
-        config.tie_word_embeddings = tied;
-        config.attention_bias = config.mlp_bias = bias;
-        Llama full = random_llama(config, at::kDouble, 1);
-        if (tied) full.lm_head.weight_OI = full.embed_tokens_VD;
-        for (const char* scheme : {"{type: none}", "{type: yarn, factor: 4}"}) {
-          const at::Tensor expected = all_logits(full, scheme);
-          for (const char* online : {"", "o_proj", "down_proj", "qk", "o_proj, down_proj", "o_proj, qk",
-                                     "down_proj, qk", "qk, down_proj, o_proj"}) {
-            CAPTURE(kv_heads, tied, bias, scheme, online);
-            const Llama model = rotated(full, fmt::format("{{type: hadamard, online: [{}]}}", online));
-            // Logits are of the order of 1 to 10 and float64 keeps 53 bits; two layers lose a few of them.
-            CHECK(largest_difference(all_logits(model, scheme), expected) < 1e-10);
-          }
-        }
-      }
+  each_small_model({4, 2}, [](const Llama& full, const char* scheme, const at::Tensor& expected) {
+    for (const char* online : {"", "o_proj", "down_proj", "qk", "o_proj, down_proj", "o_proj, qk", "down_proj, qk",
+                               "qk, down_proj, o_proj"}) {
+      CAPTURE(online);
+      const Llama model = rotated(full, fmt::format("{{type: hadamard, online: [{}]}}", online));
+      // Logits are of the order of 1 to 10 and float64 keeps 53 bits; two layers lose a few of them.
+      CHECK(largest_difference(all_logits(model, scheme), expected) < 1e-10);
     }
-  }
+  });
 }
 
 TEST_CASE("the residual stream is rotated by H diag(signs), and norms become ones") {

@@ -2,16 +2,11 @@
 #include "quant/rounding.h"
 
 #include "checkpoint/checkpoint.h"
-#include "model/angles.h"
-#include "support/catch.h"
-#include "support/llama.h"
-#include "support/rope.h"
+#include "support/logits.h"
 #include "support/rounding_errors.h"
 
 namespace qroar {
 namespace {
-
-constexpr int64_t kTokens = 40;
 
 Llama redrawn(const Llama& full, uint64_t draw) {
   Llama model = full;
@@ -21,19 +16,6 @@ Llama redrawn(const Llama& full, uint64_t draw) {
   return model;
 }
 
-ops::RopeAngles angles_of(const LlamaConfig& config, const std::string& scheme, at::ScalarType dtype) {
-  const RopeTable table = make_scheme(scheme)->table({config.head_dim, config.rope_theta, 16, kTokens, ""}, kTokens);
-  return rope_angles(table, kTokens, dtype, at::kCPU, false);
-}
-
-at::Tensor all_logits(const Llama& model, const std::string& scheme) {
-  at::manual_seed(9);
-  const at::Tensor tokens = at::randint(model.config.vocab_size, {kTokens}, at::kLong);
-  return logits(model, forward(model, tokens, angles_of(model.config, scheme, model.embed_tokens_VD.scalar_type())));
-}
-
-double largest_difference(const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().max().item<double>(); }
-
 Llama tiny_books(at::ScalarType dtype) {
   return Checkpoint(std::filesystem::path(QROAR_SOURCE_DIR "/configs/models/tiny-books")).build(dtype, at::kCPU);
 }
@@ -42,26 +24,13 @@ Llama tiny_books(at::ScalarType dtype) {
 
 TEST_CASE(
     "float64 logits are unchanged in every draw, whatever the heads, biases and head of the model and the scheme") {
-  for (const int64_t kv_heads : {4, 2, 1}) {
-    for (const bool tied : {false, true}) {
-      for (const bool bias : {false, true}) {
-        LlamaConfig config = small_llama_config();
-        config.num_key_value_heads = kv_heads;
-        config.tie_word_embeddings = tied;
-        config.attention_bias = config.mlp_bias = bias;
-        Llama full = random_llama(config, at::kDouble, 1);
-        if (tied) full.lm_head.weight_OI = full.embed_tokens_VD;
-        for (const char* scheme : {"{type: none}", "{type: yarn, factor: 4}"}) {
-          const at::Tensor expected = all_logits(full, scheme);
-          for (const uint64_t draw : {1, 2, 7}) {
-            CAPTURE(kv_heads, tied, bias, scheme, draw);
-            // As for rotations: logits are of the order of 1 to 10, two layers lose a few of 53 bits.
-            CHECK(largest_difference(all_logits(redrawn(full, draw), scheme), expected) < 1e-10);
-          }
-        }
-      }
+  each_small_model({4, 2, 1}, [](const Llama& full, const char* scheme, const at::Tensor& expected) {
+    for (const uint64_t draw : {1, 2, 7}) {
+      CAPTURE(draw);
+      // As for rotations: logits are of the order of 1 to 10, two layers lose a few of 53 bits.
+      CHECK(largest_difference(all_logits(redrawn(full, draw), scheme), expected) < 1e-10);
     }
-  }
+  });
 }
 
 TEST_CASE("norm weights of any sign and size, zeros among them, leave the logits as they are") {
