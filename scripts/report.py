@@ -9,6 +9,7 @@ Uses the program that QROAR_BINARY names, else that of the submission that conta
 """
 import argparse
 import json
+import math
 import os
 import re
 import subprocess
@@ -20,6 +21,7 @@ from matplotlib import pyplot, ticker
 
 import report_diagnostics
 import report_interaction
+import report_pareto
 import report_search
 import report_tasks
 from report_axes import LENGTH, MOST_LINES, Layout, joined
@@ -75,19 +77,34 @@ def metric_table(rows, layout, metric):
     across = layout.across
     down = [axis for axis in layout.axes if axis is not across]
     columns = across.labels if across else [metric]
+    sizes = report_pareto.sizes(rows)
     body = []
     for key, group in layout.groups(rows, down):
         cells = {column: "" for column in columns}
         for row in group:
             cells[across.of(row) if across else metric] = row["texts"].get(metric, "failed" if row["status"] != "ok" else "")
-        body.append([*key, *cells.values()])
-    return markdown([axis.title for axis in down] + columns, body)
+        bits = ["" if group[0].get(size) is None else f"{group[0][size]:.4g}" for size in sizes]
+        body.append([*key, *bits, *cells.values()])
+    return markdown([axis.title for axis in down] + [report_pareto.SIZES[size] for size in sizes] + columns, body)
 
 
 def trained_length(rows):
     """Returns the length that the rows' model was trained on; None where they differ."""
     lengths = {row["environment"]["trained_length"] for row in rows}
     return lengths.pop() if len(lengths) == 1 else None
+
+
+def is_logarithmic(x):
+    numbers = sorted(x.numbers.values())
+    return numbers[0] > 0 and (x.name == LENGTH or numbers[-1] >= 10 * numbers[0])
+
+
+def dodged(x, number, place, count):
+    """Returns where the point of line `place` of `count` stands beside its number: a fifth of the smallest gap holds the bars of all lines."""
+    into, back = (math.log, math.exp) if is_logarithmic(x) else (float, float)
+    places = sorted(into(number) for number in x.numbers.values())
+    gap = min((right - left for left, right in zip(places, places[1:]) if right > left), default=0)
+    return back(into(number) + gap / 5 * ((place + 0.5) / count - 0.5))
 
 
 def plot_against_x(rows, layout, metric):
@@ -101,10 +118,11 @@ def plot_against_x(rows, layout, metric):
         for key, group in layout.groups(panel_rows, layout.lines):
             points = sorted((layout.x.numbers[layout.x.of(row)], *measured(row, metric)) for row in group if measured(row, metric))
             x, y, *reach = zip(*points) if points else ((), (), (), ())
+            x = [dodged(layout.x, number, lines.index(key), len(lines)) for number in x]
             turn, place = divmod(lines.index(key), len(STYLES))
             handles[joined(layout.lines, key) or "none"] = axes.errorbar(
                 x, y, reach, color=STYLES[place][0], marker=STYLES[place][1], linestyle=["-", "--", ":"][turn % 3],
-                linewidth=1.5, markersize=6, markerfacecolor="white", capsize=3)
+                linewidth=1.2, markersize=5, markerfacecolor="white", capsize=2, elinewidth=0.8)
         text = f"{layout.panel.title}: none" if title in (("none",), ("",)) else " · ".join(title)
         axes.set_title(textwrap.fill(text, 30), fontsize=11)
     scale_axes(all_axes[0], layout.x, [measured(row, metric)[0] for row in rows if measured(row, metric)])
@@ -125,7 +143,7 @@ def scale_axes(all_axes, x, values):
     """Sets a logarithmic axis of lengths with the real lengths as ticks."""
     numbers = sorted(x.numbers.values())
     for axes in all_axes:
-        if numbers[0] > 0 and (x.name == LENGTH or numbers[-1] >= 10 * numbers[0]):
+        if is_logarithmic(x):
             axes.set_xscale("log")
         axes.set_xticks(numbers, [f"{number:g}" if number < 1e5 else f"{number / 1024:g}K" for number in numbers], fontsize=10)
         axes.xaxis.set_minor_locator(ticker.NullLocator())
@@ -232,6 +250,8 @@ def write_report(results, options, out):
         text += [f"## {metric}\n", metric_table(rows, layout, metric), *metric_plot(finished, metric, out)]
     windows = [axis for axis in layout.axes if axis.name == LENGTH and len(axis.labels) > 1]
     beside = [axis for axis in layout.axes if axis not in windows and axis.varies]
+    if has_text:
+        text += report_pareto.section(finished, layout, "perplexity" if "perplexity" in metrics else "nll", measured, out)
     for axes in report_interaction.pairs(finished):
         found = json.loads(show(results, "--interaction", ",".join(axes), "--format", "json", *options))
         text += report_interaction.section(axes, found, out)

@@ -6,9 +6,10 @@ from report_style import STYLES, markdown, write_plot
 
 
 def differences(row):
-    """Returns {comparison: (difference of mean NLL, low, high)} of one search, for existing cells; NaN without an interval."""
+    """Returns {comparison: (difference of mean NLL, low, high, survives)} of one search, for existing cells; NaN without an interval."""
     number = lambda value: math.nan if value is None else value  # noqa: E731
-    return {name: (found["difference"], number(found["low"]), number(found["high"])) for name, found in row["searched"].items() if "reason" not in found}
+    return {name: (found["difference"], number(found["low"]), number(found["high"]), found["survives"])
+            for name, found in row["searched"].items() if "reason" not in found}
 
 
 def figure_of(lines, panels, searches, comparisons):
@@ -18,12 +19,13 @@ def figure_of(lines, panels, searches, comparisons):
                                        squeeze=False)
     for axes, panel in zip(all_axes[0], panels):
         for place, name in enumerate(comparisons):
-            points = [(row, *found[name]) for row, line in enumerate(lines) if name in (found := searches.get((line, panel), {}))]
-            if points:
-                y, x, low, high = zip(*points)
-                reach = [[value - end for value, end in zip(x, low)], [end - value for value, end in zip(x, high)]]
-                axes.errorbar(x, [row + 0.72 / len(comparisons) * (place - (len(comparisons) - 1) / 2) for row in y], xerr=reach, color=STYLES[place][0], marker=STYLES[place][1],
-                              markerfacecolor="white", markersize=5, linestyle="none", capsize=2.5)
+            color, marker = STYLES[place]
+            for row, line in enumerate(lines):
+                if name not in (found := searches.get((line, panel), {})):
+                    continue
+                value, low, high, survives = found[name]
+                axes.errorbar(value, row + 0.72 / len(comparisons) * (place - (len(comparisons) - 1) / 2), xerr=[[value - low], [high - value]],
+                              color=color, marker=marker, markerfacecolor=color if survives else "white", markersize=5, capsize=2.5)
         axes.axvline(0, color="0.5", linewidth=0.8, zorder=0)
         axes.set_title(panel, fontsize=10)
         axes.tick_params(labelsize=9)
@@ -47,13 +49,14 @@ def section(groups, out):
     lines, panels = (list(dict.fromkeys(key[place] for key in searches)) for place in (0, 1))
     comparisons = list(dict.fromkeys(name for found in searches.values() for name in found))
     write_plot(figure_of(lines, panels, searches, comparisons), out, "searched")
-    show = lambda pair: f"{pair[0]:+.4f} [{pair[1]:+.4f}, {pair[2]:+.4f}]" if pair else ""  # noqa: E731
+    show = lambda one: f"{one[0]:+.4f} [{one[1]:+.4f}, {one[2]:+.4f}]" + "*" * one[3] if one else ""  # noqa: E731
     table = [[line, panel, *(show(found.get(name)) for name in comparisons)] for (line, panel), found in searches.items()]
     header = ["searched", "", *comparisons]
     if panels == [""]:
         table, header = [line[:1] + line[2:] for line in table], header[:1] + header[2:]
     return ["## Searched scales and their controls\n", markdown(header, table), "![searched scales](searched.png)\n",
-            "*Paired differences in mean NLL (nats per token) over the same windows with 95 % intervals (Student's t over windows): what the "
+            "*Paired differences in mean NLL (nats per token) over the same windows with 95 % intervals over documents, and over rounding draws where "
+            "there are several; a star and a filled marker where one survives Benjamini-Hochberg at 5 % among all of the table: what the "
             "scales that a search found do to the quantized model, what the same scales do to the full-precision one (an attention temperature "
             "does this much), what is left of the gain beyond that, what one scale for all bands does and what bands gain beyond it, and what "
             "random scales as far from 1 do (the mean over directions, whose spread is in its interval). Below 0 is better. Also as [SVG](searched.svg); "

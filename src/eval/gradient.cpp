@@ -1,4 +1,5 @@
-// Dimensions: L layers, T tokens, D hidden size, H heads, d head_dim, P = d/2 pairs, V vocabulary, R rows of a block.
+// Dimensions: L layers, K heads of keys, G queries of each, T tokens, D hidden size, H heads, d head_dim, P = d/2
+// pairs, V vocabulary, R rows of a block.
 #include "eval/gradient.h"
 
 #include <c10/core/GradMode.h>
@@ -28,11 +29,13 @@ class QueriesAndKeys : public Observer {
   }
 };
 
-/// Returns the derivative with respect to the logarithm of each pair's scale, [P].
-at::Tensor by_log_scale(const at::Tensor& x_THd) {
+/// Returns the derivative with respect to the logarithm of each pair's scale, [K, P]; neighbouring heads share one of
+/// K.
+at::Tensor by_log_scale(const at::Tensor& x_THd, int64_t K) {
   const auto dtype = ops::wide_dtype(x_THd);
   const at::Tensor products_THd = x_THd.detach().to(dtype) * x_THd.grad().to(dtype);
-  return products_THd.sum(at::IntArrayRef{0, 1}, /*keepdim=*/false, at::kDouble).view({2, -1}).sum(0).cpu();
+  const at::Tensor products_TKGd = products_THd.unflatten(1, {K, -1});
+  return products_TKGd.sum(at::IntArrayRef{0, 2}, /*keepdim=*/false, at::kDouble).view({K, 2, -1}).sum(1).cpu();
 }
 
 /// Returns the angles of frequencies that are larger by delta, to first order: at delta = 0 the same angles.  In
@@ -79,7 +82,7 @@ std::pair<double, at::Tensor> head_gradient(const Llama& model, const at::Tensor
 }  // namespace
 
 ScaleGradient scale_gradient(const Llama& model, const at::Tensor& tokens_T, const ops::RopeAngles& all_angles,
-                             int64_t scored) {
+                             int64_t scored, int64_t heads) {
   const int64_t T = tokens_T.size(0), L = model.config.num_hidden_layers, P = model.config.head_dim / 2;
   check(0 < scored && scored < T, "scale_gradient scores a token or more, and not the first");
   const ops::RopeAngles angles{all_angles.cos_TP.slice(0, 0, T), all_angles.sin_TP.slice(0, 0, T)};
@@ -88,8 +91,8 @@ ScaleGradient scale_gradient(const Llama& model, const at::Tensor& tokens_T, con
   const c10::AutoGradMode grad_mode(true);
   // Differentiates the sum and not the mean: its gradients of order 1 are in float16's range for every T.
   auto [nll_sum, grad_TD] = head_gradient(model, stream.back(), tokens_T, scored);
-  ScaleGradient result{nll_sum / static_cast<double>(scored), at::empty({L, P}, at::kDouble),
-                       at::empty({L, P}, at::kDouble), at::empty({L, P}, at::kDouble)};
+  ScaleGradient result{nll_sum / static_cast<double>(scored), at::empty({L, heads, P}, at::kDouble),
+                       at::empty({L, heads, P}, at::kDouble), at::empty({L, P}, at::kDouble)};
   for (int64_t n = L - 1; n >= 0; --n) {
     stream.pop_back();
     const at::Tensor input_TD = stream.back().requires_grad_();
@@ -98,8 +101,8 @@ ScaleGradient scale_gradient(const Llama& model, const at::Tensor& tokens_T, con
     QueriesAndKeys seen;
     decoder_layer(model.layers[static_cast<std::size_t>(n)], model.config, x_TD, shifted(angles, delta_P), &seen);
     x_TD.backward(grad_TD);
-    result.query_LP[n].copy_(by_log_scale(seen.q_THd) / scored);
-    result.key_LP[n].copy_(by_log_scale(seen.k_TKd) / scored);
+    result.query_LKP[n].copy_(by_log_scale(seen.q_THd, heads) / scored);
+    result.key_LKP[n].copy_(by_log_scale(seen.k_TKd, heads) / scored);
     result.frequency_LP[n].copy_(delta_P.grad() / scored);
     grad_TD = input_TD.grad();
   }

@@ -7,16 +7,18 @@
 namespace qroar {
 
 /// The NLL of scored tokens and its derivatives with respect to the logarithms of the scales of each layer's query and
-/// key channels (pair i scales channels i and i + d/2 of every head), at scale 1, and with respect to the frequency of
-/// each layer's pairs.
+/// key channels (pair i scales channels i and i + d/2 of a head), at scale 1, and with respect to the frequency of each
+/// layer's pairs.
 struct ScaleGradient {
-  double nll;                   ///< mean over the scored tokens, nats
-  at::Tensor query_LP, key_LP;  ///< float64 on the CPU, [layers, d/2]
-  at::Tensor frequency_LP;      ///< likewise: d NLL / d omega_i, nats per (radian / token), at a fixed attention factor
+  double nll;                     ///< mean over the scored tokens, nats
+  at::Tensor query_LKP, key_LKP;  ///< float64 on the CPU, [layers, heads, d/2]
+  at::Tensor frequency_LP;        ///< likewise, [layers, d/2]: d NLL / d omega_i, nats per (radian / token), at a fixed
+                                  ///< attention factor
 };
 
 /// Computes the gradient for the last `scored` tokens of tokens_T [T], 0 < scored < T, at positions 0..T-1, which
-/// `angles` cover.  For a model whose weights already contain scales, scale 1 means these scales.
+/// `angles` cover.  `heads`: 1 for the sum over all heads of a layer, or num_key_value_heads, where a key's head counts
+/// with the queries that read it.  For a model whose weights already contain scales, scale 1 means these scales.
 ///
 /// With q the output of q_proj before RoPE, q' = g q gives dNLL / d ln g_i = sum of dNLL/dq * q over tokens, heads and
 /// the pair's two channels; likewise for keys, and both through all transforms of the cache.  A frequency turns the
@@ -29,6 +31,6 @@ struct ScaleGradient {
 /// saves for one layer.  The exception is a cache with a residual, whose attention saves its weights, [H, T, T].  The
 /// gradient is not finite where the NLL is not.
 ScaleGradient scale_gradient(const Llama& model, const at::Tensor& tokens_T, const ops::RopeAngles& angles,
-                             int64_t scored);
+                             int64_t scored, int64_t heads = 1);
 
 }  // namespace qroar

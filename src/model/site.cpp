@@ -44,11 +44,11 @@ std::vector<LinearSite> linear_sites(const LlamaConfig& config) {
   const int64_t key_rows = config.num_key_value_heads * config.head_dim;
   std::vector<LinearSite> sites;
   for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
-    const auto add = [&](const char* name, int64_t rows, int64_t columns) {
-      sites.push_back({fmt::format("layers.{}.{}", layer, name), rows, columns});
+    const auto add = [&](const char* name, int64_t rows, int64_t columns, int64_t head_dim = 0) {
+      sites.push_back({fmt::format("layers.{}.{}", layer, name), rows, columns, head_dim});
     };
-    add("self_attn.q_proj", query_rows, config.hidden_size);
-    add("self_attn.k_proj", key_rows, config.hidden_size);
+    add("self_attn.q_proj", query_rows, config.hidden_size, config.head_dim);
+    add("self_attn.k_proj", key_rows, config.hidden_size, config.head_dim);
     add("self_attn.v_proj", key_rows, config.hidden_size);
     add("self_attn.o_proj", config.hidden_size, query_rows);
     add("mlp.gate_proj", config.intermediate_size, config.hidden_size);

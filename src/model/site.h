@@ -13,6 +13,9 @@ struct LinearSite {
   std::string name;
   int64_t rows = 0;     ///< output features
   int64_t columns = 0;  ///< input features
+  /// Channels of a head, where outputs are heads that RoPE rotates (q_proj, k_proj): channels i and i + head_dim / 2 of
+  /// each are pair i.  Elsewhere 0.
+  int64_t head_dim = 0;
 };
 
 /// Returns all linear layers of the decoder in forward order, then lm_head.

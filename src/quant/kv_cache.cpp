@@ -5,16 +5,17 @@
 
 namespace qroar {
 
-KvCache::KvCache(const Config& config, const LlamaConfig& llama) {
+KvCache::KvCache(const Config& config, const LlamaConfig& llama, bool rotated) {
   if (config.get_choice<int>("type", 0, {{"none", 0}, {"fake_quant", 1}}) == 0) return;
   const auto axis_at = [&](const char* key) {
     return config.get_choice<Axis>(key, Axis::head,
                                    {{"head", Axis::head}, {"token", Axis::token}, {"channel", Axis::channel}});
   };
-  key_ = read_part(config, "key", axis_at("key_axis"), llama.num_key_value_heads, llama.head_dim);
-  value_ = read_part(config, "value", axis_at("value_axis"), llama.num_key_value_heads, llama.head_dim);
-  query_ = read_part(config, "query", Axis::head, llama.num_attention_heads, llama.head_dim);
   key_before_rope_ = config.get_choice<bool>("key_rope", false, {{"before", true}, {"after", false}});
+  const int64_t d = llama.head_dim, K = llama.num_key_value_heads;
+  key_ = read_part(config, {"kv.key", K, d, rotated && !key_before_rope_ ? 0 : d}, axis_at("key_axis"));
+  value_ = read_part(config, {"kv.value", K, d}, axis_at("value_axis"));
+  query_ = read_part(config, {"kv.query", llama.num_attention_heads, d, rotated ? 0 : d}, Axis::head);
   residual_ = config.get<int64_t>("residual", 0, {0, int64_t{1} << 31});
 
   // A group of tokens gG .. gG+G-1 shares scales, so reading one of them depends on all of them.  A query at t reads s
@@ -31,21 +32,24 @@ KvCache::KvCache(const Config& config, const LlamaConfig& llama) {
   }
 }
 
-KvCache::Part KvCache::read_part(const Config& config, const char* name, Axis axis, int64_t heads, int64_t head_dim) {
-  Part part{activation_quantizer(config, name), axis, 0};
+KvCache::Part KvCache::read_part(const Config& config, LinearSite site, Axis axis) {
+  const char* name = site.name.c_str() + std::string("kv.").size();
+  Part part{activation_quantizer(config, name), axis};
   if (part.quantizer == nullptr) return part;
   const Config own = config.at(name);
   if (axis == Axis::channel) {
     part.group = own.has("group") ? own.get<int64_t>("group") : 0;
     if (part.group < 1) own.fail("axis channel needs `group`, the number of neighbouring tokens that share a scale");
   }
-  LinearSite site{fmt::format("kv.{}", name), heads, head_dim};
-  if (axis == Axis::token) site = {site.name, 1, heads * head_dim};
-  if (axis == Axis::channel) site = {site.name, heads * head_dim, part.group};
+  if (axis == Axis::token) site = {site.name, 1, site.rows * site.columns};
+  if (axis == Axis::channel) site = {site.name, site.rows * site.columns, part.group};
   part.quantizer->check_site(site);
+  part.bits = part.quantizer->bits_per_weight(site);
   check_causal(own, *part.quantizer, site);
   return part;
 }
+
+double KvCache::bits_per_value() const { return (key_.bits + value_.bits) / 2; }
 
 Transform KvCache::Part::transform() const {
   if (quantizer == nullptr) return {};

@@ -24,9 +24,13 @@ namespace qroar {
 class KvCache {
  public:
   KvCache() = default;
-  /// Reads the block and checks it against the model's heads.  Throws an Error with the invalid part and the sizes that
-  /// are valid.
-  KvCache(const Config& config, const LlamaConfig& llama);
+  /// Reads the block and checks it against the model's heads.  `rotated`: a rotation mixes the channels of queries and
+  /// keys after RoPE.  Throws an Error with the invalid part and the sizes that are valid.
+  KvCache(const Config& config, const LlamaConfig& llama, bool rotated);
+
+  /// Returns the stored bits of a number in the cache, the mean of keys and values, 16 where they are exact; the exact
+  /// recent tokens of `residual` are not counted.
+  double bits_per_value() const;
 
   /// Sets the head transforms of one layer that the block configures.
   void attach(HeadTransforms& heads) const;
@@ -37,11 +41,12 @@ class KvCache {
     std::shared_ptr<const Quantizer> quantizer;  ///< null: exact
     Axis axis = Axis::head;
     int64_t group = 0;  ///< tokens per group of a channel
+    double bits = 16;   ///< stored bits of a number
 
     /// Returns a transform that quantizes x_TKd [T, K, d], or an empty one when there is nothing to do.
     Transform transform() const;
   };
-  static Part read_part(const Config& config, const char* name, Axis axis, int64_t heads, int64_t head_dim);
+  static Part read_part(const Config& config, LinearSite site, Axis axis);
 
   Part key_, value_, query_;
   bool key_before_rope_ = false;

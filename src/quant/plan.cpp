@@ -20,9 +20,10 @@ TensorMap of_layer(const TensorMap& found, const DecoderLayer& layer) {
 QuantPlan::QuantPlan(const Config& root, const LlamaConfig& llama)
     : rotation(root.at("rotation", "{type: none}"), llama),
       rules(root.items("quant")),
-      kv(root.at("kv", "{type: none}"), llama) {
+      kv(root.at("kv", "{type: none}"), llama, rotation.qk) {
   if (root.has("rounding")) rounding = Rounding(root.at("rounding"));
   rules.check_against(linear_sites(llama));
+  bits_per_weight = rules.bits_per_weight(linear_sites(llama));
 }
 
 Llama prepare(const QuantPlan& plan, const Llama& full) {

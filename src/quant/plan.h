@@ -10,10 +10,11 @@ namespace qroar {
 
 /// The YAML blocks that change weights and activations.
 struct QuantPlan {
-  Rounding rounding;  ///< `rounding`, applied first
-  Rotation rotation;  ///< `rotation`, applied before anything is quantized
-  QuantRules rules;   ///< `quant`
-  KvCache kv;         ///< `kv`
+  Rounding rounding;            ///< `rounding`, applied first
+  Rotation rotation;            ///< `rotation`, applied before anything is quantized
+  QuantRules rules;             ///< `quant`
+  KvCache kv;                   ///< `kv`
+  double bits_per_weight = 16;  ///< see QuantRules::bits_per_weight()
 
   QuantPlan() = default;
   /// Reads the blocks from the root and checks them against the model's layers.

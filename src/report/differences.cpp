@@ -10,8 +10,8 @@
 namespace qroar {
 namespace {
 
-/// Returns the number with all its digits; empty where there is none.
-std::string csv_cell(double number) {
+/// Returns the number with all its digits, for other programs; empty where there is none.
+std::string exact_cell(double number) {
   return std::isnan(number) ? "" : std::isinf(number) ? (number > 0 ? "inf" : "-inf") : Json(number).dump();
 }
 
@@ -26,46 +26,35 @@ std::vector<std::string> means_of(const Json& row) {
 
 }  // namespace
 
-Json effect_json(const Estimate& effect, bool survives, const char* value_key) {
-  return {{value_key, effect.value}, {"stderr", effect.standard_error},   {"low", effect.low()},
-          {"high", effect.high()},   {"detectable", effect.detectable()}, {"p_value", effect.p_value()},
-          {"survives", survives},    {"clusters", effect.clusters},       {"draws", effect.draws}};
+Json effect_json(const Effect& effect, const char* value_key) {
+  const Estimate& of = *effect.value;
+  return {{value_key, of.value},         {"stderr", of.standard_error},   {"low", of.low()},
+          {"high", of.high()},           {"detectable", of.detectable()}, {"p_value", of.p_value()},
+          {"survives", effect.survives}, {"clusters", of.clusters},       {"draws", of.draws}};
 }
 
-std::vector<std::string> effect_csv(const Estimate& effect, bool survives) {
+std::vector<std::string> effect_csv(const Effect& effect) {
+  const Estimate& of = *effect.value;
   std::vector<std::string> cells;
-  for (const double number :
-       {effect.value, effect.low(), effect.high(), effect.standard_error, effect.detectable(), effect.p_value()}) {
-    cells.push_back(csv_cell(number));
+  for (const double number : {of.value, of.low(), of.high(), of.standard_error, of.detectable(), of.p_value()}) {
+    cells.push_back(exact_cell(number));
   }
-  cells.insert(cells.end(), {survives ? "1" : "0", std::to_string(effect.clusters), std::to_string(effect.draws)});
+  cells.insert(cells.end(), {effect.survives ? "1" : "0", std::to_string(of.clusters), std::to_string(of.draws)});
   return cells;
 }
 
 Differences::Differences(Effects& effects, const std::vector<Json>& rows, const Baselines& baselines)
     : rows_(rows), baselines_(baselines) {
-  std::vector<double> p_values;
+  std::vector<Effect*> compared;
   for (std::size_t row = 0; row < baselines_.size(); ++row) {
     for (const std::string& metric : means_of(rows_[row])) {
       if (std::ranges::find(metrics_, metric) == metrics_.end()) metrics_.push_back(metric);
       if (!obstacle(row).empty()) continue;
-      const Effect& effect = effects_[{row, metric}] = effects.of({{1, &rows_[row]}, {-1, baselines_[row]}}, metric);
-      p_values.push_back(effect.value ? effect.value->p_value() : std::nan(""));
+      effects_[{row, metric}] = effects.of({{1, &rows_[row]}, {-1, baselines_[row]}}, metric);
+      compared.push_back(&effects_[{row, metric}]);
     }
   }
-  const std::vector<bool> survives = survives_false_discovery(p_values);
-  std::size_t next = 0;
-  for (std::size_t row = 0; row < baselines_.size(); ++row) {
-    if (!obstacle(row).empty()) continue;
-    for (const std::string& metric : means_of(rows_[row])) survives_[{row, metric}] = survives[next++];
-  }
-}
-
-std::string Differences::count_text() const {
-  const auto with_interval = std::ranges::count_if(
-      effects_, [](const auto& entry) { return entry.second.value && entry.second.value->has_interval(); });
-  const auto kept = std::ranges::count_if(survives_, [](const auto& entry) { return entry.second; });
-  return fmt::format("{} of {} comparisons survive Benjamini-Hochberg at 5 % (*)", kept, with_interval);
+  count_ = mark_survivors(compared);
 }
 
 std::string Differences::obstacle(std::size_t row) const {
@@ -78,11 +67,6 @@ std::string Differences::obstacle(std::size_t row) const {
 const Effect* Differences::find(std::size_t row, const std::string& metric) const {
   const auto found = effects_.find({row, metric});
   return found == effects_.end() ? nullptr : &found->second;
-}
-
-bool Differences::survives(std::size_t row, const std::string& metric) const {
-  const auto found = survives_.find({row, metric});
-  return found != survives_.end() && found->second;
 }
 
 std::vector<std::string> Differences::header(const std::string& metric) const {
@@ -101,7 +85,7 @@ std::vector<std::string> Differences::cells(std::size_t row, const std::string& 
     return cells;
   }
   const Estimate& value = *effect->value;
-  std::vector<std::string> cells{effect_text(value, survives(row, metric)),
+  std::vector<std::string> cells{effect_text(value, effect->survives),
                                  std::isnan(value.detectable()) ? "" : fmt::format("{:.4f}", value.detectable())};
   if (has_ratio) cells.push_back(with_interval(std::exp(value.value), std::exp(value.low()), std::exp(value.high())));
   return cells;
@@ -123,7 +107,7 @@ Json Differences::json(std::size_t row) const {
     }
     const Estimate& value = *effect->value;
     Json& place = metric == "nll" ? found["nll"] : found["tasks"][metric];
-    place = effect_json(value, survives(row, metric), "difference");
+    place = effect_json(*effect, "difference");
     if (metric == "nll") {
       found["perplexity_ratio"] = {
           {"value", std::exp(value.value)}, {"low", std::exp(value.low())}, {"high", std::exp(value.high())}};
@@ -154,9 +138,9 @@ std::vector<std::string> Differences::csv_cells(std::size_t row) const {
       continue;
     }
     const Estimate& value = *effect->value;
-    for (auto& cell : effect_csv(value, survives(row, metric))) numbers.push_back(std::move(cell));
+    for (auto& cell : effect_csv(*effect)) numbers.push_back(std::move(cell));
     if (metric != "nll") continue;
-    for (const double end : {value.value, value.low(), value.high()}) numbers.push_back(csv_cell(std::exp(end)));
+    for (const double end : {value.value, value.low(), value.high()}) numbers.push_back(exact_cell(std::exp(end)));
   }
   std::vector<std::string> cells{baselines_[row] == nullptr ? "" : (*baselines_[row])["id"].get<std::string>(), reason};
   cells.insert(cells.end(), numbers.begin(), numbers.end());

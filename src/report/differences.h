@@ -20,7 +20,7 @@ class Differences {
   /// Returns the metrics that are compared: means (not their exponentials) over documents or questions.
   const std::vector<std::string>& metrics() const { return metrics_; }
   /// Returns the number of comparisons with an interval, and how many of them survive.
-  std::string count_text() const;
+  const std::string& count_text() const { return count_; }
 
   // ---- for people: values with their intervals, or the reason
   /// Returns the columns of a metric, and a row's cells in them: difference, smallest detectable effect, and for `nll`
@@ -41,22 +41,21 @@ class Differences {
   /// Returns why nothing of the row is compared; empty where something is.
   std::string obstacle(std::size_t row) const;
   const Effect* find(std::size_t row, const std::string& metric) const;
-  bool survives(std::size_t row, const std::string& metric) const;
 
   const std::vector<Json>& rows_;
   const Baselines& baselines_;
   std::vector<std::string> metrics_;
   std::map<std::pair<std::size_t, std::string>, Effect> effects_;
-  std::map<std::pair<std::size_t, std::string>, bool> survives_;
+  std::string count_;
 };
 
-/// Returns {value, stderr, low, high, detectable, p_value, survives, clusters, draws} with null for what there is not,
-/// the value under the name `value_key`.
-Json effect_json(const Estimate& effect, bool survives, const char* value_key);
+/// Returns of an effect with a value {value, stderr, low, high, detectable, p_value, survives, clusters, draws} with
+/// null for what there is not, the value under the name `value_key`.
+Json effect_json(const Effect& effect, const char* value_key);
 
 /// Returns the same numbers for CSV, empty where there is none: value, low, high, stderr, detectable, p, survives,
 /// clusters, draws.
-std::vector<std::string> effect_csv(const Estimate& effect, bool survives);
+std::vector<std::string> effect_csv(const Effect& effect);
 inline const std::vector<std::string> kEffectColumns{"",   "_low",      "_high",     "_stderr", "_detectable",
                                                      "_p", "_survives", "_clusters", "_draws"};
 

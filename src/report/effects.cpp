@@ -1,6 +1,9 @@
 #include "report/effects.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <numeric>
 
@@ -36,22 +39,36 @@ Json merged(const std::vector<const Json*>& group, Effects& effects) {
   Json metrics = Json::object();
   for (const auto& [name, first] : row["metrics"].items()) {
     if (!first.contains("clusters")) continue;  // percentiles have no mean over draws
-    const auto [mean, reason] = effects.of({{1, &row}}, name);
-    if (!mean)
-      fail("{}: its rounding draws: {}; delete their cells and run again", row["id"].get<std::string>(), reason);
+    const Effect effect = effects.of({{1, &row}}, name);
+    if (!effect.value) {
+      fail("{}: its rounding draws: {}; delete their cells and run again", row["id"].get<std::string>(), effect.reason);
+    }
+    const Estimate& mean = *effect.value;
     Json& metric = metrics[name] = first;
     const std::string link = metric.value("link", "");
-    metric["value"] = linked(link, mean->value);
-    metric["low"] = linked(link, mean->low());
-    metric["high"] = linked(link, mean->high());
+    metric["value"] = linked(link, mean.value);
+    metric["low"] = linked(link, mean.low());
+    metric["high"] = linked(link, mean.high());
     metric["stderr"] = nullptr;
-    metric["draws"] = mean->draws;
+    metric["draws"] = mean.draws;
   }
   row["metrics"] = metrics;
   return row;
 }
 
 }  // namespace
+
+std::string mark_survivors(const std::vector<Effect*>& effects) {
+  std::vector<double> p_values;
+  for (const Effect* effect : effects) {
+    const bool is_same = !effect->value || (effect->value->value == 0 && effect->value->standard_error == 0);
+    p_values.push_back(is_same ? Estimate::kNaN : effect->value->p_value());
+  }
+  const std::vector<bool> survives = survives_false_discovery(p_values);
+  for (std::size_t i = 0; i < effects.size(); ++i) effects[i]->survives = survives[i];
+  return fmt::format("{} of {} comparisons survive Benjamini-Hochberg at 5 % (*)", std::ranges::count(survives, true),
+                     std::ranges::count_if(p_values, [](double p) { return !std::isnan(p); }));
+}
 
 std::vector<int64_t> draws_of(const Json& row) {
   if (!row.contains("draws")) return {draw_of(row)};
@@ -151,25 +168,25 @@ std::pair<std::vector<ClusterSums>, std::string> Effects::sums_of(const std::vec
 
 Effect Effects::of(const std::vector<Term>& terms, const std::string& metric) {
   const auto [sums, reason] = sums_of(terms, metric);
-  return reason.empty() ? Effect{estimate(sums), ""} : Effect{{}, reason};
+  return reason.empty() ? Effect{estimate(sums), ""} : Effect{std::nullopt, reason};
 }
 
 Effect Effects::mean_of(const std::vector<std::vector<Term>>& alternatives, const std::string& metric) {
   std::vector<ClusterSums> all;
   for (const std::vector<Term>& terms : alternatives) {
     auto [sums, reason] = sums_of(terms, metric);
-    if (!reason.empty()) return {{}, reason};
+    if (!reason.empty()) return {std::nullopt, reason};
     if (all.empty()) {
       for (const ClusterSums& cluster : sums) all.push_back({cluster.weight, {}});
     }
-    if (all.size() != sums.size()) return {{}, "other windows"};
+    if (all.size() != sums.size()) return {std::nullopt, "other windows"};
     for (std::size_t d = 0; d < sums.size(); ++d) {
       const std::vector<double>& sum_R = sums[d].sum_R;
       const double mean = std::accumulate(sum_R.begin(), sum_R.end(), 0.0) / static_cast<double>(sum_R.size());
       all[d].sum_R.push_back(mean);
     }
   }
-  return all.empty() ? Effect{{}, "not run"} : Effect{estimate(all), ""};
+  return all.empty() ? Effect{std::nullopt, "not run"} : Effect{estimate(all), ""};
 }
 
 }  // namespace qroar

@@ -21,7 +21,13 @@ struct Term {
 struct Effect {
   std::optional<Estimate> value;
   std::string reason;
+  bool survives = false;  ///< see mark_survivors()
 };
+
+/// Marks those of a table's comparisons that survive Benjamini and Hochberg's procedure at 5 % among all of them, and
+/// returns "3 of 12 comparisons survive Benjamini-Hochberg at 5 % (*)".  Rows that computed the same to the bit (a
+/// scheme with factor 1, a rule without effect) are no comparison: their difference of exactly 0 is not counted.
+std::string mark_survivors(const std::vector<Effect*>& effects);
 
 /// Reads clusters.csv of each cell once.
 class Effects {

@@ -57,7 +57,6 @@ struct Line {
   std::string metric;
   std::string begin, end;  ///< of the part of the window, in tokens; empty: all of it
   Effect effect;
-  bool survives = false;
 };
 
 /// Rows that differ in the two axes alone, by their levels.
@@ -84,13 +83,6 @@ std::vector<std::string> metrics_of(Effects& effects, const Json& row) {
   }
   if (names.empty()) names.emplace_back("nll");  // which says why there is none
   return names;
-}
-
-void mark(std::vector<Line>& lines) {
-  std::vector<double> p_values;
-  for (const Line& line : lines) p_values.push_back(line.effect.value ? line.effect.value->p_value() : std::nan(""));
-  const std::vector<bool> survives = survives_false_discovery(p_values);
-  for (std::size_t i = 0; i < lines.size(); ++i) lines[i].survives = survives[i];
 }
 
 std::vector<Line> lines_of(Effects& effects, const std::vector<Json>& rows, const Factor& a, const Factor& b) {
@@ -120,7 +112,6 @@ std::vector<Line> lines_of(Effects& effects, const std::vector<Json>& rows, cons
       }
     }
   }
-  mark(lines);
   return lines;
 }
 
@@ -150,16 +141,17 @@ Table table_of(const std::vector<Line>& lines, const std::vector<Json>& rows, bo
     for (const std::string& axis : axes) cells.push_back(axis_cell(*line.row, axis));
     cells.push_back(line.metric);
     if (by_position) cells.insert(cells.end(), {line.begin, line.end});
-    const auto& [value, reason] = line.effect;
+    const std::optional<Estimate>& value = line.effect.value;
+    const std::string& reason = line.effect.reason;
     if (for_programs) {
       cells.push_back(reason);
       if (value) {
-        for (auto& cell : effect_csv(*value, line.survives)) cells.push_back(std::move(cell));
+        for (auto& cell : effect_csv(line.effect)) cells.push_back(std::move(cell));
       } else {
         cells.insert(cells.end(), kEffectColumns.size(), "");
       }
     } else if (value) {
-      cells.insert(cells.end(), {effect_text(*value, line.survives),
+      cells.insert(cells.end(), {effect_text(*value, line.effect.survives),
                                  std::isnan(value->detectable()) ? "" : fmt::format("{:.4f}", value->detectable()),
                                  std::to_string(value->clusters), std::to_string(value->draws)});
     } else {
@@ -172,8 +164,8 @@ Table table_of(const std::vector<Line>& lines, const std::vector<Json>& rows, bo
 
 Json json_of(const std::vector<Line>& lines, const Factor& a, const Factor& b) {
   Json list = Json::array();
-  for (const auto& [row, metric, begin, end, effect, survives] : lines) {
-    Json one = effect.value ? effect_json(*effect.value, survives, "value") : Json{{"reason", effect.reason}};
+  for (const auto& [row, metric, begin, end, effect] : lines) {
+    Json one = effect.value ? effect_json(effect, "value") : Json{{"reason", effect.reason}};
     one["id"] = (*row)["id"];
     one["axes"] = (*row)["axes"];
     one["labels"] = Json::object();
@@ -193,13 +185,13 @@ std::string show_interaction(Effects& effects, const std::vector<Json>& rows, co
   const auto [first, second] = split(rows, axes);
   const Factor a = factor_of(rows, first), b = factor_of(rows, second);
   if (a.axis == b.axis) fail("--interaction {}: is one axis twice; name two", axes);
-  const std::vector<Line> lines = lines_of(effects, rows, a, b);
+  std::vector<Line> lines = lines_of(effects, rows, a, b);
   check_any(lines, axes);
+  std::vector<Effect*> compared;
+  for (Line& line : lines) compared.push_back(&line.effect);
+  const std::string counted = mark_survivors(compared);
   if (format == "json") return json_of(lines, a, b).dump(1) + "\n";
   if (format == "csv") return table_of(lines, rows, /*by_position=*/true, /*for_programs=*/true).render(format);
-  const auto with_interval = std::ranges::count_if(
-      lines, [](const Line& line) { return line.effect.value && line.effect.value->has_interval(); });
-  const auto kept = std::ranges::count_if(lines, [](const Line& line) { return line.survives; });
   std::string text = table_of(lines, rows, false, false).render(format);
   const Table positions = table_of(lines, rows, true, false);
   if (!positions.rows.empty()) text += "\nby position in the window (tokens)\n" + positions.render(format);
@@ -207,8 +199,8 @@ std::string show_interaction(Effects& effects, const std::vector<Json>& rows, co
          fmt::format(
              "\ninteraction: the difference against {}={}, less the same difference at {}={}; nats per token or "
              "points of the metric, 95 % intervals; detectable: the smallest effect that is found with a probability "
-             "of 80 %; {} of {} comparisons survive Benjamini-Hochberg at 5 % (*)\n",
-             a.axis, a.reference, b.axis, b.reference, kept, with_interval);
+             "of 80 %; {}\n",
+             a.axis, a.reference, b.axis, b.reference, counted);
 }
 
 }  // namespace qroar

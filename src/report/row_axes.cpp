@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <set>
 
 #include "base/error.h"
 #include "report/table.h"
@@ -38,6 +39,22 @@ std::string json_pointer_of(const std::string& path) {
 
 std::string axis_cell(const Json& row, const std::string& name) {
   return row["axes"].contains(name) ? axis_label(row["axes"][name]) : "";
+}
+
+std::vector<std::string> size_names(const std::vector<Json>& rows) {
+  std::vector<std::string> names;
+  for (const char* name : {"bits_per_weight", "bits_per_cached_value"}) {
+    std::set<std::string> sizes;
+    for (const Json& row : rows) sizes.insert(size_cell(row, name));
+    sizes.erase("");
+    if (sizes.size() > 1) names.emplace_back(name);
+  }
+  return names;
+}
+
+std::string size_cell(const Json& row, const std::string& name) {
+  const Json& bits = value_at(row, "/" + name);
+  return bits.is_number() ? fmt::format("{:.4g}", bits.get<double>()) : "";
 }
 
 std::string key_without(const Json& row, const std::vector<std::string>& axes) {

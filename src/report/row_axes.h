@@ -23,6 +23,12 @@ std::string json_pointer_of(const std::string& path);
 /// Returns the row's value there as shown in tables; empty where it has none.
 std::string axis_cell(const Json& row, const std::string& name);
 
+/// Returns the names of the sizes in which rows differ, of bits_per_weight and bits_per_cached_value: tables print them
+/// behind the axes.
+std::vector<std::string> size_names(const std::vector<Json>& rows);
+/// Returns a size as shown in tables; empty where the row has none (it is of an older version).
+std::string size_cell(const Json& row, const std::string& name);
+
 /// Returns what of a row's configuration is not one of the axes: equal for rows that differ in those alone. Calibration
 /// is left out, since rows that need none do not have it in their configuration.
 std::string key_without(const Json& row, const std::vector<std::string>& axes);

@@ -56,16 +56,19 @@ std::vector<std::string> columns_of(const std::vector<Json>& rows, const std::st
 Table grid_table(const std::vector<Json>& rows, const std::string& across, const std::vector<std::string>& texts) {
   const std::vector<std::string> columns = columns_of(rows, across);
   std::vector<std::string> names = axis_names(rows);
+  const std::vector<std::string> sizes = size_names(rows);
   std::erase(names, across);
   std::vector<std::vector<std::string>> keys;
   std::map<std::pair<std::vector<std::string>, std::string>, std::string> cells;
   for (std::size_t i = 0; i < rows.size() && columns.size() > 1; ++i) {
     std::vector<std::string> key;
     for (const auto& name : names) key.push_back(axis_cell(rows[i], name));
+    for (const auto& name : sizes) key.push_back(size_cell(rows[i], name));
     if (!cells.emplace(std::pair(key, axis_cell(rows[i], across)), texts[i]).second) return {};
     if (std::find(keys.begin(), keys.end(), key) == keys.end()) keys.push_back(key);
   }
   if (keys.empty()) return {};
+  names.insert(names.end(), sizes.begin(), sizes.end());
   Table table{names, {}, names.size()};
   table.header.insert(table.header.end(), columns.begin(), columns.end());
   for (const auto& key : keys) {
@@ -93,8 +96,10 @@ std::string scored_cell(const Json& row) {
 
 Table flat_table(const std::vector<Json>& rows, const Differences& differences) {
   const std::vector<std::string> names = axis_names(rows);
+  const std::vector<std::string> sizes = size_names(rows);
   Table table{{"id"}, {}, names.size() + 1};
   table.header.insert(table.header.end(), names.begin(), names.end());
+  table.header.insert(table.header.end(), sizes.begin(), sizes.end());
   const std::vector<std::string> metrics = metrics_of(rows);
   table.header.insert(table.header.end(), metrics.begin(), metrics.end());
   for (const char* column : {"scored", "seconds", "tokens/s", "TFLOP/s", "peak MB"}) table.header.emplace_back(column);
@@ -105,6 +110,7 @@ Table flat_table(const std::vector<Json>& rows, const Differences& differences) 
     const Json& row = rows[i];
     std::vector<std::string> cells{row["id"].get<std::string>()};
     for (const auto& name : names) cells.push_back(axis_cell(row, name));
+    for (const auto& name : sizes) cells.push_back(size_cell(row, name));
     for (const auto& metric : metrics) cells.push_back(metric_text(row, metric));
     cells.push_back(scored_cell(row));
     const auto cost = [&](const char* place, double unit, const char* format) {

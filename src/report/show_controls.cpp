@@ -20,9 +20,11 @@ const Json* row_of(const std::vector<Json>& rows, const std::string& id) {
   return found == rows.end() ? nullptr : &*found;
 }
 
-/// Returns "-0.0123 [-0.0150, -0.0096]".
+/// Returns "-0.0123 [-0.0150, -0.0096]* detectable 0.0040".
 std::string text_of(const Effect& effect) {
-  return effect.value ? effect_text(*effect.value, /*survives=*/false) : effect.reason;
+  if (!effect.value) return effect.reason;
+  const std::string text = effect_text(*effect.value, effect.survives);
+  return effect.value->has_interval() ? fmt::format("{} detectable {:.4f}", text, effect.value->detectable()) : text;
 }
 
 std::string scales_of(const Json& row) {
@@ -32,11 +34,9 @@ std::string scales_of(const Json& row) {
   return text.size() <= kLongest ? text : std::to_string(row["search"]["g"].size()) + " scales";
 }
 
-}  // namespace
-
 bool has_controls(const Json& row) { return !value_at(row, "/controls").is_null(); }
 
-std::vector<ControlComparison> compare_controls(Effects& effects, const std::vector<Json>& rows, const Json& row) {
+std::vector<ControlComparison> comparisons_of(Effects& effects, const std::vector<Json>& rows, const Json& row) {
   const Json& controls = row["controls"];
   const auto control = [&](const char* name) { return row_of(rows, controls.value(name, "")); };
   const Json *unscaled = control(kUnscaled), *full = control(kFullPrecision),
@@ -62,6 +62,20 @@ std::vector<ControlComparison> compare_controls(Effects& effects, const std::vec
   return comparisons;
 }
 
+}  // namespace
+
+ControlComparisons compare_controls(Effects& effects, const std::vector<Json>& rows) {
+  ControlComparisons all;
+  std::vector<Effect*> compared;
+  for (const Json& row : rows) {
+    if (!has_controls(row)) continue;
+    auto& own = all.of[row["id"]] = comparisons_of(effects, rows, row);
+    for (ControlComparison& comparison : own) compared.push_back(&comparison.effect);
+  }
+  all.count = mark_survivors(compared);
+  return all;
+}
+
 std::string show_controls(Effects& effects, const std::vector<Json>& rows, const std::string& format) {
   std::vector<std::string> axes;
   for (const Json& row : rows) {
@@ -70,6 +84,7 @@ std::string show_controls(Effects& effects, const std::vector<Json>& rows, const
       if (std::ranges::find(axes, axis) == axes.end()) axes.push_back(axis);
     }
   }
+  const ControlComparisons comparisons = compare_controls(effects, rows);
   Table table{axes, {}, axes.size()};
   for (const char* column : {kFoundGain, kFullPrecisionGain, kGainBeyond, kTemperatureGain, kGainBeyondTemperature,
                              kRandomGain, "on dev", "g"}) {
@@ -81,7 +96,7 @@ std::string show_controls(Effects& effects, const std::vector<Json>& rows, const
     for (std::size_t i = 0; i < axes.size(); ++i) {
       if (row["axes"].contains(axes[i])) cells[i] = axis_label(row["axes"][axes[i]]);
     }
-    for (const ControlComparison& comparison : compare_controls(effects, rows, row)) {
+    for (const ControlComparison& comparison : comparisons.of.at(row["id"])) {
       const auto column = std::ranges::find(table.header, comparison.name) - table.header.begin();
       cells[static_cast<std::size_t>(column)] = text_of(comparison.effect);
     }
@@ -92,9 +107,10 @@ std::string show_controls(Effects& effects, const std::vector<Json>& rows, const
     table.rows.push_back(std::move(cells));
   }
   if (table.rows.empty()) return "";
-  return "\nsearched scales and their controls: mean NLL less that of the same model with scales of 1, nats per token, "
-         "with 95 % intervals; random g: over directions, too\n" +
-         table.render(format);
+  return fmt::format(
+      "\nsearched scales and their controls: mean NLL less that of the same model with scales of 1, nats per token, "
+      "with 95 % intervals; random g: over directions, too; {}\n{}",
+      comparisons.count, table.render(format));
 }
 
 }  // namespace qroar

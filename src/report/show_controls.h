@@ -1,5 +1,6 @@
 // The gain of a search of scales compared with its controls.
 #pragma once
+#include <map>
 #include <string>
 #include <vector>
 
@@ -13,11 +14,14 @@ struct ControlComparison {
   Effect effect;
 };
 
-/// Returns whether the row is of a search that has controls.
-bool has_controls(const Json& row);
+/// The comparisons of all searched rows, marked among each other (mark_survivors()).
+struct ControlComparisons {
+  std::map<std::string, std::vector<ControlComparison>> of;  ///< by the searched row's id
+  std::string count;                                         ///< how many of them survive
+};
 
-/// Returns the comparisons of a searched row with its controls among `rows`.
-std::vector<ControlComparison> compare_controls(Effects& effects, const std::vector<Json>& rows, const Json& row);
+/// Compares every searched row with its controls among `rows`.
+ControlComparisons compare_controls(Effects& effects, const std::vector<Json>& rows);
 
 /// Returns the comparisons of every search as a table; empty where no row was searched.
 std::string show_controls(Effects& effects, const std::vector<Json>& rows, const std::string& format);

@@ -23,7 +23,12 @@ std::string csv_text(const std::vector<Json>& rows, const Differences& differenc
       table.header.push_back(name + field);
   }
   table.header.emplace_back("draws");
-  const std::vector<std::string> costs{"seconds", "tokens_per_second", "model_tflops_per_second", "peak_bytes",
+  const std::vector<std::string> costs{"bits_per_weight",
+                                       "bits_per_cached_value",
+                                       "seconds",
+                                       "tokens_per_second",
+                                       "model_tflops_per_second",
+                                       "peak_bytes",
                                        "error"};
   table.header.insert(table.header.end(), costs.begin(), costs.end());
   if (!differences.empty()) {
@@ -58,6 +63,7 @@ std::string csv_text(const std::vector<Json>& rows, const Differences& differenc
 
 std::string json_text(Effects& effects, std::vector<Json> rows, const std::vector<Json>& shown,
                       const std::vector<Json>& beside, const Differences& differences) {
+  const ControlComparisons searched = compare_controls(effects, shown);
   for (std::size_t i = 0; i < rows.size(); ++i) {
     Json& row = rows[i];
     row["labels"] = row["texts"] = Json::object();
@@ -66,10 +72,10 @@ std::string json_text(Effects& effects, std::vector<Json> rows, const std::vecto
       row["texts"][metric] = metric_text(shown[i], metric);
     if (!beside[i].empty()) row["differs"] = beside[i];
     if (!differences.empty()) row["paired"] = differences.json(i);
-    if (!has_controls(row)) continue;
-    for (const auto& [name, effect] : compare_controls(effects, shown, row)) {
-      row["searched"][name] =
-          effect.value ? effect_json(*effect.value, false, "difference") : Json{{"reason", effect.reason}};
+    const auto own = searched.of.find(row["id"]);
+    if (own == searched.of.end()) continue;
+    for (const auto& [name, effect] : own->second) {
+      row["searched"][name] = effect.value ? effect_json(effect, "difference") : Json{{"reason", effect.reason}};
     }
   }
   return Json(rows).dump(1) + "\n";

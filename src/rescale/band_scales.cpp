@@ -1,4 +1,4 @@
-// Dimensions: L layers, P pairs, O rows of a projection.
+// Dimensions: L layers, K key/value heads (1: all alike), P pairs, B bands.
 #include "rescale/band_scales.h"
 
 #include <algorithm>
@@ -8,29 +8,30 @@
 namespace qroar {
 namespace {
 
-/// Expands the numbers [layers, bands], which begin at row `first`, to the pairs of their bands.
+/// Expands the numbers [layers, heads, bands], which begin at `first` in a head's row, to the pairs of their bands.
 at::Tensor over_pairs(const BandScales& scales, int64_t first) {
   const BandLayout& layout = scales.layout;
-  const at::Tensor g_LB = at::tensor(scales.g, at::kDouble).view({layout.layers, layout.row()});
+  const at::Tensor g_LKB = at::tensor(scales.g, at::kDouble).view({layout.layers, layout.heads, layout.head_row()});
   std::vector<int64_t> pairs;
   for (std::size_t band = 0; band + 1 < layout.edges.size(); ++band) {
     pairs.push_back(layout.edges[band + 1] - layout.edges[band]);
   }
-  return at::repeat_interleave(g_LB.narrow(1, first, layout.bands()), at::tensor(pairs, at::kLong), 1);
+  return at::repeat_interleave(g_LKB.narrow(2, first, layout.bands()), at::tensor(pairs, at::kLong), 2);
 }
 
-/// Multiplies rows i and i + d/2 of every head of x_O or x_OI by factor i.
-at::Tensor scale_rows(const at::Tensor& x, const at::Tensor& factor_P) {
-  const int64_t pairs = factor_P.size(0);
+/// Multiplies rows i and i + d/2 of each head of x, [rows] or [rows, columns], by its factor i; neighbouring heads
+/// share a row of factors where there are fewer of those.
+at::Tensor scale_rows(const at::Tensor& x, const at::Tensor& factor_KP) {
+  const int64_t K = factor_KP.size(0), pairs = factor_KP.size(1);
   const at::Tensor wide = x.to(ops::wide_dtype(x));
-  const at::Tensor factor = factor_P.to(wide.options()).view({1, 1, pairs, 1});
-  return (wide.view({-1, 2, pairs, x.numel() / x.size(0)}) * factor).view_as(x).to(x.scalar_type());
+  const at::Tensor factor = factor_KP.to(wide.options()).view({K, 1, 1, pairs, 1});
+  return (wide.view({K, -1, 2, pairs, x.numel() / x.size(0)}) * factor).view_as(x).to(x.scalar_type());
 }
 
-void scale_linear(Linear& linear, const at::Tensor& factor_P) {
-  if (factor_P.eq(1).all().item<bool>()) return;
-  linear.weight_OI = scale_rows(linear.weight_OI, factor_P);
-  if (linear.bias_O.defined()) linear.bias_O = scale_rows(linear.bias_O, factor_P);
+void scale_linear(Linear& linear, const at::Tensor& factor_KP) {
+  if (factor_KP.eq(1).all().item<bool>()) return;
+  linear.weight_OI = scale_rows(linear.weight_OI, factor_KP);
+  if (linear.bias_O.defined()) linear.bias_O = scale_rows(linear.bias_O, factor_KP);
 }
 
 class FixedScales : public Rescaling {
@@ -53,20 +54,20 @@ const std::vector<std::pair<std::string, BandVariant>>& band_variants() {
   return variants;
 }
 
-at::Tensor BandScales::query_LP() const { return over_pairs(*this, 0); }
+at::Tensor BandScales::query_LKP() const { return over_pairs(*this, 0); }
 
-at::Tensor BandScales::key_LP() const {
+at::Tensor BandScales::key_LKP() const {
   if (layout.variant == BandVariant::independent) return over_pairs(*this, layout.bands());
-  const at::Tensor g_LP = over_pairs(*this, 0);
-  return layout.variant == BandVariant::symmetric ? g_LP.reciprocal() : g_LP;
+  const at::Tensor g_LKP = over_pairs(*this, 0);
+  return layout.variant == BandVariant::symmetric ? g_LKP.reciprocal() : g_LKP;
 }
 
 void scale_bands(const BandScales& scales, Llama& model) {
-  const at::Tensor query_LP = scales.query_LP(), key_LP = scales.key_LP();
+  const at::Tensor query_LKP = scales.query_LKP(), key_LKP = scales.key_LKP();
   for (std::size_t i = 0; i < model.layers.size(); ++i) {
     const auto own = scales.layout.layers == 1 ? 0 : static_cast<int64_t>(i);
-    scale_linear(model.layers[i].q_proj, query_LP[own]);
-    scale_linear(model.layers[i].k_proj, key_LP[own]);
+    scale_linear(model.layers[i].q_proj, query_LKP[own]);
+    scale_linear(model.layers[i].k_proj, key_LKP[own]);
   }
 }
 
@@ -79,7 +80,9 @@ Json to_json(const BandScales& scales, const std::string& model) {
     rows.push_back(std::vector<double>(begin, begin + layout.row()));
   }
   const auto variant = std::ranges::find(band_variants(), layout.variant, &std::pair<std::string, BandVariant>::second);
-  return {{"model", model}, {"variant", variant->first}, {"edges", layout.edges}, {"scales", rows}};
+  Json json{{"model", model}, {"variant", variant->first}, {"edges", layout.edges}, {"scales", rows}};
+  if (layout.heads > 1) json["heads"] = layout.heads;
+  return json;
 }
 
 std::unique_ptr<Rescaling> rescaling_by(const BandScales& scales) { return std::make_unique<FixedScales>(scales); }

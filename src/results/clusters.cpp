@@ -41,7 +41,7 @@ std::string clusters_csv(const std::vector<ClusterRecord>& clusters) {
   return csv;
 }
 
-std::vector<ClusterRecord> read_clusters(const std::filesystem::path& file, std::string_view metric) {
+std::vector<ClusterRecord> read_clusters(const std::filesystem::path& file) {
   if (!std::filesystem::exists(file)) {
     fail("{}: no such file: the cell was run before clusters were written; delete the cell and run again",
          file.string());
@@ -65,7 +65,6 @@ std::vector<ClusterRecord> read_clusters(const std::filesystem::path& file, std:
       if (good) std::ranges::copy(unquoted, fields.begin());
     }
     if (!good) fail("{}:{}: no line of this program's; delete the cell and run again", file.string(), line_number);
-    if (!metric.empty() && fields[0] != metric) continue;
     const double sum = number(fields[3], "sum", file, line_number),
                  weight = number(fields[4], "weight", file, line_number);
     if (weight <= 0)

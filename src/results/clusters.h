@@ -17,9 +17,9 @@ struct ClusterRecord {
 
 std::string clusters_csv(const std::vector<ClusterRecord>& clusters);
 
-/// Reads clusters.csv, of `metric` alone where one is named.  Throws an Error with file:line for a line that is not one
-/// of this program's, and for a missing file.
-std::vector<ClusterRecord> read_clusters(const std::filesystem::path& file, std::string_view metric = "");
+/// Reads clusters.csv.  Throws an Error with file:line for a line that is not one of this program's, and for a missing
+/// file.
+std::vector<ClusterRecord> read_clusters(const std::filesystem::path& file);
 
 /// Returns the metric's value from the mean over clusters.  `link` is the mean itself (empty), "exp", "sqrt" or "pow
 /// BASE"; all increase, so that an interval's ends may be linked each by itself.

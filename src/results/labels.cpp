@@ -14,6 +14,7 @@ std::string bands_label(const Json& block) {
   if (block.contains("bands")) label += " ×" + block["bands"].dump();
   if (block.contains("edges")) label += " edges " + block["edges"].dump();
   if (value_at(block, "/per_layer") == true) label += " per layer";
+  if (value_at(block, "/per_head") == true) label += " per head";
   for (const char* key : {"scales", "file"}) {
     if (block.contains(key)) label += " " + axis_label(block[key]);
   }

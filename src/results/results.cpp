@@ -7,20 +7,10 @@
 #include "base/csv.h"
 #include "base/error.h"
 #include "base/files.h"
-#include "base/number.h"
 #include "results/row_shape.h"
 
 namespace qroar {
 namespace {
-
-template <class T>
-T number(const std::string& text, const std::filesystem::path& file, std::size_t line) {
-  T value{};
-  if (read_number(text, value) != std::errc()) {
-    fail("{}:{}: expected a number, found '{}'; delete the cell and run again", file.string(), line, text);
-  }
-  return value;
-}
 
 /// Returns the content of the file after `check_shape` has checked it.
 std::optional<Json> read_json(const std::filesystem::path& file, void (*check_shape)(const Json&, const Refuse&),
@@ -186,26 +176,6 @@ void Results::derive_rows_file() const {
     write_file_atomically(folder_ / "rows.jsonl", lines);
     written = std::move(lines);
   }
-}
-
-std::vector<WindowRecord> read_windows(const std::filesystem::path& file) {
-  std::vector<WindowRecord> records;
-  const std::string text = read_file(file);
-  const bool grouped = csv_fields(text.substr(0, text.find('\n'))).size() > 5;
-  const std::size_t columns = grouped ? 6 : 5;
-  std::size_t line_number = 1;
-  for (std::size_t begin = text.find('\n') + 1; begin < text.size(); begin = text.find('\n', begin) + 1) {
-    const auto fields = csv_fields(text.substr(begin, text.find('\n', begin) - begin));
-    ++line_number;
-    if (fields.size() != columns)
-      fail("{}:{}: expected {} fields, found {}", file.string(), line_number, columns, fields.size());
-    records.push_back({fields[0],
-                       number<int64_t>(fields[1], file, line_number),
-                       {number<int64_t>(fields[2], file, line_number), number<double>(fields[3], file, line_number),
-                        number<double>(fields[4], file, line_number)},
-                       fields[grouped ? 5 : 0]});
-  }
-  return records;
 }
 
 }  // namespace qroar

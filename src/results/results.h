@@ -92,9 +92,6 @@ class Results {
   std::filesystem::path folder_;
 };
 
-/// Reads windows.csv, also of a version that had no groups: each document is then its own.
-std::vector<WindowRecord> read_windows(const std::filesystem::path& file);
-
 /// Returns the label of an axis value in tables and plots, such as "yarn", "linear ×2", "rtn W4 g64", "4096"; `bits_of`
 /// precedes numbers of bits.
 std::string axis_label(const Json& value, char bits_of = 'W');

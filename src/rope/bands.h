@@ -12,6 +12,10 @@ namespace qroar {
 /// number of pairs, up to one.  Requires 1 <= bands <= pairs.
 std::vector<int64_t> band_edges(int64_t pairs, int64_t bands);
 
+/// Throws an Error at `place` unless the edges are the first pair of every band and the end, [0, ..., pairs], each
+/// above the one before it.
+void check_edges(const Config& place, const std::vector<int64_t>& edges);
+
 /// The option `bands` (default 6): the number of bands.
 class BandsOption {
  public:

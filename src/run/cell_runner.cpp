@@ -90,7 +90,9 @@ std::optional<bool> CellRunner::run(const Cell& cell, Claim& claim) {
            {"seconds", nullptr},
            {"tokens_per_second", nullptr},
            {"model_tflops_per_second", nullptr},
-           {"peak_bytes", nullptr}};
+           {"peak_bytes", nullptr},
+           {"bits_per_weight", nullptr},
+           {"bits_per_cached_value", nullptr}};
   spdlog::info("cell {} {}", job.id, axis_label(job.axes));
   begun_ = done_;
   running_ = cell.flops();
@@ -134,6 +136,8 @@ CellRunner::Measured CellRunner::run_parts(const Cell& cell, Json& row) {
   const c10::DeviceGuard guard(device);  // our kernels run on the current device
   row["environment"] = describe_environment(device);
   if (!job.model.open_error.empty()) fail("{}", job.model.open_error);
+  row["bits_per_weight"] = job.method.quantization.plan.bits_per_weight;
+  row["bits_per_cached_value"] = job.method.quantization.plan.kv.bits_per_value();
   row["environment"].update(provenance_of(cell));
   Json warnings = job.model.config.warnings;
   for (const std::string& warning : cell.warnings) {

@@ -1,4 +1,4 @@
-// Dimensions: L layers, P pairs, B bands.
+// Dimensions: L layers, K heads of keys (1: all alike), P pairs, B bands.
 #include "search/dev_objective.h"
 
 #include <spdlog/spdlog.h>
@@ -28,20 +28,20 @@ std::vector<Window> dev_windows(const SearchInput& input, int64_t length) {
   return windows_of(lengths, rule);
 }
 
-/// Returns d NLL / d ln g of a layout's numbers from the derivatives of every layer's pairs.
+/// Returns d NLL / d ln g of a layout's numbers from the derivatives of every head's pairs.
 std::vector<double> by_dimension(const ScaleGradient& slope, const BandLayout& layout) {
-  const auto by_band = [&](const at::Tensor& slope_LP) {
+  const auto by_band = [&](const at::Tensor& slope_LKP) {
     std::vector<at::Tensor> bands;
     for (std::size_t b = 0; b + 1 < layout.edges.size(); ++b) {
-      bands.push_back(slope_LP.slice(1, layout.edges[b], layout.edges[b + 1]).sum(1));
+      bands.push_back(slope_LKP.slice(2, layout.edges[b], layout.edges[b + 1]).sum(2));
     }
-    const at::Tensor slope_LB = at::stack(bands, 1);
-    return layout.layers == 1 ? slope_LB.sum(0, /*keepdim=*/true) : slope_LB;
+    const at::Tensor slope_LKB = at::stack(bands, 2);
+    return layout.layers == 1 ? slope_LKB.sum(0, /*keepdim=*/true) : slope_LKB;
   };
-  const at::Tensor query_LB = by_band(slope.query_LP), key_LB = by_band(slope.key_LP);
-  const at::Tensor rows = (layout.variant == BandVariant::shared      ? query_LB + key_LB
-                           : layout.variant == BandVariant::symmetric ? query_LB - key_LB
-                                                                      : at::cat({query_LB, key_LB}, 1))
+  const at::Tensor query_LKB = by_band(slope.query_LKP), key_LKB = by_band(slope.key_LKP);
+  const at::Tensor rows = (layout.variant == BandVariant::shared      ? query_LKB + key_LKB
+                           : layout.variant == BandVariant::symmetric ? query_LKB - key_LKB
+                                                                      : at::cat({query_LKB, key_LKB}, 2))
                               .contiguous();
   return {rows.const_data_ptr<double>(), rows.const_data_ptr<double>() + rows.numel()};
 }
@@ -164,7 +164,8 @@ std::vector<double> DevObjective::gradient(const std::vector<double>& point) {
     for (const Window& window : windows_[i]) {
       const Document& document = input_.documents[static_cast<std::size_t>(window.document)];
       const at::Tensor tokens_T = window_tokens(document, window, input_.feed, model);
-      const ScaleGradient slope = scale_gradient(model, tokens_T, input_.angles_of(tokens_T.size(0)), window.scored);
+      const ScaleGradient slope =
+          scale_gradient(model, tokens_T, input_.angles_of(tokens_T.size(0)), window.scored, layout_.heads);
       const double weight = spec_.weights[i] / weights * static_cast<double>(window.scored) / tokens;
       const std::vector<double> own = by_dimension(slope, layout_);
       for (std::size_t k = 0; k < total.size(); ++k) total[k] += weight * own[k];

@@ -22,10 +22,10 @@ std::vector<double> by_band(const std::vector<double>& by_pair, const std::vecto
 }
 
 /// Returns the index of a band's number in a layout.
-std::size_t dimension_of(const BandLayout& layout, int64_t layer, bool is_key, int64_t band) {
+std::size_t dimension_of(const BandLayout& layout, int64_t layer, int64_t head, bool is_key, int64_t band) {
   const bool apart = layout.variant == BandVariant::independent && is_key;
-  return static_cast<std::size_t>((layout.layers == 1 ? 0 : layer) * layout.row() + (apart ? layout.bands() : 0) +
-                                  band);
+  return static_cast<std::size_t>((layout.layers == 1 ? 0 : layer) * layout.row() + head * layout.head_row() +
+                                  (apart ? layout.bands() : 0) + band);
 }
 
 std::vector<double> measured_inflation(const BandSearch& search, const SearchInput& input) {
@@ -43,8 +43,10 @@ std::vector<double> measured_inflation(const BandSearch& search, const SearchInp
   std::vector<double> queries(static_cast<std::size_t>(layout.size()), 0), keys = queries, larger;
   for (const TailInflation& tail : tails) {
     const double share = layout.layers == 1 ? tail.weight_ratio() / layers : tail.weight_ratio();
-    const std::size_t at = dimension_of(layout, static_cast<int64_t>(tail.layer), tail.is_key, tail.band);
-    (tail.is_key ? keys : queries)[at] += share;
+    for (int64_t head = 0; head < layout.heads; ++head) {
+      const std::size_t at = dimension_of(layout, static_cast<int64_t>(tail.layer), head, tail.is_key, tail.band);
+      (tail.is_key ? keys : queries)[at] += share;
+    }
   }
   for (std::size_t i = 0; i < queries.size(); ++i) larger.push_back(std::max(queries[i], keys[i]));
   return larger;

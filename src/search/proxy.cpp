@@ -93,7 +93,7 @@ void LogitDistortion::measure(const SearchInput& input, const std::vector<Window
 }
 
 double LogitDistortion::operator()(const BandScales& scales) const {
-  const at::Tensor product_LP = scales.query_LP() * scales.key_LP();
+  const at::Tensor product_LP = (scales.query_LKP() * scales.key_LKP()).squeeze(1);
   const at::Tensor product_LB = product_LP.index_select(1, at::tensor(edges_, at::kLong).slice(0, 0, -1));
   double sum = 0;
   for (std::size_t i = 0; i < forms_.size(); ++i) {

@@ -16,7 +16,8 @@ namespace {
 
 Journal journal_of(const BandSearch& search, const std::string& key) {
   const auto& [spec, layout, control, draw] = search;
-  const Json own{key, layout.variant, layout.edges, layout.layers, spec.lengths, spec.short_length, spec.guard};
+  const Json own{key,          layout.variant, layout.edges,      layout.layers,
+                 layout.heads, spec.lengths,   spec.short_length, spec.guard};
   return Journal(cache_folder() / "search" / hash_bytes(own.dump()) / "journal.jsonl");
 }
 
@@ -51,7 +52,7 @@ SearchResult run_strategy(const BandSearch& search, const SearchInput& input, co
 SearchResult one_temperature(const BandSearch& search, const SearchInput& input, const std::string& key, double cost) {
   BandSearch one = search;
   const bool symmetric = search.layout.variant == BandVariant::symmetric;
-  one.layout = {symmetric ? BandVariant::symmetric : BandVariant::shared, {0, search.layout.edges.back()}, 1};
+  one.layout = {symmetric ? BandVariant::symmetric : BandVariant::shared, {0, search.layout.edges.back()}};
   one.spec.budget = 0;
   Journal journal = journal_of(one, key);
   DevObjective objective(one, input, journal);

@@ -102,6 +102,10 @@ BandSearch read_search(const Config& rescale, const BandLayout& layout) {
         "symmetric scales leave every attention logit as it is, so that this strategy's proxy sees no "
         "difference; take the strategy coordinate or gradient");
   }
+  if (search.spec.strategy->asks_for_proxy() && layout.heads > 1) {
+    rescale.at("per_head")
+        .fail("this strategy's proxy adds up the heads of a layer; take the strategy gradient or coordinate");
+  }
   return search;
 }
 

@@ -121,7 +121,7 @@ def test_list_prints_every_plugin_and_every_example_builds(run, experiment, long
     for name, example in kinds["rope scheme"].items():
         files.append(experiment({"model.path": str(model), "rope": example, "sweep": None}, f"rope_{name}.yaml"))
     for name, example in kinds["quantizer"].items():
-        rule = {"match": "layers.*.mlp.gate_proj", "weight": example}
+        rule = {"match": "layers.*.self_attn.q_proj", "weight": example}
         calibration = {"data": {"path": str(long_text)}}  # for those that need one; the others take no notice
         files.append(experiment({"quant": [rule], "calibration": calibration, "sweep": None}, f"quant_{name}.yaml"))
     files.append(experiment({"diagnostics": list(kinds["diagnostic"].values()), "sweep": None}, "diagnostics.yaml"))

@@ -121,7 +121,8 @@ def probes(folder):
         for own in schemes.get(name, [{"factor": 2} if name not in ("model", "none", "dynamic_ntk", "dynamic_yarn") else {}]):
             found.append(Probe("rope", name, ("rope",), {"rope": {"type": name} | own}))
     for name in kinds("Quantizers"):
-        rule = match | {"weight": {"type": name}}
+        own = {"edges": [0, 16, 32], "of": [{"type": "none"}, {"type": "nf4"}]} if name == "by_band" else {}
+        rule = match | {"weight": {"type": name} | own}
         found.append(Probe("Quantizers", name, ("quant", 0, "weight"), {"quant": [rule], "calibration": {"data": data}}))
     for name in kinds("metrics"):
         found.append(Probe("metrics", name, ("metrics", 0), {"metrics": [{"type": name}], "windows": long}))

@@ -56,3 +56,26 @@ def test_a_report_of_no_single_clean_commit_says_so_at_its_top(reported, commits
 def test_a_committed_report_of_a_dirty_tree_says_so_at_its_top(path):
     report = (REPO / path).read_text(encoding="utf-8")
     assert report.splitlines()[2].startswith(WARNING) == ("-dirty" in commits_in(report) or " to " in commits_in(report))
+
+
+def test_rows_of_several_sizes_have_a_figure_of_loss_against_size(binary, finished, tmp_path):
+    results = tmp_path / "results"
+    shutil.copytree(finished[2], results)
+    # By scheme and length: linear interpolation costs these models more, so that with fewer bits it is on the frontier all the same.
+    for row in read_rows(results).values():
+        row["bits_per_weight"] = 4.5 if row["axes"]["rope"]["type"] == "linear" else 16
+        (results / "cells" / row["id"] / "row.json").write_text(json.dumps(row), encoding="utf-8")
+    subprocess.run([sys.executable, REPO / "scripts/report.py", results, "--out", tmp_path / "out"], env={"QROAR_BINARY": str(binary)}, check=True,
+                   capture_output=True, timeout=300)
+    report = (tmp_path / "out/report.md").read_text(encoding="utf-8")
+    assert "| RoPE scheme | bits per weight | 32 | 64 |" in report
+    section = report.split("## perplexity against bits per weight")[1].split("## ")[0]
+    assert "| 1 | none | 16 | 32, 64 |" in section and "| 2 | linear ×2 | 4.5 | 32, 64 |" in section
+    assert (tmp_path / "out/pareto_bits_per_weight.png").stat().st_size > 0
+
+
+def test_the_frontier_has_what_no_smaller_row_is_as_good_as():
+    sys.path.insert(0, str(REPO / "scripts"))
+    from report_pareto import frontier
+
+    assert frontier([(4, 2.0, "b"), (3, 3.0, "a"), (4, 1.5, "c"), (5, 1.5, "d"), (16, 1.0, "e"), (3, 3.5, "f")]) == [(3, 3.0, "a"), (4, 1.5, "c"), (16, 1.0, "e")]

@@ -12,7 +12,7 @@ from support.program import TEXT, copy_of_tiny_books, lasting, litter, read_csv,
 from support.sweep import lasting_rows
 
 ROW_KEYS = ["id", "experiment", "axes", "status", "error", "metrics", "seconds", "tokens_per_second", "model_tflops_per_second",
-            "peak_bytes", "environment", "config"]
+            "peak_bytes", "bits_per_weight", "bits_per_cached_value", "environment", "config"]
 LENGTHS = {"sweep": [{"windows.length": [32, 64]}]}
 
 

@@ -117,6 +117,19 @@ def test_what_an_axis_says_is_no_column(shown, row):
         assert all("differs" not in line for line in json.loads(shown(rows, "--format", "json").stdout))
 
 
+def test_stored_bits_are_columns_where_rows_differ_in_them(shown, row):
+    lengths = [(number, length) for number, length in enumerate((32, 48))]
+    rows = [changed(row, 2 * number + (bits is not None), axes={"windows.length": length, "quant": W4 if bits else []}, bits_per_weight=bits or 16,
+                    config__quant=W4 if bits else [], config__windows__length=length, config__windows__stride=length)
+            for number, length in lengths for bits in (None, 4.3125)]
+    table = shown(rows, "--format", "markdown").stdout.splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table[:4]]
+    assert cells[0] == ["quant", "bits_per_weight", "32", "48"] and [line[:2] for line in cells[2:]] == [["none", "16"], ["rtn W4 g64", "4.312"]]
+    assert [line["bits_per_weight"] for line in read_csv(shown(rows, "--format", "csv").stdout)] == ["16", "4.3125"] * 2
+    older = [{key: value for key, value in line.items() if not key.startswith("bits_")} for line in rows]
+    assert "bits_per" not in shown(older).stdout
+
+
 def test_rows_that_lack_an_axis_and_differ_there_get_it_from_their_configuration(shown, row):
     rows = [changed(row, 0, axes={"seed": 1}, config__seed=1), changed(row, 1, config__seed=2), changed(row, 2, config__seed=3)]
     assert [line["seed"] for line in read_csv(shown(rows, "--format", "csv").stdout)] == ["1", "2", "3"]

@@ -104,8 +104,8 @@ ScaleGradient check_gradient(const Llama& model, const std::function<Llama()>& m
   const auto differences = [&](Linear DecoderLayer::*projection) {
     return finite_differences(make, projection, tokens_T, angles, scored);
   };
-  CHECK(relative_error(found.query_LP, differences(&DecoderLayer::q_proj)) < 1e-6);
-  CHECK(relative_error(found.key_LP, differences(&DecoderLayer::k_proj)) < 1e-6);
+  CHECK(relative_error(found.query_LKP.squeeze(1), differences(&DecoderLayer::q_proj)) < 1e-6);
+  CHECK(relative_error(found.key_LKP.squeeze(1), differences(&DecoderLayer::k_proj)) < 1e-6);
   return found;
 }
 
@@ -150,8 +150,15 @@ TEST_CASE("the gradient is the slope of the NLL by every pair's scale, whatever 
     for (const bool bias : {false, true}) {
       CAPTURE(kv_heads, bias);
       const ScaleGradient found = check_gradient(small_llama(kv_heads, bias), kTokens - 1);
+      const at::Tensor tokens_T = random_tokens(small_llama_config(), kTokens);
+      const Llama model = small_llama(kv_heads, bias);
+      const ScaleGradient by_head =
+          scale_gradient(model, tokens_T, yarn_angles(model.config, kTokens, at::kDouble), kTokens - 1, kv_heads);
+      CHECK(relative_error(by_head.query_LKP.sum(1), found.query_LKP.squeeze(1)) < 1e-10);
+      // A head's keys meet its own queries alone, so that even by head the two derivatives agree.
+      CHECK(relative_error(by_head.query_LKP, by_head.key_LKP) < 1e-9);
       // Scores read the product of a query's and a key's scale only.
-      CHECK(relative_error(found.query_LP, found.key_LP) < 1e-10);
+      CHECK(relative_error(found.query_LKP.squeeze(1), found.key_LKP.squeeze(1)) < 1e-10);
     }
   }
 }
@@ -222,8 +229,8 @@ TEST_CASE("layer by layer and in blocks of logits the gradient is that of the wh
   for (std::size_t n = 0; n < whole.layers.size(); ++n) {
     CAPTURE(n);
     const auto row = static_cast<int64_t>(n);
-    CHECK(layer_error(found.query_LP.slice(0, row, row + 1), query_P[n].grad().unsqueeze(0)) < 1e-10);
-    CHECK(layer_error(found.key_LP.slice(0, row, row + 1), key_P[n].grad().unsqueeze(0)) < 1e-10);
+    CHECK(layer_error(found.query_LKP.squeeze(1).slice(0, row, row + 1), query_P[n].grad().unsqueeze(0)) < 1e-10);
+    CHECK(layer_error(found.key_LKP.squeeze(1).slice(0, row, row + 1), key_P[n].grad().unsqueeze(0)) < 1e-10);
   }
   // And nothing is left on the model or in autograd's mode.
   CHECK_FALSE(model.layers[0].q_proj.weight_OI.requires_grad());
@@ -249,12 +256,12 @@ TEST_CASE("on tiny-books the gradient in float32 is that in float64, and bfloat1
   const ScaleGradient exact = gradient_in(at::kDouble), single = gradient_in(at::kFloat),
                       half = gradient_in(at::kBFloat16);
   CHECK(single.nll == Approx(exact.nll).epsilon(1e-5));
-  CHECK(layer_error(single.query_LP, exact.query_LP) < 1e-4);
-  CHECK(layer_error(single.key_LP, exact.key_LP) < 1e-4);
+  CHECK(layer_error(single.query_LKP.squeeze(1), exact.query_LKP.squeeze(1)) < 1e-4);
+  CHECK(layer_error(single.key_LKP.squeeze(1), exact.key_LKP.squeeze(1)) < 1e-4);
   // Every element carries an error of 2^-9 and more, which the sums over tokens and heads do not wholly average out.
   CHECK(half.nll == Approx(exact.nll).epsilon(1e-2));
-  CHECK(layer_error(half.query_LP, exact.query_LP) < 0.1);
-  CHECK(layer_error(half.key_LP, exact.key_LP) < 0.1);
+  CHECK(layer_error(half.query_LKP.squeeze(1), exact.query_LKP.squeeze(1)) < 0.1);
+  CHECK(layer_error(half.key_LKP.squeeze(1), exact.key_LKP.squeeze(1)) < 0.1);
 }
 
 TEST_CASE("quantized weights are constants like others, and rotations are followed exactly", "[gradient]") {
@@ -263,7 +270,7 @@ TEST_CASE("quantized weights are constants like others, and rotations are follow
         "{rotation: {type: hadamard}, quant: [{match: 'layers.*', weight: {type: rtn, bits: 3, group: 32}}]}"}) {
     CAPTURE(yaml);
     const ScaleGradient found = check_gradient(quantized(small_llama(2, true), yaml), kTokens - 1);
-    CHECK(relative_error(found.query_LP, found.key_LP) < 1e-10);
+    CHECK(relative_error(found.query_LKP.squeeze(1), found.key_LKP.squeeze(1)) < 1e-10);
   }
 }
 
@@ -283,10 +290,10 @@ TEST_CASE("fake-quantized activations have the straight-through gradient", "[gra
         model, [&] { return surrogate; }, kTokens - 1);
     const ScaleGradient full = scale_gradient(small_llama(2, true), random_tokens(model.config, kTokens),
                                               yarn_angles(model.config, kTokens, at::kDouble), kTokens - 1);
-    CHECK(layer_error(found.query_LP, full.query_LP) > 1e-2);
+    CHECK(layer_error(found.query_LKP.squeeze(1), full.query_LKP.squeeze(1)) > 1e-2);
     // Only what treats queries and keys alike, and behind their scales, leaves their gradients equal.
     const bool alike = yaml.starts_with("quant");
-    CHECK((relative_error(found.query_LP, found.key_LP) < 1e-10) == alike);
+    CHECK((relative_error(found.query_LKP.squeeze(1), found.key_LKP.squeeze(1)) < 1e-10) == alike);
   }
 }
 

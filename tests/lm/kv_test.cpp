@@ -42,7 +42,7 @@ at::Tensor attention_by_definition(const at::Tensor& q_THd, const at::Tensor& ca
 
 KvCache cache(const std::string& yaml, const LlamaConfig& config = small_llama_config()) {
   const Config block = Config::parse("kv: " + yaml, "kv.yaml").at("kv");
-  KvCache kv(block, config);
+  KvCache kv(block, config, /*rotated=*/false);
   check_all_read(block);
   return kv;
 }

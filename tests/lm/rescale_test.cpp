@@ -174,6 +174,53 @@ TEST_CASE("scales per layer scale their own layer") {
   CHECK(at::equal(model.layers[1].k_proj.weight_OI, full.layers[1].k_proj.weight_OI * 2));
 }
 
+TEST_CASE("scales per head scale a head of keys and the queries that read it") {
+  const LlamaConfig config = config_of({2, true});
+  const Llama full = random_llama(config, at::kDouble, 5);
+  BandScales scales = scales_of(BandVariant::independent, {0, 3, 8}, 2, {});
+  scales.layout.heads = 2;
+  for (int i = 0; i < 2 * 2 * 4; ++i) scales.g.push_back(1 + 0.125 * i);  // [layers, heads, q then k by band]
+  Llama model = full;
+  scale_bands(scales, model);
+  for (std::size_t layer = 0; layer < 2; ++layer) {
+    const auto check = [&](Linear DecoderLayer::*member, int64_t heads, std::size_t first) {
+      const at::Tensor before = (full.layers[layer].*member).weight_OI.view({heads, 16, 64}),
+                       after = (model.layers[layer].*member).weight_OI.view({heads, 16, 64}),
+                       bias = (full.layers[layer].*member).bias_O.view({heads, 16});
+      for (int64_t head = 0; head < heads; ++head) {
+        for (int64_t channel = 0; channel < 16; ++channel) {
+          const auto own =
+              layer * 8 + static_cast<std::size_t>(head * 2 / heads) * 4 + first + (channel % 8 < 3 ? 0 : 1);
+          CAPTURE(layer, head, channel, own);
+          CHECK(at::equal(after[head][channel], before[head][channel] * scales.g[own]));
+          CHECK(at::equal((model.layers[layer].*member).bias_O.view({heads, 16})[head][channel],
+                          bias[head][channel] * scales.g[own]));
+        }
+      }
+    };
+    check(&DecoderLayer::q_proj, 4, 0);
+    check(&DecoderLayer::k_proj, 2, 2);
+  }
+}
+
+TEST_CASE("scales per head come from a file that a search wrote, for a model of as many heads") {
+  const Scratch scratch;
+  BandScales scales = scales_of(BandVariant::shared, {0, 8}, 1, {1.25, 0.5});
+  scales.layout.heads = 2;
+  const auto file = scratch.write("scales.json", to_json(scales, "").dump());
+  const std::string yaml = "{type: bands, file: " + file.string() + "}";
+  const LlamaConfig config = config_of({2, false});
+  const Llama full = random_llama(config, at::kDouble, 5);
+  Llama want = full, got = full;
+  scale_bands(scales, want);
+  rescaling(yaml, config)->apply(got);
+  CHECK(at::equal(got.layers[1].k_proj.weight_OI, want.layers[1].k_proj.weight_OI));
+  CHECK_FALSE(at::equal(got.layers[1].k_proj.weight_OI, full.layers[1].k_proj.weight_OI));
+  CHECK(contains(error_text([&] { rescaling(yaml, config_of({4, false})); }),
+                 "scales for 2 heads, and the model has 4 of keys"));
+  CHECK(contains(refused("{type: bands, bands: 2, per_head: true, scales: [1, 1]}"), "a search finds such scales"));
+}
+
 TEST_CASE(
     "scaling quantized rows equals quantizing scaled rows, where the quantizer commutes, and else rows are quantized "
     "anew") {

@@ -1,32 +1,16 @@
 // Whole searches on a small random model.
 #include "search/search.h"
 
-#include <cstdlib>
-#include <random>
-#include <set>
-
 #include "base/files.h"
 #include "model/angles.h"
-#include "rope/bands.h"
-#include "search/folds.h"
 #include "search/journal.h"
 #include "search/proxy.h"
 #include "support/catch.h"
-#include "support/diagnostic.h"
 #include "support/errors.h"
-#include "support/scratch.h"
+#include "support/searched.h"
 
 namespace qroar {
 namespace {
-
-SearchSpec spec_of(const std::string& more, const Scratch& scratch) {
-  const auto text = scratch.write("dev.jsonl", "{}");
-  const Config config =
-      Config::parse("{data: {path: " + text.string() + "}, lengths: [36], short_length: 12" + more + "}", "s.yaml");
-  SearchSpec spec(config);
-  check_all_read(config);
-  return spec;
-}
 
 TEST_CASE("pressure narrows a band's window, inflation caps it at 1, and their product orders the bands") {
   const Scratch scratch;
@@ -66,41 +50,6 @@ TEST_CASE("guided has become guide, and a budget that the guide's gradient spend
                  "the guide's gradient counts as 8 forwards"));
   CHECK(contains(error_text([&] { spec_of(", guide: sensitivity, tolerance: 0.1", scratch); }), "tolerance"));
 }
-
-/// A search on DiagnosedCell's model and documents; each has a cache of its own.
-struct Searched {
-  explicit Searched(const std::string& more, BandVariant variant = BandVariant::shared, int64_t layers = 1,
-                    at::ScalarType dtype = at::kFloat)
-      : cell("[{match: 'layers.*', weight: {type: rtn, bits: 2, group: 16}}]", dtype),
-        what{spec_of(more, scratch), {variant, band_edges(8, 3), layers}},
-        quantized([this]() -> Quantized {
-          ++asked;
-          return {cell.model, nothing_found};
-        }),
-        input{cell.full, cell.quant, quantized, cell.angles_of, cell.documents, {Bos::none, false}} {
-    setenv("QROAR_CACHE", scratch.folder().c_str(), 1);
-  }
-  ~Searched() { unsetenv("QROAR_CACHE"); }
-
-  SearchResult run() const {
-    return search(
-        what, input, [](const SearchInput&, Journal&) { return BandGuide(); }, "key");
-  }
-  std::filesystem::path journal() const {
-    for (const auto& entry : std::filesystem::recursive_directory_iterator(scratch.folder() / "search")) {
-      if (entry.path().filename() == "journal.jsonl") return entry.path();
-    }
-    return {};
-  }
-
-  Scratch scratch;
-  TensorMap nothing_found;
-  DiagnosedCell cell;
-  BandSearch what;
-  int64_t asked = 0;  ///< how often for the quantized model
-  std::function<Quantized()> quantized;
-  SearchInput input;
-};
 
 TEST_CASE("a search never ends worse than it began, and its history says what became of every candidate") {
   for (const char* strategy : {"coordinate", "gradient", "layerwise"}) {
@@ -229,72 +178,6 @@ TEST_CASE("the guide sensitivity is the gradient's size at scales of 1, whose co
   CHECK(of_forwards < 1.5 * candidates);
 }
 
-TEST_CASE("one temperature takes a grid as fine as the bands' search has paid for, over the same range") {
-  for (const auto variant : {BandVariant::shared, BandVariant::independent, BandVariant::symmetric}) {
-    Searched searched(", guard: 100, strategy: {type: coordinate, sweeps: 1}", variant, 2);
-    const SearchResult bands = searched.run();
-    searched.what.control = SearchControl::temperature;
-    const SearchResult one = searched.run();
-    INFO("variant " << static_cast<int>(variant));
-    CHECK(one.scales.layout.variant ==
-          (variant == BandVariant::symmetric ? BandVariant::symmetric : BandVariant::shared));
-    CHECK(one.scales.layout.edges == std::vector<int64_t>{0, 8});
-    REQUIRE(one.scales.g.size() == 1);
-    const auto candidates = one.summary["candidates"].get<int64_t>();
-    const double spent = bands.summary["cost"], cost = one.summary["cost"];
-    CHECK(cost <= spent * (1 + 1e-9));
-    CHECK(cost > spent * (1 - 2.5 / static_cast<double>(candidates)));  // an odd number of points
-    CHECK(candidates > 7);
-    std::set<double> tried;
-    for (const auto& row : one.history.rows) tried.insert(std::stod(row.back()));
-    CHECK(*tried.begin() == Approx(0.8));
-    CHECK(*tried.rbegin() == Approx(1.25));
-    CHECK(std::ssize(tried) == candidates);
-  }
-}
-
-TEST_CASE("cross-validation scores each fold with scales that were searched without it") {
-  const Searched searched(", guard: 100, folds: 2, strategy: {type: coordinate, sweeps: 1}", BandVariant::shared, 1,
-                          at::kDouble);
-  const SearchResult result = searched.run();
-  const Json& folds = result.summary["cross_validation"]["folds"];
-  REQUIRE(folds.size() == 2);
-  double sum = 0;
-  for (int64_t k = 0; k < 2; ++k) {
-    const Document& held = searched.cell.documents[static_cast<std::size_t>(k)];
-    const Json& fold = folds[static_cast<std::size_t>(k)];
-    CHECK(fold["documents"] == Json{held.id});
-    const std::vector<Window> window{{k, 0, 36, 35}};
-    const auto nll = [&](const BandScales& scales) {
-      const Llama model = scaled_model(searched.input, scales);
-      return evaluate({model, nullptr, searched.cell.angles_of, searched.cell.documents, window, {Bos::none, false}},
-                      {}, nullptr, [](const Window&) {})[0]
-          .nll.mean();
-    };
-    const BandScales found{searched.what.layout, fold["g"]};
-    CHECK(fold["held_out_gain"].get<double>() ==
-          Approx(nll({found.layout, {1, 1, 1}}) - nll(found)).epsilon(1e-6).margin(1e-9));
-    sum += fold["held_out_gain"].get<double>();
-  }
-  CHECK(result.summary["cross_validation"]["gain"].get<double>() == Approx(sum / 2));
-  CHECK(folds[0]["g"] != folds[1]["g"]);
-  // The scales that count are those of all dev texts.
-  const Searched whole(", guard: 100, strategy: {type: coordinate, sweeps: 1}", BandVariant::shared, 1, at::kDouble);
-  CHECK(result.scales.g == whole.run().scales.g);
-  CHECK(contains(error_text([] { Searched(", folds: 3").run(); }),
-                 "3 folds need as many groups of documents, and the dev texts have 2"));
-}
-
-TEST_CASE("documents of one group stay in one fold") {
-  std::vector<Document> documents;
-  for (const char* group : {"a", "b", "b", "c", "a"}) {
-    Document& document = documents.emplace_back();
-    document.id = std::to_string(documents.size());
-    document.group = group;
-  }
-  CHECK(folds_of(documents, 2) == std::vector<std::vector<std::size_t>>{{0, 3, 4}, {1, 2}});
-}
-
 TEST_CASE("dev documents shorter than a window are refused") {
   Searched searched("");
   searched.what.spec.lengths = {64};
@@ -304,10 +187,11 @@ TEST_CASE("dev documents shorter than a window are refused") {
 
 TEST_CASE("the gradient by a layout's numbers is that of the score") {
   for (const auto variant : {BandVariant::shared, BandVariant::independent, BandVariant::symmetric}) {
-    for (const int64_t layers : {1, 2}) {
+    for (const auto& [layers, heads] : {std::pair(1, 1), {2, 1}, {1, 2}, {2, 2}}) {
       // One step of the strategy: the gradient is in the journal.
-      const Searched searched(", guard: 100, guide: none, strategy: {type: gradient, steps: 1}", variant, layers,
-                              at::kDouble);
+      Searched searched(", guard: 100, guide: none, strategy: {type: gradient, steps: 1}", variant, layers,
+                        at::kDouble);
+      searched.what.layout.heads = heads;
       searched.run();
       const auto size = static_cast<std::size_t>(searched.what.layout.size());
       const std::vector<double> origin(size, 0);
@@ -338,30 +222,11 @@ TEST_CASE("the gradient by a layout's numbers is that of the score") {
         std::vector<double> above = origin, below = origin;
         above[i] = kStep;
         below[i] = -kStep;
-        INFO("variant " << static_cast<int>(variant) << " layers " << layers << " dimension " << i);
+        INFO("variant " << static_cast<int>(variant) << " layers " << layers << " heads " << heads << " dimension "
+                        << i);
         CHECK(gradient[i] == Approx((nll(above) - nll(below)) / (2 * kStep)).epsilon(1e-5).margin(1e-8));
       }
     }
-  }
-}
-
-TEST_CASE("random scales are as far from 1 as those they stand for") {
-  BandScales found;
-  found.layout.edges = {0, 4, 8};
-  found.g = {1.2, 0.9};
-  const BandScales drawn = random_of_same_norm(found, 3), other = random_of_same_norm(found, 4);
-  const auto norm = [](const BandScales& scales) {
-    return at::tensor(scales.g, at::kDouble).log().norm().item<double>();
-  };
-  CHECK(norm(drawn) == Approx(norm(found)));
-  CHECK(drawn.g == random_of_same_norm(found, 3).g);
-  CHECK(drawn.g != other.g);
-  Searched searched(", guard: 1, seed: 3");
-  const BandScales whole = searched.run().scales;
-  searched.what.control = SearchControl::random;
-  for (const int64_t draw : {0, 5}) {
-    searched.what.draw = draw;
-    CHECK(searched.run().scales.g == random_of_same_norm(whole, static_cast<uint64_t>(3 + draw)).g);
   }
 }
 
@@ -397,7 +262,7 @@ TEST_CASE("the proxy is the distortion of the attention logits, computed whole")
     };
     const at::Tensor one = at::ones({8}, at::kDouble);
     const at::Tensor l = logits_of(full.q[i], full.k[i], one, one);
-    const at::Tensor m = logits_of(quantized.q[i], quantized.k[i], scales.query_LP()[0], scales.key_LP()[0]);
+    const at::Tensor m = logits_of(quantized.q[i], quantized.k[i], scales.query_LKP()[0][0], scales.key_LKP()[0][0]);
     expected += ((m - l).square().sum() / l.square().sum()).item<double>() / 2;
   }
   CHECK(distortion(scales) == Approx(expected).epsilon(1e-4));  // its logits are float32

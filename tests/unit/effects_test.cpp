@@ -116,6 +116,16 @@ TEST_CASE("a difference from a baseline is made of the same clusters in the same
   CHECK(contains(shown(folder, "", "table", "quant=none"), "other windows"));
 }
 
+TEST_CASE("rows that computed the same to the bit are no comparison, and do not count") {
+  const Folder folder;
+  add_square(folder);
+  CHECK(contains(shown(folder, "", "markdown", "quant=none"), "of 2 comparisons survive"));
+  folder.add({"e", "linear", "none", 0, {10, 20, 30, 40}});
+  folder.add({"f", "linear", "W3", 0, {10, 20, 30, 40}});
+  CHECK(contains(shown(folder, "", "markdown", "quant=none"), "of 2 comparisons survive"));
+  CHECK(contains(shown(folder, "", "csv", "quant=none"), "e,,0.0,"));  // which is shown all the same
+}
+
 TEST_CASE("loss by position has lines of its own") {
   const Folder folder;
   const auto add = [&](const char* id, const char* rope, const char* quant, double sum) {

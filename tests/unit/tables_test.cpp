@@ -37,26 +37,6 @@ TEST_CASE("tables render as aligned text, CSV, Markdown and LaTeX") {
                  "\\begin{tabular}{lr}\n\\toprule\nrope & 512 \\\\\n\\midrule\nnone & 8.1 $\\pm$ 0.2 \\\\\n"));
 }
 
-TEST_CASE("windows.csv is read back, and a broken line is an error with its place") {
-  const Scratch scratch;
-  const auto file =
-      scratch.write("w.csv", "document,start,tokens,nll_sum,nll_square_sum\n\"a, \"\"b\"\"\",512,3,1.5,0.25\n");
-  const auto records = read_windows(file);
-  REQUIRE(records.size() == 1);
-  CHECK(records[0].document == "a, \"b\"");
-  CHECK(records[0].start == 512);
-  CHECK(records[0].nll.count == 3);
-  CHECK(records[0].nll.sum == 1.5);
-  CHECK(records[0].group == records[0].document);  // of a version without groups
-  const auto grouped =
-      scratch.write("g.csv", "document,start,tokens,nll_sum,nll_square_sum,group\na@5,5,3,1.5,0.25,\"a,b\"\n");
-  CHECK(read_windows(grouped).at(0).group == "a,b");
-  const auto short_line = scratch.write("s.csv", "document,start,tokens,nll_sum,nll_square_sum,group\na,0,3,1,1\n");
-  CHECK(contains(error_text([&] { read_windows(short_line); }), "s.csv:2: expected 6 fields, found 5"));
-  const auto broken = scratch.write("x.csv", "document,start,tokens,nll_sum,nll_square_sum\na,0,x,1,1\n");
-  CHECK(contains(error_text([&] { read_windows(broken); }), "x.csv:2: expected a number, found 'x'"));
-}
-
 namespace {
 
 /// Every place below a value, itself first.

@@ -79,7 +79,8 @@ class Sensitivity : public Diagnostic {
     const TableSlope by_log_s = table_slope(input.scheme, input.geometry, T);
     const at::Tensor omega_P = at::tensor(input.scheme.table(input.geometry, T).inv_freq, at::kDouble),
                      omega_slope_P = at::tensor(by_log_s.inv_freq, at::kDouble);
-    const at::Tensor by_g_LP = slope.query_LP + slope.key_LP, by_s_LP = slope.frequency_LP * omega_slope_P;
+    const at::Tensor by_g_LP = (slope.query_LKP + slope.key_LKP).squeeze(1),
+                     by_s_LP = slope.frequency_LP * omega_slope_P;
     // The attention factor multiplies queries and keys of all pairs, as g does.
     const at::Tensor all_NLP =
         at::stack({slope.frequency_LP * omega_P, by_g_LP, by_s_LP, by_s_LP + by_g_LP * by_log_s.log_attention_factor}) *

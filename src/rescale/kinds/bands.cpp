@@ -45,9 +45,11 @@ class Bands : public Rescaling {
     }
     scales_.layout.variant = config.get_choice<BandVariant>("variant", BandVariant::shared, band_variants());
     per_layer_ = config.get<bool>("per_layer", false);
+    per_head_ = config.get<bool>("per_head", false);
+    if (per_head_ && inline_scales) config.at("per_head").fail("a search finds such scales; a file of its keeps them");
     if (config.has("edges")) {
       scales_.layout.edges = config.get<std::vector<int64_t>>("edges");
-      check_edges(config.at("edges"));
+      check_edges(config.at("edges"), scales_.layout.edges);
     } else {
       bands_.emplace(config);
     }
@@ -63,6 +65,7 @@ class Bands : public Rescaling {
                                layout.edges.back(), llama.head_dim, pairs));
     }
     if (per_layer_) layout.layers = llama.num_hidden_layers;
+    if (per_head_) layout.heads = llama.num_key_value_heads;
     if (searched_) return;
     if (layout.layers != 1 && layout.layers != llama.num_hidden_layers) {
       config_.fail(fmt::format("scales for {} layers, and the model has {}", layout.layers, llama.num_hidden_layers));
@@ -70,6 +73,10 @@ class Bands : public Rescaling {
     if (std::ssize(rows_) != layout.layers) {
       config_.fail(fmt::format("{} rows of scales for {} layers; give one row a layer, or per_layer: false and one row",
                                rows_.size(), layout.layers));
+    }
+    if (layout.heads != 1 && layout.heads != llama.num_key_value_heads) {
+      config_.fail(
+          fmt::format("scales for {} heads, and the model has {} of keys", layout.heads, llama.num_key_value_heads));
     }
     scales_.g.clear();
     for (const auto& row : rows_) {
@@ -91,16 +98,6 @@ class Bands : public Rescaling {
   const BandLayout* unscaled_bands() const override { return searched_ ? &scales_.layout : nullptr; }
 
  private:
-  void check_edges(const Config& place) const {
-    const std::vector<int64_t>& edges = scales_.layout.edges;
-    if (edges.size() < 2 || edges.front() != 0)
-      place.fail("expected the first pair of every band and the end, [0, ..., d/2]");
-    const auto empty = std::ranges::adjacent_find(edges, std::greater_equal<>());
-    if (empty != edges.end()) {
-      place.fail(fmt::format("the band between {} and {} is empty; edges must rise", *empty, *(empty + 1)));
-    }
-  }
-
   void read_inline_scales(const Config& place) {
     const bool independent = scales_.layout.variant == BandVariant::independent;
     if (per_layer_) {
@@ -122,16 +119,17 @@ class Bands : public Rescaling {
       const auto variant = std::ranges::find(band_variants(), name, &std::pair<std::string, BandVariant>::first);
       if (variant == band_variants().end()) place.fail(fmt::format("{}: unknown variant '{}'", path.string(), name));
       scales_.layout.variant = variant->second;
+      scales_.layout.heads = json.value("heads", int64_t{1});
     } catch (const Json::exception& error) {
       place.fail(fmt::format("{}: not a file of scales that a search wrote: {}", path.string(), error.what()));
     }
     scales_.layout.layers = std::ssize(rows_);
-    check_edges(place);
+    check_edges(place, scales_.layout.edges);
   }
 
   Config config_;
   std::string model_;  ///< hash of the checkpoint that a file's scales were found for
-  bool per_layer_ = false;
+  bool per_layer_ = false, per_head_ = false;
   std::optional<BandsOption> bands_;  ///< empty when the edges are given
   std::vector<std::vector<double>> rows_;
   BandScales scales_;  ///< complete after bind()

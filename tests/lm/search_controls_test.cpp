@@ -1,0 +1,99 @@
+// What a search is compared with: one temperature, random scales, folds.
+#include <set>
+
+#include "search/folds.h"
+#include "support/catch.h"
+#include "support/errors.h"
+#include "support/searched.h"
+
+namespace qroar {
+namespace {
+
+TEST_CASE("one temperature takes a grid as fine as the bands' search has paid for, over the same range") {
+  for (const auto variant : {BandVariant::shared, BandVariant::independent, BandVariant::symmetric}) {
+    Searched searched(", guard: 100, strategy: {type: coordinate, sweeps: 1}", variant, 2);
+    const SearchResult bands = searched.run();
+    searched.what.control = SearchControl::temperature;
+    const SearchResult one = searched.run();
+    INFO("variant " << static_cast<int>(variant));
+    CHECK(one.scales.layout.variant ==
+          (variant == BandVariant::symmetric ? BandVariant::symmetric : BandVariant::shared));
+    CHECK(one.scales.layout.edges == std::vector<int64_t>{0, 8});
+    REQUIRE(one.scales.g.size() == 1);
+    const auto candidates = one.summary["candidates"].get<int64_t>();
+    const double spent = bands.summary["cost"], cost = one.summary["cost"];
+    CHECK(cost <= spent * (1 + 1e-9));
+    CHECK(cost > spent * (1 - 2.5 / static_cast<double>(candidates)));  // an odd number of points
+    CHECK(candidates > 7);
+    std::set<double> tried;
+    for (const auto& row : one.history.rows) tried.insert(std::stod(row.back()));
+    CHECK(*tried.begin() == Approx(0.8));
+    CHECK(*tried.rbegin() == Approx(1.25));
+    CHECK(std::ssize(tried) == candidates);
+  }
+}
+
+TEST_CASE("cross-validation scores each fold with scales that were searched without it") {
+  const Searched searched(", guard: 100, folds: 2, strategy: {type: coordinate, sweeps: 1}", BandVariant::shared, 1,
+                          at::kDouble);
+  const SearchResult result = searched.run();
+  const Json& folds = result.summary["cross_validation"]["folds"];
+  REQUIRE(folds.size() == 2);
+  double sum = 0;
+  for (int64_t k = 0; k < 2; ++k) {
+    const Document& held = searched.cell.documents[static_cast<std::size_t>(k)];
+    const Json& fold = folds[static_cast<std::size_t>(k)];
+    CHECK(fold["documents"] == Json{held.id});
+    const std::vector<Window> window{{k, 0, 36, 35}};
+    const auto nll = [&](const BandScales& scales) {
+      const Llama model = scaled_model(searched.input, scales);
+      return evaluate({model, nullptr, searched.cell.angles_of, searched.cell.documents, window, {Bos::none, false}},
+                      {}, nullptr, [](const Window&) {})[0]
+          .nll.mean();
+    };
+    const BandScales found{searched.what.layout, fold["g"]};
+    CHECK(fold["held_out_gain"].get<double>() ==
+          Approx(nll({found.layout, {1, 1, 1}}) - nll(found)).epsilon(1e-6).margin(1e-9));
+    sum += fold["held_out_gain"].get<double>();
+  }
+  CHECK(result.summary["cross_validation"]["gain"].get<double>() == Approx(sum / 2));
+  CHECK(folds[0]["g"] != folds[1]["g"]);
+  // The scales that count are those of all dev texts.
+  const Searched whole(", guard: 100, strategy: {type: coordinate, sweeps: 1}", BandVariant::shared, 1, at::kDouble);
+  CHECK(result.scales.g == whole.run().scales.g);
+  CHECK(contains(error_text([] { Searched(", folds: 3").run(); }),
+                 "3 folds need as many groups of documents, and the dev texts have 2"));
+}
+
+TEST_CASE("documents of one group stay in one fold") {
+  std::vector<Document> documents;
+  for (const char* group : {"a", "b", "b", "c", "a"}) {
+    Document& document = documents.emplace_back();
+    document.id = std::to_string(documents.size());
+    document.group = group;
+  }
+  CHECK(folds_of(documents, 2) == std::vector<std::vector<std::size_t>>{{0, 3, 4}, {1, 2}});
+}
+
+TEST_CASE("random scales are as far from 1 as those they stand for") {
+  BandScales found;
+  found.layout.edges = {0, 4, 8};
+  found.g = {1.2, 0.9};
+  const BandScales drawn = random_of_same_norm(found, 3), other = random_of_same_norm(found, 4);
+  const auto norm = [](const BandScales& scales) {
+    return at::tensor(scales.g, at::kDouble).log().norm().item<double>();
+  };
+  CHECK(norm(drawn) == Approx(norm(found)));
+  CHECK(drawn.g == random_of_same_norm(found, 3).g);
+  CHECK(drawn.g != other.g);
+  Searched searched(", guard: 1, seed: 3");
+  const BandScales whole = searched.run().scales;
+  searched.what.control = SearchControl::random;
+  for (const int64_t draw : {0, 5}) {
+    searched.what.draw = draw;
+    CHECK(searched.run().scales.g == random_of_same_norm(whole, static_cast<uint64_t>(3 + draw)).g);
+  }
+}
+
+}  // namespace
+}  // namespace qroar
