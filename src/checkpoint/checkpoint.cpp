@@ -36,14 +36,28 @@ at::ScalarType stored_dtype(const std::filesystem::path& folder, const LlamaConf
 
 bool has_float16(const std::string& device) { return !ops::parse_device(device).is_cpu() || ops::cpu_has_float16(); }
 
+/// Returns OWNER/MODEL where a path that does not exist may be meant as a model of the Hugging Face hub: that alone, or
+/// behind models/, where scripts/fetch_model puts it; else nothing.
+std::string hub_id(std::string path) {
+  if (path.starts_with("models/")) path.erase(0, std::string("models/").size());
+  const bool is_id = std::ranges::count(path, '/') == 1 && path.find_first_of("./~") == path.find('/') &&
+                     path.front() != '/' && path.back() != '/';
+  return is_id ? path : "";
+}
+
 }  // namespace
 
 std::filesystem::path model_folder(const Config& block) {
   const Config place = block.at("path");
   const std::filesystem::path path = place.as_path();
   if (!std::filesystem::is_directory(path)) {
-    place.fail(path.string() +
-               ": no such folder; give a Hugging Face model folder (config.json, *.safetensors, tokenizer.model)");
+    const std::string id = hub_id(place.as<std::string>());
+    place.fail(fmt::format(
+        "{}: no such folder; give a Hugging Face model folder (config.json, *.safetensors, tokenizer.model){}",
+        path.string(),
+        id.empty()
+            ? ""
+            : fmt::format(", or, for a model of the hub, run scripts/fetch_model {0}, which makes models/{0}", id)));
   }
   return path;
 }

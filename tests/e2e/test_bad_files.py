@@ -18,6 +18,16 @@ def test_a_missing_model_folder_is_named(refused, experiment):
     refused(file, f"{file}:2:9: model.path: ", "no such folder", "Hugging Face model folder")
 
 
+@pytest.mark.parametrize(("path", "model"), [("meta-llama/Llama-2-7b-hf", "meta-llama/Llama-2-7b-hf"), ("models/lmsys/vicuna-7b-v1.5", "lmsys/vicuna-7b-v1.5"),
+                                             ("gone", None), ("models/gone", None), ("../some/gone", None), ("/some/gone", None)])
+def test_a_model_of_the_hub_that_is_not_there_names_the_command_that_gets_it(run, experiment, path, model):
+    process = run("check", experiment({"model.path": path}))
+    assert_one_line(process, "model.path: ", "no such folder")
+    assert ("fetch_model" in process.stderr) == (model is not None)
+    if model:
+        assert f"run scripts/fetch_model {model}, which makes models/{model}" in process.stderr
+
+
 @pytest.mark.parametrize("field", ["hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size",
                                    "max_position_embeddings", "model_type"])
 def test_a_config_without_a_field_is_named(refused, experiment, tmp_path, field):

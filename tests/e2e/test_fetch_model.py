@@ -1,0 +1,141 @@
+"""scripts/fetch_model against a hub on this machine: what it takes, where it goes on, what it refuses."""
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from support.hub import COMMIT, Hub, serve
+from support.program import REPO, assert_one_line, copy_of_tiny_books
+
+MODEL = "some-org/tiny-books"
+
+
+@pytest.fixture
+def hub(tmp_path):
+    folder = copy_of_tiny_books(tmp_path / "hub")
+    (folder / "README.md").write_text("a card", encoding="utf-8")
+    (folder / "original").mkdir()
+    (folder / "original/consolidated.safetensors").write_bytes(b"no part of it")
+    with serve(Hub({MODEL: folder})) as served:
+        yield served
+
+
+@pytest.fixture
+def begin(hub, tmp_path):
+    def start(*arguments):
+        environment = os.environ | {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+        environment.pop("HF_TOKEN", None)
+        command = [sys.executable, REPO / "scripts/fetch_model", *arguments, "--out", tmp_path / "models"]
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    return start
+
+
+@pytest.fixture
+def fetch(begin):
+    def run_it(*arguments):
+        process = begin(*arguments)
+        out, err = process.communicate(timeout=300)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    return run_it
+
+
+def test_a_model_comes_with_what_it_needs_and_is_fetched_once(hub, fetch, run, experiment, tmp_path):
+    folder = tmp_path / "models" / MODEL
+    process = fetch(MODEL)
+    assert process.returncode == 0 and process.stdout.strip() == str(folder), process.stderr
+    kept = {file.name for file in folder.iterdir() if file.is_file()}
+    assert kept == {"config.json", "model.safetensors", "tokenizer.model", "fetched.json"}
+    assert json.loads((folder / "fetched.json").read_text(encoding="utf-8"))["revision"] == COMMIT
+    assert (folder / "model.safetensors").read_bytes() == (hub.models[MODEL] / "model.safetensors").read_bytes()
+    asked = len(hub.asked)
+    assert fetch(MODEL).returncode == 0 and len(hub.asked) == asked
+    checked = run("check", experiment({"model.path": str(folder)}))
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_a_killed_run_goes_on_where_it_was(hub, begin, fetch, tmp_path):
+    (hub.models[MODEL] / "model.safetensors").write_bytes(os.urandom(45_000_000))  # several of the pieces that huggingface_hub writes
+    hub.stall_behind = 35_000_000
+    process = begin(MODEL)
+    parts = lambda: [file.stat().st_size for file in (tmp_path / "models").rglob(".*.part")]  # noqa: E731
+    for _ in range(600):
+        if max(parts(), default=0) > 10_000_000:
+            break
+        time.sleep(0.05)
+    assert max(parts(), default=0) > 10_000_000
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not list((tmp_path / "models").rglob("fetched.json"))
+    hub.stall_behind = None
+    hub.asked.clear()
+    assert fetch(MODEL).returncode == 0
+    assert [begin > 0 for method, name, begin in hub.asked if method == "GET" and name == "model.safetensors"] == [True]
+    assert (tmp_path / "models" / MODEL / "model.safetensors").read_bytes() == (hub.models[MODEL] / "model.safetensors").read_bytes()
+
+
+def test_a_file_that_came_with_another_content_is_fetched_again(hub, fetch, tmp_path):
+    assert fetch(MODEL).returncode == 0
+    folder = tmp_path / "models" / MODEL
+    (folder / "fetched.json").unlink()  # as if it had been killed before the end
+    weights = folder / "model.safetensors"
+    good = weights.read_bytes()
+    weights.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    hub.asked.clear()
+    assert fetch(MODEL).returncode == 0 and weights.read_bytes() == good
+    assert [name for _, name, _ in hub.asked] == ["model.safetensors"]
+
+
+def test_pickled_weights_become_safetensors(hub, fetch, run, experiment, tmp_path):
+    import torch
+    from safetensors.torch import load_file
+
+    folder = hub.models[MODEL]
+    tensors = load_file(folder / "model.safetensors")
+    names = sorted(tensors)
+    shards = {"pytorch_model-00001-of-00002.bin": names[:9], "pytorch_model-00002-of-00002.bin": names[9:]}
+    for file, own in shards.items():
+        torch.save({name: tensors[name] for name in own}, folder / file)
+    index = {"metadata": {}, "weight_map": {name: file for file, own in shards.items() for name in own}}
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index), encoding="utf-8")
+    (folder / "model.safetensors").unlink()
+    process = fetch(MODEL)
+    assert process.returncode == 0, process.stderr
+    out = tmp_path / "models" / MODEL
+    assert sorted(file.name for file in out.iterdir() if file.is_file()) == [
+        "config.json", "fetched.json", "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "model.safetensors.index.json",
+        "tokenizer.model"]
+    found = load_file(out / "model-00001-of-00002.safetensors") | load_file(out / "model-00002-of-00002.safetensors")
+    assert found.keys() == tensors.keys() and all(torch.equal(found[name], tensors[name]) for name in names)
+    assert run("check", experiment({"model.path": str(out)})).returncode == 0
+
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    (["lama2-7b"], ["unknown model 'lama2-7b'; did you mean llama2-7b?", "OWNER/MODEL"]),
+    (["some-org/none"], ["some-org/none: no such model at"]),
+    ([MODEL, "--revision", "v9"], ["has no revision v9"])])
+def test_what_cannot_be_fetched_is_one_line(hub, fetch, tmp_path, arguments, said):
+    assert_one_line(fetch(*arguments), *said)
+    assert not list((tmp_path / "models").rglob("*.safetensors"))
+
+
+def test_a_licence_to_accept_is_one_line_that_says_where(hub, fetch):
+    hub.gated.add(MODEL)
+    assert_one_line(fetch(MODEL), "its licence has to be accepted first: open", f"/{MODEL}", "HF_TOKEN")
+
+
+def test_too_little_room_is_said_before_anything_is_fetched(hub, fetch, tmp_path):
+    hub.sizes["model.safetensors"] = 2**50
+    assert_one_line(fetch(MODEL), "GB more and", "make room, or name another --out FOLDER")
+    assert not hub.asked
+
+
+def test_names_are_models_at_whole_commits():
+    for name, pinned in json.loads((REPO / "scripts/fetch_model.json").read_text(encoding="utf-8")).items():
+        assert len(pinned["revision"]) == 40 and set(pinned["revision"]) <= set("0123456789abcdef"), name
+        assert pinned["model"].count("/") == 1
