@@ -27,21 +27,26 @@ double Cell::flops() const {
   return sum;
 }
 
-double Cell::setup_flops() const {
+double Cell::calibration_flops() const {
   if (!job->model.open_error.empty()) return 0;
-  const auto forward_of = [&](int64_t tokens) { return forward_flops(job->model.config, tokens); };
-  double flops = forward_of(job->data.windows.length);
-  if (calibration != nullptr)
-    flops +=
-        static_cast<double>(calibration->samples.size()) * forward_of(job->method.quantization.calibration->length);
-  if (const auto& search = job->method.search) {
-    constexpr double kForwards = 100;
-    double forwards = 0;
-    for (const int64_t length : search->spec.lengths) forwards += forward_of(length);
-    flops += static_cast<double>(dev->documents.size()) * static_cast<double>(search->spec.folds) * forwards *
-             (search->spec.budget > 0 ? search->spec.budget : kForwards);
+  const LlamaConfig& llama = job->model.config;
+  double flops = forward_flops(llama, job->data.windows.length);
+  if (calibration != nullptr) {
+    flops += static_cast<double>(calibration->samples.size()) *
+             forward_flops(llama, job->method.quantization.calibration->length);
   }
   return flops;
+}
+
+double Cell::search_flops() const {
+  if (!job->model.open_error.empty() || !job->method.search) return 0;
+  const auto& [spec, layout, control, draw] = *job->method.search;
+  double windows = 0;
+  for (const int64_t length : spec.lengths) windows += forward_flops(job->model.config, length);
+  const auto dimensions = static_cast<std::size_t>(layout.size());
+  const double forwards = spec.budget > 0 ? spec.budget : spec.strategy->most_forwards(dimensions, spec.grid.points);
+  const double searches = control == SearchControl::temperature ? 2 : 1;  // its grid is as dear as the search before it
+  return static_cast<double>(dev->documents.size()) * static_cast<double>(spec.folds) * windows * forwards * searches;
 }
 
 int64_t Cell::longest() const {

@@ -21,8 +21,10 @@ struct Cell {
   double flops() const;
   double flops(const Window& window) const;
   /// Returns an estimate of the work before the evaluation, in the same unit, which the next cell need not repeat where
-  /// Job::shared is the same: one window for weights, calibration, and the search (100 forwards when it has no budget).
-  double setup_flops() const;
+  /// Job::shared is the same: one window for weights, calibration, and the search.
+  double setup_flops() const { return calibration_flops() + search_flops(); }
+  double calibration_flops() const;  ///< with the window for weights
+  double search_flops() const;       ///< its budget, or the most that its strategy takes; 0 without a search
   /// Returns the maximum number of tokens that go through the model at once.
   int64_t longest() const;
 };

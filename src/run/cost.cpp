@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
 
 #include "base/files.h"
 #include "base/host.h"
@@ -70,20 +71,37 @@ std::string grouped(double number) {
   return digits;
 }
 
+/// Returns what tells a cell's search from others: cells that differ in their evaluation alone, and controls with the
+/// scales that it found, share one.
+std::string search_of(const Job& job) {
+  Json rescale = job.resolved["rescale"];
+  const SearchSpec& spec = job.method.search->spec;
+  if (job.method.search->control != SearchControl::temperature) rescale.erase("control");
+  rescale.erase("draw");
+  for (const char* said_below : {"quantization", "rope"}) rescale["search"].erase(said_below);
+  Json key{job.resolved["model"], rescale, job.search_quantization().key};
+  for (const int64_t length : spec.lengths) {
+    key.push_back(job.search_rope().table(job.search_geometry(), length).inv_freq);
+  }
+  return key.dump();
+}
+
 }  // namespace
 
 std::string cost_of(const std::vector<Cell>& cells, const fs::path& results) {
   double windows = 0, tokens = 0, flops = 0, memory = 0;
   bool cpu = true;
   const Job* before = nullptr;
+  std::set<std::string> searches;
   for (const Cell& cell : group_by_shared(cells)) {
     if (!cell.job->model.open_error.empty()) continue;
     windows += static_cast<double>(cell.windows.size());
     for (const Window& window : cell.windows)
       tokens += static_cast<double>(tokens_seen(window, cell.job->data.windows.feed));
     flops += cell.flops();
-    const bool prepares = cell.calibration != nullptr || cell.dev != nullptr;
-    if (prepares && (before == nullptr || before->shared != cell.job->shared)) flops += cell.setup_flops();
+    const bool calibrates = cell.calibration != nullptr && (before == nullptr || before->shared != cell.job->shared);
+    if (calibrates) flops += cell.calibration_flops();
+    if (cell.job->method.search && searches.insert(search_of(*cell.job)).second) flops += cell.search_flops();
     memory = std::max(memory, memory_of(cell));
     cpu = cpu && is_cpu(cell.job->model.spec.device);
     before = cell.job;

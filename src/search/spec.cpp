@@ -84,7 +84,7 @@ SearchSpec::SearchSpec(const Config& config)
   }
   const Config plugin = config.at("strategy", "{type: coordinate}");
   strategy = Registry<Strategy>::instance().build(plugin);
-  if (budget == 0 && !strategy->terminates_without_budget()) {
+  if (budget == 0 && std::isinf(strategy->most_forwards(1, grid.points))) {
     plugin.fail("this strategy runs until its budget is spent; give search.budget: N (forwards over the dev windows)");
   }
   if (config.has("quantization")) quantization = config.at("quantization");

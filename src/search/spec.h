@@ -15,10 +15,6 @@ enum class SearchGuide {
   sensitivity,  ///< |d NLL / d ln g| at scales of 1
 };
 
-/// The cost of a gradient in forwards: we measured 6 to 10 in bfloat16, whose forward has an attention kernel that
-/// autograd lacks, and 3.6 in float32 (experiments/LOG.md).
-inline constexpr double kGradientCost = 8;
-
 struct SearchSpec {
   DataSpec data;                 ///< dev documents, none of which may be evaluated
   std::vector<int64_t> lengths;  ///< of the scored windows, one per document and length

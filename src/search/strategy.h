@@ -57,6 +57,10 @@ class Objective {
   virtual bool exhausted() const = 0;
 };
 
+/// The cost of a gradient in forwards: we measured 6 to 10 in bfloat16, whose forward has an attention kernel that
+/// autograd lacks, and 3.6 in float32 (experiments/LOG.md).
+inline constexpr double kGradientCost = 8;
+
 class Strategy {
  public:
   static constexpr const char* kKind = "search strategy";
@@ -64,8 +68,9 @@ class Strategy {
   /// Runs the search.  The identity has been scored before.  The best of all scored points wins, so a search never ends
   /// worse than it began.  Draws random numbers only from `random`: equal seeds give equal histories.
   virtual void run(Objective& objective, const SearchSpace& space, std::mt19937_64& random) const = 0;
-  /// Returns whether the strategy also terminates without a budget.
-  virtual bool terminates_without_budget() const = 0;
+  /// Returns the most forwards over the dev windows that it takes without a budget, for the estimate of a sweep's cost:
+  /// infinite for a strategy that runs until its budget is spent.  A gradient counts as kGradientCost.
+  virtual double most_forwards(std::size_t dimensions, int64_t points) const = 0;
   virtual bool asks_for_proxy() const { return false; }
 };
 

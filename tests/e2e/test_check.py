@@ -1,7 +1,9 @@
 """`check` keeps its promise: what it lets pass runs, it names every bad cell, and says what the experiment will take."""
 import re
 
-from support.program import copy_of_tiny_books, read_rows
+import pytest
+
+from support.program import TEXT, copy_of_tiny_books, read_rows
 from support.tasks import QUESTIONS, write_lines
 
 
@@ -94,3 +96,14 @@ def test_check_says_what_an_experiment_takes_and_estimates_from_this_machines_ro
     assert run("run", file, cwd=tmp_path).returncode == 0
     second = run("check", file, cwd=tmp_path)
     assert re.search(r"; about \d+s here, by the rate of this machine's last rows", second.stdout), second.stdout
+
+
+def test_a_search_that_cells_share_is_counted_once(run, experiment):
+    """With a budget that outweighs all evaluation: the search, and for the control with one temperature that and its own of the same cost."""
+    def tflop(lengths, budget):
+        search = {"data": {"path": str(TEXT), "documents": 1}, "lengths": [64], "budget": budget}
+        file = experiment({"data.skip": 1, "rescale": {"type": "bands", "search": search}, "sweep": [{"windows.length": lengths}]})
+        return float(re.search(r"([\d.e+-]+) TFLOP", run("check", file).stdout)[1])
+
+    assert tflop([32, 48, 64], 10_000) == pytest.approx(tflop([64], 10_000), rel=0.05)
+    assert tflop([64], 20_000) == pytest.approx(2 * tflop([64], 10_000), rel=0.05)

@@ -69,7 +69,7 @@ class CmaEs : public Strategy {
       sigma *= std::exp(c_sigma / d_sigma * (norm / expected_norm - 1));                                         // (44)
     }
   }
-  bool terminates_without_budget() const override { return false; }
+  double most_forwards(std::size_t, int64_t) const override { return std::numeric_limits<double>::infinity(); }
 
  private:
   double sigma_;  ///< initial step size, in ln g

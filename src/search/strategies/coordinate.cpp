@@ -17,7 +17,9 @@ class Coordinate : public Strategy {
       if (!coordinate_sweep(space, score, best) || objective.exhausted()) return;
     }
   }
-  bool terminates_without_budget() const override { return true; }
+  double most_forwards(std::size_t dimensions, int64_t points) const override {
+    return 1 + static_cast<double>(sweeps_ * (points - 1)) * static_cast<double>(dimensions);
+  }
 
  private:
   int64_t sweeps_;

@@ -9,6 +9,8 @@
 namespace qroar {
 namespace {
 
+constexpr double kStepLengths = 3;  ///< number of points tried along each gradient
+
 class Gradient : public Strategy {
  public:
   explicit Gradient(const Config& config) : steps_(config.get<int64_t>("steps", 8, {1, 1000})) {}
@@ -38,7 +40,9 @@ class Gradient : public Strategy {
       length = taken == 0 ? length / 4 : taken;
     }
   }
-  bool terminates_without_budget() const override { return true; }
+  double most_forwards(std::size_t, int64_t) const override {
+    return 1 + static_cast<double>(steps_) * (kGradientCost + kStepLengths);
+  }
 
  private:
   static double first_length(const SearchSpace& space) {

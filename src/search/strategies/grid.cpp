@@ -1,4 +1,7 @@
 // Every point of the grid; suitable for few bands.
+#include <algorithm>
+#include <cmath>
+
 #include "base/error.h"
 #include "search/strategy.h"
 
@@ -30,7 +33,9 @@ class Grid : public Strategy {
       objective.score(point);
     }
   }
-  bool terminates_without_budget() const override { return true; }
+  double most_forwards(std::size_t dimensions, int64_t points) const override {
+    return std::min(kMostPoints, std::pow(static_cast<double>(points), static_cast<double>(dimensions)));
+  }
 };
 
 const Register<Strategy, Grid> kGrid{"grid", "every point of the grid, for few bands", "{type: grid}"};

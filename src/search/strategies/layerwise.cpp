@@ -34,7 +34,7 @@ class Layerwise : public Strategy {
       try_out(point);
     }
   }
-  bool terminates_without_budget() const override { return true; }
+  double most_forwards(std::size_t, int64_t) const override { return 1 + kSweeps + static_cast<double>(probes_); }
   bool asks_for_proxy() const override { return true; }
 
  private:

@@ -1,4 +1,6 @@
 // Points drawn uniformly from the grid until the budget is spent.
+#include <limits>
+
 #include "search/strategy.h"
 
 namespace qroar {
@@ -13,7 +15,7 @@ class Random : public Strategy {
       objective.score(space.drawn(random));
     }
   }
-  bool terminates_without_budget() const override { return false; }
+  double most_forwards(std::size_t, int64_t) const override { return std::numeric_limits<double>::infinity(); }
 };
 
 const Register<Strategy, Random> kRandom{"random", "points drawn from the grid until the budget is spent",
