@@ -27,6 +27,20 @@ int64_t draw_of(const Json& row) {
   return draw.is_number_integer() ? draw.get<int64_t>() : 0;
 }
 
+/// Returns whether nothing of the row's model is rounded: it is then the same function in every rounding draw.
+bool is_full_precision(const Json& row) {
+  const Json &quant = value_at(row, "/config/quant"), &kv = value_at(row, "/config/kv/type");
+  return (quant.is_null() || quant.empty()) && (kv.is_null() || kv == "none");
+}
+
+/// Returns the draws that an effect of these rows is over: those of the rows that draws make a difference to.
+std::vector<int64_t> draws_behind(const std::vector<Term>& terms) {
+  const auto rounded = std::ranges::find_if(
+      terms, [](const Term& term) { return term.row != nullptr && !is_full_precision(*term.row); });
+  const Json* row = (rounded == terms.end() ? terms.front() : *rounded).row;
+  return row == nullptr ? std::vector<int64_t>{} : draws_of(*row);
+}
+
 /// Returns the mean row of a group of rows, which are in the order of their draws.
 Json merged(const std::vector<const Json*>& group, Effects& effects) {
   Json row = *group.front();
@@ -139,18 +153,19 @@ std::pair<std::vector<ClusterSums>, std::string> Effects::sums_of(const std::vec
                                                                   const std::string& metric) {
   std::vector<ClusterSums> sums;
   const std::vector<Cluster>* first = nullptr;
+  const std::vector<int64_t> draws = draws_behind(terms);
   for (const auto& [factor, row] : terms) {
     if (row == nullptr) return {{}, "not run"};
     if (!is_ok(*row)) return {{}, "failed"};
-    if (draws_of(*row) != draws_of(*terms.front().row)) return {{}, "other draws"};
+    const bool in_every_draw = is_full_precision(*row) && draws_of(*row).size() == 1;
+    if (draws_of(*row) != draws && !in_every_draw) return {{}, "other draws"};
     const Clusters& own = clusters(*row);
     if (!own.reason.empty()) return {{}, own.reason};
     const auto found = own.of.find(metric);
     if (found == own.of.end()) return {{}, "not measured"};
     if (first == nullptr) {
       first = &found->second;
-      for (const Cluster& cluster : *first)
-        sums.push_back({cluster.weight, std::vector<double>(cluster.sum_R.size(), 0)});
+      for (const Cluster& cluster : *first) sums.push_back({cluster.weight, std::vector<double>(draws.size(), 0)});
     }
     const auto same = [](const Cluster& a, const Cluster& b) {
       return a.group == b.group && a.scored == b.scored && a.weight == b.weight;
@@ -160,7 +175,8 @@ std::pair<std::vector<ClusterSums>, std::string> Effects::sums_of(const std::vec
       return {{}, of_task ? "other questions" : "other windows"};
     }
     for (std::size_t d = 0; d < sums.size(); ++d) {
-      for (std::size_t r = 0; r < sums[d].sum_R.size(); ++r) sums[d].sum_R[r] += factor * found->second[d].sum_R[r];
+      const std::vector<double>& sum_R = found->second[d].sum_R;
+      for (std::size_t r = 0; r < draws.size(); ++r) sums[d].sum_R[r] += factor * sum_R[sum_R.size() == 1 ? 0 : r];
     }
   }
   return {std::move(sums), ""};

@@ -32,7 +32,7 @@ class Folder {
     row["config"] = {{"data", {{"path", "d"}}},
                      {"model", {{"path", "m"}}},
                      {"rope", cell.rope},
-                     {"quant", cell.quant},
+                     {"quant", cell.quant == "none" ? Json::array() : Json(cell.quant)},
                      {"rounding", {{"draw", cell.draw}}}};
     std::string csv = "metric,group,scored,sum,weight\n";
     for (const char* metric : {"nll", "perplexity"}) {
@@ -110,7 +110,7 @@ TEST_CASE("a difference from a baseline is made of the same clusters in the same
   const std::string csv = shown(folder, "", "csv", "quant=none");
   CHECK(contains(csv, "baseline"));
   folder.add({"e", "yarn", "W4", 1, {9, 19, 29, 39}});
-  CHECK(contains(shown(folder, "", "table", "quant=none"), "other draws"));
+  CHECK(contains(shown(folder, "", "table", "quant=W3"), "other draws"));
   folder.add({"f", "ntk", "none", 0, {9, 19, 29}});
   folder.add({"g", "ntk", "W3", 0, {9, 19, 29, 39}});
   CHECK(contains(shown(folder, "", "table", "quant=none"), "other windows"));
@@ -124,6 +124,22 @@ TEST_CASE("rows that computed the same to the bit are no comparison, and do not 
   folder.add({"f", "linear", "W3", 0, {10, 20, 30, 40}});
   CHECK(contains(shown(folder, "", "markdown", "quant=none"), "of 2 comparisons survive"));
   CHECK(contains(shown(folder, "", "csv", "quant=none"), "e,,0.0,"));  // which is shown all the same
+}
+
+TEST_CASE("a row of full precision in one draw stands for all draws of the others") {
+  const Folder folder;
+  add_square(folder);
+  folder.add({"b1", "none", "W3", 1, {13, 23, 33, 43}});
+  folder.add({"d1", "yarn", "W3", 1, {13.5, 23.5, 33.5, 43.5}});
+  const Json found = Json::parse(shown(folder, "rope=none,quant=none", "json"));
+  REQUIRE(found.size() == 1);
+  // 0.75 nats a document in draw 0; 13.5 - 8 - 13 + 10 = 2.5 in draw 1.
+  CHECK(found[0]["value"] == Approx((0.075 + 0.25) / 2));
+  CHECK(found[0]["draws"] == 2);
+  folder.add({"e", "ntk", "W3", 0, {9, 19, 29, 39}});
+  folder.add({"f", "ntk", "none", 0, {9, 19, 29, 39}});
+  CHECK(contains(shown(folder, "rope=none,quant=none", "csv"),
+                 "other draws"));  // W3 under ntk has one draw, under none two
 }
 
 TEST_CASE("loss by position has lines of its own") {
@@ -160,7 +176,7 @@ TEST_CASE("what cannot be an interaction is one line that says why") {
   draws.add({"a", "none", "none", 0, {1, 1, 1, 1}});
   draws.add({"b", "none", "W3", 1, {1, 1, 1, 1}});
   draws.add({"c", "yarn", "none", 0, {1, 1, 1, 1}});
-  draws.add({"d", "yarn", "W3", 1, {1, 1, 1, 1}});
+  draws.add({"d", "yarn", "W3", 2, {1, 1, 1, 1}});
   CHECK(contains(error_text([&] { shown(draws, "rope=none,quant=none"); }), "other draws"));
 }
 
