@@ -41,12 +41,12 @@ double Cell::calibration_flops() const {
 double Cell::search_flops() const {
   if (!job->model.open_error.empty() || !job->method.search) return 0;
   const auto& [spec, layout, control, draw] = *job->method.search;
-  double windows = 0;
-  for (const int64_t length : spec.lengths) windows += forward_flops(job->model.config, length);
+  double document = 0;
+  for (const int64_t length : spec.lengths) document += forward_flops(job->model.config, length);
   const auto dimensions = static_cast<std::size_t>(layout.size());
   const double forwards = spec.budget > 0 ? spec.budget : spec.strategy->most_forwards(dimensions, spec.grid.points);
   const double searches = control == SearchControl::temperature ? 2 : 1;  // its grid is as dear as the search before it
-  return static_cast<double>(dev->documents.size()) * static_cast<double>(spec.folds) * windows * forwards * searches;
+  return static_cast<double>(dev->documents.size()) * static_cast<double>(spec.folds) * document * forwards * searches;
 }
 
 int64_t Cell::longest() const {

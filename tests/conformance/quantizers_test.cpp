@@ -128,16 +128,19 @@ TEST_CASE("rows come out the same alone and before other rows where nothing is s
       at::Tensor later = weight.clone();
       later[95] *= 1e12;  // so large that hqq, which stops by the mean error, stops early
       const bool same = equal_bits(quantizer->fake_quantize(later).slice(0, 0, 95), quantized.slice(0, 0, 95));
+      bool alone = true;  // a row's place does not matter either
+      for (int64_t row = 0; row < 96; row += 19) {
+        const at::Tensor own = quantizer->fake_quantize(weight.slice(0, row, row + 1));
+        alone = alone && equal_bits(own, quantized.slice(0, row, row + 1));
+      }
       said = said || coupling;
-      seen = seen || !same;
+      seen = seen || !same || !alone;
       if (coupling) {
         REQUIRE(contains(*coupling, "; "));  // what to write instead
         continue;
       }
       REQUIRE(same);
-      for (int64_t row = 0; row < 96; row += 19) {
-        REQUIRE(equal_bits(quantizer->fake_quantize(weight.slice(0, row, row + 1)), quantized.slice(0, row, row + 1)));
-      }
+      REQUIRE(alone);
     }
     INFO(name);
     REQUIRE(said == seen);

@@ -123,10 +123,11 @@ TEST_CASE("lines of a journal that are not as a search wrote them are scored aga
   same("null\nhalf\n" + text);
   // The journal of another search.
   std::ofstream(searched.journal(), std::ios::trunc) << text;
-  const std::filesystem::path moved = searched.journal().parent_path().parent_path() / "another/journal.jsonl";
+  const std::filesystem::path own = searched.journal(),
+                              moved = own.parent_path().parent_path() / "another/journal.jsonl";
   std::filesystem::create_directories(moved.parent_path());
-  std::filesystem::copy_file(searched.journal(), moved);
-  CHECK(Journal(searched.journal()).find("score", std::vector<double>(3, 0)));
+  std::filesystem::copy_file(own, moved);
+  CHECK(Journal(own).find("score", std::vector<double>(3, 0)));
   CHECK_FALSE(Journal(moved).find("score", std::vector<double>(3, 0)));
 }
 
