@@ -63,7 +63,7 @@ def long_text(tmp_path_factory):
 
 
 def narrow_model(folder):
-    """tiny-books with the first 8 channels of each head: a model that computes something, and whose head_dim longrope's example is written for."""
+    """tiny-books with the first 8 channels of each head: a model that computes something, and whose head_dim the examples of longrope and by_band are written for."""
     from safetensors.torch import load_file, save_file
 
     model = copy_of_tiny_books(folder, head_dim=8)
@@ -123,7 +123,7 @@ def test_list_prints_every_plugin_and_every_example_builds(run, experiment, long
     for name, example in kinds["quantizer"].items():
         rule = {"match": "layers.*.self_attn.q_proj", "weight": example}
         calibration = {"data": {"path": str(long_text)}}  # for those that need one; the others take no notice
-        files.append(experiment({"quant": [rule], "calibration": calibration, "sweep": None}, f"quant_{name}.yaml"))
+        files.append(experiment({"model.path": str(model), "quant": [rule], "calibration": calibration, "sweep": None}, f"quant_{name}.yaml"))
     files.append(experiment({"diagnostics": list(kinds["diagnostic"].values()), "sweep": None}, "diagnostics.yaml"))
     files.append(experiment({"metrics": list(kinds["metric"].values()), "windows": {"length": 8192}, "data.path": str(long_text), "sweep": None}, "metrics.yaml"))
     questions = tmp_path / "questions.jsonl"
