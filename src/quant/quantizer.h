@@ -36,9 +36,9 @@ class Quantizer {
   /// them (rtn has no storage format of its own: scales count as float16, zeros have the code's width).
   virtual double bits_per_weight(const LinearSite& site) const = 0;
 
-  /// Returns nothing when the result of a row depends on that row alone, wherever it stands; otherwise what couples rows,
-  /// and what to write instead.  For activations rows are tokens, and a quantizer that couples them lets a token see
-  /// later ones.
+  /// Returns nothing when the result of a row depends on that row alone, wherever it stands; otherwise what couples
+  /// rows, and what to write instead.  For activations rows are tokens, and a quantizer that couples them lets a token
+  /// see later ones.
   virtual std::optional<std::string> couples_rows(const LinearSite& site) const = 0;
 
   virtual RowScaling commutes_with_row_scaling(const LinearSite& site) const = 0;
