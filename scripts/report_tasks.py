@@ -4,6 +4,7 @@ import math
 import textwrap
 
 from matplotlib import pyplot, ticker
+from report_axes import MOST_LINES
 from report_diagnostics import read_table
 from report_style import STYLES, write_plot
 
@@ -71,7 +72,9 @@ def sections(cells, out):
         text += [f"## {name}: accuracy over length and depth\n", f"![{name}](task_{name}.png)\n",
                  f"*In percent; the number is hidden at that depth of a text of that length.{more} Also as [SVG](task_{name}.svg).*\n"]
     curves = [(title, read_table(path)) for title, folder in cells if (path := folder / "metrics/nll_by_position.csv").exists()]
-    if curves:
+    if len(curves) > MOST_LINES:
+        text += ["## Loss by position\n", f"*{len(curves)} lines would be too many for a plot; `cells/ID/metrics/nll_by_position.csv` has them.*\n"]
+    elif curves:
         write_plot(plot_positions(curves), out, "nll_by_position")
         text += ["## Loss by position\n", "![loss by position](nll_by_position.png)\n",
                  "*Mean NLL of tokens by their place in what the model sees; bands: 95 % over documents, given this rounding (none below 4). Also as "
