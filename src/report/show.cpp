@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <set>
 
 #include "base/error.h"
 #include "report/beside_axes.h"
@@ -151,12 +152,40 @@ void restore_infinity(Json& metrics) {
   }
 }
 
+/// Returns a label that says which layers each rule of `quant` is for; of other values, all that they contain.
+std::string long_label(const Json& value) {
+  const auto is_rule = [](const Json& item) { return item.is_object() && item.contains("match"); };
+  if (!value.is_array() || value.empty() || !std::ranges::all_of(value, is_rule)) return value.dump();
+  std::string label;
+  for (const Json& rule : value) {
+    label += fmt::format("{}{} in {}", label.empty() ? "" : " + ", axis_label(rule), axis_label(rule["match"]));
+  }
+  return label;
+}
+
+/// Gives values of an axis that have one label though they differ, such as one format in other layers, longer labels:
+/// rows are told apart and compared by their labels.
+void tell_apart(std::vector<Json>& rows) {
+  for (const std::string& axis : axis_names(rows)) {
+    std::map<std::string, std::set<std::string>> values;  // by label
+    for (const Json& row : rows) {
+      if (row["axes"].contains(axis)) values[axis_label(row["axes"][axis])].insert(row["axes"][axis].dump());
+    }
+    for (Json& row : rows) {
+      if (!row["axes"].contains(axis)) continue;
+      Json& value = row["axes"][axis];
+      if (values[axis_label(value)].size() > 1) value = long_label(value);
+    }
+  }
+}
+
 /// Returns the rows for tables, with the values that distinguish them added to their axes.
 std::vector<Json> for_tables(std::vector<Json> rows, const std::vector<Json>& beside) {
   for (std::size_t i = 0; i < rows.size(); ++i) {
     for (const auto& [path, value] : beside[i].items()) rows[i]["axes"][path] = value;
     restore_infinity(rows[i]["metrics"]);
   }
+  tell_apart(rows);
   return rows;
 }
 

@@ -117,6 +117,16 @@ def test_what_an_axis_says_is_no_column(shown, row):
         assert all("differs" not in line for line in json.loads(shown(rows, "--format", "json").stdout))
 
 
+def test_one_format_in_other_layers_is_another_label(shown, row):
+    rules = lambda match: [{"match": match, "weight": {"type": "rtn", "bits": 3, "group": 64}}]  # noqa: E731
+    matches = ["layers.*", "layers.*.mlp.*", "layers.*.self_attn.{q,k}_proj"]
+    rows = [changed(row, number, axes={"quant": rules(match)}, config__quant=rules(match)) for number, match in enumerate(matches)]
+    assert [line["quant"] for line in read_csv(shown(rows, "--format", "csv").stdout)] == [f"rtn W3 g64 in {match}" for match in matches]
+    assert [line["labels"]["quant"] for line in json.loads(shown(rows, "--format", "json").stdout)] == [f"rtn W3 g64 in {match}" for match in matches]
+    assert [line["axes"]["quant"] for line in json.loads(shown(rows, "--format", "json").stdout)] == [rules(match) for match in matches]
+    assert read_csv(shown(rows[:1], "--format", "csv").stdout)[0]["quant"] == "rtn W3 g64"
+
+
 def test_stored_bits_are_columns_where_rows_differ_in_them(shown, row):
     lengths = [(number, length) for number, length in enumerate((32, 48))]
     rows = [changed(row, 2 * number + (bits is not None), axes={"windows.length": length, "quant": W4 if bits else []}, bits_per_weight=bits or 16,
