@@ -34,8 +34,11 @@ def draw(axes, points, size):
 
 
 def section(rows, layout, metric, measured, out):
-    """Returns Markdown lines, and writes pareto_SIZE.png and .svg.  measured(row, metric): (value, down, up) or None."""
+    """Returns Markdown lines, and writes pareto_SIZE.png and .svg; none where schemes differ, whose losses are no matter of size.
+    measured(row, metric): (value, down, up) or None."""
     text = []
+    if any(axis.varies and axis.name.split(".")[0] == "rope" for axis in layout.axes):
+        return text
     for size in sizes(rows):
         across = next((axis for axis in layout.axes if axis.name == LENGTH and axis.varies), None)
         down = [axis for axis in layout.axes if axis is not across and axis.varies]
