@@ -27,10 +27,13 @@ int64_t draw_of(const Json& row) {
   return draw.is_number_integer() ? draw.get<int64_t>() : 0;
 }
 
-/// Returns whether nothing of the row's model is rounded: it is then the same function in every rounding draw.
+/// Returns whether nothing of the row's model is rounded: it is then the same function in every rounding draw.  In 16
+/// bits it is not, since a draw's weights are rounded to them anew.
 bool is_full_precision(const Json& row) {
-  const Json &quant = value_at(row, "/config/quant"), &kv = value_at(row, "/config/kv/type");
-  return (quant.is_null() || quant.empty()) && (kv.is_null() || kv == "none");
+  const Json &quant = value_at(row, "/config/quant"), &kv = value_at(row, "/config/kv/type"),
+             &dtype = value_at(row, "/environment/dtype");
+  const bool is_16_bits = dtype.is_string() && dtype.get<std::string>().find("float16") != std::string::npos;
+  return (quant.is_null() || quant.empty()) && (kv.is_null() || kv == "none") && !is_16_bits;
 }
 
 /// Returns the draws that an effect of these rows is over: those of the rows that draws make a difference to.

@@ -35,8 +35,8 @@ class Effects {
   explicit Effects(const Results& results) : results_(results) {}
 
   /// Returns sum factor * row of a metric over the clusters and draws that all rows share; all rows must have scored
-  /// the same in all clusters, in the same draws.  A row of full precision in one draw stands for all of them: a draw
-  /// leaves its function as it is.
+  /// the same in all clusters, in the same draws.  A row of float32 that rounds nothing stands, in one draw, for all of
+  /// them: a draw leaves its function as it is.
   Effect of(const std::vector<Term>& terms, const std::string& metric);
 
   /// Returns the mean of several such sums, which stand for more of their kind (random directions): they take the place

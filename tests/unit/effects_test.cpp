@@ -19,6 +19,7 @@ class Folder {
     int draw = 0;
     std::vector<double> sums;  ///< of nll, in documents of 10 tokens
     std::string extra{};       ///< more lines of clusters.csv
+    std::string dtype = "float32";
   };
 
   void add(const Cell& cell) const {
@@ -28,7 +29,7 @@ class Folder {
     row["metrics"]["perplexity"] = {
         {"value", 2}, {"stderr", 1}, {"count", 40}, {"clusters", cell.sums.size()}, {"link", "exp"}};
     row["metrics"]["delta_p_5"] = {{"value", 2}, {"stderr", nullptr}, {"count", 40}};
-    row["environment"] = {{"inputs", Json::object()}};
+    row["environment"] = {{"inputs", Json::object()}, {"dtype", cell.dtype}};
     row["config"] = {{"data", {{"path", "d"}}},
                      {"model", {{"path", "m"}}},
                      {"rope", cell.rope},
@@ -140,6 +141,16 @@ TEST_CASE("a row of full precision in one draw stands for all draws of the other
   folder.add({"f", "ntk", "none", 0, {9, 19, 29, 39}});
   CHECK(contains(shown(folder, "rope=none,quant=none", "csv"),
                  "other draws"));  // W3 under ntk has one draw, under none two
+}
+
+TEST_CASE(
+    "in bfloat16, where a draw's weights are rounded anew, a row of full precision stands for its own draw alone") {
+  const Folder folder;
+  folder.add({"a", "none", "none", 0, {1, 2, 3, 4}, "", "bfloat16"});
+  folder.add({"b", "none", "W3", 1, {1, 2, 3, 4}, "", "bfloat16"});
+  folder.add({"c", "yarn", "none", 0, {1, 2, 3, 4}, "", "bfloat16"});
+  folder.add({"d", "yarn", "W3", 1, {1, 2, 3, 4}, "", "bfloat16"});
+  CHECK(contains(error_text([&] { shown(folder, "rope=none,quant=none"); }), "other draws"));
 }
 
 TEST_CASE("loss by position has lines of its own") {
