@@ -82,7 +82,7 @@ def test_a_killed_run_goes_on_where_it_was(hub, begin, fetch, tmp_path):
 def test_a_file_that_came_with_another_content_is_fetched_again(hub, fetch, tmp_path):
     assert fetch(MODEL).returncode == 0
     folder = tmp_path / "models" / MODEL
-    (folder / "fetched.json").unlink()  # as if it had been killed before the end
+    (folder / "fetched.json").write_text('{"revision": ', encoding="utf-8")  # as if it had been killed before the end, or worse
     weights = folder / "model.safetensors"
     good = weights.read_bytes()
     weights.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
