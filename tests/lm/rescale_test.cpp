@@ -216,7 +216,9 @@ TEST_CASE("scales per head come from a file that a search wrote, for a model of 
   rescaling(yaml, config)->apply(got);
   CHECK(at::equal(got.layers[1].k_proj.weight_OI, want.layers[1].k_proj.weight_OI));
   CHECK_FALSE(at::equal(got.layers[1].k_proj.weight_OI, full.layers[1].k_proj.weight_OI));
-  CHECK(contains(error_text([&] { rescaling(yaml, config_of({4, false})); }),
+  CHECK(contains(error_text([&] {
+                   rescaling(yaml, config_of({4, false}));
+                 }),
                  "scales for 2 heads, and the model has 4 of keys"));
   CHECK(contains(refused("{type: bands, bands: 2, per_head: true, scales: [1, 1]}"), "a search finds such scales"));
 }

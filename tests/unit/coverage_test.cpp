@@ -174,8 +174,8 @@ double coverage(const Population& population, std::size_t D, std::size_t R) {
   return static_cast<double>(covered) / kRepetitions;
 }
 
-/// Checks that the coverage for each D is 93 to 97 %, where above 97 % an excess counts that 10,000 repetitions can tell
-/// from chance (two standard errors), and prints a line for docs/method.md.
+/// Checks that the coverage for each D is 93 to 97 %, where above 97 % an excess counts that 10,000 repetitions can
+/// tell from chance (two standard errors), and prints a line for docs/method.md.
 void check_coverage(const std::string& name, const Population& population, const std::vector<std::size_t>& D_all,
                     std::size_t R) {
   std::string line = fmt::format("| {} | {} |", name, R);
