@@ -149,10 +149,12 @@ std::string values_of(const std::vector<Json>& rows) {
 }  // namespace
 
 std::string caption(const std::vector<Json>& rows, const std::string& paired) {
-  const bool has_values =
-      std::ranges::any_of(rows, [](const Json& row) { return !row["metrics"].empty() || !is_ok(row); });
-  std::string text =
-      has_values ? values_of(rows) + paired : "no metrics; what diagnostics found is in cells/<id>/diagnostics";
+  const bool has_values = std::ranges::any_of(rows, [](const Json& row) { return !row["metrics"].empty(); });
+  std::string text = "no metrics; what diagnostics found is in cells/<id>/diagnostics";
+  if (has_values)
+    text = values_of(rows) + paired;
+  else if (std::ranges::none_of(rows, is_ok))
+    text = "no values: every cell failed";
   text += fmt::format("; model {}, {}", common(rows, "/config/model/path"), dtype_of(rows));
   if (const std::string rope = rope_of(rows); !rope.empty()) text += "; rope " + rope;
   text += changes_of(rows);
