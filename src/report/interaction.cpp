@@ -59,8 +59,8 @@ struct Line {
   Effect effect;
 };
 
-/// Rows that differ in the two axes alone, by their levels.
-using Block = std::map<std::pair<std::string, std::string>, const Json*>;
+/// Rows that differ in the two axes alone (and in their calibration), by their levels.
+using Block = std::map<std::pair<std::string, std::string>, std::vector<const Json*>>;
 
 std::vector<Block> blocks_of(const std::vector<Json>& rows, const Factor& a, const Factor& b) {
   std::vector<Block> blocks;
@@ -68,7 +68,7 @@ std::vector<Block> blocks_of(const std::vector<Json>& rows, const Factor& a, con
   for (const Json& row : rows) {
     const auto [found, fresh] = place.emplace(key_without(row, {a.axis, b.axis}), blocks.size());
     if (fresh) blocks.emplace_back();
-    blocks[found->second].emplace(std::pair(level_of(row, a.axis), level_of(row, b.axis)), &row);
+    blocks[found->second][{level_of(row, a.axis), level_of(row, b.axis)}].push_back(&row);
   }
   return blocks;
 }
@@ -85,29 +85,35 @@ std::vector<std::string> metrics_of(Effects& effects, const Json& row) {
   return names;
 }
 
+/// Adds a line for each metric of a row at other levels than the references'.
+void add_lines(std::vector<Line>& lines, Effects& effects, Block& block, const Json& row, const Factor& a,
+               const Factor& b) {
+  const std::string x = level_of(row, a.axis), y = level_of(row, b.axis);
+  const auto at = [&](const std::string& one, const std::string& other) {
+    return counterpart(block[{one, other}], row, {a.axis, b.axis});
+  };
+  for (const std::string& metric : metrics_of(effects, row)) {
+    Line line{&row, metric, "", "", {}};
+    if (metric.starts_with(kByPosition)) {
+      const std::string place = metric.substr(std::string(kByPosition).size());
+      line.metric = "nll";
+      line.begin = place.substr(0, place.find('-'));
+      line.end = place.substr(place.find('-') + 1);
+    }
+    line.effect = effects.of(
+        {{1, &row}, {-1, at(a.reference, y)}, {-1, at(x, b.reference)}, {1, at(a.reference, b.reference)}}, metric);
+    lines.push_back(std::move(line));
+  }
+}
+
 std::vector<Line> lines_of(Effects& effects, const std::vector<Json>& rows, const Factor& a, const Factor& b) {
   std::vector<Line> lines;
-  for (const Block& block : blocks_of(rows, a, b)) {
-    const auto at = [&](const std::string& x, const std::string& y) {
-      const auto found = block.find({x, y});
-      return found == block.end() ? nullptr : found->second;
-    };
+  for (Block& block : blocks_of(rows, a, b)) {
     for (const std::string& x : a.levels) {
       for (const std::string& y : b.levels) {
-        const Json* row = at(x, y);
-        if (x == a.reference || y == b.reference || row == nullptr || !is_ok(*row)) continue;
-        for (const std::string& metric : metrics_of(effects, *row)) {
-          Line line{row, metric, "", "", {}};
-          if (metric.starts_with(kByPosition)) {
-            const std::string place = metric.substr(std::string(kByPosition).size());
-            line.metric = "nll";
-            line.begin = place.substr(0, place.find('-'));
-            line.end = place.substr(place.find('-') + 1);
-          }
-          line.effect = effects.of(
-              {{1, row}, {-1, at(a.reference, y)}, {-1, at(x, b.reference)}, {1, at(a.reference, b.reference)}},
-              metric);
-          lines.push_back(std::move(line));
+        if (x == a.reference || y == b.reference) continue;
+        for (const Json* row : block[{x, y}]) {
+          if (is_ok(*row)) add_lines(lines, effects, block, *row, a, b);
         }
       }
     }

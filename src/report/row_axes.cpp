@@ -57,14 +57,41 @@ std::string size_cell(const Json& row, const std::string& name) {
   return bits.is_number() ? fmt::format("{:.4g}", bits.get<double>()) : "";
 }
 
-std::string key_without(const Json& row, const std::vector<std::string>& axes) {
-  Json config = row["config"];
-  config.erase("calibration");
+namespace {
+
+/// Sets the values of the axes to null.
+void erase_axes(Json& config, const std::vector<std::string>& axes) {
   for (const std::string& axis : axes) {
     const Json::json_pointer place(json_pointer_of(axis));
     if (config.contains(place)) config[place] = nullptr;
   }
+}
+
+Json calibration_without(const Json& row, const std::vector<std::string>& axes) {
+  Json config = {{"calibration", value_at(row["config"], "/calibration")}};
+  erase_axes(config, axes);
+  return config["calibration"];
+}
+
+}  // namespace
+
+std::string key_without(const Json& row, const std::vector<std::string>& axes) {
+  Json config = row["config"];
+  erase_axes(config, axes);
+  config.erase("calibration");
   return config.dump();
+}
+
+const Json* counterpart(const std::vector<const Json*>& candidates, const Json& row,
+                        const std::vector<std::string>& axes) {
+  const Json own = calibration_without(row, axes);
+  std::map<Json, const Json*> others;
+  for (const Json* candidate : candidates) {
+    Json other = calibration_without(*candidate, axes);
+    if (other == own) return candidate;
+    if (own.is_null() || other.is_null()) others.emplace(std::move(other), candidate);
+  }
+  return others.size() == 1 ? others.begin()->second : nullptr;
 }
 
 std::string level_of(const Json& row, const std::string& axis) {
@@ -107,15 +134,12 @@ Baselines find_by_axis(const std::vector<Json>& rows, const std::string& axis, c
   if (std::ranges::find(labels, label) == labels.end()) {
     fail("--baseline {}={}: no row has that value; its values are {}", axis, label, fmt::join(labels, " | "));
   }
-  std::map<std::string, const Json*> candidates;
+  std::map<std::string, std::vector<const Json*>> candidates;
   for (const Json& row : rows) {
-    if (level_of(row, axis) == label) candidates.emplace(key_without(row, {axis}), &row);
+    if (level_of(row, axis) == label) candidates[key_without(row, {axis})].push_back(&row);
   }
   Baselines found;
-  for (const Json& row : rows) {
-    const auto match = candidates.find(key_without(row, {axis}));
-    found.push_back(match == candidates.end() ? nullptr : match->second);
-  }
+  for (const Json& row : rows) found.push_back(counterpart(candidates[key_without(row, {axis})], row, {axis}));
   return found;
 }
 

@@ -30,8 +30,14 @@ std::vector<std::string> size_names(const std::vector<Json>& rows);
 std::string size_cell(const Json& row, const std::string& name);
 
 /// Returns what of a row's configuration is not one of the axes: equal for rows that differ in those alone. Calibration
-/// is left out, since rows that need none do not have it in their configuration.
+/// is left out, since rows that need none do not have it in their configuration; counterpart() minds it.
 std::string key_without(const Json& row, const std::vector<std::string>& axes);
+
+/// Returns the one of `candidates`, whose keys are the row's, that it is compared with: the one whose calibration is
+/// the row's but for the axes or, failing that, the one without any (where the row has none, the only one that has
+/// some). Null where there is none, or several that differ in their calibration.
+const Json* counterpart(const std::vector<const Json*>& candidates, const Json& row,
+                        const std::vector<std::string>& axes);
 
 /// Returns the row's label on an axis, which may also be a place of the configuration; empty where it has none.
 std::string level_of(const Json& row, const std::string& axis);

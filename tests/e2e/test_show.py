@@ -176,6 +176,41 @@ def test_an_interaction_is_the_difference_of_differences(five_documents, run):
     assert f"{expected:+.4f} [" in table and "of 1 comparisons survive" in table
 
 
+def test_rows_of_other_calibrations_are_compared_with_their_own(five_documents, experiment, run, tmp_path):
+    rope = [{"type": "none"}, {"type": "linear", "factor": 4}]
+    gptq, awq = ([{"match": "layers.*", "weight": {"type": kind, "bits": 3, "group": 64}}] for kind in ("gptq", "awq"))
+    file = experiment({"data": {"path": str(tmp_path / "texts.jsonl")}, "windows": {"length": 512}, "model.dtype": "float32",
+                       "calibration": {"data": {"path": str(TEXT)}, "samples": 2, "length": 64},
+                       "sweep": [{"rope": rope, "quant": [[], gptq]}, {"rope": rope, "calibration.samples": [4], "quant": [gptq, awq]}]})
+    results = tmp_path / "calibrated"
+    assert run("run", file, "--results", results).returncode == 0
+    rows = {(row["config"]["quant"][0]["weight"]["type"] if row["config"]["quant"] else "none", row["config"]["rope"]["type"],
+             row["config"].get("calibration", {}).get("samples")): row for row in read_rows(results).values()}
+    nll = {key: row["metrics"]["nll"]["value"] for key, row in rows.items()}
+
+    def interactions(reference):
+        shown = run("show", results, "--interaction", f"rope,quant={reference}", "--format", "json")
+        assert shown.returncode == 0, shown.stderr
+        return {line["id"]: line.get("value") for line in json.loads(shown.stdout) if line["metric"] == "nll"}
+
+    def expected(one, samples, other, others):
+        cost = [nll[one, scheme, samples] - nll[other, scheme, others] for scheme in ("linear", "none")]
+        return pytest.approx(cost[0] - cost[1], rel=1e-6, abs=1e-9)
+
+    found = interactions("none")
+    assert len(found) == 3
+    for kind, samples in (("gptq", 2), ("gptq", 4), ("awq", 4)):
+        assert found[rows[kind, "linear", samples]["id"]] == expected(kind, samples, "none", None)
+    assert len({nll["gptq", "none", samples] for samples in (2, 4)}) == 2  # or nothing could be mixed up
+    found = interactions("gptq W3 g64")
+    assert found[rows["awq", "linear", 4]["id"]] == expected("awq", 4, "gptq", 4)
+    assert found[rows["none", "linear", None]["id"]] is None  # two calibrations of GPTQ, and no telling which
+    paired = {row["id"]: row["paired"] for row in json.loads(run("show", results, "--baseline", "quant=gptq W3 g64", "--format", "json").stdout)}
+    assert paired[rows["awq", "none", 4]["id"]]["baseline"] == rows["gptq", "none", 4]["id"]
+    by_samples = {row["id"]: row["paired"] for row in json.loads(run("show", results, "--baseline", "calibration.samples=2", "--format", "json").stdout)}
+    assert by_samples[rows["gptq", "none", 4]["id"]]["baseline"] == rows["gptq", "none", 2]["id"]
+
+
 @pytest.mark.parametrize(("axes", "said"), [
     ("rop,quant", "no axis 'rop'; did you mean 'rope'?"), ("rope", "write two axes, such as rope,quant"),
     ("rope,model.dtype", "has one level (float32), and an interaction compares two"),
