@@ -90,7 +90,7 @@ std::string search_of(const Job& job) {
 
 std::string cost_of(const std::vector<Cell>& cells, const fs::path& results) {
   double windows = 0, tokens = 0, flops = 0, memory = 0;
-  bool cpu = true;
+  bool cpu = true, diagnoses = false;
   const Job* before = nullptr;
   std::set<std::string> searches;
   for (const Cell& cell : group_by_shared(cells)) {
@@ -103,11 +103,13 @@ std::string cost_of(const std::vector<Cell>& cells, const fs::path& results) {
     if (calibrates) flops += cell.calibration_flops();
     if (cell.job->method.search && searches.insert(search_of(*cell.job)).second) flops += cell.search_flops();
     memory = std::max(memory, memory_of(cell));
+    diagnoses |= !cell.job->output.diagnostics.empty();
     cpu = cpu && is_cpu(cell.job->model.spec.device);
     before = cell.job;
   }
   std::string text = fmt::format("{} cells, {} windows of {} tokens, {:.3g} TFLOP; largest memory about {:.1f} GB",
                                  cells.size(), grouped(windows), grouped(tokens), flops / 1e12, memory / 1e9);
+  if (diagnoses) text += ", what diagnostics take not counted";
   if (const auto rate = last_rate(results, cpu))
     text += fmt::format("; about {} here, by the rate of this machine's last rows", format_seconds(flops / *rate));
   return text;
