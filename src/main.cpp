@@ -156,8 +156,8 @@ int run_command(int argc, char** argv) {
 
   auto* show_verb = app.add_subcommand("show", "print the results of a folder");
   show_verb->add_option("RESULTS_DIR", folder, "results folder")->required();
-  show_verb->add_option("--format", show_options.format, "table, csv, markdown, latex or json")
-      ->check(CLI::IsMember({"table", "csv", "markdown", "latex", "json"}));
+  show_verb->add_option("--format", show_options.format, fmt::format("{}", fmt::join(kShowFormats, ", ")))
+      ->check(CLI::IsMember(kShowFormats));
   show_verb->add_option("--baseline", show_options.baseline,
                         "row to compare with in pairs: an id, or AXIS=LABEL such as quant=none");
   show_verb->add_option(

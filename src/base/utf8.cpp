@@ -1,5 +1,7 @@
 #include "base/utf8.h"
 
+#include <algorithm>
+
 namespace qroar {
 
 std::size_t utf8_length(std::string_view text) {
@@ -23,6 +25,10 @@ std::size_t utf8_prefix(std::string_view text) {
   std::size_t done = 0;
   while (const std::size_t length = utf8_length(text.substr(done))) done += length;
   return done;
+}
+
+std::size_t utf8_characters(std::string_view text) {
+  return static_cast<std::size_t>(std::ranges::count_if(text, [](char c) { return (c & 0xC0) != 0x80; }));
 }
 
 }  // namespace qroar

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "config/node.h"
 
 namespace qroar {
@@ -79,6 +80,18 @@ std::vector<Config> Config::items() const {
     items.push_back(Config(child.node));
   }
   return items;
+}
+
+void Config::read_name() const {
+  const auto child = node_->find("name");
+  if (child == nullptr || child->reading.done) return;
+  const auto name = Config(child).as<std::string>();
+  constexpr std::size_t kLongest = 24;  // what fits into a legend
+  const bool has_control = std::ranges::any_of(name, [](unsigned char c) { return c < ' ' || c == 0x7f; });
+  if (name.empty() || has_control || utf8_characters(name) > kLongest) {
+    Config(child).fail(fmt::format("names this in figures; write 1 to {} characters", kLongest));
+  }
+  child->reading.names = true;
 }
 
 void Config::note_default(std::string_view key, Json value) const {

@@ -103,6 +103,10 @@ class Config {
     return choices[choice_index(key, fallback_name, names)].second;
   }
 
+  /// Reads an optional `name` of this map, a short name for tables and figures; one that was read as a value is none.
+  /// It is no part of resolved(), and so changes no cell's id.
+  void read_name() const;
+
   /// Returns what was written, whether read or not (keys in the order of writing).
   Json json() const;
   /// Returns the values that were read and the defaults that were used, keys sorted; the cell id is the hash of this.

@@ -31,6 +31,7 @@ struct ConfigNode {
   };
   struct Reading {
     bool done = false;                         ///< this node was read
+    bool names = false;                        ///< it was read by read_name() alone
     std::optional<Json> value;                 ///< a scalar in the type it was read as
     std::vector<std::string> asked;            ///< requested keys, present or not
     std::map<std::string, Json> defaults;      ///< used for absent keys

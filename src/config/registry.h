@@ -36,7 +36,9 @@ class Registry {
     std::vector<std::pair<std::string, const Entry*>> choices;
     for (const auto& [name, entry] : entries_) choices.emplace_back(name, &entry);
     const Entry* entry = config.get_choice<const Entry*>("type", nullptr, choices);
-    return entry->make(config);
+    auto plugin = entry->make(config);
+    config.read_name();
+    return plugin;
   }
 
  private:

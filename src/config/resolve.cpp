@@ -49,7 +49,7 @@ Json resolve(const ConfigNode& node) {
 
 void check_children(const ConfigNode& node) {
   for (const auto& child : node.children) {
-    if (!child.node->reading.done) fail_unread(node, child);
+    if (!child.node->reading.done && !child.node->reading.names) fail_unread(node, child);
     check_children(*child.node);
   }
 }

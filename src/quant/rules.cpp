@@ -58,6 +58,7 @@ QuantRules::QuantRules(const std::vector<Config>& rules) {
     }
     auto weight = quantizer_at(rule, "weight"), input = activation_quantizer(rule, "input");
     const bool is_static = read_static(rule, input.get());
+    rule.read_name();
     rules_.push_back({rule, match, std::move(weight), std::move(input), is_static});
   }
 }

@@ -8,6 +8,8 @@
 
 #include "base/error.h"
 #include "report/differences.h"
+#include "report/latex.h"
+#include "report/pgfplots.h"
 #include "report/row_axes.h"
 #include "report/table.h"
 
@@ -168,6 +170,19 @@ Table table_of(const std::vector<Line>& lines, const std::vector<Json>& rows, bo
   return table;
 }
 
+/// Returns the points of the effects over whole windows.
+std::string pgfplots_of(const std::vector<Line>& lines, const std::vector<Json>& rows) {
+  const std::string x = x_axis_of(rows);
+  std::vector<FigurePoint> points;
+  for (const Line& line : lines) {
+    if (!line.begin.empty() || !line.effect.value) continue;
+    const Estimate& value = *line.effect.value;
+    points.push_back({place_of(*line.row, x, points.size()), line.metric + ", " + line_of(*line.row, x), value.value,
+                      value.low(), value.high()});
+  }
+  return pgfplots_text(x, points);
+}
+
 Json json_of(const std::vector<Line>& lines, const Factor& a, const Factor& b) {
   Json list = Json::array();
   for (const auto& [row, metric, begin, end, effect] : lines) {
@@ -196,17 +211,19 @@ std::string show_interaction(Effects& effects, const std::vector<Json>& rows, co
   std::vector<Effect*> compared;
   for (Line& line : lines) compared.push_back(&line.effect);
   const std::string counted = mark_survivors(compared);
+  if (format == "pgfplots") return pgfplots_of(lines, rows);
   if (format == "json") return json_of(lines, a, b).dump(1) + "\n";
   if (format == "csv") return table_of(lines, rows, /*by_position=*/true, /*for_programs=*/true).render(format);
-  std::string text = table_of(lines, rows, false, false).render(format);
-  const Table positions = table_of(lines, rows, true, false);
-  if (!positions.rows.empty()) text += "\nby position in the window (tokens)\n" + positions.render(format);
-  return text +
-         fmt::format(
-             "\ninteraction: the difference against {}={}, less the same difference at {}={}; nats per token or "
-             "points of the metric, 95 % intervals; detectable: the smallest effect that is found with a probability "
-             "of 80 %; {}\n",
-             a.axis, a.reference, b.axis, b.reference, counted);
+  std::vector<Table> tables{table_of(lines, rows, false, false)};
+  Table positions = table_of(lines, rows, true, false);
+  positions.title = "by position in the window (tokens)";
+  if (!positions.rows.empty()) tables.push_back(std::move(positions));
+  const std::string note = fmt::format(
+      "interaction: the difference against {}={}, less the same difference at {}={}; nats per token or "
+      "points of the metric, 95 % intervals; detectable: the smallest effect that is found with a probability "
+      "of 80 %; {}\n",
+      a.axis, a.reference, b.axis, b.reference, counted);
+  return format == "latex" ? latex_text(tables, note) : render(tables, format) + "\n" + note;
 }
 
 }  // namespace qroar

@@ -9,8 +9,12 @@
 
 namespace qroar {
 
+/// For people: table, markdown, latex.  For programs: csv, json, and pgfplots, lm_eval and eee for those of that name.
+inline const std::vector<std::string> kShowFormats{"table", "csv",      "markdown", "latex",
+                                                   "json",  "pgfplots", "lm_eval",  "eee"};
+
 struct ShowOptions {
-  std::string format = "table";  ///< table, csv, markdown, latex or json
+  std::string format = "table";  ///< one of kShowFormats
   /// The baseline of paired comparisons; may be empty.  The id (or its beginning) of one row, or AXIS=LABEL
   /// ("quant=none"): each row's baseline is then the row whose configuration differs from it in that alone.
   std::string baseline;

@@ -76,7 +76,7 @@ ControlComparisons compare_controls(Effects& effects, const std::vector<Json>& r
   return all;
 }
 
-std::string show_controls(Effects& effects, const std::vector<Json>& rows, const std::string& format) {
+Table controls_table(Effects& effects, const std::vector<Json>& rows) {
   std::vector<std::string> axes;
   for (const Json& row : rows) {
     if (!has_controls(row)) continue;
@@ -106,11 +106,11 @@ std::string show_controls(Effects& effects, const std::vector<Json>& rows, const
     }
     table.rows.push_back(std::move(cells));
   }
-  if (table.rows.empty()) return "";
-  return fmt::format(
-      "\nsearched scales and their controls: mean NLL less that of the same model with scales of 1, nats per token, "
-      "with 95 % intervals; random g: over directions, too; {}\n{}",
-      comparisons.count, table.render(format));
+  table.title = fmt::format(
+      "searched scales and their controls: mean NLL less that of the same model with scales of 1, nats per token, "
+      "with 95 % intervals; random g: over directions, too; {}",
+      comparisons.count);
+  return table;
 }
 
 }  // namespace qroar

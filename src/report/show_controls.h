@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "report/effects.h"
+#include "report/table.h"
 
 namespace qroar {
 
@@ -23,7 +24,7 @@ struct ControlComparisons {
 /// Compares every searched row with its controls among `rows`.
 ControlComparisons compare_controls(Effects& effects, const std::vector<Json>& rows);
 
-/// Returns the comparisons of every search as a table; empty where no row was searched.
-std::string show_controls(Effects& effects, const std::vector<Json>& rows, const std::string& format);
+/// Returns the comparisons of every search as a table; without rows where no row was searched.
+Table controls_table(Effects& effects, const std::vector<Json>& rows);
 
 }  // namespace qroar

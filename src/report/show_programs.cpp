@@ -3,11 +3,23 @@
 #include <cmath>
 #include <set>
 
+#include "report/pgfplots.h"
+#include "report/row_tables.h"
 #include "report/show_controls.h"
 #include "report/table.h"
 #include "results/row_shape.h"
 
 namespace qroar {
+namespace {
+
+/// Returns a key as part of a JSON pointer: the metrics of tasks have a slash in their names.
+std::string escaped(const std::string& key) {
+  std::string part;
+  for (const char c : key) part += c == '/' ? "~1" : c == '~' ? "~0" : std::string(1, c);
+  return part;
+}
+
+}  // namespace
 
 std::string csv_text(const std::vector<Json>& rows, const Differences& differences) {
   const std::vector<std::string> names = axis_names(rows);
@@ -59,6 +71,28 @@ std::string csv_text(const std::vector<Json>& rows, const Differences& differenc
     table.rows.push_back(std::move(cells));
   }
   return table.render("csv");
+}
+
+std::string pgfplots_text(const std::vector<Json>& rows, const Differences& differences) {
+  const std::string x = x_axis_of(rows);
+  const std::vector<std::string> metrics = differences.empty() ? shown_metrics(rows) : differences.metrics();
+  std::vector<FigurePoint> points;
+  for (const std::string& metric : metrics) {
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      const Json paired = differences.empty() ? Json() : differences.json(i);
+      const Json& entry = differences.empty() ? value_at(rows[i]["metrics"], "/" + escaped(metric))
+                          : metric == "nll"   ? value_at(paired, "/nll")
+                                              : value_at(paired, "/tasks/" + escaped(metric));
+      const auto number = [&](const char* place) {
+        const Json& value = value_at(entry, place);
+        return value.is_number() ? value.get<double>() : std::nan("");
+      };
+      if (entry.is_null()) continue;
+      points.push_back({place_of(rows[i], x, i), (differences.empty() ? "" : "Δ") + metric + ", " + line_of(rows[i], x),
+                        number(differences.empty() ? "/value" : "/difference"), number("/low"), number("/high")});
+    }
+  }
+  return pgfplots_text(x, points);
 }
 
 std::string json_text(Effects& effects, std::vector<Json> rows, const std::vector<Json>& shown,

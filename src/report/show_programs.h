@@ -10,6 +10,9 @@ namespace qroar {
 /// Returns CSV with one column per axis, metric field, cost, and number of a difference.
 std::string csv_text(const std::vector<Json>& rows, const Differences& differences);
 
+/// Returns the data of a figure (report/pgfplots.h): of differences where there are baselines, else of shown_metrics().
+std::string pgfplots_text(const std::vector<Json>& rows, const Differences& differences);
+
 /// Returns the rows as stored in the cells (or means over their rounding draws), each with these additional members:
 ///   labels    {axis: label of its value in tables}, including those of `differs`
 ///   texts     {metric: its value with its interval, as in tables}

@@ -6,36 +6,14 @@
 #include <cmath>
 
 #include "base/csv.h"
+#include "base/utf8.h"
 
 namespace qroar {
 namespace {
 
-/// Returns the number of columns that a terminal needs: bytes that do not continue a UTF-8 sequence.
-std::size_t display_width(const std::string& text) {
-  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
-}
-
 std::string padded(const std::string& text, std::size_t width, bool left) {
-  const std::string space(width - std::min(width, display_width(text)), ' ');
+  const std::string space(width - std::min(width, utf8_characters(text)), ' ');
   return left ? text + space : space + text;
-}
-
-std::string latex_escaped(const std::string& text) {
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text.compare(i, 2, "±") == 0) {
-      out += "$\\pm$";
-      i += 1;
-    } else if (text.compare(i, 3, "−") == 0) {
-      out += "$-$";
-      i += 2;
-    } else if (std::string("&%$#_{}").find(text[i]) != std::string::npos) {
-      out += std::string("\\") + text[i];
-    } else {
-      out += text[i];
-    }
-  }
-  return out;
 }
 
 }  // namespace
@@ -43,8 +21,8 @@ std::string latex_escaped(const std::string& text) {
 std::string Table::render(const std::string& format) const {
   std::vector<std::size_t> widths;
   for (std::size_t c = 0; c < header.size(); ++c) {
-    widths.push_back(display_width(header[c]));
-    for (const auto& row : rows) widths[c] = std::max(widths[c], display_width(row[c]));
+    widths.push_back(utf8_characters(header[c]));
+    for (const auto& row : rows) widths[c] = std::max(widths[c], utf8_characters(row[c]));
   }
   const auto line = [&](const std::vector<std::string>& cells) {
     std::string out;
@@ -53,17 +31,10 @@ std::string Table::render(const std::string& format) const {
       if (format == "table") out += (first ? "" : "  ") + padded(cells[c], widths[c], c < label_columns);
       if (format == "csv") out += (first ? "" : ",") + csv_field(cells[c]);
       if (format == "markdown") out += (first ? "| " : " | ") + padded(cells[c], widths[c], c < label_columns);
-      if (format == "latex") out += (first ? "" : " & ") + latex_escaped(cells[c]);
     }
-    return out + (format == "markdown" ? " |\n" : format == "latex" ? " \\\\\n" : "\n");
+    return out + (format == "markdown" ? " |\n" : "\n");
   };
-  std::string out;
-  if (format == "latex") {
-    out += "\\begin{tabular}{" + std::string(label_columns, 'l') + std::string(header.size() - label_columns, 'r') +
-           "}\n\\toprule\n";
-  }
-  out += line(header);
-  if (format == "latex") out += "\\midrule\n";
+  std::string out = line(header);
   if (format == "table") {
     std::vector<std::string> rule;
     for (const std::size_t width : widths) rule.emplace_back(width, '-');
@@ -77,8 +48,15 @@ std::string Table::render(const std::string& format) const {
     out += "\n";
   }
   for (const auto& row : rows) out += line(row);
-  if (format == "latex") out += "\\bottomrule\n\\end{tabular}\n";
   return out;
+}
+
+std::string render(const std::vector<Table>& tables, const std::string& format) {
+  std::string text;
+  for (const Table& table : tables) {
+    text += (text.empty() ? "" : "\n") + (table.title.empty() ? "" : table.title + "\n") + table.render(format);
+  }
+  return text;
 }
 
 namespace {

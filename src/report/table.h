@@ -11,10 +11,14 @@ struct Table {
   std::vector<std::string> header;
   std::vector<std::vector<std::string>> rows;
   std::size_t label_columns = 1;  ///< number of leading text columns, flush left; the rest are numbers, flush right
+  std::string title = "";         ///< stands above it; may be empty
 
-  /// Renders the table; format: table (aligned text), csv, markdown or latex (booktabs).
+  /// Renders the table without its title; format: table (aligned text), csv or markdown (report/latex.h has the other).
   std::string render(const std::string& format) const;
 };
+
+/// Renders tables under their titles, separated by empty lines.
+std::string render(const std::vector<Table>& tables, const std::string& format);
 
 /// Returns a value with its interval: two significant digits of its half width, and at least two decimals ("35.29
 /// [34.8, 35.9]"); from 1e9 on five digits and a power of ten.  Without an interval (NaN), the value.

@@ -26,6 +26,10 @@ std::string bands_label(const Json& block) {
   return label;
 }
 
+/// Returns whether an item is a rule of `quant` with a name: the rules beside it, for layers of other sizes perhaps,
+/// are then part of what it names.
+bool is_named_rule(const Json& item) { return !value_at(item, "/match").is_null() && item.contains("name"); }
+
 }  // namespace
 
 std::string axis_label(const Json& value, char bits_of) {
@@ -35,11 +39,15 @@ std::string axis_label(const Json& value, char bits_of) {
     return has_control ? value.dump() : text;
   }
   if (value.is_array()) {
+    const bool named = std::ranges::any_of(value, is_named_rule);
     std::string label;
-    for (const Json& item : value) label += (label.empty() ? "" : " + ") + axis_label(item);
+    for (const Json& item : value) {
+      if (!named || is_named_rule(item)) label += (label.empty() ? "" : " + ") + axis_label(item);
+    }
     return label.empty() ? "none" : label;
   }
   if (!value.is_object()) return value.dump();
+  if (const Json& name = value_at(value, "/name"); name.is_string()) return axis_label(name);
   if (value.contains("weight") || value.contains("input")) {  // a rule of `quant`
     std::string label;
     for (const auto& [part, letter] : {std::pair("weight", 'W'), std::pair("input", 'A')}) {

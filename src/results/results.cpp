@@ -145,13 +145,19 @@ std::vector<Json> Results::rows() const {
     if (auto found = row(entry.path().filename())) rows.push_back(std::move(*found));
   }
   std::map<std::string, std::size_t> places;  // from 1
-  if (const auto planned = plan())
+  const std::optional<Json> planned = plan();
+  if (planned) {
     for (const Json& cell : (*planned)["cells"]) places.emplace(cell["id"], places.size() + 1);
+  }
   using Key = std::tuple<std::size_t, std::string, std::string>;
   std::vector<std::pair<Key, Json>> keyed;
   for (Json& row : rows) {
     const auto id = row["id"].get<std::string>();
     const auto place = places.find(id);
+    if (place != places.end()) {  // what the experiment calls it now: another one may have run it, or names were added
+      row["experiment"] = (*planned)["experiment"];
+      row["axes"] = (*planned)["cells"][place->second - 1]["axes"];
+    }
     const Json& started = value_at(row, "/environment/started");
     keyed.emplace_back(
         Key{place == places.end() ? 0 : place->second, started.is_string() ? started.get<std::string>() : "", id},

@@ -71,7 +71,8 @@ class Results {
   void write(const Json& row, const CellOutput& output) const;
 
   /// Returns every row: those of cells that plan.json does not list, ordered by start time, then the others in its
-  /// order. Throws an Error when the folder has neither cells nor a plan.
+  /// order and with its axes and experiment: another experiment may have run them, or names were given since. Throws an
+  /// Error when the folder has neither cells nor a plan.
   std::vector<Json> rows() const;
 
   /// Throws an Error when the folder belongs to an experiment other than that of the absolute path `file`, except when

@@ -38,7 +38,7 @@ constexpr Field kMetric[] = {{"/value", "number null"},    {"/stderr", "number n
                              {"/clusters", "number null"}, {"/low", "number null"},    {"/high", "number null"},
                              {"/link", "string null"}};
 constexpr Field kSearch[] = {{"/g", "array"}, {"/dev_gain", "number"}};
-constexpr Field kPlan[] = {{"/cells", "array"}};
+constexpr Field kPlan[] = {{"/experiment", "string"}, {"/cells", "array"}};
 constexpr Field kCell[] = {{"/id", "string"}, {"/axes", "object"}, {"/flops", "number"}};
 
 void check_fields(const Json& value, std::span<const Field> fields, const std::string& place, const Refuse& refuse) {

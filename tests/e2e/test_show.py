@@ -54,14 +54,6 @@ def test_markdown_has_equally_many_columns_in_every_line(finished, run):
     assert re.fullmatch(r"(\|:?-+:?)+\|", lines[1])
 
 
-def test_latex_is_a_tabular_with_equally_many_columns_in_every_line(finished, run):
-    _, _, results = finished
-    lines = run("show", results, "--format", "latex").stdout.split("\n\n")[0].splitlines()
-    assert lines[0] == r"\begin{tabular}{lrr}" and lines[-1] == r"\end{tabular}"
-    body = [line for line in lines if line.endswith(r"\\")]
-    assert len(body) == 3 and {line.count("&") for line in body} == {2}
-
-
 def losses(results, cell):
     return [(float(line["nll_sum"]), int(line["tokens"])) for line in
             read_csv((results / "cells" / cell / "windows.csv").read_text(encoding="utf-8"))]

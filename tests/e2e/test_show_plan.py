@@ -150,7 +150,8 @@ def test_a_row_whose_value_was_edited_away_is_left_out_and_counted(edited, run):
     assert len(read_rows(results)) == 3
     for format in ("table", "markdown", "latex"):
         shown = run("show", results, "--format", format)
-        assert "×4" in shown.stdout and "×2" not in shown.stdout
+        text = shown.stdout.replace(r"$\times$", "×")
+        assert "×4" in text and "×2" not in text
         assert "1 row of a cell that the plan no longer has is left out; show --all has it\n" in shown.stdout
     assert process.stdout == run("show", results).stdout == run("collect", results).stdout
     csv, rows = run("show", results, "--format", "csv"), run("show", results, "--format", "json")
@@ -231,3 +232,27 @@ def test_a_damaged_plan_is_named(edited, run):
         assert_one_line(run("show", results), results / "plan.json", "delete the file and run again")
     shutil.rmtree(results / "claims", ignore_errors=True)
     assert run("run", file, "--results", results).returncode == 0
+
+
+def test_names_are_for_tables_alone_and_can_be_given_afterwards(run, experiment, tmp_path):
+    rope, w3 = {"type": "linear", "factor": 2}, {"match": "layers.*", "weight": {"type": "rtn", "bits": 3, "group": 64}}
+    results = tmp_path / "results"
+    write = lambda scheme, rule: experiment({"sweep": [{"rope": [{"type": "none"}, scheme], "quant": [[], [rule]]}]})  # noqa: E731
+    assert run("run", write(rope, w3), "--results", results).returncode == 0
+    before = read_rows(results)
+    again = run("run", write(rope | {"name": "PI"}, w3 | {"name": "three bits"}), "--results", results)
+    assert again.returncode == 0 and "4 of 4 cells were finished already" in again.stderr
+    shown = json.loads(run("show", results, "--format", "json").stdout)
+    assert {row["id"] for row in shown} == before.keys()
+    assert {(row["labels"]["rope"], row["labels"]["quant"]) for row in shown} == {(a, b) for a in ("none", "PI") for b in ("none", "three bits")}
+    assert all("name" not in json.dumps(row["config"]) for row in shown)
+    compared = json.loads(run("show", results, "--baseline", "quant=none", "--format", "json").stdout)
+    assert sum(row["paired"].get("nll") is not None for row in compared) == 2
+    collected = {row["id"]: row["axes"] for row in map(json.loads, (results / "rows.jsonl").read_text(encoding="utf-8").splitlines())}
+    assert all(collected[row["id"]] == row["axes"] for row in shown)
+
+
+@pytest.mark.parametrize("name", ["", "a name that is too long for a legend", ["list"], 'a\tb'])
+def test_a_name_that_no_legend_can_have_is_one_line(run, experiment, name):
+    process = run("check", experiment({"sweep": [{"rope": [{"type": "none"}, {"type": "linear", "factor": 2, "name": name}]}]}))
+    assert process.returncode == 1 and len(process.stderr.splitlines()) == 1 and "rope.name: " in process.stderr, process.stderr

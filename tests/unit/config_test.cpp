@@ -96,6 +96,26 @@ TEST_CASE("a number outside its bounds names them") {
   CHECK(c.get<int64_t>("absent", 4, {2, 9}) == 4);
 }
 
+TEST_CASE("a name is read once and is no part of what is resolved") {
+  const Config c = parse(
+      "a: {name: Short, size: 4}\nb: {name: 'a name of twenty-five ch.'}\nc: {name: [x]}\nd: {name: ''}\ne: {}\n");
+  CHECK(c.at("a").get<int64_t>("size") == 4);
+  c.at("a").read_name();
+  c.at("e").read_name();
+  CHECK(c.resolved()["a"].dump() == R"({"size":4})");
+  for (const char* key : {"b", "c", "d"}) CHECK_THROWS_AS(c.at(key).read_name(), Error);
+  CHECK(error_text([&] { c.at("b").read_name(); }) ==
+        "c.yaml:2:11: b.name: names this in figures; write 1 to 24 characters");
+  CHECK(error_text([&] { check_all_read(c); }) == "c.yaml:2:5: b.name: unknown key; no keys are known here");
+}
+
+TEST_CASE("a name that was read as a value stays one") {
+  const Config c = parse("{name: questions, size: 4}");
+  CHECK(c.get<std::string>("name") == "questions");
+  c.read_name();
+  CHECK(c.resolved()["name"] == "questions");
+}
+
 TEST_CASE("a choice is one of a fixed set") {
   enum class Score { all, last };
   const std::vector<std::pair<std::string, Score>> choices{{"all", Score::all}, {"last", Score::last}};

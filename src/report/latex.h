@@ -1,0 +1,18 @@
+// Tables for a paper: floats for the packages booktabs and siunitx.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "report/table.h"
+
+namespace qroar {
+
+/// Returns one table float for each table, ready for \input: numbers aligned at their point with intervals beside them
+/// in small type, rows that share their first label under a line of their own.  The caption is the table's title and
+/// the first line of `note`; further lines of the note, warnings among them, become comments.
+std::string latex_text(const std::vector<Table>& tables, const std::string& note);
+
+/// Returns text for LaTeX: whatever is special in it is escaped, and our own symbols are in math mode.
+std::string latex_escaped(const std::string& text);
+
+}  // namespace qroar

@@ -1,0 +1,88 @@
+"""`show --format latex` and `--format pgfplots` in a document that pdflatex compiles."""
+import json
+import re
+import subprocess
+
+import pytest
+
+from support.tasks import write_lines
+
+WORDS = "The kiln stood where the road turned to the river and a cart came up with two men and a lantern in the rain . ".split()
+W3 = [{"match": "layers.*", "weight": {"type": "rtn", "bits": 3, "group": 64}}]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("latex")
+
+
+@pytest.fixture
+def results(run, experiment, folder):
+    """Two schemes by two formats by two lengths over five documents, one with a name that is special to LaTeX; run once."""
+    if not (folder / "results/rows.jsonl").exists():
+        texts = write_lines(folder / "a_b%~^#.jsonl", [{"id": f"d{n}", "text": " ".join((WORDS * 9)[n:n + 60 + 25 * n])} for n in range(5)])
+        quant = [[], [W3[0] | {"name": r"W3 \$_{|}^~&<%#"}]]
+        file = experiment({"data": {"path": str(texts)}, "model.dtype": "float32",
+                           "sweep": [{"rope": [{"type": "none"}, {"type": "linear", "factor": 4}], "quant": quant, "windows.length": [64, 256]}]})
+        process = run("run", file, "--results", folder / "results")
+        assert process.returncode == 0, process.stderr
+    return folder / "results"
+
+
+def compiled(folder, body, packages):
+    """The text of the log of pdflatex; the document has the packages, and nothing else in its preamble."""
+    (folder / "paper.tex").write_text("\\documentclass{article}\n" + packages + "\\begin{document}\n" + body + "\\end{document}\n", encoding="utf-8")
+    process = subprocess.run(["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"], cwd=folder, capture_output=True, text=True,
+                             errors="replace", timeout=120, check=False)
+    assert process.returncode == 0 and (folder / "paper.pdf").exists(), process.stdout[-3000:]
+    return process.stdout
+
+
+@pytest.mark.parametrize(("options", "tables"), [([], 1), (["--baseline", "quant=none"], 2), (["--interaction", "rope,quant"], 1),
+                                                 (["--baseline", "rope=none", "--draws"], 2)])
+def test_tables_compile_as_they_are(results, run, tmp_path, options, tables):
+    shown = run("show", results, "--format", "latex", *options)
+    assert shown.returncode == 0, shown.stderr
+    (tmp_path / "table.tex").write_text(shown.stdout, encoding="utf-8")
+    packages = re.match(r"% (\\usepackage\{[a-z, ]+\})\n", shown.stdout)[1] + "\n"
+    log = compiled(tmp_path, "\\input{table}\n", packages)
+    assert "Missing character" not in log
+    assert shown.stdout.count("\\begin{table}") == shown.stdout.count("\\end{table}") == tables
+
+
+def test_the_caption_names_model_texts_protocol_and_draws(results, run):
+    text = run("show", results, "--format", "latex").stdout
+    caption, = re.findall(r"\\caption\{(.*)\}\n", text)
+    for part in ("perplexity; 95 \\% intervals over 5 documents, given this rounding", "float32", r"a\_b\%\textasciitilde{}\textasciicircum{}\#.jsonl", "one window a document"):
+        assert part in caption
+
+
+def test_rows_stand_under_their_scheme_and_numbers_in_their_columns(results, run):
+    lines = run("show", results, "--format", "latex").stdout.splitlines()
+    body = lines[lines.index("    \\midrule") + 1:lines.index("    \\bottomrule")]
+    assert body[0] == r"    \multicolumn{6}{l}{\textit{rope: none}} \\" and body[4] == r"    \multicolumn{6}{l}{\textit{rope: linear $\times$4}} \\"
+    shown = {(row["labels"]["rope"], row["labels"]["quant"], row["labels"]["windows.length"]): row["texts"]["perplexity"]
+             for row in json.loads(run("show", results, "--format", "json").stdout)}
+    quant = re.findall(r"    (.*?) & [\d.]+ & ([\d.]+) & \{\\scriptsize\$(\[.*?\])\$\} & ([\d.]+) & \{\\scriptsize\$(\[.*?\])\$\} \\\\", "\n".join(body))
+    assert len(quant) == 4 and quant[0][0] == "none" and quant[1][0] == r"W3 \textbackslash{}\$\_\{\textbar{}\}\textasciicircum{}\textasciitilde{}\&\textless{}\%\#"
+    assert [" ".join(quant[0][1:3]), " ".join(quant[0][3:])] == [shown["none", "none", "64"], shown["none", "none", "256"]]
+
+
+@pytest.mark.parametrize("options", [[], ["--baseline", "quant=none"], ["--interaction", "rope,quant"]])
+def test_a_figure_s_data_are_drawn_by_pgfplots(results, run, tmp_path, options):
+    text = run("show", results, "--format", "pgfplots", *options).stdout
+    (tmp_path / "data.txt").write_text(text, encoding="utf-8")
+    names = re.findall(r"^# (L\d+): ", text, re.MULTILINE)
+    assert len(names) == {"": 4, "--baseline": 2, "--interaction": 1}["".join(options[:1])]
+    plots = "".join(f"\\addplot+[error bars/.cd, y dir=both, y explicit] table[x=x, y={name}, y error minus={name}_minus, y error plus={name}_plus]{{data.txt}};\n"
+                    for name in names)
+    compiled(tmp_path, "\\begin{tikzpicture}\\begin{axis}[xmode=log]\n" + plots + "\\end{axis}\\end{tikzpicture}\n",
+             "\\usepackage{pgfplots}\\pgfplotsset{compat=newest}\n")
+    header, *lines = [line.split() for line in text.splitlines() if not line.startswith("#")]
+    assert [line[0] for line in lines] == ["64", "256"] and {len(line) for line in lines} == {len(header)}
+    if not options:
+        rows = json.loads(run("show", results, "--format", "json").stdout)
+        first = next(row for row in rows if row["labels"]["rope"] == "none" and row["labels"]["quant"] == "none" and row["labels"]["windows.length"] == "64")
+        value, minus, plus = map(float, lines[0][1:4])
+        entry = first["metrics"]["perplexity"]
+        assert [value, value - minus, value + plus] == pytest.approx([entry["value"], entry["low"], entry["high"]], rel=1e-12)
