@@ -152,37 +152,76 @@ const Effects::Clusters& Effects::clusters(const Json& row) {
 
 std::vector<std::string> Effects::metrics(const Json& row) { return clusters(row).names; }
 
+std::pair<const std::vector<Effects::Cluster>*, std::string> Effects::measured(const Term& term,
+                                                                               const std::string& metric,
+                                                                               const std::vector<int64_t>& draws) {
+  const auto& [factor, row] = term;
+  if (row == nullptr) return {nullptr, "not run"};
+  if (!is_ok(*row)) return {nullptr, "failed"};
+  const bool in_every_draw = is_full_precision(*row) && draws_of(*row).size() == 1;
+  if (draws_of(*row) != draws && !in_every_draw) return {nullptr, "other draws"};
+  const Clusters& own = clusters(*row);
+  if (!own.reason.empty()) return {nullptr, own.reason};
+  const auto found = own.of.find(metric);
+  if (found == own.of.end()) return {nullptr, "not measured"};
+  return {&found->second, ""};
+}
+
 std::pair<std::vector<ClusterSums>, std::string> Effects::sums_of(const std::vector<Term>& terms,
                                                                   const std::string& metric) {
-  std::vector<ClusterSums> sums;
-  const std::vector<Cluster>* first = nullptr;
   const std::vector<int64_t> draws = draws_behind(terms);
-  for (const auto& [factor, row] : terms) {
-    if (row == nullptr) return {{}, "not run"};
-    if (!is_ok(*row)) return {{}, "failed"};
-    const bool in_every_draw = is_full_precision(*row) && draws_of(*row).size() == 1;
-    if (draws_of(*row) != draws && !in_every_draw) return {{}, "other draws"};
-    const Clusters& own = clusters(*row);
-    if (!own.reason.empty()) return {{}, own.reason};
-    const auto found = own.of.find(metric);
-    if (found == own.of.end()) return {{}, "not measured"};
-    if (first == nullptr) {
-      first = &found->second;
-      for (const Cluster& cluster : *first) sums.push_back({cluster.weight, std::vector<double>(draws.size(), 0)});
-    }
+  std::vector<Part> parts;
+  for (const Term& term : terms) {
+    const auto [found, reason] = measured(term, metric, draws);
+    if (found == nullptr) return {{}, reason};
     const auto same = [](const Cluster& a, const Cluster& b) {
       return a.group == b.group && a.scored == b.scored && a.weight == b.weight;
     };
-    if (!std::ranges::equal(*first, found->second, same)) {
-      const bool of_task = metric.find('/') != metric.npos && !metric.starts_with("nll_by_position");
-      return {{}, of_task ? "other questions" : "other windows"};
+    auto part =
+        std::ranges::find_if(parts, [&](const Part& one) { return std::ranges::equal(*one.scored, *found, same); });
+    if (part == parts.end()) {
+      part = parts.insert(parts.end(), {found, 0, {}});
+      for (const Cluster& cluster : *found)
+        part->sums.push_back({cluster.weight, std::vector<double>(draws.size(), 0)});
     }
-    for (std::size_t d = 0; d < sums.size(); ++d) {
-      const std::vector<double>& sum_R = found->second[d].sum_R;
-      for (std::size_t r = 0; r < draws.size(); ++r) sums[d].sum_R[r] += factor * sum_R[sum_R.size() == 1 ? 0 : r];
+    part->factor += term.factor;
+    for (std::size_t d = 0; d < found->size(); ++d) {
+      const std::vector<double>& sum_R = (*found)[d].sum_R;
+      for (std::size_t r = 0; r < draws.size(); ++r) {
+        part->sums[d].sum_R[r] += term.factor * sum_R[sum_R.size() == 1 ? 0 : r];
+      }
     }
   }
-  return {std::move(sums), ""};
+  if (parts.size() == 1) return {std::move(parts.front().sums), ""};
+  const bool of_task = metric.find('/') != metric.npos && !metric.starts_with("nll_by_position");
+  const bool are_differences = std::ranges::all_of(parts, [](const Part& part) { return part.factor == 0; });
+  if (!are_differences) return {{}, of_task ? "other questions" : "other windows"};
+  const auto same_group = [](const Cluster& a, const Cluster& b) { return a.group == b.group; };
+  for (const Part& part : parts) {
+    if (!std::ranges::equal(*parts.front().scored, *part.scored, same_group)) return {{}, "other documents"};
+  }
+  return {joined(parts), ""};
+}
+
+std::vector<ClusterSums> Effects::joined(const std::vector<Part>& parts) {
+  const std::size_t clusters = parts.front().sums.size();
+  std::vector<ClusterSums> sums(clusters, {1, std::vector<double>(parts.front().sums.front().sum_R.size(), 0)});
+  for (const Part& part : parts) {
+    double weight = 0, sum = 0;
+    for (const ClusterSums& cluster : part.sums) {
+      weight += cluster.weight;
+      sum += std::accumulate(cluster.sum_R.begin(), cluster.sum_R.end(), 0.0);
+    }
+    const double mean = sum / static_cast<double>(sums.front().sum_R.size()) / weight;
+    const double unit = static_cast<double>(clusters) / weight;
+    for (std::size_t d = 0; d < clusters; ++d) {
+      const ClusterSums& own = part.sums[d];
+      for (std::size_t r = 0; r < own.sum_R.size(); ++r) {
+        sums[d].sum_R[r] += mean + unit * (own.sum_R[r] - mean * own.weight);
+      }
+    }
+  }
+  return sums;
 }
 
 Effect Effects::of(const std::vector<Term>& terms, const std::string& metric) {

@@ -34,9 +34,10 @@ class Effects {
  public:
   explicit Effects(const Results& results) : results_(results) {}
 
-  /// Returns sum factor * row of a metric over the clusters and draws that all rows share; all rows must have scored
-  /// the same in all clusters, in the same draws.  A row of float32 that rounds nothing stands, in one draw, for all of
-  /// them: a draw leaves its function as it is.
+  /// Returns sum factor * row of a metric over the clusters and draws that all rows share, in the same draws. Rows that
+  /// are subtracted must have scored the same in all clusters; differences may be subtracted over other windows of the
+  /// same documents, such as what a format costs at one length from what it costs at another.  A row of float32 that
+  /// rounds nothing stands, in one draw, for all of them: a draw leaves its function as it is.
   Effect of(const std::vector<Term>& terms, const std::string& metric);
 
   /// Returns the mean of several such sums, which stand for more of their kind (random directions): they take the place
@@ -59,6 +60,19 @@ class Effects {
     std::map<std::string, std::vector<Cluster>> of;
   };
   const Clusters& clusters(const Json& row);
+  /// Returns the clusters of a term's row, or why there are none.
+  std::pair<const std::vector<Cluster>*, std::string> measured(const Term& term, const std::string& metric,
+                                                               const std::vector<int64_t>& draws);
+
+  /// The sum of those terms whose rows scored the same.
+  struct Part {
+    const std::vector<Cluster>* scored;
+    double factor;  ///< of all its terms; 0 for a difference
+    std::vector<ClusterSums> sums;
+  };
+  /// Returns the sum of the parts' means as one mean over clusters of equal weight: each cluster contributes the mean
+  /// and its own influence on it (linearization of a ratio; Cochran 1977, 6.4).
+  static std::vector<ClusterSums> joined(const std::vector<Part>& parts);
   Clusters read(const Json& row) const;
   /// Returns the clusters' sums of the terms, or why there are none.
   std::pair<std::vector<ClusterSums>, std::string> sums_of(const std::vector<Term>& terms, const std::string& metric);

@@ -104,7 +104,9 @@ void add_lines(std::vector<Line>& lines, Effects& effects, Block& block, const J
     }
     line.effect = effects.of(
         {{1, &row}, {-1, at(a.reference, y)}, {-1, at(x, b.reference)}, {1, at(a.reference, b.reference)}}, metric);
-    lines.push_back(std::move(line));
+    const bool is_elsewhere =
+        !line.begin.empty() && line.effect.reason == "not measured";  // in windows of one length alone
+    if (!is_elsewhere) lines.push_back(std::move(line));
   }
 }
 

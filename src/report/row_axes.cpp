@@ -59,8 +59,11 @@ std::string size_cell(const Json& row, const std::string& name) {
 
 namespace {
 
-/// Sets the values of the axes to null.
+/// Sets the values of the axes to null, and a stride that is the length by default with the length.
 void erase_axes(Json& config, const std::vector<std::string>& axes) {
+  const Json &length = value_at(config, "/windows/length"), &stride = value_at(config, "/windows/stride");
+  const bool is_default = !length.is_null() && stride == length;
+  if (is_default && std::ranges::find(axes, "windows.length") != axes.end()) config["windows"]["stride"] = nullptr;
   for (const std::string& axis : axes) {
     const Json::json_pointer place(json_pointer_of(axis));
     if (config.contains(place)) config[place] = nullptr;

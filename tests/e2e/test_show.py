@@ -4,6 +4,7 @@ import math
 import re
 import shutil
 
+import numpy as np
 import pytest
 
 from support.program import TEXT, assert_one_line, copy_of_tiny_books, read_csv, read_rows, scale_final_norm, shown_rows
@@ -201,6 +202,34 @@ def test_rows_of_other_calibrations_are_compared_with_their_own(five_documents, 
     assert paired[rows["awq", "none", 4]["id"]]["baseline"] == rows["gptq", "none", 4]["id"]
     by_samples = {row["id"]: row["paired"] for row in json.loads(run("show", results, "--baseline", "calibration.samples=2", "--format", "json").stdout)}
     assert by_samples[rows["gptq", "none", 4]["id"]]["baseline"] == rows["gptq", "none", 2]["id"]
+
+
+def test_what_a_format_costs_is_compared_between_lengths(run, experiment, five_documents, tmp_path):
+    """The documents' own windows: a difference of differences over other tokens of the same documents, by an estimate of its own."""
+    w3 = [{"match": "layers.*", "weight": {"type": "rtn", "bits": 3, "group": 64}}]
+    file = experiment({"data": {"path": str(tmp_path / "texts.jsonl")}, "windows": {"length": 64, "truncate": True}, "model.dtype": "float32",
+                       "metrics": ["perplexity", {"type": "nll_by_position", "bins": 2, "last": 16}],
+                       "sweep": [{"windows.length": [32, 64], "quant": [[]]}, {"windows.length": [32, 64], "rounding.draw": [0, 1, 2], "quant": [w3]}]})
+    results = tmp_path / "lengths"
+    assert run("run", file, "--results", results).returncode == 0
+    lines = json.loads(run("show", results, "--interaction", "windows.length,quant", "--format", "json").stdout)
+    (found,) = (line for line in lines if line["metric"] == "nll")
+    rows = {(row["axes"]["windows.length"], bool(row["axes"]["quant"])): row for row in json.loads(run("show", results, "--format", "json").stdout)}
+    cost = {length: rows[length, True]["metrics"]["nll"]["value"] - rows[length, False]["metrics"]["nll"]["value"] for length in (32, 64)}
+    assert found["value"] == pytest.approx(cost[64] - cost[32], rel=1e-9) and (found["clusters"], found["draws"]) == (5, 3)
+    # By hand: all windows are equally long, so that the mean over documents is the mean of all.
+    parts = [[per_document(results, rows[length, True], draw) - per_document(results, rows[length, False], 0) for draw in range(3)] for length in (64, 32)]
+    x_rd = np.array(parts[0]) - np.array(parts[1])
+    assert found["value"] == pytest.approx(x_rd.mean(), rel=1e-6)
+    of_clusters, of_draws = x_rd.mean(axis=0).var(ddof=1) / 4, x_rd.mean(axis=1).var(ddof=1) / 3  # src/base/interval.h, five equal weights
+    rest = x_rd - x_rd.mean(axis=0) - x_rd.mean(axis=1)[:, None] + x_rd.mean()
+    of_rest = (rest ** 2).sum() / 16 / 6
+    assert found["stderr"] == pytest.approx(math.sqrt(max(of_clusters + max(0, of_draws - of_rest), of_draws)), rel=1e-5)
+
+
+def per_document(results, row, draw):
+    cell = row["draws"][draw]["id"] if "draws" in row else row["id"]
+    return np.array([float(line["nll_sum"]) / int(line["tokens"]) for line in read_csv((results / "cells" / cell / "windows.csv").read_text(encoding="utf-8"))])
 
 
 @pytest.mark.parametrize(("axes", "said"), [
