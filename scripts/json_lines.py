@@ -63,10 +63,8 @@ def parsed(place, line):
 
 def hub_rows(**where):
     """Yields (place, row) of a split on the Hugging Face hub; where: load_dataset's arguments."""
-    try:
-        from datasets import load_dataset
-    except ImportError as error:
-        raise BadInput("the package `datasets` is not installed; pip install datasets, or read a local copy with --source") from error
+    from datasets import load_dataset  # takes seconds, and local copies do not need it
+
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it logs every retry
     name = where["path"] if "data_files" not in where else "".join(where["data_files"].values())
     try:

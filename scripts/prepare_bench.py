@@ -5,7 +5,7 @@ usage: scripts/prepare_bench.py NAME|all [--source FILE] [--labels FILE] [--out 
 
 NAME: arc_easy, arc_challenge, hellaswag, piqa, winogrande, boolq or longbench_SUBSET (longbench_hotpotqa ...); all: the first six.
 Questions come from --source (.jsonl, .jsonl.xz, .jsonl.gz), else from $QROAR_DATA/bench/NAME.jsonl.xz where QROAR_DATA is set, else from
-the evaluation split on the Hugging Face hub (needs a network and `pip install datasets`).  They are in the format of the release or of the
+the evaluation split on the Hugging Face hub (needs a network).  They are in the format of the release or of the
 hub; lines already in our format are checked and kept unchanged.  --labels: PIQA's labels, one per line, where they are in a separate file.
 Questions are converted as the lm-evaluation-harness task of that name does.
 """

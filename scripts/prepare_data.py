@@ -3,8 +3,8 @@
 
 usage: scripts/prepare_data.py govreport|proof_pile|pg19|wikitext2|c4 OUT.jsonl [--source FILE] [--documents N] [--detokenize]
 
-Without --source the split that configs/protocols/ names is fetched from the Hugging Face hub (needs a network and `pip install
-datasets`).  With it a local copy is read: .jsonl, .jsonl.xz or .jsonl.gz with the hub's field or "text", or one .txt (wikitext2's raw
+Without --source the split that configs/protocols/ names is fetched from the Hugging Face hub (needs a network).
+With it a local copy is read: .jsonl, .jsonl.xz or .jsonl.gz with the hub's field or "text", or one .txt (wikitext2's raw
 file).  Keeps the order and drops only empty texts: data.documents and data.min_tokens select "the first N documents of at least M
 tokens".  wikitext2 becomes one document, with rows joined by blank lines as in AWQ and GPTQ; with --detokenize, one document per page,
 detokenized as in lm-evaluation-harness.

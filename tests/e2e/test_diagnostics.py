@@ -150,14 +150,18 @@ def report(results, out):
     return (out / "report.md").read_text(encoding="utf-8")
 
 
-def test_the_report_has_a_figure_per_cell_that_rounds(diagnosed, tmp_path):
+def figures_of(out):
+    """What the page draws its figures from."""
+    return [json.loads(text) for text in re.findall(r'<script type="application/json">(.*)</script>', (out / "report.html").read_text(encoding="utf-8"))]
+
+
+def test_the_figure_of_errors_shows_the_cells_that_round(diagnosed, tmp_path):
     _, results = diagnosed
-    text = report(results, tmp_path)
-    rows = read_rows(results)
-    for cell, row in rows.items():
-        rounds = row["axes"]["quant"] != []
-        assert (f"(quant_error_{cell}.png)" in text) == (tmp_path / f"quant_error_{cell}.png").exists() == rounds
-    assert text.count("nothing is off") == 2
+    report(results, tmp_path)
+    errors = [figure for figure in figures_of(tmp_path) if figure["common"]["value_title"].startswith("Quantization error")]
+    shown = {point["cell"] for figure in errors for panel in figure["panels"] for point in panel["points"]}
+    assert shown == {cell for cell, row in read_rows(results).items() if row["axes"]["quant"] != []}
+    assert {path.name for path in tmp_path.glob("quant_error*.png")} == {"quant_error_dtype_float32.png", "quant_error_dtype_bfloat16.png"}
 
 
 def test_the_report_says_how_many_cells_it_left_out(diagnosed, tmp_path):
@@ -165,16 +169,14 @@ def test_the_report_says_how_many_cells_it_left_out(diagnosed, tmp_path):
     copy = shutil.copytree(results, tmp_path / "results")
     (copy / "plan.json").unlink()  # which knows nothing of more cells
     cell = next(cell for cell, row in read_rows(copy).items() if row["axes"]["quant"] == [])
-    for number in range(10):
+    for number in range(22):
         shutil.copytree(copy / "cells" / cell, copy / "cells" / f"{number:016x}")
         row = copy / "cells" / f"{number:016x}" / "row.json"
         content = json.loads(row.read_text(encoding="utf-8").replace(cell, f"{number:016x}"))
         content["config"]["seed"] = number + 1
         row.write_text(json.dumps(content), encoding="utf-8")
     text = report(copy, tmp_path)
-    assert "The first 12 of 14 cells" in text
-    section = text.split("## Quantization error of single layers")[1].split("\n## ")[0]
-    assert len(re.findall(r"nothing is off|!\[", section)) == 12
+    assert "The first 24 of 26 cells" in text
 
 
 OF_ALL_CELLS = ["interpolation_pressure", "phase", "tail_ratios", "outlier_counts", "logit_noise", "sensitivity", "anisotropy"]
@@ -224,5 +226,12 @@ def test_the_report_draws_all_cells_of_a_diagnostic_in_one_figure_but_tail_infla
     text = report(looked_at, tmp_path)
     for kind in [*OF_ALL_CELLS, *(one["type"] for one in WITH_OPTIONS)]:
         assert text.count(f"({kind}.png)") == 1 and (tmp_path / f"{kind}.svg").exists()
-    for cell in read_rows(looked_at):
-        assert f"(tail_inflation_{cell}.png)" in text and (tmp_path / f"tail_inflation_{cell}.png").exists()
+    names = [f"tail_inflation_{rope}_{quant}" for rope in ("none", "linear_x2") for quant in ("none", "w4a8_g64")]  # by configuration, not by hash
+    assert all(f"({name}.png)" in text and (tmp_path / f"{name}.png").exists() for name in names)
+    figures = figures_of(tmp_path)
+    scales = [json.dumps(figure["common"]["heat_scale"]) for figure in figures if figure["kind"] == "heat"]
+    assert len(scales) == 4 and len(set(scales)) == 1  # one scale for all cells
+    pressure = next(figure for figure in figures if figure["common"]["value_title"] == "Interpolation pressure")
+    assert [entry["label"] for entry in pressure["legend"]["scheme"]] in ([], ["linear ×2"])  # plain RoPE has none; cells of one scheme are one line
+    assert {point["scheme"] for panel in pressure["panels"] for point in panel["points"]} == {"linear ×2"}
+    assert len({point["series"] for panel in pressure["panels"] for point in panel["points"]}) == 1

@@ -15,8 +15,9 @@ class Checkout:
         self.folder, self.results = folder, folder / "results/small"
         self.environment = os.environ | {"QROAR_BINARY": str(binary), "HOME": str(folder)}
         (folder / "scripts").mkdir(parents=True)
-        for file in [REPO / "scripts/publish", *(REPO / "scripts").glob("report*.py")]:
-            shutil.copy(file, folder / "scripts")
+        for file in ("publish", "report.py"):
+            shutil.copy(REPO / "scripts" / file, folder / "scripts")
+        shutil.copytree(REPO / "scripts/reporting", folder / "scripts/reporting", ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(REPO / ".gitignore", folder)
         self.git("init", "-q", "-b", "main")
         self.commit()
@@ -67,7 +68,9 @@ def test_report_figures_and_paired_tables_are_published_as_one(checkout):
     process = checkout.publish("--baseline", "rope=none")
     assert process.returncode == 0, process.stderr
     assert process.stdout == f"{checkout.folder}/published/small/report.md\n"
-    assert checkout.published() == [f"small/{name}" for name in ("paired_rope.md", "perplexity.png", "perplexity.svg", "report.md")]
+    figures = ("effect_rope", "perplexity")
+    files = [*(f"{name}.{kind}" for name in figures for kind in ("png", "svg")), *(f"pdf/{name}_{width}.pdf" for name in figures for width in (1, 2))]
+    assert checkout.published() == sorted(f"small/{name}" for name in [*files, "paired_rope.md", "report.md"])
     assert " baseline " in (old / "paired_rope.md").read_text(encoding="utf-8")
     assert checkout.head() in (old / "report.md").read_text(encoding="utf-8")
     # Another experiment can follow at once: what was published last is no reason against it, nor are results of runs.

@@ -94,7 +94,7 @@ def test_the_report_draws_what_show_prints(run, searching, tmp_path, own_cache):
     assert process.returncode == 0, process.stderr
     written = subprocess.run([sys.executable, REPO / "scripts/report.py", results], capture_output=True, text=True)
     assert written.returncode == 0, written.stderr
-    assert "searched.png" in (results / "report.md").read_text() and (results / "searched.svg").stat().st_size > 1000
+    assert "(searched.png)" in (results / "report.md").read_text() and (results / "searched.svg").stat().st_size > 1000
     found = next(row["searched"] for row in json.loads(run("show", results, "--format", "json").stdout) if "searched" in row)
     assert len(found) == 6
     report = (results / "report.md").read_text()

@@ -1,4 +1,5 @@
 """Assigns a sweep's axes to the parts of a figure: x, panels, lines.  The labels of their values come from `qroar show`."""
+
 import json
 import re
 

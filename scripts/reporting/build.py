@@ -1,0 +1,60 @@
+"""Builds a report once, as a list of sections, and has it written in both forms with its figures' files."""
+
+import os
+
+from . import markdown, page
+from .answer import answer, question, verdicts
+from .charts import template
+from .closing import citation, failures, provenance
+from .content import Note, Section
+from .diagnostics import diagnostics
+from .effects import effects, interactions, metrics
+from .figures import Figure, files
+from .pareto import pareto
+from .rows import Findings, not_publishable
+from .searches import searches
+from .tables import tables
+from .tasks import positions, tasks
+
+NUMBERS = (effects, interactions, pareto, searches, tasks, positions)
+
+
+def head(found):
+    """What stands above all sections."""
+    parts = [Note(f"Not publishable: {cause}. Run it again from a clean tree.", "warning") for cause in [not_publishable(found.cells)] if cause]
+    return Section(
+        "head",
+        found.rows[0]["experiment"],
+        [*parts, Note(f"{len(found.finished)} cells finished, {len(found.failed)} failed.", ""), *(Note(line, "") for line in found.caption)],
+    )
+
+
+def sections(found):
+    """Returns the sections that have anything to say, in reading order."""
+    made = [question(found)]
+    if found.finished:
+        made += [answer(found), verdicts(found), *(make(found) for make in NUMBERS), *diagnostics(found), metrics(found), tables(found)]
+    made += [failures(found), provenance(found), citation(found)]
+    return [head(found), *(section for section in made if section.parts)]
+
+
+def write(path, content):
+    """Writes a file as a whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_bytes(content if isinstance(content, bytes) else content.encode())
+    os.replace(temporary, path)
+
+
+def write_report(results, options, out, with_page=True):
+    """Writes the report of a results folder and returns report.md's path; options: of `qroar show`.  The figures are there before what shows them."""
+    made = sections(Findings.of(results, options))
+    for section in made:
+        for figure in section.parts:
+            if isinstance(figure, Figure):
+                for name, content in files(figure, template(figure.kind)).items():
+                    write(out / name, content)
+    write(out / "report.md", markdown.render(made))
+    if with_page:
+        write(out / "report.html", page.render(made))
+    return out / "report.md"

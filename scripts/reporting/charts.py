@@ -1,0 +1,291 @@
+"""The specifications of figures, made by altair: intervals, lines and markers over numbers or beside labels, and heat maps.
+
+Colour is the scheme and the marker the quantizer.  Axes fit what is to be seen: what lies far outside stands at the edge with its number."""
+
+import math
+from functools import cache
+
+import altair as alt
+from altair.utils.schemapi import debug_mode
+
+from .figures import MOST, Figure
+from .labels import widest
+from .points import SHAPES
+
+alt.data_transformers.consolidate_datasets = False  # data stay where they are shown
+REACH = 8  # interquartile ranges; a value farther outside stands at the edge
+MOST_DODGED = 12  # numbers along x at which intervals of several lines stand beside each other
+MOST_MARKED = 16  # markers of a line; other points of it are dots
+TICKS = 8
+NUMBER = "datum.value >= 1024 && datum.value % 1024 === 0 ? datum.value / 1024 + 'K' : format(datum.value, datum.value < 100 ? '.3~g' : '~g')"
+
+
+def inner(values, reach):
+    """Returns between which values lies all that is not far outside."""
+    values = sorted(values)
+    quarter, three = values[len(values) // 4], values[(3 * len(values)) // 4]
+    far = reach * (three - quarter) if three > quarter else math.inf
+    return quarter - far, three + far
+
+
+def limits(points, null, logarithmic, reach=REACH):
+    """Returns the ends of an axis that fits the values and, within reason, their intervals."""
+    into, back = (math.log, math.exp) if logarithmic else (float, float)
+    values = sorted(into(point["value"]) for point in points)
+    first, last = inner(values, reach)
+    inside = [value for value in values if first <= value <= last] + ([into(null)] if null is not None else [])
+    low, high = min(inside), max(inside)
+    span = high - low or abs(high) or 1.0
+    ends = [into(point[end]) for point in points for end in ("low", "high") if not logarithmic or point[end] > 0]
+    low, high = min(low, max(min(ends), low - 1.5 * span)), max(high, min(max(ends), high + 1.5 * span))
+    pad = 0.06 * (high - low) or 0.5 * span
+    return back(low - pad), back(high + pad)
+
+
+def shared(panels, null, logarithmic, reach=REACH):
+    """Returns the limits of each panel: the same for all where none would be squeezed to less than a fifth by it, else its own.  Panels in which nothing
+    differs go with the others."""
+    own = [limits(points, null, logarithmic, reach) for points in panels]
+    size = lambda ends: math.log(ends[1] / ends[0]) if logarithmic else ends[1] - ends[0]  # noqa: E731
+    flat = [len({point[name] for point in points for name in ("value", "low", "high")}) == 1 for points in panels]
+    telling = [ends for ends, is_flat in zip(own, flat) if not is_flat] or own
+    union = (min(low for low, _ in telling), max(high for _, high in telling))
+    if size(union) <= 5 * min(map(size, telling)):
+        return [
+            union if all(union[0] <= point["value"] <= union[1] for point in points) or not is_flat else ends
+            for points, ends, is_flat in zip(panels, own, flat)
+        ]
+    return own
+
+
+def clamped(point, low, high, sign):
+    inside = lambda value: min(max(value, low), high)  # noqa: E731
+    edge = "" if low <= point["value"] <= high else f"{'↑' if point['value'] > high else '↓'} {point['value']:{sign}.4g}"
+    return point | {"shown": inside(point["value"]), "from": inside(point["low"]), "to": inside(point["high"]), "edge": edge}
+
+
+def edges_apart(points):
+    """Says the numbers of points that stand at one place of an edge once, as a range: their labels would cover each other."""
+    together = {}
+    for point in points:
+        if point["edge"]:
+            together.setdefault((point["edge"][0], point.get("x", (point.get("line"), point["series"]))), []).append(point)
+    for same in together.values():
+        if len(same) > 1:
+            ordered = sorted(same, key=lambda point: point["value"])
+            for point in same:
+                point["edge"] = ""
+            same[0]["edge"] = f"{'↑' if same[0]['value'] > same[0]['shown'] else '↓'} {ordered[0]['value']:.3g} to {ordered[-1]['value']:.3g}"
+    return points
+
+
+def ticks(low, high):
+    """Returns round numbers for a logarithmic axis."""
+    for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7)):
+        found = [step * 10.0**power for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1) for step in steps]
+        if len(inside := [value for value in found if low <= value <= high]) >= 3:
+            return inside[:: max(1, math.ceil(len(inside) / 6))]
+    power = 10.0 ** math.floor(math.log10((high - low) / 3))
+    step = max(step * power for step in (1, 2, 5) if step * power <= (high - low) / 3)
+    return [number * step for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
+
+
+def dodged(points, logarithmic):
+    """Moves points of several lines apart; all lines together take a fifth of the smallest gap along x."""
+    into, back = (math.log, math.exp) if logarithmic else (float, float)
+    places = sorted({into(point["x"]) for point in points})
+    lines = list(dict.fromkeys(point["series"] for point in points))
+    gap = min((right - left for left, right in zip(places, places[1:])), default=0) if len(places) <= MOST_DODGED else 0
+    return [
+        point | {"at": back(into(point["x"]) + gap / 5 * ((lines.index(point["series"]) + 0.5) / len(lines) - 0.5)) if gap else point["x"]} for point in points
+    ]
+
+
+def x_axis(numbers, title, logarithmic):
+    """Returns what fills the places of the axis along x."""
+    if logarithmic:
+        ends = (numbers[0] / 1.15, numbers[-1] * 1.15)
+        values = numbers if len(numbers) <= TICKS else [number for number in numbers if number >= 1 and math.log2(number) % 2 == 0] or ticks(*ends)
+    else:
+        room = 0.06 * (numbers[-1] - numbers[0]) or 1
+        ends, values = (numbers[0] - room, numbers[-1] + room), numbers if len(numbers) <= TICKS else None
+    axis = {"grid": False, "labelExpr": NUMBER, "labelOverlap": True, "title": title, **({"values": values} if values else {"tickCount": 5})}
+    return {
+        "x_scale": {"type": "log" if logarithmic else "linear", "domain": list(ends), "nice": False, **({} if logarithmic else {"zero": False})},
+        "x_axis": axis,
+    }
+
+
+def value_axis(low, high, null, logarithmic):
+    signed = f"datum.value === 0 ? '0' : format(datum.value, '{'+' if null == 0 else ''}~g')"
+    axis = {
+        "labelExpr": signed,
+        "grid": True,
+        "labelOverlap": True,
+        "labelSeparation": 3,
+        "title": None,
+        **({"values": ticks(low, high)} if logarithmic else {"tickCount": 4}),
+    }
+    return {
+        "scale": {"type": "log" if logarithmic else "linear", "domain": [low, high], "nice": False, **({} if logarithmic else {"zero": False})},
+        "axis": axis,
+    }
+
+
+@cache
+def template(kind):
+    """Returns the specification of a kind of chart, with a "$place" where figures differ.  "lines": values along y over numbers; "bands": these with
+    intervals as a band; "beside": values along x beside labels; "heat": a map of rows and columns."""
+    with debug_mode(False):  # which knows nothing of places
+        layers = heat_layers() if kind == "heat" else chart_layers(kind)
+        whole = alt.LayerChart(layer=layers, data=alt.InlineData(values="$points"), width="$width", height="$height", title="$title").to_dict(validate=False)
+    return {key: whole[key] for key in ("data", "width", "height", "title", "layer")}  # the rest is a whole figure's
+
+
+def tooltip():
+    return [alt.Tooltip(f"{name}:N", title=title) for name, title in (("what", "row"), ("text", "$value_title"), ("count", "count"), ("cell", "cell"))]
+
+
+def when(test, field, kind, **more):
+    return {"test": test, "field": field, "type": kind, **more}
+
+
+def heat_layers():
+    places = {"x": alt.X("column:O", sort=None, axis="$x_axis"), "y": alt.Y("row:O", sort=None, axis="$axis")}
+    color = alt.ColorValue("#8a8a8a", condition=when("!datum.few", "value", "quantitative", scale="$heat_scale", legend="$heat_legend"))
+    chart = alt.Chart()
+    return [
+        chart.mark_rect().encode(**places, color=color, tooltip=tooltip()),
+        chart.transform_filter("datum.dot").mark_circle(color="#000000", size=8, opacity=1).encode(**places),
+        chart.transform_filter("datum.label !== ''")
+        .mark_text()
+        .encode(**places, text="label:N", color=alt.condition("datum.dark", alt.value("#ffffff"), alt.value("#000000"))),
+    ]
+
+
+def chart_layers(kind):
+    value = "x" if kind == "beside" else "y"
+    channel = {"x": alt.X, "y": alt.Y}[value]
+    of_value = lambda name: {value: channel(f"{name}:Q", scale="$scale", axis="$axis")}  # noqa: E731
+    along = {"x": alt.X("at:Q", scale="$x_scale", axis="$x_axis")}
+    if kind == "beside":
+        across = {"y": alt.Y("line:N", sort="$lines", title=None, axis="$line_axis"), "yOffset": alt.YOffset("series:N", sort="$series")}
+    else:
+        across = along
+    color, dash = alt.Color("scheme:N", legend="$scheme_legend", scale="$colors"), alt.StrokeDash("scheme:N", legend="$scheme_legend", scale="$dashes")
+    look, detail = across | {"color": color, "opacity": alt.OpacityValue("$opacity")}, alt.Detail("series:N")
+    chart, other = alt.Chart(), lambda place: alt.Chart(alt.InlineData(values=place))
+    ends = of_value("from") | {f"{value}2": "to:Q"}
+    layers = [other("$null").mark_rule(color="$ink", opacity=0.6).encode(**of_value("at"))]
+    if kind != "beside":
+        layers += [
+            other("$marks").mark_rule(color="$ink", strokeDash=[3, 3], opacity=0.5).encode(**along),
+            other("$steps").mark_line(color="$quiet", interpolate="step-after").encode(**along, **of_value("shown")),
+        ]
+    if kind == "bands":
+        layers += [chart.mark_area(opacity=0.15).encode(**across, **ends, color=color, detail=detail)]
+    else:
+        layers += [chart.mark_rule().encode(**look, **ends)]
+    if kind != "beside":
+        layers += [chart.transform_filter("datum.joined").mark_line().encode(**look, **of_value("shown"), strokeDash=dash, detail=detail)]
+    layers += [
+        chart.mark_point(size="$marker_size").encode(
+            **look,
+            **of_value("shown"),
+            shape=alt.Shape("quantizer:N", legend="$quantizer_legend", scale="$shapes"),
+            tooltip=tooltip(),
+            fill=alt.FillValue("$paper", condition=when("datum.full", "scheme", "nominal", scale="$colors")),
+        )
+    ]
+    layers += [
+        chart.transform_filter("datum.edge !== ''")
+        .mark_text(align={"expr": "datum.late ? 'right' : 'left'"}, dx={"expr": "datum.late ? -6 : 6"})
+        .encode(**look, **of_value("shown"), text="edge:N")
+    ]
+    if kind != "beside":
+        layers += [other("$labels").mark_text(align="left", color="$ink").encode(**along, **of_value("shown"), text="label:N")]
+    return layers
+
+
+def panel_of(title, points, x_title="", unit="", null=None, marks=(), levels=(), steps=(), labels=()):
+    """One panel before its axes are known.  null: the value that means nothing, which gets a line and stays in view; marks, levels: other lines, across
+    x and the values."""
+    return {
+        "title": title,
+        "points": points,
+        "x_title": x_title,
+        "unit": unit,
+        "null_at": null,
+        "marks_at": marks,
+        "levels": list(levels),
+        "steps": list(steps),
+        "labels": list(labels),
+    }
+
+
+def scaled(panels, x_logarithmic, reach):
+    """Returns the fillings of panels that show the same thing: on one scale, where it fits all.  x_logarithmic: of a panel or of all."""
+    null = panels[0]["null_at"]
+    values = [point["value"] for panel in panels for point in panel["points"]]
+    first, last = inner(values, reach)
+    inside = [value for value in values if first <= value <= last]
+    logarithmic = null != 0 and min(values) > 0 and max(inside) > 4 * min(inside)
+    done = []
+    for panel, (low, high) in zip(panels, shared([panel["points"] for panel in panels], null, logarithmic, reach)):
+        points = edges_apart([clamped(point, low, high, "+" if null == 0 else "") for point in panel["points"]])
+        own = {
+            "title": panel["title"],
+            "unit": panel["unit"],
+            "null": [{"at": at} for at in ([] if null is None else [null]) + panel["levels"] if low <= at <= high],
+            **value_axis(low, high, null, logarithmic),
+        }
+        if "line" in points[0]:
+            own["points"] = [point | {"late": point["value"] > high, "marked": True} for point in points]
+            own["lines"], own["series"] = (list(dict.fromkeys(point[name] for point in points)) for name in ("line", "series"))
+        else:
+            in_logs = x_logarithmic(panel) if callable(x_logarithmic) else x_logarithmic
+            numbers = sorted({point["x"] for point in points})
+            own |= x_axis(numbers, panel["x_title"], in_logs)
+            few = math.ceil(len(numbers) / MOST_MARKED)
+            first, last = own["x_scale"]["domain"]
+            middle = math.sqrt(first * last) if in_logs else (first + last) / 2
+            own["points"] = [point | {"late": point["at"] > middle, "marked": numbers.index(point["x"]) % few == 0} for point in dodged(points, in_logs)]
+            own |= {"marks": [{"at": at} for at in panel["marks_at"] if first < at < last], "steps": panel["steps"], "labels": panel["labels"]}
+        done.append(own)
+    return done
+
+
+def chart(places, name, title, note, panels, unit="", value_title="value", x_logarithmic=False, bands=False, columns=0, reach=REACH):
+    """Returns a figure of panels (panel_of); None where there is nothing to draw or too much."""
+    panels = [panel for panel in panels if panel["points"]]
+    if not panels or len(panels) > MOST:
+        return None
+    alike, drawn = {}, {}
+    for place, panel in enumerate(panels):
+        alike.setdefault(panel["unit"], []).append(place)
+    for together in alike.values():
+        drawn |= zip(together, scaled([panels[place] for place in together], x_logarithmic, reach))
+    legend = places.legend([point for panel in panels for point in panel["points"]])
+    scale = lambda kind, of: {"domain": [entry["label"] for entry in legend[kind]], "range": [entry[of] for entry in legend[kind]]}  # noqa: E731
+    common = {"value_title": value_title, "colors": scale("scheme", "color"), "dashes": scale("scheme", "dash"), "shapes": scale("quantizer", "shape")}
+    figure = Figure(name, title, note, "bands" if bands else "lines", [drawn[place] for place in sorted(drawn)], unit, legend, common, columns)
+    if "lines" in drawn[0]:
+        labels = [label for panel in figure.panels for label in panel["lines"]]
+        figure.kind, figure.left = "beside", 12 + widest(labels, 8)
+        figure.step = max(11, 6 * max(len(panel["series"]) for panel in figure.panels))
+    if (
+        figure.step
+        or max(len({point["quantizer"] for point in panel["points"]}) for panel in panels) == 1
+        and len(panels) > 1
+        or len(legend["quantizer"]) > len(SHAPES)
+    ):
+        legend["quantizer"] = []  # titles or labels say it
+    return figure
+
+
+def heat_map(name, title, note, panels, value_title, scale, legend, rows, columns):
+    """panels: [(title, unit, points with column, row, value, label, few, dot, dark)]; rows, columns: titles of the axes."""
+    axis = {"title": None, "labelAngle": 0, "labelOverlap": True, "ticks": False, "domain": False}
+    drawn = [{"title": head, "unit": unit, "points": points, "x_axis": axis | {"title": columns}, "axis": axis} for head, unit, points in panels]
+    height = 9 * max(8, len({point["row"] for panel in panels for point in panel[2]}))
+    return Figure(name, title, note, "heat", drawn, rows, {}, {"value_title": value_title, "heat_scale": scale, "heat_legend": legend}, height=height)

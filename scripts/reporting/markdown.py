@@ -1,0 +1,76 @@
+"""Writes sections as report.md: what the page folds is left out or comes as it is, and figures are pictures with files for a paper beside them."""
+
+import re
+
+from .content import Cell, Code, Folded, Note, Ranking, Table, Text
+from .figures import Figure
+
+
+def escaped(text):
+    """Returns words of others such that Markdown, GitHub's formulas and HTML take nothing of them for their own."""
+    text = re.sub(r"([\\`*<>|$~]|(?<!\w)_|_(?!\w))", r"\\\1", re.sub(r"\s+", " ", str(text)))
+    return text.replace("&", "&amp;").replace("](", "]\\(")
+
+
+def code(text):
+    """Returns a code span, fenced by more backticks than the text has, that can stand in a table."""
+    text = re.sub(r"\s+", " ", text).replace("|", "\\|")
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    space = " " if "`" in text[:1] + text[-1:] else ""
+    return f"{fence}{space}{text}{space}{fence}" if text else ""
+
+
+def cell(one):
+    return (code if one.code else escaped)(one.text) if isinstance(one, Cell) else escaped(one)
+
+
+def table(one):
+    rows = one.rows()
+    lines = [f"**{escaped(one.title)}**\n"] if one.title else []
+    if len(rows) > one.most:
+        return [*lines, f"{one.elsewhere or f'{len(rows)} rows, in report.html.'}\n"]
+    for title, body in one.blocks:
+        lines += [f"{escaped(title)}:\n"] if title else []
+        grid = [list(map(escaped, one.columns)), ["---"] * len(one.columns), *(list(map(cell, row)) for row in body)]
+        lines.append("".join("| " + " | ".join(row) + " |\n" for row in grid))
+    return lines
+
+
+def figure(one):
+    panels = " Panels have scales of their own." if scales_differ(one) else ""
+    beside = f"[SVG]({one.name}.svg), PDF for [one](pdf/{one.name}_1.pdf) and [two](pdf/{one.name}_2.pdf) columns"
+    return [f"![{escaped(one.title)}]({one.name}.png)\n", f"*{escaped(one.title)}.* {one.note}{panels} {beside}.\n"]
+
+
+def scales_differ(one):
+    """Returns whether panels that show the same thing have axes of their own."""
+    scales = {}
+    for panel in one.panels:
+        scales.setdefault(panel["unit"], set()).add(str(panel.get("scale")))
+    return any(len(found) > 1 for found in scales.values())
+
+
+def part(one):
+    if isinstance(one, Table):
+        return table(one)
+    if isinstance(one, Figure):
+        return figure(one)
+    if isinstance(one, Ranking):
+        said = (f"{number}. {escaped(before)} **{escaped(effect)}** {escaped(behind)}\n" for number, (before, effect, behind, _) in enumerate(one.sentences, 1))
+        return [f"**{escaped(one.title)}.** {one.note}\n", "".join(said)]
+    if isinstance(one, Folded):
+        return [f"{one.elsewhere}\n"] if one.elsewhere else [line for inner in one.parts for line in part(inner)]
+    if isinstance(one, Code):
+        return [f"```\n{one.text}\n```\n"]
+    if isinstance(one, Note):
+        return [f"**{one.text}**\n" if one.role == "warning" else f"{one.text}\n"]
+    assert isinstance(one, Text)
+    return [f"{escaped(one.text)}\n"]
+
+
+def render(sections):
+    head, *others = sections
+    lines = [f"# {escaped(head.title)}\n", *(line for one in head.parts for line in part(one))]
+    for section in others:
+        lines += [f"## {escaped(section.title)}\n", *(line for one in section.parts for line in part(one))]
+    return "\n".join(lines)

@@ -1,0 +1,117 @@
+"""The sections on retrieval over length and depth (cells/*/tasks/*.csv) and on loss by position (cells/*/metrics/nll_by_position.csv)."""
+
+from .charts import chart, heat_map, panel_of
+from .content import Note, Section
+from .labels import slug
+from .rows import read_csv
+
+MOST_PANELS = 12
+
+
+BESIDE = ("rope", "quant", "kv", "rotation")
+
+
+def titled(found, rows):
+    """Returns {cell: name of at most 24 characters, of scheme, quantizer and the rest}."""
+    places = found.places
+    axes = [axis for axis in places.layout.axes if axis.varies and axis.name not in BESIDE]
+    keys = {row["id"]: places.key(row, axes, len(places.quantizers) > 1, len(places.schemes) > 1) for row in rows}
+    titles = places.titles(keys.values())
+    return {cell: titles[key] for cell, key in keys.items()}
+
+
+def answers(lines):
+    """Returns {(length, depth): answers} of a retrieval; {} of another task."""
+    if not lines or not {"length", "depth", "right"} <= set(lines[0]):
+        return {}
+    found = {}
+    for line in lines:
+        found.setdefault((int(line["length"]), float(line["depth"])), []).append(int(line["right"]))
+    return found
+
+
+def heat_points(row, said, found):
+    points = []
+    for depth in sorted({depth for _, depth in found}):
+        for length in sorted({length for length, _ in found}):
+            right = found.get((length, depth), [])
+            if right:
+                percent = 100 * sum(right) / len(right)
+                points.append(
+                    {
+                        "column": f"{length / 1024:g}K" if length % 512 == 0 else str(length),
+                        "row": f"{depth:g}",
+                        "value": percent,
+                        "label": f"{percent:.0f}",
+                        "dark": percent < 60,
+                        "few": False,
+                        "dot": False,
+                        "what": said,
+                        "text": f"{sum(right)} of {len(right)}",
+                        "count": len(right),
+                        "cell": row["id"],
+                    }
+                )
+    return points
+
+
+def tasks(found):
+    """A map of each task that hides something at a depth, with a panel for each cell."""
+    titles, maps = titled(found, found.shown), {}
+    for row in found.shown:
+        for path in sorted(found.folder(row).glob("tasks/*.csv")):
+            if right := read_csv(path, answers):
+                maps.setdefault(path.stem, []).append((titles[row["id"]], "", heat_points(row, found.places.said(row), right)))
+    parts = []
+    for name, panels in maps.items():
+        more = f" The first {MOST_PANELS} of {len(panels)} cells." if len(panels) > MOST_PANELS else ""
+        parts.append(
+            heat_map(
+                f"task_{slug(name)}",
+                f"{name}: accuracy over length and depth",
+                f"Percent right; the number is hidden at that depth (0: the beginning) of a text of that length.{more}",
+                panels[:MOST_PANELS],
+                "right",
+                {"scheme": "viridis", "domain": [0, 100]},
+                {"values": [0, 50, 100]},
+                "accuracy (%) by depth",
+                "length (tokens)",
+            )
+        )
+    return Section("tasks", "Retrieval", parts)
+
+
+def curve(lines):
+    return [((int(line["begin"]) + int(line["end"])) / 2, *(float(line[key]) for key in ("nll", "low", "high")), line["tokens"]) for line in lines]
+
+
+def positions(found):
+    """Mean NLL by the place in the window: a panel for each quantizer and whatever else varies, its lines the schemes."""
+    places, panels = found.places, {}
+    axes = [axis for axis in places.layout.axes if axis.varies and axis.name not in BESIDE]
+    rows = [row for row in found.shown if (found.folder(row) / "metrics/nll_by_position.csv").is_file()]
+    keys = {row["id"]: places.key(row, axes, len(places.quantizers) > 1 and len(places.schemes) > 1) for row in rows}
+    titles = places.titles(keys.values())
+    for row in rows:
+        look = places.look(row)
+        for at, value, low, high, tokens in read_csv(found.folder(row) / "metrics/nll_by_position.csv", curve):
+            low, high = (end if end == end else value for end in (low, high))
+            panels.setdefault(titles[keys[row["id"]]], []).append(
+                look | {"x": at, "value": value, "low": low, "high": high, "text": f"{value:.4f} [{low:.4f}, {high:.4f}]", "count": tokens}
+            )
+    if not panels:
+        return Section("positions", "Loss by position", [])
+    note = "Mean NLL of tokens by their place in what the model sees; bands: 95 % over documents, given this rounding (none below 4)."
+    figure = chart(
+        places,
+        "nll_by_position",
+        "Loss by position",
+        note,
+        [panel_of(title, panels[title], "place in the window") for title in titles.values()],
+        "NLL (nats per token)",
+        "NLL",
+        bands=True,
+    )
+    return Section(
+        "positions", "Loss by position", [figure or Note(f"{len(panels)} panels would be too many; `cells/ID/metrics/nll_by_position.csv` has them.")]
+    )
