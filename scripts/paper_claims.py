@@ -1,0 +1,203 @@
+"""Judges the papers' claims (experiments/paper/claims.yaml) from what `qroar show` says of finished targets; scripts/paper calls it.
+
+An effect is a value with its 95 % interval, and whether it survives among all comparisons of its table.  Two effects that `show` cannot pair (of
+two lengths, of two parts of a window) are subtracted end from end: such an interval is too wide and never too narrow, whatever the two have
+in common.  Means over benchmarks, which share no question, add up the squares of their intervals' halves.  docs/paper.md has the rules.
+"""
+import csv
+import math
+from dataclasses import dataclass
+
+REPRODUCED, NOT, CANNOT, OTHER = "reproduced", "not reproduced", "cannot be told at this size", "not comparable"
+
+
+class Unknown(Exception):
+    """Why there is no effect."""
+
+
+@dataclass
+class Effect:
+    value: float
+    low: float | None = None
+    high: float | None = None
+    survives: bool = True
+
+    def scaled(self, factor):
+        ends = [None if end is None else end * factor for end in (self.low, self.high)]
+        return Effect(self.value * factor, *(ends if factor > 0 else ends[::-1]), self.survives)
+
+    def less(self, other):
+        known = None not in (self.low, other.high)
+        return Effect(self.value - other.value, *((self.low - other.high, self.high - other.low) if known else (None, None)))
+
+
+class Target:
+    """The rows of a finished target, and its effects."""
+
+    def __init__(self, name, folder, show):
+        self.name, self.folder = name, folder
+        self.shown = {}
+        self.ask = lambda *options: self.shown.setdefault(options, None) or self.shown.update({options: show(name, *options)}) or self.shown[options]
+        self.rows = self.ask()
+
+    def find(self, wanted, entries=None):
+        """Returns the entry whose axes, or else configuration, have the wanted values; of several the one with the fewest axes beside them."""
+        found = [entry for entry in entries or self.rows if all(self.at(entry, axis) == value for axis, value in wanted.items())]
+        found.sort(key=lambda entry: len(entry["axes"]))
+        if not found:
+            raise Unknown(f"{self.name} has no row {wanted}")
+        if len(found) > 1 and len(found[0]["axes"]) == len(found[1]["axes"]):
+            raise Unknown(f"{self.name} has several rows {wanted}")
+        return found[0]
+
+    def at(self, entry, axis):
+        if axis in entry["axes"]:
+            return entry["axes"][axis]
+        value = entry.get("config") or next(row["config"] for row in self.rows if row["id"] == entry["id"])
+        for key in axis.split("."):
+            value = value.get(key) if isinstance(value, dict) else None
+        return value
+
+    def paired(self, claim, row, against):
+        base = self.find(against)
+        found = next(shown for shown in self.ask("--baseline", base["id"]) if shown["id"] == self.find(row)["id"])
+        pair = found.get("paired") or {}
+        if "metrics" in claim:
+            return mean([read(pair.get("tasks", {}).get(metric), "difference", pair.get("reason")) for metric in claim["metrics"]]).scaled(100)
+        nll = read(pair.get("nll"), "difference", pair.get("reason"))
+        if claim["unit"] == "nats":
+            return nll
+        ratio = read(pair.get("perplexity_ratio"), "value", pair.get("reason"))
+        factor = 100 if claim["unit"].startswith("%") else base["metrics"]["perplexity"]["value"]
+        return Effect((ratio.value - 1) * factor, *(None if end is None else (end - 1) * factor for end in (ratio.low, ratio.high)), nll.survives)
+
+    def interaction(self, claim, row, position):
+        labels = []
+        for axis, value in claim["between"].items():
+            labels.append(f"{axis}={self.label(axis, value)}")
+        entries = [entry for entry in self.ask("--interaction", ",".join(labels)) if entry["metric"] == "nll"]
+        parts = sorted({tuple(entry["positions"]) for entry in entries if "positions" in entry and self.at(entry, "windows.length") == row["windows.length"]})
+        part = {None: None, "first": parts[:1], "last": parts[-1:]}[position]
+        wanted = [entry for entry in entries if (entry.get("positions") is None if part is None else [tuple(entry.get("positions", ()))] == part)]
+        entry = self.find(row, wanted)
+        return read(entry, "value", entry.get("reason"))
+
+    def label(self, axis, value):
+        """Returns how `show` calls an axis' value; a row that lacks the axis has it by its configuration, and the label of a block is its type."""
+        named = [row["labels"][axis] for row in self.rows if row["axes"].get(axis) == value]
+        return named[0] if named else value["type"] if isinstance(value, dict) else str(value)
+
+    def value(self, claim, row):
+        metrics = self.find(row)["metrics"]
+        if "metrics" in claim:
+            return mean([read(metrics.get(metric), "value", None) for metric in claim["metrics"]]).scaled(100)
+        return read(metrics.get(claim["metric"]), "value", None)
+
+    def places(self, claim, row, against=None):
+        """Returns the share of a diagnostic's places that lie wholly on one side of `than`, or of the other row's interval."""
+        mine = self.table(claim, row)
+        other = self.table(claim, against) if against else dict.fromkeys(mine, (claim.get("than"),) * 2)
+        apart = [low > other[place][1] or (against is not None and high < other[place][0]) for place, (low, high) in mine.items() if place in other]
+        if not apart:
+            raise Unknown(f"no intervals of {claim['column']}: below four documents, or nothing seen")
+        return Effect(sum(apart) / len(apart))
+
+    def table(self, claim, row):
+        path = self.folder / "cells" / self.find(row)["id"] / "diagnostics" / f"{claim['table']}.csv"
+        with open(path, encoding="utf-8", newline="") as file:
+            rows = [line for line in csv.DictReader(file) if all(line[key] == value for key, value in claim["where"].items())]
+        ends = {(line["layer"], line["band"]): (line[f"{claim['column']}_low"], line[f"{claim['column']}_high"]) for line in rows}
+        return {place: (float(low), float(high)) for place, (low, high) in ends.items() if low and high}
+
+
+def read(entry, name, reason):
+    if not entry or entry.get(name) is None:
+        raise Unknown(reason or "not measured")
+    return Effect(entry[name], entry.get("low"), entry.get("high"), entry.get("survives", True))
+
+
+def mean(effects):
+    half = None if any(effect.low is None for effect in effects) else math.hypot(*((effect.high - effect.low) / 2 for effect in effects)) / len(effects)
+    value = sum(effect.value for effect in effects) / len(effects)
+    return Effect(value) if half is None else Effect(value, value - half, value + half)
+
+
+def effect_of(claim, target):
+    kind = claim["compare"]
+    one = lambda part: {  # noqa: E731
+        "paired": lambda: target.paired(claim, part["row"], part["against"]),
+        "interaction": lambda: target.interaction(claim, part.get("row", claim["row"]), part.get("position")),
+        "value": lambda: target.value(claim, part["row"]),
+        "places": lambda: target.places(claim, part["row"], part.get("against")),
+    }[kind]()
+    effect = one(claim)
+    return effect.less(one(claim["less"])) if "less" in claim else effect
+
+
+def verdict_of_places(effect):
+    if effect.value > 0.5:
+        return REPRODUCED, "in more than half of the places"
+    return (NOT, "in one place of twenty at most, as by chance") if effect.value <= 0.05 else (CANNOT, "in some places only")
+
+
+def verdict_of_number(effect, claim):
+    if not effect.low <= claim["than"] <= effect.high:
+        return NOT, f"the interval excludes {claim['than']:g}"
+    if effect.high - effect.low > 2 * claim["tolerance"] if "tolerance" in claim else effect.low <= 0 <= effect.high:
+        return CANNOT, f"the interval has {claim['than']:g} in it, and too much else"
+    return REPRODUCED, f"the interval has {claim['than']:g} in it"
+
+
+def verdict_of_side(effect, claim):
+    than = claim.get("than", 0)
+    if claim["expect"] == "below":
+        effect, than = effect.scaled(-1), -than
+    worth, unit = claim.get("worth", 0), claim["unit"]
+    if effect.low > than:
+        return (REPRODUCED, "the interval is on the claimed side") if effect.survives else (CANNOT, "on the claimed side, but one of many comparisons, and "
+                                                                                            "does not survive Benjamini and Hochberg at 5 %")
+    if effect.high < than + worth or effect.high <= than:
+        return NOT, f"the interval excludes {worth:g} {unit} on the claimed side" if worth else "the interval is on the other side"
+    return CANNOT, "the interval has both in it"
+
+
+def judge_one(claim, finished, folder, targets, show, of_the_papers):
+    """Returns (effect, verdict, why)."""
+    name = claim["target"]
+    if name not in finished:
+        return None, CANNOT, f"{name} is not finished: scripts/paper MODEL {name}"
+    if name not in targets:
+        targets[name] = Target(name, folder / name, show)
+    try:
+        effect = effect_of(claim, targets[name])
+    except Unknown as reason:
+        return None, CANNOT, str(reason)
+    if "never" in claim:
+        return effect, OTHER, claim["never"]
+    if claim.get("papers_only") and not of_the_papers:
+        return effect, OTHER, "a number of the papers' models, and this is another one"
+    if claim["compare"] == "places":
+        return effect, *verdict_of_places(effect)
+    if effect.low is None:
+        return effect, CANNOT, "no interval: below four documents or questions"
+    return effect, *(verdict_of_number if claim["expect"] == "equal" else verdict_of_side)(effect, claim)
+
+
+def judge(claims, finished, folder, show, of_the_papers):
+    """Returns a verdict for every claim; show(target, option...) -> the rows of `qroar show --format json`."""
+    targets, verdicts = {}, []
+    for claim in claims:
+        effect, verdict, why = judge_one(claim, finished, folder, targets, show, of_the_papers)
+        numbers = {key: getattr(effect, name, None) for key, name in (("effect", "value"), ("low", "low"), ("high", "high"))}
+        verdicts.append({"id": claim["id"], "claim": claim["claim"], "source": claim["source"], "experiment": claim["target"], **numbers,
+                         "unit": claim["unit"], "verdict": verdict, "why": why})
+    return verdicts
+
+
+def table(verdicts):
+    lines = ["| claim | source | target | effect | unit | verdict | why |", "|---|---|---|---|---|---|---|"]
+    for entry in verdicts:
+        numbers = "" if entry["effect"] is None else f"{entry['effect']:.4g}"
+        numbers += "" if entry["low"] is None else f" [{entry['low']:.4g}, {entry['high']:.4g}]"
+        lines.append("| " + " | ".join([entry["claim"], entry["source"], entry["experiment"], numbers, entry["unit"], f"**{entry['verdict']}**", entry["why"]]) + " |")
+    return "\n".join(lines) + "\n"
