@@ -1,0 +1,233 @@
+"""scripts/paper: targets of seconds on tiny-books, killed and gone on; what it refuses; verdicts on effects that are known by construction."""
+import itertools
+import json
+import os
+import signal
+import string
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+
+from support.program import REPO
+
+sys.path.insert(0, str(REPO / "scripts"))
+import paper_claims  # noqa: E402
+
+PAPER = REPO / "experiments/paper"
+SIZES = sorted((PAPER / "models").glob("*.yaml"))
+TARGETS = ["t1", "t2", "t3", "f1", "f2", "f3", "f4", "f5", "f20", "f21"]
+TEXT = " ".join(f"The {number}th report says that {number * 7919 % 1000} offices took {number % 13} years." for number in range(400))
+
+
+@pytest.fixture
+def sizes(tmp_path):
+    """The path of sizes that take seconds, with texts of their own."""
+    texts = tmp_path / "texts.jsonl"
+    texts.write_text("".join(json.dumps({"id": f"d{k}", "text": TEXT[k * 997:][:4000]}) + "\n" for k in range(5)), encoding="utf-8")
+    changed = {"include": str(PAPER / "models/tiny-books.yaml"), "govreport": str(texts), "lengths": [32, 64], "shortest": 32, "longest": 64, "documents": 4,
+               "diagnosed_documents": 4, "factors": [4], "fetch": {}}
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump(changed), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def begin(binary, token_cache, tmp_path):
+    environment = os.environ | {"QROAR_BINARY": str(binary), "QROAR_CACHE": str(token_cache), "OMP_NUM_THREADS": "1"}
+
+    def start(*arguments):
+        command = [sys.executable, REPO / "scripts/paper", *map(str, arguments), "--results", tmp_path / "out"]
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    return start
+
+
+@pytest.fixture
+def paper(begin):
+    def run_it(*arguments):
+        process = begin(*arguments)
+        out, err = process.communicate(timeout=600)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    return run_it
+
+
+def read_sizes(path):
+    sizes = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return read_sizes(path.parent / sizes["include"]) | sizes if "include" in sizes else sizes
+
+
+def filled(name, sizes):
+    text = string.Template((PAPER / f"{name}.yaml").read_text(encoding="utf-8"))
+    return yaml.safe_load(text.substitute({key: json.dumps(value) for key, value in sizes.items()}))
+
+
+def rows_of(experiment):
+    """Yields the axes of every cell."""
+    for block in experiment["sweep"]:
+        for values in itertools.product(*block.values()):
+            yield dict(zip(block, values))
+
+
+def at(axes, experiment, axis):
+    """Returns the value of an axis, or that of the experiment behind it."""
+    value = axes.get(axis, experiment.get(axis))
+    return {"rescale": {"type": "none"}, "quant": []}.get(axis) if value is None else value
+
+
+@pytest.mark.parametrize("path", SIZES, ids=lambda path: path.stem)
+def test_every_claim_names_rows_that_its_target_computes(path):
+    sizes = read_sizes(path)
+    experiments = {target: filled(target, sizes) for target in TARGETS}
+    claims = filled("claims", sizes)
+    assert len(claims) == 25 and len({claim["id"] for claim in claims}) == 25
+    for claim in claims:
+        experiment = experiments[claim["target"]]
+        wanted = [part[key] for part in (claim, claim.get("less", {})) for key in ("row", "against") if key in part]
+        for row in wanted:
+            assert any(all(at(axes, experiment, axis) == value for axis, value in row.items()) for axes in rows_of(experiment)), (claim["id"], row)
+        for axis, value in claim.get("between", {}).items():
+            assert any(at(axes, experiment, axis) == value for axes in rows_of(experiment)), (claim["id"], axis)
+
+
+def test_a_killed_call_goes_on_and_targets_share_their_cells(begin, paper, sizes, tmp_path):
+    out = tmp_path / "out"
+    process = begin(sizes, "f3")
+    for _ in range(1200):
+        if list(out.glob("cells/*/row.json")) or process.poll() is not None:
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+    before = {path.parent.name: path.stat().st_mtime_ns for path in out.glob("cells/*/row.json")}
+    assert 0 < len(before) < 6 and process.returncode == 75
+    assert not list(out.glob("f3/*.csv"))
+
+    finished = paper(sizes, "f3", "f20", "claims")
+    assert finished.returncode == 0, finished.stderr
+    after = {path.parent.name: path.stat().st_mtime_ns for path in out.glob("cells/*/row.json")}
+    assert len(after) == 6 + 3 and before.items() <= after.items()
+    assert {path.name for path in (out / "f3/cells").iterdir()} == {cell["id"] for cell in json.loads((out / "f3/plan.json").read_text())["cells"]}
+    tables = {path.name for path in (out / "f3").iterdir()}
+    assert {f"{name}.{ending}" for name in ("table", "paired_ntk", "paired_ntk_by_factor") for ending in ("csv", "tex", "md")} | {"report.md"} <= tables
+    assert "left out" not in (out / "f3/table.md").read_text(encoding="utf-8")
+    assert all(line.startswith("%") for line in (out / "f3/table.tex").read_text(encoding="utf-8").partition("\\end{tabular}")[2].split("\n") if line)
+
+    verdicts = {entry["id"]: entry for entry in json.loads((out / "verdicts.json").read_text(encoding="utf-8"))}
+    assert set(verdicts["yarn-better"]) == {"id", "claim", "source", "experiment", "effect", "low", "high", "unit", "verdict", "why"}
+    assert verdicts["yarn-better"]["low"] < verdicts["yarn-better"]["effect"] < verdicts["yarn-better"]["high"]
+    assert verdicts["yarn-15-percent"]["verdict"] == "not comparable"
+    assert verdicts["cost-short"]["why"].startswith("t1 is not finished")
+    assert 0 <= verdicts["outliers-move"]["effect"] <= 1 or "no intervals" in verdicts["outliers-move"]["why"]
+    assert (out / "verdicts.md").read_text(encoding="utf-8").count("\n") == len(verdicts) + 2
+
+    again = paper(sizes, "f3")
+    assert again.returncode == 0
+    assert after == {path.parent.name: path.stat().st_mtime_ns for path in out.glob("cells/*/row.json")}
+
+
+@pytest.mark.parametrize("arguments, said", [
+    (["tiny-bocks"], "unknown model 'tiny-bocks'; did you mean tiny-books?"),
+    (["tiny-books", "f22"], "unknown target 'f22'; did you mean f2"),
+    (["tiny-books", "t1", "--devices", "all", "--slurm", ""], "--devices and --slurm exclude each other"),
+    (["/nowhere.yaml", "t1"], "/nowhere.yaml: no such file"),
+])
+def test_bad_words_are_one_line_and_nothing_is_written(paper, tmp_path, arguments, said):
+    process = paper(*arguments)
+    assert process.returncode == 1 and process.stdout == ""
+    assert process.stderr.startswith(f"paper: {said}") and process.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("text, said", [
+    ("lengths: [1", "while parsing"), ("- 1", "expected a map of sizes"), ("{lengths: [64]}", "of_the_papers"),
+    ("{of_the_papers: true}", "asks for model, which the model's sizes lack"), ("include: no.yaml", "no.yaml"),
+])
+def test_bad_sizes_are_one_line(paper, tmp_path, text, said):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text, encoding="utf-8")
+    process = paper(path, "f3")
+    assert process.returncode == 1 and said in process.stderr and process.stderr.count("\n") == 1, process.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_target_without_its_text_is_left_out_and_the_others_are_checked(paper, sizes, tmp_path):
+    changed = yaml.safe_load(sizes.read_text(encoding="utf-8")) | {"proof_pile": "data/nowhere.jsonl", "fetch": {"data/nowhere.jsonl": "exit 3"}}
+    sizes.write_text(yaml.safe_dump(changed), encoding="utf-8")
+    process = paper(sizes, "f20", "t2", "--check")
+    assert process.returncode == 1 and "f20.yaml: 3 jobs" in process.stdout
+    assert process.stderr.splitlines()[-1].startswith("paper: without t2: data/nowhere.jsonl is not to be had (exit 3 failed")
+    assert not (tmp_path / "out/t2.yaml").exists() and not (tmp_path / "out/cells").exists()
+
+
+# Verdicts.  A fake `show` with two rows, a quantizer and its baseline, at two lengths.
+BASE = {"id": "t", "claim": "c", "source": "s", "target": "t1", "compare": "paired", "unit": "nats", "row": {"quant": 4, "l": 2}, "against": {"quant": 0, "l": 2},
+        "expect": "above"}
+
+
+def shown_with(*effects):
+    """Returns a show(target, option...) in which quant 4 differs from quant 0 by these (difference, low, high, survives) at l = 2, 1."""
+
+    def show(target, *options):
+        rows = []
+        for length, (value, low, high, survives) in zip((2, 1), effects):
+            nll = {"difference": value, "low": low, "high": high, "survives": survives}
+            ratio = {"value": 1 + value, "low": None if low is None else 1 + low, "high": None if high is None else 1 + high}
+            metrics = {"perplexity": {"value": 50.0, "low": 40.0, "high": 60.0}}
+            rows += [{"id": f"{quant}.{length}", "axes": {"quant": quant, "l": length}, "config": {}, "labels": {}, "metrics": metrics,
+                      "paired": {"nll": nll, "perplexity_ratio": ratio} if quant else {"reason": "baseline"}} for quant in (0, 4)]
+        return rows
+
+    return show
+
+
+def verdict(claim, *effects, papers=False, finished=("t1",)):
+    return paper_claims.judge([BASE | claim], set(finished), REPO, shown_with(*effects), papers)[0]
+
+
+@pytest.mark.parametrize("claim, effect, expected", [
+    ({}, (0.2, 0.1, 0.3, True), "reproduced"),
+    ({}, (0.2, 0.1, 0.3, False), "cannot be told at this size"),  # one of many comparisons
+    ({}, (-0.2, -0.3, -0.1, True), "not reproduced"),
+    ({}, (0.0, -0.1, 0.1, False), "cannot be told at this size"),
+    ({}, (0.2, None, None, False), "cannot be told at this size"),
+    ({"worth": 0.5}, (0.0, -0.1, 0.1, False), "not reproduced"),  # the interval has no room for what would count
+    ({"worth": 0.05}, (0.0, -0.1, 0.1, False), "cannot be told at this size"),
+    ({"expect": "below"}, (-0.2, -0.3, -0.1, True), "reproduced"),
+    ({"expect": "below"}, (0.2, 0.1, 0.3, True), "not reproduced"),
+    ({"expect": "below", "than": -10, "unit": "% of perplexity"}, (-0.2, -0.3, -0.11, True), "reproduced"),
+    ({"expect": "below", "than": -10, "unit": "% of perplexity"}, (-0.05, -0.09, -0.01, True), "not reproduced"),
+    ({"expect": "equal", "than": 5, "unit": "perplexity"}, (0.1, 0.05, 0.15, True), "reproduced"),  # 50 * 0.1
+    ({"expect": "equal", "than": 5, "unit": "perplexity"}, (0.1, -0.05, 0.25, False), "cannot be told at this size"),  # has 0 in it, too
+    ({"expect": "equal", "than": 9, "unit": "perplexity"}, (0.1, 0.05, 0.15, True), "not reproduced"),
+    ({"expect": "equal", "papers_only": True, "than": 5}, (0.1, 0.05, 0.15, True), "not comparable"),
+    ({"never": "no protocol"}, (0.1, 0.05, 0.15, True), "not comparable"),
+])
+def test_verdicts_follow_from_effects(claim, effect, expected):
+    found = verdict(claim, effect, effect)
+    assert found["verdict"] == expected and found["why"], found
+    scale = {"nats": 1, "perplexity": 50, "% of perplexity": 100}[found["unit"]]
+    assert found["effect"] == pytest.approx(effect[0] * scale)
+
+
+def test_two_effects_are_subtracted_end_from_end():
+    less = {"less": {"row": {"quant": 4, "l": 1}, "against": {"quant": 0, "l": 1}}}
+    found = verdict(less, (0.5, 0.4, 0.6, True), (0.2, 0.1, 0.3, True))
+    assert [found[key] for key in ("effect", "low", "high")] == pytest.approx([0.3, 0.1, 0.5])
+    assert found["verdict"] == "reproduced"
+    assert verdict(less, (0.5, 0.4, 0.6, True), (0.4, 0.3, 0.5, True))["verdict"] == "cannot be told at this size"
+
+
+def test_a_mean_over_benchmarks_adds_the_squares_of_half_intervals():
+    found = paper_claims.mean([paper_claims.Effect(0.1, 0.07, 0.13), paper_claims.Effect(0.3, 0.26, 0.34)])
+    assert [found.value, found.low, found.high] == pytest.approx([0.2, 0.2 - 0.025, 0.2 + 0.025])
+
+
+def test_a_number_of_the_papers_is_compared_on_their_models_alone_and_an_unfinished_target_says_so():
+    claim = {"expect": "equal", "papers_only": True, "than": 5, "unit": "perplexity"}
+    assert verdict(claim, (0.1, 0.05, 0.15, True), (0, 0, 0, True), papers=True)["verdict"] == "reproduced"
+    assert verdict({}, (0.1, 0.05, 0.15, True), (0, 0, 0, True), finished=())["why"].startswith("t1 is not finished")
+    assert "no row" in verdict({"row": {"quant": 3, "l": 2}}, (0.1, 0.05, 0.15, True), (0, 0, 0, True))["why"]
