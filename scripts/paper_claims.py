@@ -199,5 +199,6 @@ def table(verdicts):
     for entry in verdicts:
         numbers = "" if entry["effect"] is None else f"{entry['effect']:.4g}"
         numbers += "" if entry["low"] is None else f" [{entry['low']:.4g}, {entry['high']:.4g}]"
-        lines.append("| " + " | ".join([entry["claim"], entry["source"], entry["experiment"], numbers, entry["unit"], f"**{entry['verdict']}**", entry["why"]]) + " |")
+        cells = [entry["claim"], entry["source"], entry["experiment"], numbers, entry["unit"], f"**{entry['verdict']}**", entry["why"]]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
