@@ -27,7 +27,7 @@ def sizes(tmp_path):
     """The path of sizes that take seconds, with texts of their own."""
     texts = tmp_path / "texts.jsonl"
     texts.write_text("".join(json.dumps({"id": f"d{k}", "text": TEXT[k * 997:][:4000]}) + "\n" for k in range(5)), encoding="utf-8")
-    changed = {"include": str(PAPER / "models/tiny-books.yaml"), "govreport": str(texts), "lengths": [32, 64], "shortest": 32, "longest": 64, "documents": 4,
+    changed = {"include": str(PAPER / "models/tiny-books.yaml"), "govreport": str(texts), "lengths": [64, 128], "shortest": 64, "longest": 128, "documents": 4,
                "diagnosed_documents": 4, "factors": [4], "fetch": {}}
     path = tmp_path / "small.yaml"
     path.write_text(yaml.safe_dump(changed), encoding="utf-8")
@@ -112,9 +112,9 @@ def test_a_killed_call_goes_on_and_targets_share_their_cells(begin, paper, sizes
     assert len(after) == 6 + 3 and before.items() <= after.items()
     assert {path.name for path in (out / "f3/cells").iterdir()} == {cell["id"] for cell in json.loads((out / "f3/plan.json").read_text())["cells"]}
     tables = {path.name for path in (out / "f3").iterdir()}
-    assert {f"{name}.{ending}" for name in ("table", "paired_ntk", "paired_ntk_by_factor") for ending in ("csv", "tex", "md")} | {"report.md"} <= tables
+    assert {f"{name}.{ending}" for name in ("table", "paired_ntk", "paired_ntk_by_factor") for ending in ("csv", "tex", "md", "dat")} | {"report.md"} <= tables
     assert "left out" not in (out / "f3/table.md").read_text(encoding="utf-8")
-    assert all(line.startswith("%") for line in (out / "f3/table.tex").read_text(encoding="utf-8").partition("\\end{tabular}")[2].split("\n") if line)
+    assert (out / "f3/table.tex").read_text(encoding="utf-8").count("\\end{table}") == 2
 
     verdicts = {entry["id"]: entry for entry in json.loads((out / "verdicts.json").read_text(encoding="utf-8"))}
     assert set(verdicts["yarn-better"]) == {"id", "claim", "source", "experiment", "effect", "low", "high", "unit", "verdict", "why"}

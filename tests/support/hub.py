@@ -14,8 +14,8 @@ class Hub:
     """`models`: {"owner/model": folder}.  `gated`: those whose licence nobody has accepted.  `asked`: (method, file, first byte) in order.
     `sizes`: {file: bytes} that the hub says instead of the file's own."""
 
-    def __init__(self, models, gated=()):
-        self.models, self.gated = models, set(gated)
+    def __init__(self, models, gated=(), commit=COMMIT):
+        self.models, self.gated, self.commit = models, set(gated), commit
         self.asked, self.sizes = [], {}
         self.stall_behind = None  # bytes of a weight file; the connection then stands still
         self.url = None
@@ -26,7 +26,7 @@ class Hub:
         return (found | self.sizes).items()
 
     def info(self, model):
-        return {"id": model, "modelId": model, "sha": COMMIT, "private": False, "gated": "manual" if model in self.gated else False,
+        return {"id": model, "modelId": model, "sha": self.commit, "private": False, "gated": "manual" if model in self.gated else False,
                 "siblings": [self.sibling(self.models[model] / name, name, size) for name, size in self.files(model)]}
 
     @staticmethod
@@ -69,7 +69,7 @@ def handler_of(hub):
         def answer_info(self, model, revision, with_body):
             if model not in hub.models:
                 return self.refuse(404, "RepoNotFound")
-            if revision not in (None, "main", COMMIT):
+            if revision not in (None, "main", hub.commit):
                 return self.refuse(404, "RevisionNotFound")
             body = json.dumps(hub.info(model)).encode()
             self.send_response(200)
@@ -88,7 +88,7 @@ def handler_of(hub):
             hub.asked.append((self.command, name, begin))
             self.send_response(206 if asked else 200)
             self.send_header("ETag", f'"{hashlib.sha1(content).hexdigest()}"')
-            self.send_header("X-Repo-Commit", COMMIT)
+            self.send_header("X-Repo-Commit", hub.commit)
             self.send_header("Accept-Ranges", "bytes")
             self.send_header("Content-Length", str(len(content) - begin))
             if asked:
