@@ -188,17 +188,23 @@ def judge(claims, finished, folder, show, of_the_papers):
     targets, verdicts = {}, []
     for claim in claims:
         effect, verdict, why = judge_one(claim, finished, folder, targets, show, of_the_papers)
-        numbers = {key: getattr(effect, name, None) for key, name in (("effect", "value"), ("low", "low"), ("high", "high"))}
-        verdicts.append({"id": claim["id"], "claim": claim["claim"], "source": claim["source"], "experiment": claim["target"], **numbers,
-                         "unit": claim["unit"], "verdict": verdict, "why": why})
+        known = effect is not None and effect.low is not None
+        verdicts.append({"id": claim["id"], "claim": claim["claim"], "source": claim["source"], "experiment": claim["target"],
+                         "effect": effect.value if effect else None, "interval": [effect.low, effect.high] if known else None, "unit": claim["unit"],
+                         "verdict": verdict, "why": why})
     return verdicts
+
+
+def effect_text(entry):
+    """Returns "0.0123 [0.0050, 0.0196]" of a verdict; empty where nothing was measured."""
+    if entry["effect"] is None:
+        return ""
+    return f"{entry['effect']:.4g}" + (" [{:.4g}, {:.4g}]".format(*entry["interval"]) if entry["interval"] else "")
 
 
 def table(verdicts):
     lines = ["| claim | source | target | effect | unit | verdict | why |", "|---|---|---|---|---|---|---|"]
     for entry in verdicts:
-        numbers = "" if entry["effect"] is None else f"{entry['effect']:.4g}"
-        numbers += "" if entry["low"] is None else f" [{entry['low']:.4g}, {entry['high']:.4g}]"
-        cells = [entry["claim"], entry["source"], entry["experiment"], numbers, entry["unit"], f"**{entry['verdict']}**", entry["why"]]
+        cells = [entry["claim"], entry["source"], entry["experiment"], effect_text(entry), entry["unit"], f"**{entry['verdict']}**", entry["why"]]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

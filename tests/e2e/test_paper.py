@@ -2,6 +2,7 @@
 import itertools
 import json
 import os
+import re
 import signal
 import string
 import subprocess
@@ -117,12 +118,18 @@ def test_a_killed_call_goes_on_and_targets_share_their_cells(begin, paper, sizes
     assert (out / "f3/table.tex").read_text(encoding="utf-8").count("\\end{table}") == 2
 
     verdicts = {entry["id"]: entry for entry in json.loads((out / "verdicts.json").read_text(encoding="utf-8"))}
-    assert set(verdicts["yarn-better"]) == {"id", "claim", "source", "experiment", "effect", "low", "high", "unit", "verdict", "why"}
-    assert verdicts["yarn-better"]["low"] < verdicts["yarn-better"]["effect"] < verdicts["yarn-better"]["high"]
+    assert set(verdicts["yarn-better"]) == {"id", "claim", "source", "experiment", "effect", "interval", "unit", "verdict", "why"}
+    low, high = verdicts["yarn-better"]["interval"]
+    assert low < verdicts["yarn-better"]["effect"] < high
     assert verdicts["yarn-15-percent"]["verdict"] == "not comparable"
     assert verdicts["cost-short"]["why"].startswith("t1 is not finished")
     assert 0 <= verdicts["outliers-move"]["effect"] <= 1 or "no intervals" in verdicts["outliers-move"]["why"]
     assert (out / "verdicts.md").read_text(encoding="utf-8").count("\n") == len(verdicts) + 2
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "YaRN is up to 15 % better than NTK" in page and "f3/effect" not in page.split("<script")[0]
+    text = (out / "report.md").read_text(encoding="utf-8")
+    pictures = re.findall(r"\]\((\S+\.png)\)", text)
+    assert pictures and all((out / name).is_file() for name in pictures) and "## f20" in text and "## t1" not in text
 
     again = paper(sizes, "f3")
     assert again.returncode == 0
@@ -216,7 +223,7 @@ def test_verdicts_follow_from_effects(claim, effect, expected):
 def test_two_effects_are_subtracted_end_from_end():
     less = {"less": {"row": {"quant": 4, "l": 1}, "against": {"quant": 0, "l": 1}}}
     found = verdict(less, (0.5, 0.4, 0.6, True), (0.2, 0.1, 0.3, True))
-    assert [found[key] for key in ("effect", "low", "high")] == pytest.approx([0.3, 0.1, 0.5])
+    assert [found["effect"], *found["interval"]] == pytest.approx([0.3, 0.1, 0.5])
     assert found["verdict"] == "reproduced"
     assert verdict(less, (0.5, 0.4, 0.6, True), (0.4, 0.3, 0.5, True))["verdict"] == "cannot be told at this size"
 

@@ -1,0 +1,41 @@
+"""The page over all targets of scripts/paper: the verdicts, then of each target its question, its answer and its first figures; TARGET/report.html has
+the rest."""
+import dataclasses
+from collections import Counter
+
+from paper_claims import effect_text
+from reporting import markdown, page
+from reporting.answer import answer, question
+from reporting.build import write
+from reporting.closing import citation
+from reporting.content import Cell, Note, Section, Table
+from reporting.effects import effects, metrics
+from reporting.figures import Figure
+from reporting.rows import Findings, not_publishable
+
+
+def of_target(folder, name):
+    """Returns a target's section, whose figures are the files of its own report, and the row's model and texts."""
+    found = Findings.of(folder, [])
+    figures = [part for part in effects(found).parts + metrics(found).parts if isinstance(part, Figure)]
+    parts = [*question(found).parts, Note(f"All of it: {name}/report.html; tables as CSV, LaTeX, Markdown and pgfplots data beside it.", ""), *answer(found).parts]
+    unclean = not_publishable(found.cells)
+    return Section(name, name, [*([Note(f"Not publishable: {unclean}.", "warning")] if unclean else []), *parts,
+                                *(dataclasses.replace(figure, name=f"{name}/{figure.name}") for figure in figures)])
+
+
+def write_page(out, model, verdicts, finished):
+    """Writes report.html and report.md over the finished targets of `out`, in order, and returns report.html's path."""
+    counts = Counter(entry["verdict"] for entry in verdicts)
+    body = [[Cell(entry["verdict"]), entry["claim"], Cell(effect_text(entry), "" if entry["effect"] is None else entry["effect"]), entry["unit"],
+             entry["experiment"], entry["source"], entry["why"]] for entry in verdicts]
+    head = Section("head", f"The papers' tables and figures on {model}", [
+        Note("Of arXiv 2509.14391 and 2510.00028, by scripts/paper.", ""),
+        Note(", ".join(f"{count} {verdict}" for verdict, count in counts.most_common()) + f", of {len(verdicts)} claims." if verdicts else "No verdicts yet.", "")])
+    claims = Section("verdicts", "Verdicts", [
+        Note("How a verdict follows from an effect and its 95 % interval: docs/paper.md."),
+        Table(["verdict", "claim", "effect", "unit", "target", "source", "why"], [("", body)], name="claims", most=100)])
+    sections = [head, *([claims] if body else []), *(of_target(out / name, name) for name in finished), citation(None)]
+    write(out / "report.md", markdown.render(sections))
+    write(out / "report.html", page.render(sections))
+    return out / "report.html"
