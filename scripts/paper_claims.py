@@ -1,4 +1,4 @@
-"""Judges the papers' claims (experiments/paper/claims.yaml) from what `qroar show` says of finished targets; scripts/paper calls it.
+"""Judges the papers' claims (paper/claims.yaml) from what `qroar show` says of finished targets; scripts/paper calls it.
 
 An effect is a value with its 95 % interval, and whether it survives among all comparisons of its table.  Two effects that `show` cannot pair (of
 two lengths, of two parts of a window) are subtracted end from end: such an interval is too wide and never too narrow, whatever the two have

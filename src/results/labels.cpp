@@ -46,6 +46,7 @@ std::string axis_label(const Json& value, char bits_of) {
     }
     return label.empty() ? "none" : label;
   }
+  if (value.is_number_float()) return fmt::format("{}", value.get<double>());  // 8.0 of a resolved value is 8
   if (!value.is_object()) return value.dump();
   if (const Json& name = value_at(value, "/name"); name.is_string()) return axis_label(name);
   if (value.contains("weight") || value.contains("input")) {  // a rule of `quant`

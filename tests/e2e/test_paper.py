@@ -4,10 +4,11 @@ import json
 import os
 import re
 import signal
-import string
 import subprocess
 import sys
 import time
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
 
 import pytest
 import yaml
@@ -17,7 +18,11 @@ from support.program import REPO
 sys.path.insert(0, str(REPO / "scripts"))
 import paper_claims  # noqa: E402
 
-PAPER = REPO / "experiments/paper"
+LOADER = SourceFileLoader("script", str(REPO / "scripts/paper"))
+script = module_from_spec(spec_from_loader("script", LOADER))
+LOADER.exec_module(script)
+
+PAPER, EXPERIMENTS = REPO / "paper", REPO / "experiments/paper"
 SIZES = sorted((PAPER / "models").glob("*.yaml"))
 TARGETS = ["t1", "t2", "t3", "f1", "f2", "f3", "f4", "f5", "f20", "f21"]
 TEXT = " ".join(f"The {number}th report says that {number * 7919 % 1000} offices took {number % 13} years." for number in range(400))
@@ -61,9 +66,12 @@ def read_sizes(path):
     return read_sizes(path.parent / sizes["include"]) | sizes if "include" in sizes else sizes
 
 
+def file_of(name):
+    return (PAPER if name == "claims" else EXPERIMENTS) / f"{name}.yaml"
+
+
 def filled(name, sizes):
-    text = string.Template((PAPER / f"{name}.yaml").read_text(encoding="utf-8"))
-    return yaml.safe_load(text.substitute({key: json.dumps(value) for key, value in sizes.items()}))
+    return yaml.safe_load(script.filled(file_of(name), sizes))
 
 
 def rows_of(experiment):
@@ -92,6 +100,14 @@ def test_every_claim_names_rows_that_its_target_computes(path):
             assert any(all(at(axes, experiment, axis) == value for axis, value in row.items()) for axes in rows_of(experiment)), (claim["id"], row)
         for axis, value in claim.get("between", {}).items():
             assert any(at(axes, experiment, axis) == value for axes in rows_of(experiment)), (claim["id"], axis)
+
+
+@pytest.mark.parametrize("name", [*TARGETS, "claims"])
+def test_the_files_have_the_sizes_of_the_papers_model_and_take_those_of_others(name):
+    llama, tiny = (read_sizes(PAPER / f"models/{model}.yaml") for model in ("llama2-7b", "tiny-books"))
+    assert filled(name, llama) == yaml.safe_load(file_of(name).read_text(encoding="utf-8")) != filled(name, tiny)
+    of_llama = {"Llama-2-7b-hf"} | ({"32768"} if name != "claims" else set())  # which quote the papers' lengths
+    assert not of_llama & set(re.findall(r"[\w-]+", json.dumps(filled(name, tiny))))
 
 
 def test_a_killed_call_goes_on_and_targets_share_their_cells(begin, paper, sizes, tmp_path):
@@ -150,8 +166,7 @@ def test_bad_words_are_one_line_and_nothing_is_written(paper, tmp_path, argument
 
 
 @pytest.mark.parametrize("text, said", [
-    ("lengths: [1", "while parsing"), ("- 1", "expected a map of sizes"), ("{lengths: [64]}", "of_the_papers"),
-    ("{of_the_papers: true}", "asks for model, which the model's sizes lack"), ("include: no.yaml", "no.yaml"),
+    ("lengths: [1", "while parsing"), ("- 1", "expected a map of sizes"), ("{lengths: [64]}", "lacks model, of_the_papers, "), ("include: no.yaml", "no.yaml"),
 ])
 def test_bad_sizes_are_one_line(paper, tmp_path, text, said):
     path = tmp_path / "bad.yaml"

@@ -51,7 +51,7 @@ def sizes(data, tmp_path):
     """The sizes of llama2-7b.yaml, with windows and texts that take minutes."""
     text = lambda name, documents: cut(data / f"{name}.jsonl.xz", tmp_path / f"{Path(name).name}.jsonl", documents, 4000)  # noqa: E731
     model = tmp_path / "models/meta-llama/Llama-2-7b-hf"
-    changed = {"include": str(REPO / "experiments/paper/models/llama2-7b.yaml"), "model": {"path": str(model), "dtype": "float32"},
+    changed = {"include": str(REPO / "paper/models/llama2-7b.yaml"), "model": {"path": str(model), "dtype": "float32"},
                "govreport": text("gov/govreport_leval", 5), "proof_pile": text("proofpile/books", 5),
                "calibration": {"data": {"path": text("calib/calib", 4)}, "samples": 8, "length": 64},
                "dev": {"path": text("gov/crs", 3), "documents": 3, "min_tokens": 128}, "lengths": [64, 256], "shortest": 64, "longest": 256, "documents": 4,

@@ -177,7 +177,7 @@ def caption(process):
 
 
 @pytest.mark.parametrize(("config", "found", "words"), [
-    ({"type": "none"}, None, "; rope none;"), ({"type": "yarn", "factor": 8.0, "beta_fast": 32.0, "beta_slow": 1.0, "ramp": "index", "truncate": True}, None, "; rope yarn ×8.0;"),
+    ({"type": "none"}, None, "; rope none;"), ({"type": "yarn", "factor": 8.0, "beta_fast": 32.0, "beta_slow": 1.0, "ramp": "index", "truncate": True}, None, "; rope yarn ×8;"),
     ({"type": "yarn", "factor": 8, "beta_fast": 16, "beta_slow": 1, "ramp": "index", "truncate": True}, None, "; rope yarn ×8 beta_fast=16;"),
     ({"type": "linear", "factor": "auto"}, None, "; rope linear;"), ({"type": "model"}, None, "; rope model;"), ({"type": "model"}, {"type": "none"}, "; rope model (plain);"),
     ({"type": "model"}, {"type": "llama3", "factor": 8, "low_freq_factor": 1}, "; rope model (llama3 ×8 low_freq_factor=1);"),
@@ -188,7 +188,7 @@ def test_the_caption_has_the_rope_scheme(shown, row, config, found, words):
 
 def test_the_caption_of_a_run_has_what_config_json_says(run, experiment, tmp_path):
     scaling = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 256}
-    for name, changes, words in (("plain", {}, "; rope model (plain);"), ("scaled", {"rope_scaling": scaling}, "; rope model (llama3 ×8.0 ")):
+    for name, changes, words in (("plain", {}, "; rope model (plain);"), ("scaled", {"rope_scaling": scaling}, "; rope model (llama3 ×8 ")):
         model = copy_of_tiny_books(tmp_path / name, **changes)
         file = experiment({"model.path": str(model), "model.dtype": None, "windows.length": 32, "sweep": None}, f"{name}.yaml")
         text = caption(run("run", file, "--results", tmp_path / f"results-{name}"))

@@ -15,7 +15,7 @@ TEXT = " ".join(f"The {number}th report says that {number * 7919 % 1000} offices
 def test_targets_run_as_arrays_and_the_call_behind_them_writes_tables(cluster, binary, token_cache, tmp_path):
     texts, sizes, out = tmp_path / "texts.jsonl", tmp_path / "small.yaml", tmp_path / "out"
     texts.write_text("".join(json.dumps({"id": f"d{k}", "text": TEXT[k * 997:][:4000]}) + "\n" for k in range(5)), encoding="utf-8")
-    sizes.write_text(yaml.safe_dump({"include": str(REPO / "experiments/paper/models/tiny-books.yaml"), "govreport": str(texts), "lengths": [64, 128],
+    sizes.write_text(yaml.safe_dump({"include": str(REPO / "paper/models/tiny-books.yaml"), "govreport": str(texts), "lengths": [64, 128],
                                      "shortest": 64, "longest": 128, "documents": 4, "diagnosed_documents": 4, "factors": [4], "fetch": {}}), encoding="utf-8")
     cluster.environment |= {"QROAR_BINARY": str(binary), "QROAR_CACHE": str(token_cache), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, REPO / "scripts/paper", sizes, "f3", "f20", "claims", "--results", out]

@@ -14,6 +14,8 @@ namespace qroar {
 TEST_CASE("axis labels are short and say what varies") {
   const auto label = [](const char* text) { return axis_label(Json::parse(text)); };
   CHECK(label("4096") == "4096");
+  CHECK(label("8.0") == "8");
+  CHECK(label("0.25") == "0.25");
   CHECK(label("[]") == "none");
   CHECK(label(R"({"type": "yarn", "factor": "auto"})") == "yarn");
   CHECK(label(R"({"type": "ntk", "factor": 2})") == "ntk ×2");
