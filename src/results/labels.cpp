@@ -1,4 +1,6 @@
 // Labels of tables and plots for the values of axes and for the blocks of a configuration.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cctype>
 
