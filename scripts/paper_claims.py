@@ -2,7 +2,7 @@
 
 An effect is a value with its 95 % interval, and whether it survives among all comparisons of its table.  Two effects that `show` cannot pair (of
 two lengths, of two parts of a window) are subtracted end from end: such an interval is too wide and never too narrow, whatever the two have
-in common.  Means over benchmarks, which share no question, add up the squares of their intervals' halves.  docs/paper.md has the rules.
+in common.  What one rounding draw says of a quantizer is no verdict.  Means over benchmarks, which share no question, add up the squares of their intervals' halves.  docs/paper.md has the rules.
 """
 import csv
 import math
@@ -21,14 +21,15 @@ class Effect:
     low: float | None = None
     high: float | None = None
     survives: bool = True
+    draws: int | None = None  # rounding draws that it is over; None where it has none
 
     def scaled(self, factor):
         ends = [None if end is None else end * factor for end in (self.low, self.high)]
-        return Effect(self.value * factor, *(ends if factor > 0 else ends[::-1]), self.survives)
+        return Effect(self.value * factor, *(ends if factor > 0 else ends[::-1]), self.survives, self.draws)
 
     def less(self, other):
         known = None not in (self.low, other.high)
-        return Effect(self.value - other.value, *((self.low - other.high, self.high - other.low) if known else (None, None)))
+        return Effect(self.value - other.value, *((self.low - other.high, self.high - other.low) if known else (None, None)), draws=self.draws)
 
 
 class Target:
@@ -69,7 +70,7 @@ class Target:
             return nll
         ratio = read(pair.get("perplexity_ratio"), "value", pair.get("reason"))
         factor = 100 if claim["unit"].startswith("%") else base["metrics"]["perplexity"]["value"]
-        return Effect((ratio.value - 1) * factor, *(None if end is None else (end - 1) * factor for end in (ratio.low, ratio.high)), nll.survives)
+        return Effect((ratio.value - 1) * factor, *(None if end is None else (end - 1) * factor for end in (ratio.low, ratio.high)), nll.survives, nll.draws)
 
     def interaction(self, claim, row, position):
         labels = []
@@ -113,13 +114,14 @@ class Target:
 def read(entry, name, reason):
     if not entry or entry.get(name) is None:
         raise Unknown(reason or "not measured")
-    return Effect(entry[name], entry.get("low"), entry.get("high"), entry.get("survives", True))
+    return Effect(entry[name], entry.get("low"), entry.get("high"), entry.get("survives", True), entry.get("draws"))
 
 
 def mean(effects):
     half = None if any(effect.low is None for effect in effects) else math.hypot(*((effect.high - effect.low) / 2 for effect in effects)) / len(effects)
     value = sum(effect.value for effect in effects) / len(effects)
-    return Effect(value) if half is None else Effect(value, value - half, value + half)
+    draws = effects[0].draws  # all rows of a target have the same
+    return Effect(value, draws=draws) if half is None else Effect(value, value - half, value + half, draws=draws)
 
 
 def effect_of(claim, target):
@@ -180,6 +182,8 @@ def judge_one(claim, finished, folder, targets, show, of_the_papers):
         return effect, *verdict_of_places(effect)
     if effect.low is None:
         return effect, CANNOT, "no interval: below four documents or questions"
+    if claim["row"].get("quant") and effect.draws == 1:
+        return effect, CANNOT, "one rounding draw, and which one a format happens to get moves it as much; add draws to the sizes"
     return effect, *(verdict_of_number if claim["expect"] == "equal" else verdict_of_side)(effect, claim)
 
 

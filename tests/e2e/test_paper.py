@@ -190,13 +190,13 @@ BASE = {"id": "t", "claim": "c", "source": "s", "target": "t1", "compare": "pair
         "expect": "above"}
 
 
-def shown_with(*effects):
+def shown_with(*effects, draws=4):
     """Returns a show(target, option...) in which quant 4 differs from quant 0 by these (difference, low, high, survives) at l = 2, 1."""
 
     def show(target, *options):
         rows = []
         for length, (value, low, high, survives) in zip((2, 1), effects):
-            nll = {"difference": value, "low": low, "high": high, "survives": survives}
+            nll = {"difference": value, "low": low, "high": high, "survives": survives, "draws": draws}
             ratio = {"value": 1 + value, "low": None if low is None else 1 + low, "high": None if high is None else 1 + high}
             metrics = {"perplexity": {"value": 50.0, "low": 40.0, "high": 60.0}}
             rows += [{"id": f"{quant}.{length}", "axes": {"quant": quant, "l": length}, "config": {}, "labels": {}, "metrics": metrics,
@@ -206,8 +206,8 @@ def shown_with(*effects):
     return show
 
 
-def verdict(claim, *effects, papers=False, finished=("t1",)):
-    return paper_claims.judge([BASE | claim], set(finished), REPO, shown_with(*effects), papers)[0]
+def verdict(claim, *effects, papers=False, finished=("t1",), draws=4):
+    return paper_claims.judge([BASE | claim], set(finished), REPO, shown_with(*effects, draws=draws), papers)[0]
 
 
 @pytest.mark.parametrize("claim, effect, expected", [
@@ -233,6 +233,12 @@ def test_verdicts_follow_from_effects(claim, effect, expected):
     assert found["verdict"] == expected and found["why"], found
     scale = {"nats": 1, "perplexity": 50, "% of perplexity": 100}[found["unit"]]
     assert found["effect"] == pytest.approx(effect[0] * scale)
+
+
+def test_one_rounding_draw_is_no_verdict_on_a_quantizer():
+    one = verdict({}, (0.2, 0.1, 0.3, True), (0, 0, 0, True), draws=1)
+    assert one["verdict"] == "cannot be told at this size" and one["why"].startswith("one rounding draw")
+    assert verdict({"row": {"quant": 0, "l": 2}, "against": {"quant": 4, "l": 2}}, (0.2, 0.1, 0.3, True), (0, 0, 0, True), draws=1)["why"] != one["why"]
 
 
 def test_two_effects_are_subtracted_end_from_end():
