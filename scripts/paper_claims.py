@@ -2,7 +2,8 @@
 
 An effect is a value with its 95 % interval, and whether it survives among all comparisons of its table.  Two effects that `show` cannot pair (of
 two lengths, of two parts of a window) are subtracted end from end: such an interval is too wide and never too narrow, whatever the two have
-in common.  What one rounding draw says of a quantizer is no verdict.  Means over benchmarks, which share no question, add up the squares of their intervals' halves.  docs/paper.md has the rules.
+in common.  What one rounding draw says of a quantizer is no verdict.  Means over benchmarks, which share no question, add up the squares of
+their intervals' halves.  docs/paper.md has the rules.
 """
 import csv
 import math

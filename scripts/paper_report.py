@@ -18,7 +18,8 @@ def of_target(folder, name):
     """Returns a target's section, whose figures are the files of its own report, and the row's model and texts."""
     found = Findings.of(folder, [])
     figures = [part for part in effects(found).parts + metrics(found).parts if isinstance(part, Figure)]
-    parts = [*question(found).parts, Note(f"All of it: {name}/report.html; tables as CSV, LaTeX, Markdown and pgfplots data beside it.", ""), *answer(found).parts]
+    parts = [*question(found).parts, Note(f"All of it: {name}/report.html; tables as CSV, LaTeX, Markdown and pgfplots data beside it.", ""),
+             *answer(found).parts]
     unclean = not_publishable(found.cells)
     return Section(name, name, [*([Note(f"Not publishable: {unclean}.", "warning")] if unclean else []), *parts,
                                 *(dataclasses.replace(figure, name=f"{name}/{figure.name}") for figure in figures)])
@@ -31,7 +32,7 @@ def write_page(out, model, verdicts, finished):
              entry["experiment"], entry["source"], entry["why"]] for entry in verdicts]
     head = Section("head", f"The papers' tables and figures on {model}", [
         Note("Of arXiv 2509.14391 and 2510.00028, by scripts/paper.", ""),
-        Note(", ".join(f"{count} {verdict}" for verdict, count in counts.most_common()) + f", of {len(verdicts)} claims." if verdicts else "No verdicts yet.", "")])
+        Note(", ".join(f"{count} {verdict}" for verdict, count in counts.most_common()) + f", of {len(verdicts)} claims.", "")])
     claims = Section("verdicts", "Verdicts", [
         Note("How a verdict follows from an effect and its 95 % interval: docs/paper.md."),
         Table(["verdict", "claim", "effect", "unit", "target", "source", "why"], [("", body)], name="claims", most=100)])
