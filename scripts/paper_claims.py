@@ -8,6 +8,7 @@ their intervals' halves.  docs/paper.md has the rules.
 import csv
 import math
 from dataclasses import dataclass
+from functools import cache
 
 REPRODUCED, NOT, CANNOT, OTHER = "reproduced", "not reproduced", "cannot be told at this size", "not comparable"
 
@@ -38,8 +39,7 @@ class Target:
 
     def __init__(self, name, folder, show):
         self.name, self.folder = name, folder
-        self.shown = {}
-        self.ask = lambda *options: self.shown.setdefault(options, None) or self.shown.update({options: show(name, *options)}) or self.shown[options]
+        self.ask = cache(lambda *options: show(name, *options))
         self.rows = self.ask()
 
     def find(self, wanted, entries=None):

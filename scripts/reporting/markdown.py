@@ -38,7 +38,9 @@ def table(one):
 
 def figure(one):
     panels = " Panels have scales of their own." if scales_differ(one) else ""
-    beside = f"[SVG]({one.name}.svg), PDF for [one](pdf/{one.name}_1.pdf) and [two](pdf/{one.name}_2.pdf) columns"
+    folder, slash, name = one.name.rpartition("/")  # of another report's figure
+    pdf = f"{folder}{slash}pdf/{name}"
+    beside = f"[SVG]({one.name}.svg), PDF for [one]({pdf}_1.pdf) and [two]({pdf}_2.pdf) columns"
     return [f"![{escaped(one.title)}]({one.name}.png)\n", f"*{escaped(one.title)}.* {one.note}{panels} {beside}.\n"]
 
 

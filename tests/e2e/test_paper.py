@@ -144,7 +144,7 @@ def test_a_killed_call_goes_on_and_targets_share_their_cells(begin, paper, sizes
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "YaRN is up to 15 % better than NTK" in page and "f3/effect" not in page.split("<script")[0]
     text = (out / "report.md").read_text(encoding="utf-8")
-    pictures = re.findall(r"\]\((\S+\.png)\)", text)
+    pictures = re.findall(r"\]\((\S+\.(?:png|svg|pdf))\)", text)
     assert pictures and all((out / name).is_file() for name in pictures) and "## f20" in text and "## t1" not in text
 
     again = paper(sizes, "f3")

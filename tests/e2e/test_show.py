@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from support.program import TEXT, assert_one_line, copy_of_tiny_books, read_csv, read_rows, scale_final_norm, shown_rows
-from support.tasks import write_lines
+from support.tasks import write_five_texts
 
 
 def test_csv_has_every_number_in_full(finished, run):
@@ -77,8 +77,7 @@ def baseline(finished):
 @pytest.fixture
 def five_documents(run, experiment, tmp_path):
     """The results of none and linear over five documents of unequal length, in two rounding draws."""
-    words = "The kiln stood where the road turned to the river and a cart came up with two men and a lantern in the rain . ".split()
-    texts = write_lines(tmp_path / "texts.jsonl", [{"id": f"d{n}", "text": " ".join((words * 9)[n:n + 60 + 25 * n])} for n in range(5)])
+    texts = write_five_texts(tmp_path / "texts.jsonl")
     sweep = [{"rope": [{"type": "none"}, {"type": "linear", "factor": 4}], "rounding.draw": [0, 1],
               "quant": [[], [{"match": "layers.*", "weight": {"type": "rtn", "bits": 3, "group": 64}}]]}]
     file = experiment({"data": {"path": str(texts)}, "windows": {"length": 512}, "model.dtype": "float32", "sweep": sweep})

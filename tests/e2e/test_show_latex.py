@@ -5,9 +5,8 @@ import subprocess
 
 import pytest
 
-from support.tasks import write_lines
+from support.tasks import write_five_texts
 
-WORDS = "The kiln stood where the road turned to the river and a cart came up with two men and a lantern in the rain . ".split()
 W3 = [{"match": "layers.*", "weight": {"type": "rtn", "bits": 3, "group": 64}}]
 
 
@@ -20,7 +19,7 @@ def folder(tmp_path_factory):
 def results(run, experiment, folder):
     """Two schemes by two formats by two lengths over five documents, one with a name that is special to LaTeX; run once."""
     if not (folder / "results/rows.jsonl").exists():
-        texts = write_lines(folder / "a_b%~^#.jsonl", [{"id": f"d{n}", "text": " ".join((WORDS * 9)[n:n + 60 + 25 * n])} for n in range(5)])
+        texts = write_five_texts(folder / "a_b%~^#.jsonl")
         quant = [[], [W3[0] | {"name": r"W3 \$_{|}^~&<%#"}]]
         file = experiment({"data": {"path": str(texts)}, "model.dtype": "float32",
                            "sweep": [{"rope": [{"type": "none"}, {"type": "linear", "factor": 4}], "quant": quant, "windows.length": [64, 256]}]})

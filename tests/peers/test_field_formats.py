@@ -8,9 +8,8 @@ from every_eval_ever.validator.validation_core import validate_aggregate
 from lm_eval.utils import make_table
 
 from support.program import read_csv, read_rows
-from support.tasks import ASKED, PASSKEY, QUESTIONS, WINDOW, write_lines
+from support.tasks import ASKED, PASSKEY, QUESTIONS, WINDOW, write_five_texts, write_lines
 
-WORDS = "The kiln stood where the road turned to the river and a cart came up with two men and a lantern in the rain . ".split()
 W3 = [{"match": "layers.*", "weight": {"type": "rtn", "bits": 3, "group": 64}}]
 
 
@@ -24,7 +23,7 @@ def evaluated(run, experiment, folder):
     """Results over five documents and three kinds of tasks, in full precision and in two draws of W3; run once."""
     results = folder / "results"
     if not (results / "rows.jsonl").exists():
-        texts = write_lines(folder / "texts.jsonl", [{"id": f"d{n}", "text": " ".join((WORDS * 9)[n:n + 60 + 25 * n])} for n in range(5)])
+        texts = write_five_texts(folder / "texts.jsonl")
         questions = write_lines(folder / "questions.jsonl", [question | {"id": f"q{n}"} for n, question in enumerate(QUESTIONS * 2)])
         asked = write_lines(folder / "asked.jsonl", [question | {"answers": ["went"]} for question in ASKED])
         tasks = [{"type": "multiple_choice", "path": str(questions), "prompt": "{query}"}, PASSKEY,

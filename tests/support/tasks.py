@@ -22,6 +22,12 @@ def tokens_of(text):
     return SentencePieceProcessor(model_file=str(TINY_BOOKS / "tokenizer.model")).encode(text)
 
 
+def write_five_texts(path):
+    """Five documents of unequal length."""
+    words = "The kiln stood where the road turned to the river and a cart came up with two men and a lantern in the rain . ".split()
+    return write_lines(path, [{"id": f"d{n}", "text": " ".join((words * 9)[n:n + 60 + 25 * n])} for n in range(5)])
+
+
 def write_lines(path, lines):
     """Objects as a .jsonl file, whose path is returned."""
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
