@@ -43,10 +43,15 @@ class Descriptor {
   int fd_;
 };
 
-/// Passes the file to `consume` block by block, so that a pipe can be read too.
+/// Passes the file to `consume` block by block.  Opening does not wait for the writer of a FIFO, which is refused like
+/// all that has no content of its own: a device may have no end.
 template <class Consume>
 void read_blocks(const std::filesystem::path& path, const Consume& consume) {
-  const Descriptor file(path, O_RDONLY | O_CLOEXEC, "open");
+  const Descriptor file(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, "open");
+  struct stat kind = {};
+  if (::fstat(file.get(), &kind) != 0) fail_errno(path, "read");
+  if (!S_ISREG(kind.st_mode) && !S_ISDIR(kind.st_mode))
+    fail("{}: is a pipe or a device, not a regular file; write what it gives to a file first", path.string());
   std::vector<char> block(kBlockBytes);
   while (true) {
     const ssize_t count = ::read(file.get(), block.data(), block.size());
@@ -147,6 +152,12 @@ void write_folder_atomically(const std::filesystem::path& folder,
     throw;
   }
   sync_folder(folder_of(folder));
+}
+
+void check_no_link(const std::filesystem::path& folder) {
+  std::error_code unreadable;
+  if (std::filesystem::is_symlink(std::filesystem::symlink_status(folder, unreadable)))
+    fail("{}: is a link, and nothing is written or deleted through one; remove it", folder.string());
 }
 
 std::string hash_file(const std::filesystem::path& path) {

@@ -7,7 +7,8 @@
 
 namespace qroar {
 
-/// Returns the contents of a file.  Throws an Error with the path and the reason where it cannot be read.
+/// Returns the contents of a file.  Throws an Error with the path and the reason where it cannot be read,
+/// and for a pipe or a device.
 std::string read_file(const std::filesystem::path& path);
 
 /// Writes to a temporary file in the same folder, syncs it, renames it to `path` and syncs the folder: readers see the
@@ -24,6 +25,10 @@ void write_file_atomically(const std::filesystem::path& path, const std::functio
 /// or the new ones.  When an exception is thrown, the existing folder stays and nothing else is left behind.
 void write_folder_atomically(const std::filesystem::path& folder,
                              const std::function<void(const std::filesystem::path&)>& fill);
+
+/// Throws an Error where a folder in which files are going to be written or deleted is a symbolic link: a results
+/// folder may come from others, and its links lead anywhere.
+void check_no_link(const std::filesystem::path& folder);
 
 /// Returns the hash of a file's contents; see base/hash.h.
 std::string hash_file(const std::filesystem::path& path);

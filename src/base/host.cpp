@@ -90,7 +90,7 @@ void remove_stale_temporaries(const std::filesystem::path& folder, bool below) {
   for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
     if (is_stale_temporary(entry.path()))
       std::filesystem::remove_all(entry.path(), ignored);
-    else if (below && entry.is_directory(ignored))
+    else if (below && !entry.is_symlink(ignored) && entry.is_directory(ignored))
       remove_stale_temporaries(entry.path(), true);
   }
 }

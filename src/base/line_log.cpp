@@ -1,41 +1,57 @@
 #include "base/line_log.h"
 
 #include <fcntl.h>
+#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/hash.h"
 
 namespace qroar {
 
-LineLog::LineLog(std::filesystem::path file, const std::function<void(const std::string&)>& broken)
-    : file_(std::move(file)) {
+LineLog::LineLog(std::filesystem::path file, std::string owner) : file_(std::move(file)), owner_(std::move(owner)) {
   std::filesystem::create_directories(file_.parent_path());
-  if (!std::filesystem::exists(file_)) return;
-  const std::string text = read_file(file_);
-  std::size_t begin = 0;
-  for (std::size_t end = text.find('\n'); end != text.npos; begin = end + 1, end = text.find('\n', begin)) {
-    auto line = nlohmann::ordered_json::parse(text.begin() + static_cast<std::ptrdiff_t>(begin),
-                                              text.begin() + static_cast<std::ptrdiff_t>(end), nullptr,
-                                              /*allow_exceptions=*/false);
-    const bool is_object = line.is_object();
-    if (!is_object) broken(fmt::format("{}:{}: no JSON object", file_.string(), lines_.size() + 1));
-    lines_.push_back(is_object ? std::move(line) : nullptr);
-  }
-  if (begin < text.size()) write_file_atomically(file_, text.substr(0, begin));
+  if (std::filesystem::exists(file_)) read(read_file(file_));
 }
 
-void LineLog::append(const nlohmann::ordered_json& line) {
+/// The hash of a line whose own "hash" is null.
+std::string LineLog::hash_of(const Json& line) const { return hash_bytes(owner_ + line.dump()); }
+
+void LineLog::read(const std::string& text) {
+  std::size_t begin = 0, number = 0, broken = 0, first = 0;
+  for (std::size_t end = text.find('\n'); end != text.npos; begin = end + 1, end = text.find('\n', begin)) {
+    ++number;
+    try {
+      Json line = parse_json_object(std::string_view(text).substr(begin, end - begin), {file_.string()});
+      const Json hash = line.contains("hash") ? std::exchange(line["hash"], nullptr) : Json();
+      if (hash != Json(hash_of(line))) fail("another hash");
+      line.erase("hash");
+      lines_.push_back(std::move(line));
+    } catch (const Error&) {
+      if (++broken == 1) first = number;
+    }
+  }
+  if (broken > 0) {
+    spdlog::warn("{}:{}: {} of {} lines are not as they were written; what they held is computed again", file_.string(),
+                 first, broken, number);
+  }
+  if (begin < text.size()) write_file_atomically(file_, std::string_view(text).substr(0, begin));
+}
+
+void LineLog::append(Json line) {
+  line["hash"] = nullptr;
+  line["hash"] = hash_of(line);
   const std::string text = line.dump() + "\n";
-  const int handle = ::open(file_.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+  const int handle = ::open(file_.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0644);
   const ssize_t count = handle >= 0 ? ::write(handle, text.data(), text.size()) : -1;
-  const bool written = count == static_cast<ssize_t>(text.size());
-  const int error = count < 0 ? errno : ENOSPC;  // a disk that fills up accepts only a part of the line
-  if (handle >= 0) ::close(handle);
-  if (!written) fail("{}: cannot write: {}", file_.string(), std::strerror(error));
+  int error = count < 0 ? errno : count < std::ssize(text) ? ENOSPC : 0;  // a disk that fills up takes a part of it
+  if (handle >= 0 && ::close(handle) != 0 && error == 0) error = errno;
+  if (error != 0) fail("{}: cannot write: {}", file_.string(), std::strerror(error));
 }
 
 }  // namespace qroar

@@ -1,28 +1,32 @@
 // A file of JSON lines that grows while a process runs and may be killed at any moment.
 #pragma once
 #include <filesystem>
-#include <functional>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "base/json.h"
+
 namespace qroar {
 
-/// Writes each line with one system call.  Opening the file removes an incomplete last line that a killed process left.
+/// Writes each line with one system call, and with a hash of its content.
 class LineLog {
  public:
-  /// Reads the existing lines.  Reports each complete line that is not a JSON object to `broken` ("file:line: what"),
-  /// which may throw; such a line is null in lines().
-  LineLog(std::filesystem::path file, const std::function<void(const std::string&)>& broken);
+  /// Reads the existing lines.  Removes an incomplete last line, which a killed process left; leaves out, with a
+  /// warning, each other line that is not as this program wrote it for the same `owner`, which counts into the hashes.
+  explicit LineLog(std::filesystem::path file, std::string owner = "");
 
-  /// Returns the lines that the file had when it was opened.
-  const std::vector<nlohmann::ordered_json>& lines() const { return lines_; }
-  /// Throws an Error when the line cannot be written.
-  void append(const nlohmann::ordered_json& line);
+  /// Returns the intact lines that the file had when it was opened.
+  const std::vector<Json>& lines() const { return lines_; }
+  /// Adds the object and its "hash".  Throws an Error when the line cannot be written.
+  void append(Json line);
 
  private:
+  std::string hash_of(const Json& line) const;
+  void read(const std::string& text);
+
   std::filesystem::path file_;
-  std::vector<nlohmann::ordered_json> lines_;
+  std::string owner_;
+  std::vector<Json> lines_;
 };
 
 }  // namespace qroar

@@ -36,11 +36,9 @@ void check_transforms(const Llama& model) {
 
 /// Returns the files that an earlier export wrote according to its marker; none without a readable marker.
 std::set<std::string> files_of_export(const fs::path& folder) {
-  if (!fs::exists(folder / kExportMarker)) return {};
-  const Json marker = Json::parse(read_file(folder / kExportMarker), nullptr, false);
-  if (!marker.is_object() || !marker.contains("files") || !marker["files"].is_array()) return {};
+  const Json marker = try_read_json_object(folder / kExportMarker).value_or(Json::object());
   std::set<std::string> names;
-  for (const Json& name : marker["files"]) {
+  for (const Json& name : value_at(marker, "/files")) {
     if (name.is_string()) names.insert(name.get<std::string>());
   }
   return names;
@@ -72,9 +70,7 @@ TensorMap named_tensors(Llama model) {
 /// Returns the exported config.json.  Uses the older names torch_dtype and rope_scaling beside rope_theta, which
 /// transformers 4 and 5 both read.
 Json config_json(const Llama& model, const EvaluatedRope& rope, const fs::path& source) {
-  const fs::path path = source / "config.json";
-  Json config = Json::parse(read_file(path), nullptr, false);
-  if (!config.is_object()) fail("{}: not a JSON object", path.string());
+  Json config = read_json_object(source / "config.json");
   for (const char* name : {"dtype", "rope_parameters", "rope_scaling", "original_max_position_embeddings"}) {
     config.erase(name);
   }

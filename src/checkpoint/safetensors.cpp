@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
-#include <nlohmann/json.hpp>
 #include <set>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "base/hash.h"
+#include "base/json.h"
 #include "base/mapped_file.h"
 #include "config/config.h"
 #include "model/site.h"
@@ -17,7 +17,6 @@ namespace qroar {
 namespace {
 
 namespace fs = std::filesystem;
-using StrictJson = nlohmann::json;
 
 static_assert(std::endian::native == std::endian::little, "safetensors are little-endian and are used in place");
 
@@ -34,63 +33,34 @@ constexpr DtypeRow kDtypes[] = {
 
 constexpr uint64_t kLengthBytes = 8;
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // the reference reader's limit
-constexpr int kMaxJsonDepth = 2;                   // {"name": {"shape": [..]}}
-
-/// Escapes and truncates a text from an untrusted file for output on a terminal.
-std::string printable(const StrictJson& value) {
-  const std::string text = value.dump();
-  return text.size() <= 100 ? text : text.substr(0, 100) + "...";
-}
 
 bool is_there(const fs::path& path) {
   std::error_code unreadable;
   return fs::exists(path, unreadable);
 }
 
-/// Parses a JSON object.  Throws an Error for duplicate keys and for deep nesting, before that takes much memory.
-StrictJson parse_object(std::string_view text, const std::string& place) {
-  std::map<int, std::set<std::string>> keys;
-  const auto watch = [&](int depth, StrictJson::parse_event_t event, StrictJson& value) {
-    using Event = StrictJson::parse_event_t;
-    const bool opens = event == Event::object_start || event == Event::array_start;
-    if (opens && depth > kMaxJsonDepth) fail("{}: nested too deep", place);
-    if (opens) keys[depth + 1].clear();
-    if (event == Event::key && !keys[depth].insert(value.get<std::string>()).second) {
-      fail("{}: key {} twice", place, printable(value));
-    }
-    return true;
-  };
-  try {
-    StrictJson json = StrictJson::parse(text, watch);
-    if (!json.is_object()) fail("{}: is a JSON {}, not an object", place, json.type_name());
-    return json;
-  } catch (const StrictJson::parse_error& error) {
-    fail("{}: broken JSON at byte {}", place, error.byte);
-  }
-}
-
 /// Reads a list of integers from 0 to 2^63 - 1.
-std::vector<int64_t> naturals(const StrictJson& entry, const char* key, const std::string& place) {
+std::vector<int64_t> naturals(const Json& entry, const char* key, const std::string& place) {
   const auto list = entry.find(key);
   if (list == entry.end() || !list->is_array()) fail("{}: no list {}", place, key);
   std::vector<int64_t> numbers;
-  for (const StrictJson& number : *list) {
+  for (const Json& number : *list) {
     if (!number.is_number_unsigned() || number.get<uint64_t>() > INT64_MAX) {
-      fail("{}: {} holds {}, not an integer from 0 to 2^63 - 1", place, key, printable(number));
+      fail("{}: {} holds {}, not an integer from 0 to 2^63 - 1", place, key, excerpt(number));
     }
     numbers.push_back(number.get<int64_t>());
   }
   return numbers;
 }
 
-const DtypeRow& read_dtype(const StrictJson& entry, const std::string& place) {
+const DtypeRow& read_dtype(const Json& entry, const std::string& place) {
   const auto dtype = entry.find("dtype");
   if (dtype == entry.end() || !dtype->is_string()) fail("{}: no dtype", place);
   const auto row = std::ranges::find(kDtypes, dtype->get_ref<const std::string&>(), &DtypeRow::name);
   if (row != std::end(kDtypes)) return *row;
   std::string known;
   for (const DtypeRow& each : kDtypes) known += fmt::format(" {}", each.name);
-  fail("{}: unknown dtype {}; known are{}", place, printable(*dtype), known);
+  fail("{}: unknown dtype {}; known are{}", place, excerpt(*dtype), known);
 }
 
 /// A header entry whose offsets are not yet resolved to a place in the file.
@@ -101,8 +71,8 @@ struct Entry {
   int64_t end = 0;
 };
 
-Entry read_entry(const std::string& name, const StrictJson& json, const std::string& file) {
-  const std::string place = fmt::format("{}: tensor {}", file, printable(name));
+Entry read_entry(const std::string& name, const Json& json, const std::string& file) {
+  const std::string place = fmt::format("{}: tensor {}", file, excerpt(name));
   if (!json.is_object()) fail("{}: is a JSON {}, not an object", place, json.type_name());
   const DtypeRow& dtype = read_dtype(json, place);
   Entry entry;
@@ -112,7 +82,7 @@ Entry read_entry(const std::string& name, const StrictJson& json, const std::str
   entry.view.bytes = dtype.bytes;
   for (const int64_t size : entry.view.shape) {
     if (__builtin_mul_overflow(entry.view.bytes, size, &entry.view.bytes)) {
-      fail("{}: shape {} overflows 64 bits", place, printable(json["shape"]));
+      fail("{}: shape {} overflows 64 bits", place, excerpt(json["shape"]));
     }
   }
   const std::vector<int64_t> offsets = naturals(json, "data_offsets", place);
@@ -121,8 +91,8 @@ Entry read_entry(const std::string& name, const StrictJson& json, const std::str
   entry.end = offsets[1];
   if (entry.begin > entry.end) fail("{}: data_offsets [{}, {}] run backwards", place, entry.begin, entry.end);
   if (entry.end - entry.begin != entry.view.bytes) {
-    fail("{}: shape {} of {} needs {} bytes, data_offsets [{}, {}] give {}", place, printable(json["shape"]),
-         dtype.name, entry.view.bytes, entry.begin, entry.end, entry.end - entry.begin);
+    fail("{}: shape {} of {} needs {} bytes, data_offsets [{}, {}] give {}", place, excerpt(json["shape"]), dtype.name,
+         entry.view.bytes, entry.begin, entry.end, entry.end - entry.begin);
   }
   return entry;
 }
@@ -134,7 +104,7 @@ void check_coverage(std::vector<Entry>& entries, int64_t data_bytes, const std::
   int64_t covered = 0;
   for (const Entry& entry : entries) {
     if (entry.begin != covered) {
-      fail("{}: tensor {} begins at {} but the one before it ends at {}: {} in the data", file, printable(entry.name),
+      fail("{}: tensor {} begins at {} but the one before it ends at {}: {} in the data", file, excerpt(entry.name),
            entry.begin, covered, entry.begin < covered ? "an overlap" : "a hole");
     }
     covered = entry.end;
@@ -173,7 +143,7 @@ SafetensorsFile::SafetensorsFile(const fs::path& path) : file_(std::make_shared<
   }
   const std::string_view data = bytes.substr(kLengthBytes + header_bytes);
   std::vector<Entry> entries;
-  const StrictJson header = parse_object(bytes.substr(kLengthBytes, header_bytes), file + ": header");
+  const Json header = parse_json_object(bytes.substr(kLengthBytes, header_bytes), {file + ": header"});
   for (const auto& [name, json] : header.items()) {
     if (name != "__metadata__") entries.push_back(read_entry(name, json, file));
   }
@@ -196,7 +166,7 @@ namespace {
 /// outside its folder.
 std::map<std::string, std::string> read_index(const fs::path& path) {
   const std::string file = path.string();
-  const StrictJson json = parse_object(read_file(path), file);
+  const Json json = read_json_object(path);
   const auto weight_map = json.find("weight_map");
   if (weight_map == json.end() || !weight_map->is_object()) fail("{}: no object weight_map", file);
   std::map<std::string, std::string> shards;
@@ -204,8 +174,8 @@ std::map<std::string, std::string> read_index(const fs::path& path) {
     const std::string text = shard.is_string() ? shard.get<std::string>() : "";
     const auto forbidden = [](unsigned char c) { return c == '/' || c < ' '; };
     if (text.empty() || text == "." || text == ".." || std::ranges::any_of(text, forbidden)) {
-      fail("{}: weight_map gives tensor {} the shard {}, which is no file name in this folder", file, printable(name),
-           printable(shard));
+      fail("{}: weight_map gives tensor {} the shard {}, which is no file name in this folder", file, excerpt(name),
+           excerpt(shard));
     }
     shards.emplace(name, text);
   }
@@ -239,17 +209,17 @@ void SafetensorsCheckpoint::add_shards(const fs::path& index) {
   for (const std::string& shard : shards) {
     for (const auto& [name, view] : files_.emplace_back(folder_ / shard).tensors()) {
       if (!tensors_.emplace(name, view).second) {
-        fail("{}: tensor {} is also in another shard", (folder_ / shard).string(), printable(name));
+        fail("{}: tensor {} is also in another shard", (folder_ / shard).string(), excerpt(name));
       }
       const auto listed = shard_of.find(name);
       if ((listed == shard_of.end() || listed->second != shard) && !is_derived_tensor(name)) {
-        fail("{}: tensor {} is in {} but weight_map does not say so", index.string(), printable(name), shard);
+        fail("{}: tensor {} is in {} but weight_map does not say so", index.string(), excerpt(name), shard);
       }
     }
   }
   for (const auto& [name, shard] : shard_of) {
     if (!has(name) && !is_derived_tensor(name))
-      fail("{}: weight_map says {} is in {}, but it is not", index.string(), printable(name), shard);
+      fail("{}: weight_map says {} is in {}, but it is not", index.string(), excerpt(name), shard);
   }
 }
 
@@ -257,8 +227,8 @@ const TensorView& SafetensorsCheckpoint::at(const std::string& name) const {
   const auto found = tensors_.find(name);
   if (found != tensors_.end()) return found->second;
   const std::string near = nearest(name, names());
-  fail("{}: the checkpoint has no tensor {}{}", folder_.string(), printable(name),
-       near.empty() ? "" : fmt::format("; did you mean {}?", printable(near)));
+  fail("{}: the checkpoint has no tensor {}{}", folder_.string(), excerpt(name),
+       near.empty() ? "" : fmt::format("; did you mean {}?", excerpt(near)));
 }
 
 std::vector<std::string> SafetensorsCheckpoint::names() const {

@@ -6,15 +6,14 @@
 #include <filesystem>
 #include <limits>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
-namespace qroar {
+#include "base/json.h"
 
-using Json = nlohmann::ordered_json;
+namespace qroar {
 
 namespace detail {
 struct ConfigNode;

@@ -15,7 +15,6 @@ namespace {
 constexpr std::size_t kMaxPoints = 100'000;
 
 // JSON with sorted keys in which 4 equals 4.0: values that are written differently may be equal.
-using SortedJson = nlohmann::json;
 
 struct Axis {
   std::string path;               ///< as written

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <functional>
-#include <nlohmann/json.hpp>
 #include <queue>
 #include <tuple>
 
@@ -11,8 +10,6 @@
 
 namespace qroar {
 namespace {
-
-using Json = nlohmann::json;
 
 /// Splits a merge that is written as "Ġ t", as in older files.
 std::pair<std::string, std::string> halves(const std::string& merge, const std::string& file) {

@@ -2,12 +2,13 @@
 // Face's tokenizers.  We found no well-maintained C++ library for it; tests/peers compares every token with theirs.
 #pragma once
 #include <cstdint>
-#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
+
+#include "base/json.h"
 
 namespace qroar {
 
@@ -15,7 +16,7 @@ class Bpe {
  public:
   /// Reads "model" and "added_tokens".  Throws an Error that begins with `file` for any unsupported setting that would
   /// change ids: dropout, affixes, added tokens that are cut out of texts.
-  Bpe(const nlohmann::json& tokenizer, const std::string& file);
+  Bpe(const Json& tokenizer, const std::string& file);
 
   /// Returns the ids of all pieces in order; nothing is merged across their ends.
   std::vector<int32_t> encode(const std::vector<std::string>& pieces) const;
@@ -40,8 +41,8 @@ class Bpe {
   };
   using Ids = std::unordered_map<std::string, int32_t, NameHash, std::equal_to<>>;
 
-  void read_vocabulary(const nlohmann::json& tokenizer, const std::string& file);
-  void read_merges(const nlohmann::json& merges, const std::string& file);
+  void read_vocabulary(const Json& tokenizer, const std::string& file);
+  void read_merges(const Json& merges, const std::string& file);
   std::vector<int32_t> encode_piece(std::string_view piece) const;
   std::vector<int32_t> characters(std::string_view piece) const;
   std::vector<int32_t> merged(const std::vector<int32_t>& characters) const;

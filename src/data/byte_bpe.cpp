@@ -5,14 +5,11 @@
 
 #include <algorithm>
 #include <array>
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 
 namespace qroar {
 namespace {
-
-using Json = nlohmann::json;
 
 /// GPT-2's pieces: contractions; words, numbers and other runs, each with the space before it; white space.
 constexpr const char* kGpt2Pattern = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";

@@ -24,7 +24,7 @@ class ByteBpe : public Tokenizer {
  public:
   /// Supports the pre-tokenizers ByteLevel, Digits, Split (isolated) and sequences of them, without a normalizer.
   /// Throws an Error that names anything else.
-  ByteBpe(const nlohmann::json& tokenizer, const std::string& file);
+  ByteBpe(const Json& tokenizer, const std::string& file);
 
   std::vector<int32_t> encode(const std::string& text) const override;
   std::string decode(std::span<const int32_t> ids) const override;

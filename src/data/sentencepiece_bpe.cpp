@@ -1,15 +1,12 @@
 #include "data/sentencepiece_bpe.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/utf8.h"
 
 namespace qroar {
 namespace {
-
-using Json = nlohmann::json;
 
 [[noreturn]] void refuse(const std::string& file, const char* what, const Json& found) {
   fail(

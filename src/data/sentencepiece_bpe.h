@@ -10,7 +10,7 @@ class SentencePieceBpe : public Tokenizer {
  public:
   /// Supports the normalizers Prepend, Replace (of a text) and sequences of them, the pre-tokenizer Metaspace or none,
   /// and the decoder that transformers writes for them.  Throws an Error that names anything else.
-  SentencePieceBpe(const nlohmann::json& tokenizer, const std::string& file);
+  SentencePieceBpe(const Json& tokenizer, const std::string& file);
 
   std::vector<int32_t> encode(const std::string& text) const override;
   std::string decode(std::span<const int32_t> ids) const override;
@@ -22,9 +22,9 @@ class SentencePieceBpe : public Tokenizer {
     enum { replace, prepend, prepend_unless_there } kind;
     std::string from, to;
   };
-  void read_normalizer(const nlohmann::json& normalizer, const std::string& file);
-  void read_pre_tokenizer(const nlohmann::json& pre_tokenizer, const std::string& file);
-  void read_decoder(const nlohmann::json& decoder, const std::string& file);
+  void read_normalizer(const Json& normalizer, const std::string& file);
+  void read_pre_tokenizer(const Json& pre_tokenizer, const std::string& file);
+  void read_decoder(const Json& decoder, const std::string& file);
 
   Bpe bpe_;
   std::vector<Step> steps_;

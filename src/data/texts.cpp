@@ -3,11 +3,10 @@
 #include <algorithm>
 #include <cctype>
 #include <map>
-#include <nlohmann/json.hpp>
-#include <set>
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "base/utf8.h"
 #include "base/warn_once.h"
 #include "data/spaces.h"
@@ -58,35 +57,10 @@ std::string remedy_of(std::string_view bytes, std::size_t place, const std::stri
       file);
 }
 
-/// Parses the JSON object of a line.  Throws an Error for a repeated key.
-nlohmann::json parse_object(std::string_view line, const std::string& place) {
-  std::set<std::string> keys;
-  const auto watch = [&](int depth, nlohmann::json::parse_event_t event, const nlohmann::json& value) {
-    if (depth == 1 && event == nlohmann::json::parse_event_t::key && !keys.insert(value).second)
-      fail("{}: the key {} stands twice; remove one", place, value.dump());
-    return true;
-  };
-  nlohmann::json json;
-  try {
-    json = nlohmann::json::parse(line, watch);
-  } catch (const nlohmann::json::parse_error& error) {
-    const bool surrogate = std::string_view(error.what()).find("invalid string: surrogate U+D") != std::string::npos;
-    if (surrogate) {
-      fail("{}:{}: an escape from \\ud800 to \\udfff alone is half of a surrogate pair and no character; mend it",
-           place, error.byte);
-    }
-    fail("{}:{}: broken JSON; {}", place, error.byte, kEveryLine);
-  } catch (const nlohmann::json::out_of_range& error) {
-    fail("{}: a number beyond double ({}); write a smaller one or a text", place, error.what());
-  }
-  if (!json.is_object()) fail("{}: is a JSON {}; {}", place, json.type_name(), kEveryLine);
-  return json;
-}
-
 /// Returns the count that the line states for the published text, else the count of this text.
-int64_t count_of(const nlohmann::json& line, const char* key, int64_t counted, const std::string& place) {
+int64_t count_of(const Json& line, const char* key, int64_t counted, const std::string& place) {
   if (!line.contains(key)) return counted;
-  const nlohmann::json& count = line[key];
+  const Json& count = line[key];
   if (!count.is_number_unsigned() || count < 1 || count > kMostCounted) {
     fail("{}: \"{}\" is {}, not a number of them", place, key,
          count.is_primitive() ? count.dump() : fmt::format("a JSON {}", count.type_name()));
@@ -97,7 +71,7 @@ int64_t count_of(const nlohmann::json& line, const char* key, int64_t counted, c
 /// Parses one line of a .jsonl file; a line without an id is named after the file and the line number.
 Text parse_line(std::string_view line, const fs::path& file, int64_t number) {
   const std::string place = fmt::format("{}:{}", file.string(), number);
-  nlohmann::json json = parse_object(line, place);
+  Json json = parse_json_object(line, {file.string(), number, kEveryLine});
   if (!json.contains("text")) fail("{}: no \"text\"; {}", place, kEveryLine);
   for (const char* key : {"id", "text", "group"}) {
     if (json.contains(key) && !json[key].is_string())

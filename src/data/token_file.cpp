@@ -5,12 +5,12 @@
 #include <cstring>
 #include <fstream>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <span>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "base/hash.h"
+#include "base/json.h"
 #include "data/texts.h"
 
 namespace qroar {
@@ -46,6 +46,7 @@ class Reader {
   }
 
   uint64_t left() const { return bytes_.size(); }
+  JsonSource header() const { return {file_ + ": header", 1, kRemedy}; }
 
   [[noreturn]] void bad(const std::string& what) const { fail("{}: {}; {}", file_, what, kRemedy); }
 
@@ -62,7 +63,7 @@ struct Header {
 };
 
 /// Returns a count in the header.  Throws an Error if it is not one.
-int64_t natural(const Reader& reader, const nlohmann::json& number, const char* key) {
+int64_t natural(const Reader& reader, const Json& number, const char* key) {
   constexpr uint64_t kMost = 1'000'000'000'000;  // sums of such counts do not overflow
   if (!number.is_number_unsigned() || number > kMost) {
     reader.bad(fmt::format("the header's {} is or holds {}, no whole number", key,
@@ -72,25 +73,24 @@ int64_t natural(const Reader& reader, const nlohmann::json& number, const char* 
 }
 
 /// Returns one number per document; zeros where the header has none.
-std::vector<int64_t> naturals(const Reader& reader, const nlohmann::json& header, const char* key, std::size_t count) {
+std::vector<int64_t> naturals(const Reader& reader, const Json& header, const char* key, std::size_t count) {
   if (!header.contains(key)) return std::vector<int64_t>(count, 0);
-  const nlohmann::json& list = header[key];
+  const Json& list = header[key];
   if (!list.is_array() || list.size() != count) {
     reader.bad(fmt::format("the header's {} are not as many as its ids, {}", key, count));
   }
   std::vector<int64_t> numbers;
-  for (const nlohmann::json& number : list) numbers.push_back(natural(reader, number, key));
+  for (const Json& number : list) numbers.push_back(natural(reader, number, key));
   return numbers;
 }
 
 /// Returns one group per document; empty ones where the header has none.
-std::vector<std::string> groups_of(const Reader& reader, const nlohmann::json& header,
-                                   const std::vector<std::string>& ids) {
+std::vector<std::string> groups_of(const Reader& reader, const Json& header, const std::vector<std::string>& ids) {
   if (!header.contains("groups")) return std::vector<std::string>(ids.size());
-  const nlohmann::json& list = header["groups"];
+  const Json& list = header["groups"];
   if (!list.is_array() || list.size() != ids.size())
     reader.bad(fmt::format("the header's groups are not as many as its ids, {}", ids.size()));
-  for (const nlohmann::json& group : list) {
+  for (const Json& group : list) {
     const std::string wrong = group.is_string() ? group_error(group) : "is no string";
     if (!wrong.empty()) reader.bad(fmt::format("a group in the header {}", wrong));
   }
@@ -98,9 +98,9 @@ std::vector<std::string> groups_of(const Reader& reader, const nlohmann::json& h
 }
 
 Header parse_header(const Reader& reader, std::string_view text) {
+  const Json json = parse_json_object(text, reader.header());
   Header header;
   try {
-    const auto json = nlohmann::json::parse(text);
     header.hash = json.value("hash", "");
     json.at("tokenizer").get_to(header.file.tokenizer);
     json.at("source").get_to(header.file.source);
@@ -109,9 +109,7 @@ Header parse_header(const Reader& reader, std::string_view text) {
     header.bytes = naturals(reader, json, "bytes", header.ids.size());
     header.groups = groups_of(reader, json, header.ids);
     header.file.vocab_size = natural(reader, json.at("vocab_size"), "vocab_size");
-  } catch (const nlohmann::json::parse_error& error) {
-    reader.bad(fmt::format("the JSON header is broken at its byte {}", error.byte));
-  } catch (const nlohmann::json::exception& error) {
+  } catch (const Json::exception& error) {
     reader.bad(fmt::format("the JSON header is wrong ({})", error.what()));
   }
   return header;
@@ -196,11 +194,11 @@ TokenFile read_token_file(const std::filesystem::path& path, bool needs_hash) {
 }
 
 void write_token_file(const std::filesystem::path& path, const TokenFile& file) {
-  nlohmann::ordered_json header = {{"hash", kZeros},  // first, so that no id precedes these zeros
-                                   {"tokenizer", file.tokenizer},
-                                   {"vocab_size", file.vocab_size},
-                                   {"source", file.source}};
-  for (const char* key : {"ids", "words", "bytes"}) header[key] = nlohmann::json::array();
+  Json header = {{"hash", kZeros},  // first, so that no id precedes these zeros
+                 {"tokenizer", file.tokenizer},
+                 {"vocab_size", file.vocab_size},
+                 {"source", file.source}};
+  for (const char* key : {"ids", "words", "bytes"}) header[key] = Json::array();
   const bool grouped =
       std::ranges::any_of(file.documents, [](const Document& document) { return document.cluster() != document.id; });
   std::vector<int64_t> offsets = {0};
@@ -212,7 +210,7 @@ void write_token_file(const std::filesystem::path& path, const TokenFile& file) 
     offsets.push_back(offsets.back() + std::ssize(document.tokens));
   }
   // JSON must be UTF-8, but a file name need not be.
-  const std::string text = header.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  const std::string text = header.dump(-1, ' ', false, Json::error_handler_t::replace);
   const std::vector<uint32_t> sizes = {kVersion, static_cast<uint32_t>(text.size())};
 
   std::string bytes(kMagic);

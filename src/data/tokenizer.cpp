@@ -3,11 +3,10 @@
 #include <sentencepiece_processor.h>
 
 #include <algorithm>
-#include <fstream>
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "base/warn_once.h"
 #include "data/byte_bpe.h"
 #include "data/sentencepiece_bpe.h"
@@ -49,11 +48,11 @@ class SentencePiece : public Tokenizer {
 };
 
 std::unique_ptr<const Tokenizer> read_json_tokenizer(const fs::path& file) {
+  const Json json = read_json_object(file);
   try {
-    const auto json = nlohmann::json::parse(read_file(file));
     if (json.at("model").value("byte_fallback", false)) return std::make_unique<SentencePieceBpe>(json, file.string());
     return std::make_unique<ByteBpe>(json, file.string());
-  } catch (const nlohmann::json::exception& error) {
+  } catch (const Json::exception& error) {
     fail("{}: not a tokenizer.json of byte-level or SentencePiece BPE: {}", file.string(), error.what());
   }
 }
@@ -61,11 +60,7 @@ std::unique_ptr<const Tokenizer> read_json_tokenizer(const fs::path& file) {
 /// Returns whether the file begins with a token in base64, a space and its rank.  A SentencePiece model begins with a
 /// newline.
 bool is_tiktoken(const fs::path& file) {
-  std::string start(4096, '\0');
-  std::ifstream stream(file, std::ios::binary);
-  stream.read(start.data(), std::ssize(start));
-  start.resize(static_cast<std::size_t>(stream.gcount()));
-  const std::string line = start.substr(0, start.find('\n'));
+  const std::string content = read_file(file), line = content.substr(0, content.find('\n'));
   const std::size_t space = line.find(' ');
   if (space == 0 || space == line.npos || space + 1 == line.size()) return false;
   const auto is_base64 = [](unsigned char c) { return std::isalnum(c) || c == '+' || c == '/' || c == '='; };

@@ -13,39 +13,6 @@
 namespace qroar {
 namespace {
 
-/// Maximum nesting depth of JSON: enough for any question, and small enough for recursion.
-constexpr int kMaxJsonDepth = 32;
-constexpr std::size_t kShownBytes = 100;
-
-/// Returns nlohmann's description of the problem, without its error number and its copy of the text.
-std::string reason_of(const std::exception& error) {
-  const std::string all = error.what();
-  const std::size_t dash = all.find(" - "), bracket = all.find("] ");
-  std::size_t begin = 0;
-  if (dash != all.npos)
-    begin = dash + 3;
-  else if (bracket != all.npos)
-    begin = bracket + 2;
-  return all.substr(begin, std::min(all.find("; last read", begin) - begin, kShownBytes));
-}
-
-Json parse_line(std::string_view line, const std::string& place) {
-  const auto watch = [&](int depth, Json::parse_event_t, Json&) {
-    if (depth > kMaxJsonDepth) fail("{}: lists and objects in each other more than {} deep", place, kMaxJsonDepth);
-    return true;
-  };
-  try {
-    Json json = Json::parse(line, watch);
-    if (!json.is_object())
-      fail("{}: no JSON object but a JSON {}; every line is one question", place, json.type_name());
-    return json;
-  } catch (const Json::parse_error& error) {
-    fail("{}: no JSON object: {} at byte {}; every line is one question", place, reason_of(error), error.byte);
-  } catch (const Json::exception& error) {
-    fail("{}: no JSON object: {}; every line is one question", place, reason_of(error));
-  }
-}
-
 /// Returns the names of all fields, in the order of their first appearance.
 std::vector<std::string> fields_of(const std::vector<Question>& questions) {
   std::vector<std::string> names;
@@ -59,15 +26,6 @@ std::vector<std::string> fields_of(const std::vector<Question>& questions) {
 }
 
 }  // namespace
-
-std::string excerpt(const Json& value) {
-  std::string text = value.dump(-1, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace);
-  if (text.size() <= kShownBytes) return text;
-  std::size_t size = kShownBytes;
-  while ((static_cast<unsigned char>(text[size]) & 0xC0) == 0x80) --size;  // do not cut within a character
-  text.resize(size);
-  return text + "...";
-}
 
 std::string Question::id() const {
   const auto found = fields.find("id");
@@ -113,7 +71,7 @@ std::vector<Question> read_questions(const std::filesystem::path& file) {
     ++number;
     if (line.find_first_not_of(" \t\r") == line.npos) continue;
     const std::string place = fmt::format("{}:{}", file.string(), number);
-    questions.push_back({place, parse_line(line, place)});
+    questions.push_back({place, parse_json_object(line, {file.string(), number, "every line is one question"})});
   }
   if (questions.empty()) fail("{}: holds no questions", file.string());
   return questions;

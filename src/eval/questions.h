@@ -28,9 +28,6 @@ struct Question {
 /// (with file:line and the reason), and when there are no lines.
 std::vector<Question> read_questions(const std::filesystem::path& file);
 
-/// Returns a value as JSON on one line, shortened where it is long, for messages about files.
-std::string excerpt(const Json& value);
-
 /// A text with {field} placeholders for a question's fields; {{ and }} are literal braces.
 class Pattern {
  public:

@@ -7,14 +7,7 @@
 namespace qroar {
 
 ConfigFields ConfigFields::parse(const std::string& bytes, const std::filesystem::path& file) {
-  try {
-    Json json = Json::parse(bytes);
-    if (!json.is_object()) fail("{}: expected a JSON object, found {}", file.string(), json.type_name());
-    return {file.string(), std::move(json)};
-  } catch (const Json::exception& error) {
-    const std::string what = error.what();  // "[json.exception.parse_error.101] parse error at line 3, column 5: ..."
-    fail("{}: not valid JSON: {}", file.string(), what.substr(what.find("] ") + 2));
-  }
+  return {file.string(), parse_json_object(bytes, {file.string()})};
 }
 
 bool ConfigFields::has(const std::string& name) const { return object_.contains(name) && !object_[name].is_null(); }

@@ -26,12 +26,12 @@ Json type_of(const Json& dictionary) {
 }
 
 /// Returns a dictionary in canonical form: no nulls, one name for the type, sorted keys, numbers compared by value.
-nlohmann::json meaning_of(const Json& dictionary) {
-  nlohmann::json meaning = nlohmann::json::object();
+SortedJson meaning_of(const Json& dictionary) {
+  SortedJson meaning = SortedJson::object();
   for (const auto& [key, value] : dictionary.items()) {
-    if (key != "type" && key != "rope_type" && !value.is_null()) meaning[key] = nlohmann::json(value);
+    if (key != "type" && key != "rope_type" && !value.is_null()) meaning[key] = SortedJson(value);
   }
-  meaning["rope_type"] = nlohmann::json(type_of(dictionary));
+  meaning["rope_type"] = SortedJson(type_of(dictionary));
   return meaning;
 }
 
@@ -66,8 +66,8 @@ class Reader {
       fields_.complain("'rope_scaling' and 'rope_parameters' differ; keep one of them");
     return v4;
   }
-  nlohmann::json meaning(const ConfigFields& dictionary) const {
-    nlohmann::json meaning = meaning_of(dictionary.json());
+  SortedJson meaning(const ConfigFields& dictionary) const {
+    SortedJson meaning = meaning_of(dictionary.json());
     meaning.erase("rope_theta");
     meaning["rope_theta"] = theta_of(dictionary);
     return meaning;

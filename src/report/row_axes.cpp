@@ -156,7 +156,7 @@ Baselines find_baselines(const std::vector<Json>& rows, const std::string& basel
 }
 
 std::string metric_text(const Json& row, const std::string& metric) {
-  if (!is_ok(row)) return "failed";
+  if (!is_ok(row)) return row["status"];
   if (!row["metrics"].contains(metric)) return "";
   const auto number = [&](const char* place) {
     const Json& value = value_at(row["metrics"][metric], place);

@@ -8,18 +8,26 @@
 #include <optional>
 
 #include "base/error.h"
+#include "base/files.h"
 #include "base/host.h"
 #include "base/number.h"
 
 namespace qroar {
 namespace {
 
-/// Returns the file's JSON object.  Claims may appear and disappear at any time: a missing or incomplete file is no
-/// claim.
-std::optional<Json> object_in(const std::filesystem::path& file) {
-  std::ifstream in(file);
-  Json json = Json::parse(in, nullptr, /*allow_exceptions=*/false);
-  return json.is_object() ? std::optional(json) : std::nullopt;
+/// Returns what a file of a claim says.  Claims may appear and disappear at any time: a missing or incomplete file, and
+/// one with other values than take() and write_beat() put there, says nothing.
+Json said_in(const std::filesystem::path& file) {
+  Json said = try_read_json_object(file).value_or(Json::object());
+  for (const auto& [key, value] : said.items()) {
+    const bool is_number = key == "pid" || key == "beat" || key == "done";
+    if (is_number ? !value.is_number() : !value.is_string()) return Json::object();
+  }
+  return said;
+}
+
+bool is_owner(const std::filesystem::path& claim, const std::string& token) {
+  return value_at(said_in(claim / "owner.json"), "/token") == Json(token);
 }
 
 std::filesystem::path folder_of(const std::filesystem::path& claims, const std::string& id, int64_t number) {
@@ -39,10 +47,9 @@ std::optional<std::pair<std::string, int64_t>> parse_name(const std::string& nam
 void write_quickly(const std::filesystem::path& file, const std::string& text) {
   const std::filesystem::path temporary = file.string() + ".tmp";
   std::ofstream out(temporary);
-  out << text << std::flush;
-  const bool written = out.good();
-  if (written) out.close();
-  if (!written || ::rename(temporary.c_str(), file.c_str()) != 0)
+  out << text;
+  out.close();
+  if (!out || ::rename(temporary.c_str(), file.c_str()) != 0)
     fail("{}: cannot write: {}", file.string(), std::strerror(errno));
 }
 
@@ -69,8 +76,7 @@ Claim::~Claim() {
   end_.notify_one();
   beats_.join();
   // After a takeover, this name may already belong to another process.
-  const auto owner = object_in(folder_of(claims_, id_, number_) / "owner.json");
-  if (!owner || (*owner)["token"] != token_) return;
+  if (!is_owner(folder_of(claims_, id_, number_), token_)) return;
   // Renames each claim before removing it, since a folder that is being emptied is no claim any more but still has its
   // name. The own claim comes last: while it exists, no process makes one with its number or a lower one.  The next
   // process finds whatever cannot be removed to be dead.
@@ -83,8 +89,8 @@ Claim::~Claim() {
 }
 
 bool Claim::is_held() const {
-  const auto owner = object_in(folder_of(claims_, id_, number_) / "owner.json");
-  return owner && (*owner)["token"] == token_ && !std::filesystem::exists(folder_of(claims_, id_, number_ + 1));
+  return is_owner(folder_of(claims_, id_, number_), token_) &&
+         !std::filesystem::exists(folder_of(claims_, id_, number_ + 1));
 }
 
 void Claim::beat_until_destroyed() {
@@ -99,7 +105,9 @@ void Claim::beat_until_destroyed() {
 }
 
 Claims::Claims(const std::filesystem::path& results, std::chrono::milliseconds beat, std::chrono::milliseconds silence)
-    : folder_(results / "claims"), beat_(beat), silence_(silence) {}
+    : folder_(results / "claims"), beat_(beat), silence_(silence) {
+  check_no_link(folder_);
+}
 
 std::map<std::string, int64_t> Claims::newest() const {
   std::map<std::string, int64_t> found;
@@ -113,8 +121,7 @@ std::map<std::string, int64_t> Claims::newest() const {
 
 Claims::Seen Claims::read(const std::string& id, int64_t number) const {
   const auto claim = folder_of(folder_, id, number);
-  return {number, object_in(claim / "owner.json").value_or(Json::object()),
-          object_in(claim / "beat.json").value_or(Json::object())};
+  return {number, said_in(claim / "owner.json"), said_in(claim / "beat.json")};
 }
 
 bool Claims::is_dead(const std::string& id, const Seen& seen) {
@@ -149,8 +156,7 @@ std::unique_ptr<Claim> Claims::take(const std::string& id) {
     const int reason = errno;
     std::filesystem::remove_all(own);
     // A server that answers a repeated request may report failure for a rename that succeeded.
-    const auto owner_now = object_in(claim / "owner.json");
-    if (owner_now && (*owner_now)["token"] == token) return std::make_unique<Claim>(folder_, id, number, token, beat_);
+    if (is_owner(claim, token)) return std::make_unique<Claim>(folder_, id, number, token, beat_);
     if (reason != ENOTEMPTY && reason != EEXIST)
       fail("{}: cannot rename to it: {}", claim.string(), std::strerror(reason));
     return nullptr;
@@ -173,6 +179,7 @@ std::map<std::string, Json> Claims::look() {
   for (const auto& [id, number] : newest()) {
     const Seen seen = read(id, number);
     if (seen.owner.empty()) continue;
+    if (!seen.owner.contains("host") || !seen.owner.contains("pid") || !seen.owner.contains("since")) continue;
     claims[id] = seen.owner;
     claims[id]["done"] = seen.beat.value("done", 0.0);
     claims[id]["dead"] = is_dead(id, seen);

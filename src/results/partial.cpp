@@ -1,34 +1,43 @@
 #include "results/partial.h"
 
+#include <spdlog/spdlog.h>
+
 #include "base/error.h"
-#include "base/hash.h"
+#include "base/files.h"
 
 namespace qroar {
 namespace {
 
 constexpr const char* kName = "partial.jsonl";
-[[noreturn]] void refuse(const std::string& what) { fail("{}; delete the file and run again", what); }
 
 }  // namespace
 
 PartialCell::PartialCell(const std::filesystem::path& cell, const Json& inputs, bool restart,
                          std::function<void()> check)
     : file_(cell / kName), check_(std::move(check)) {
-  if (restart) std::filesystem::remove(file_);
-  log_.emplace(file_, refuse);
-  const bool same = !log_->lines().empty() && log_->lines().front().value("inputs", Json()) == inputs;
-  if (!same) {
-    std::filesystem::remove(file_);
-    log_.emplace(file_, refuse);
-    log_->append({{"inputs", inputs}});
+  try {
+    if (restart) std::filesystem::remove(file_);
+    log_.emplace(file_);
+    if (log_->lines().empty() || value_at(log_->lines().front(), "/inputs") != inputs) {
+      std::filesystem::remove(file_);
+      log_.emplace(file_);
+      log_->append({{"inputs", inputs}});
+    }
+  } catch (const std::exception& error) {
+    give_up(error.what());
+    return;
   }
-  for (std::size_t i = 1; i < log_->lines().size(); ++i) {
-    Json line = log_->lines()[i];
-    const Json hash = std::exchange(line["hash"], nullptr);
-    if (hash != hash_bytes(line.dump())) refuse(fmt::format("{}:{}: no line of this program's", file_.string(), i + 1));
-    parts_.emplace(line["part"], Part{line["result"], line["seconds"]});
+  for (const Json& line : log_->lines()) {
+    const Json &part = value_at(line, "/part"), &seconds = value_at(line, "/seconds");
+    if (part.is_string() && seconds.is_number()) parts_.emplace(part, Part{value_at(line, "/result"), seconds});
   }
   found_ = parts_.size();
+}
+
+/// The parts only spare time after a stop: a cell whose disk refuses them still gets its row.
+void PartialCell::give_up(const std::string& why) {
+  log_.reset();
+  spdlog::warn("{}; the cell goes on, and would begin anew if it were stopped", why);
 }
 
 const Json* PartialCell::find(const std::string& part) const {
@@ -41,9 +50,13 @@ void PartialCell::add(const std::string& part, const Json& result) {
   const auto now = Clock::now();
   const double seconds = std::chrono::duration<double>(now - since_).count();
   since_ = now;
-  Json line{{"part", part}, {"seconds", seconds}, {"result", result}, {"hash", nullptr}};
-  line["hash"] = hash_bytes(line.dump());
-  log_->append(line);
+  if (log_) {
+    try {
+      log_->append({{"part", part}, {"seconds", seconds}, {"result", result}});
+    } catch (const Error& error) {
+      give_up(error.what());
+    }
+  }
   parts_.emplace(part, Part{result, seconds});
 }
 
@@ -53,6 +66,9 @@ double PartialCell::seconds(const std::string& kind) const {
   return sum;
 }
 
-void PartialCell::remove(const std::filesystem::path& cell) { std::filesystem::remove(cell / kName); }
+void PartialCell::remove(const std::filesystem::path& cell) {
+  std::error_code stays;  // beside a finished row it is not read, and the next run removes it
+  std::filesystem::remove(cell / kName, stays);
+}
 
 }  // namespace qroar

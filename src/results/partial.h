@@ -13,8 +13,8 @@ namespace qroar {
 class PartialCell : public PartStore {
  public:
   /// Continues a file whose parts were made with the same `inputs` (hashes, everything that decides the bits); starts
-  /// again from any other file, and with `restart` from every file.  Throws an Error for a line that was changed since
-  /// it was written.  `check` throws when results computed now must not be kept.
+  /// again from any other file, and with `restart` from every file.  A file that cannot be written is a warning.
+  /// `check` throws when results computed now must not be kept.
   PartialCell(const std::filesystem::path& cell, const Json& inputs, bool restart, std::function<void()> check);
 
   const Json* find(const std::string& part) const override;
@@ -29,6 +29,7 @@ class PartialCell : public PartStore {
 
  private:
   using Clock = std::chrono::steady_clock;
+  void give_up(const std::string& why);
   struct Part {
     Json result;
     double seconds;
@@ -36,7 +37,7 @@ class PartialCell : public PartStore {
 
   std::filesystem::path file_;
   std::function<void()> check_;
-  std::optional<LineLog> log_;
+  std::optional<LineLog> log_;  ///< none once it could not be written
   std::map<std::string, Part> parts_;
   std::size_t found_ = 0;
   Clock::time_point since_;

@@ -7,33 +7,34 @@
 #include "base/csv.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "base/warn_once.h"
 #include "results/row_shape.h"
 
 namespace qroar {
 namespace {
 
 /// Returns the content of the file after `check_shape` has checked it.
-std::optional<Json> read_json(const std::filesystem::path& file, void (*check_shape)(const Json&, const Refuse&),
-                              const char* remedy) {
-  if (!std::filesystem::exists(file)) return std::nullopt;
-  Json found;
-  try {
-    found = Json::parse(read_file(file));
-  } catch (const Json::exception& error) {
-    fail("{}: {}; {}", file.string(), error.what(), remedy);
-  }
+Json read_state(const std::filesystem::path& file, const std::string& remedy,
+                const std::function<void(const Json&, const Refuse&)>& check_shape) {
+  Json found = read_json_object(file, remedy);
   check_shape(found, [&](const std::string& what) {
     fail("{}: {}, so that this program did not write it; {}", file.string(), what, remedy);
   });
   return found;
 }
 
+/// Returns what stands for the row of a damaged file: one without any result.
+Json damaged_row(const std::string& id, const std::string& error) {
+  return {{"id", id},       {"experiment", nullptr},     {"axes", Json::object()},        {"status", "damaged"},
+          {"error", error}, {"metrics", Json::object()}, {"environment", Json::object()}, {"config", Json::object()}};
+}
+
 /// Returns the experiment's file that a plan names; empty for a plan that does not exist, is damaged, or was written by
 /// a version that named none.
 std::filesystem::path owner_in(const std::filesystem::path& plan) {
-  if (!std::filesystem::exists(plan)) return {};
-  const Json found = value_at(Json::parse(read_file(plan), nullptr, /*allow_exceptions=*/false), "/file");
-  return found.is_string() ? found.get<std::string>() : "";
+  const Json found = try_read_json_object(plan).value_or(Json::object());
+  const Json& file = value_at(found, "/file");
+  return file.is_string() ? file.get<std::string>() : "";
 }
 
 std::string windows_csv(const std::vector<WindowRecord>& windows) {
@@ -69,11 +70,21 @@ void write_tables(const std::filesystem::path& folder, const std::map<std::strin
 }  // namespace
 
 std::optional<Json> Results::row(const std::string& id) const {
-  return read_json(cell(id) / "row.json", check_row, "delete the cell's folder and run again");
+  const std::filesystem::path file = cell(id) / "row.json";
+  if (!std::filesystem::exists(file)) return std::nullopt;
+  try {
+    return read_state(file, "delete it, and `qroar run` runs the cell again",
+                      [&](const Json& row, const Refuse& refuse) { check_row(row, id, refuse); });
+  } catch (const Error& error) {
+    warn_once(error.what());
+    return damaged_row(id, error.what());
+  }
 }
 
 std::optional<Json> Results::plan() const {
-  return read_json(folder_ / "plan.json", check_plan, "delete the file and run again");
+  const std::filesystem::path file = folder_ / "plan.json";
+  if (!std::filesystem::exists(file)) return std::nullopt;
+  return read_state(file, "delete it, and `qroar run` writes it again", check_plan);
 }
 
 std::optional<std::set<std::string>> Results::planned() const {
@@ -113,6 +124,13 @@ void Results::write_plan(const std::filesystem::path& file, const std::vector<Pl
   if (std::filesystem::exists(path) && read_file(path) == text) return;
   std::filesystem::create_directories(folder_);
   write_file_atomically(path, text);
+}
+
+void Results::make_cell_folder(const std::string& id) const {
+  check_no_link(folder_ / "cells");
+  check_no_link(cell(id));
+  std::filesystem::create_directories(cell(id));
+  for (const char* folder : {"diagnostics", "metrics", "tasks"}) check_no_link(cell(id) / folder);
 }
 
 void Results::write(const Json& row, const CellOutput& output) const {

@@ -62,9 +62,12 @@ class Results {
   const std::filesystem::path& folder() const { return folder_; }
   std::filesystem::path cell(const std::string& id) const { return folder_ / "cells" / id; }
 
-  /// Returns the cell's row, or nothing when it has none; throws an Error when the file is not JSON or not a row of
-  /// this program.
+  /// Returns the cell's row, or nothing when it has none.  A file that this program did not write, or that was changed
+  /// since in a way that shows, is a warning and a row of status "damaged" with the problem as its error.
   std::optional<Json> row(const std::string& id) const;
+
+  /// Creates the cell's folder.  Throws an Error where it, one above or one below is a link: see check_no_link().
+  void make_cell_folder(const std::string& id) const;
 
   /// Writes windows.csv, clusters.csv, diagnostics and curves (removing those of an earlier run that no longer exist),
   /// resolved.yaml and then row.json.  Throws an Error on any failed write.
@@ -81,7 +84,8 @@ class Results {
   /// Writes plan.json, the planned cells and their experiment, for observers; writes only when it changed.  Checks the
   /// owner.
   void write_plan(const std::filesystem::path& file, const std::vector<PlannedCell>& cells) const;
-  /// Returns {experiment, file, cells: [{id, axes, flops}]}, or nothing where no run has written it.
+  /// Returns {experiment, file, cells: [{id, axes, flops}]}, or nothing where no run has written it; throws an Error
+  /// for a damaged file.
   std::optional<Json> plan() const;
   /// Returns the ids of the planned cells.
   std::optional<std::set<std::string>> planned() const;

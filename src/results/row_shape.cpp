@@ -58,14 +58,9 @@ void check_items(const Json& items, const std::string& type, const std::string& 
 
 }  // namespace
 
-const Json& value_at(const Json& tree, const std::string& place) {
-  static const Json kNone;
-  const Json::json_pointer pointer(place);
-  return tree.contains(pointer) ? tree[pointer] : kNone;
-}
-
-void check_row(const Json& row, const Refuse& refuse) {
+void check_row(const Json& row, const std::string& id, const Refuse& refuse) {
   check_fields(row, kRow, "", refuse);
+  if (row["id"] != Json(id)) refuse(fmt::format("'/id' is {}, not the name of its folder", excerpt(row["id"])));
   for (const auto& [name, metric] : row["metrics"].items()) check_fields(metric, kMetric, "/metrics/" + name, refuse);
   check_items(value_at(row, "/warnings"), "string", "/warnings", refuse);
   check_items(value_at(row, "/controls"), "string", "/controls", refuse);

@@ -7,13 +7,10 @@
 
 namespace qroar {
 
-/// Returns the value at a JSON pointer such as "/environment/started"; null where there is none.
-const Json& value_at(const Json& tree, const std::string& place);
-
 /// Calls `refuse`, which throws, with a description of the problem where a row (row.json) or a plan (plan.json) lacks a
-/// value that this program reads without checking, or has one of another type.
+/// value that this program reads without checking, or has one of another type; for a row also where its id is not `id`.
 using Refuse = std::function<void(const std::string& what)>;
-void check_row(const Json& row, const Refuse& refuse);
+void check_row(const Json& row, const std::string& id, const Refuse& refuse);
 void check_plan(const Json& plan, const Refuse& refuse);
 
 }  // namespace qroar

@@ -8,13 +8,18 @@
 
 namespace qroar {
 
-/// Copies the log into the cell's folder, which it creates, during its lifetime.
+/// Copies the log into the cell's folder during its lifetime.  A log that cannot be written is a warning: the cell does
+/// not depend on it.
 class CellLog {
  public:
   explicit CellLog(const std::filesystem::path& folder) {
-    std::filesystem::create_directories(folder);
-    sink_ = std::make_shared<spdlog::sinks::basic_file_sink_mt>((folder / "log.txt").string(), /*truncate=*/true);
-    spdlog::default_logger()->sinks().push_back(sink_);
+    try {
+      std::filesystem::remove(folder / "log.txt");  // perhaps a link
+      sink_ = std::make_shared<spdlog::sinks::basic_file_sink_mt>((folder / "log.txt").string());
+      spdlog::default_logger()->sinks().push_back(sink_);
+    } catch (const std::exception& error) {
+      spdlog::warn("{}: the cell's messages are not kept: {}", (folder / "log.txt").string(), error.what());
+    }
   }
   ~CellLog() { std::erase(spdlog::default_logger()->sinks(), sink_); }
   CellLog(const CellLog&) = delete;

@@ -67,8 +67,8 @@ void CellRunner::Measured::add(Measured more) {
 
 bool CellRunner::is_finished(const Cell& cell, const std::optional<Json>& row) {
   if (!row || (*row)["status"] != "ok" || !cell.job->model.open_error.empty()) return false;
-  if (!row->contains(Json::json_pointer("/environment/inputs"))) return false;
-  const Json& inputs = (*row)["environment"]["inputs"];
+  const Json& inputs = value_at(*row, "/environment/inputs");
+  if (inputs.is_null()) return false;
   if (inputs == inputs_of(cell)) return !cell.job->output.exported || is_exported(*cell.job);
   spdlog::warn(
       "cell {}: its model, tokenizer, data or RoPE factors changed since its row was written; running it again",
@@ -79,6 +79,7 @@ bool CellRunner::is_finished(const Cell& cell, const std::optional<Json>& row) {
 std::optional<bool> CellRunner::run(const Cell& cell, Claim& claim) {
   claim_ = &claim;
   const Job& job = *cell.job;
+  results_.make_cell_folder(job.id);
   const CellLog log(results_.cell(job.id));
   remove_stale_temporaries(results_.cell(job.id), /*below=*/true);
   Json row{{"id", job.id},

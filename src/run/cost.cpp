@@ -52,11 +52,10 @@ std::optional<double> last_rate(const fs::path& results, bool cpu) {
   std::size_t read = 0;
   for (const fs::path& file : row_files(results)) {
     if (rates.size() == kRows || ++read > kMostRead) break;
-    const Json row = Json::parse(read_file(file), nullptr, /*allow_exceptions=*/false);
-    if (!row.is_object() || !row.value("environment", Json()).is_object()) continue;
-    const Json rate = row.value("model_tflops_per_second", Json());
-    const Json host = row["environment"].value("host", Json()), device = row["environment"].value("device", Json());
-    const bool counts = rate.is_number() && rate.get<double>() > 0 && host == host_name() && (device == "cpu") == cpu;
+    const Json row = try_read_json_object(file).value_or(Json::object());
+    const Json &rate = value_at(row, "/model_tflops_per_second"), &device = value_at(row, "/environment/device");
+    const bool counts = rate.is_number() && rate.get<double>() > 0 &&
+                        value_at(row, "/environment/host") == Json(host_name()) && (device == Json("cpu")) == cpu;
     if (counts) rates.push_back(rate.get<double>() * 1e12);
   }
   if (rates.empty()) return std::nullopt;

@@ -117,11 +117,9 @@ void check_export_folders(const std::vector<Job>& jobs) {
 }
 
 bool is_exported(const Job& job) {
-  const fs::path marker = job.output.exported->folder / kExportMarker;
-  if (!fs::exists(marker)) return false;
-  const Json json = Json::parse(read_file(marker), nullptr, /*allow_exceptions=*/false);
-  const auto made_by = json.is_object() ? json.value("provenance", Json::object()) : Json::object();
-  return made_by.value("cell", "") == job.id && made_by.value("weights", "") == weights_of(job);
+  const std::optional<Json> marker = try_read_json_object(job.output.exported->folder / kExportMarker);
+  return marker && value_at(*marker, "/provenance/cell") == Json(job.id) &&
+         value_at(*marker, "/provenance/weights") == Json(weights_of(job));
 }
 
 void export_cell(const Job& job, const Llama& original, const Rescaling& rescaling, const Llama& evaluated) {

@@ -10,8 +10,8 @@
 
 namespace qroar {
 
-/// Lines {..., "kind", "point", "hash"}; two processes that run the same search write the same lines, of which the
-/// first counts.  A line with a wrong hash, or of another search, is ignored with a warning.
+/// Lines {..., "kind", "point"}; two processes that run the same search write the same lines, of which the first
+/// counts. The hashes of lines hold the search, so that another's lines are left out.
 class Journal {
  public:
   explicit Journal(const std::filesystem::path& file);
@@ -20,7 +20,6 @@ class Journal {
   void add(const std::string& kind, const std::vector<double>& point, Json entry);
 
  private:
-  std::string search_;  ///< the name of the search's folder
   LineLog log_;
   std::map<std::string, Json> entries_;
 };

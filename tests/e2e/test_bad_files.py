@@ -38,7 +38,7 @@ def test_a_config_without_a_field_is_named(refused, experiment, tmp_path, field)
 def test_a_config_that_is_no_json_is_named(refused, experiment, tmp_path):
     model = copy_of_tiny_books(tmp_path / "model")
     (model / "config.json").write_text('{"hidden_size": 256,\n "x" 1}', encoding="utf-8")
-    refused(experiment({"model.path": str(model)}), f"{model}/config.json: not valid JSON", "line 2")
+    refused(experiment({"model.path": str(model)}), f"{model}/config.json:2:", "broken JSON")
 
 
 def test_a_model_without_weights_is_named(refused, experiment, tmp_path):

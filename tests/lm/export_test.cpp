@@ -303,7 +303,7 @@ TEST_CASE("an export that fails on its way leaves the earlier one and nothing el
   SECTION("the source has no readable config.json") {
     own.scratch.write("source/config.json", "[");
     text = error_text([&] { own.write(); });
-    CHECK(text == (own.scratch.folder() / "source/config.json").string() + ": not a JSON object");
+    CHECK(text == (own.scratch.folder() / "source/config.json").string() + ":1:1: is a JSON array, not an object");
   }
   check_equal(Checkpoint(own.out).build(at::kFloat, at::kCPU), before);
   CHECK(names_in(own.out.parent_path()) == std::set<std::string>{"out"});

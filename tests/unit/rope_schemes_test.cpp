@@ -169,8 +169,8 @@ TEST_CASE("longrope's bad lists and files are errors") {
   CHECK(contains(error_of_file("f.csv", "1\n2\nfour\n8"), "line 3 of the file: 'four' is no number"));
   CHECK(contains(error_of_file("f.csv", "1, 2, nan, 8"), "must be positive, found nan"));
   CHECK(contains(error_of_file("f.csv", "1, 2"), "longrope has 2 long factors"));
-  CHECK(contains(error_of_file("f.json", "[1, 2]"), "the file must hold JSON such as"));
-  CHECK(contains(error_of_file("f.json", "{\"long_factor\": [1"), "the file must hold JSON such as"));
+  CHECK(contains(error_of_file("f.json", "[1, 2]"), "f.json:1:1: is a JSON array, not an object; JSON such as"));
+  CHECK(contains(error_of_file("f.json", "{\"long_factor\": [1"), "f.json:1:"));
   CHECK(contains(error_of_file("f.json", R"({"long_factor": [1, "2"]})"),
                  "'long_factor' in the file must be a list of numbers"));
   CHECK(contains(error_of_file("f.csv", "1, 2, 4, 8", ", long_factor: [1]"), "either the file 'factors' or the list"));

@@ -151,14 +151,14 @@ TEST_CASE("tensors that overlap or leave a hole are Errors") {
 }
 
 TEST_CASE("a header that is no plain JSON object is an Error") {
-  CHECK(contains(error_for(file_of("{\"a\": ", 0)), "header: broken JSON at byte"));
-  CHECK(contains(error_for(file_of("[]", 0)), "header: is a JSON array, not an object"));
+  CHECK(contains(error_for(file_of("{\"a\": ", 0)), "header:1:6: broken JSON"));
+  CHECK(contains(error_for(file_of("[]", 0)), "header:1:1: is a JSON array, not an object"));
   CHECK(contains(error_for(file_of("{\"a\": {\"dtype\": \"U8\", \"dtype\": \"I8\"}}", 0)),
-                 "header: key \"dtype\" twice"));
+                 "header:1:29: the key \"dtype\" stands twice"));
   const std::string one = "\"a\": {\"dtype\": \"U8\", \"shape\": [0], \"data_offsets\": [0, 0]}";
-  CHECK(contains(error_for(file_of("{" + one + ", " + one + "}", 0)), "header: key \"a\" twice"));
-  CHECK(contains(error_for(file_of(std::string(1000000, '['), 0)), "header: nested too deep"));
-  CHECK(contains(error_for(file_of("{\"\xff\": 1}", 0)), "header: broken JSON"));
+  CHECK(contains(error_for(file_of("{" + one + ", " + one + "}", 0)), "the key \"a\" stands twice"));
+  CHECK(contains(error_for(file_of(std::string(1000000, '['), 0)), "header:1:1: is a JSON array"));
+  CHECK(contains(error_for(file_of("{\"\xff\": 1}", 0)), "header:1:3: broken JSON"));
   // Control characters and great lengths do not reach the terminal.
   const std::string error = error_for(file_of("{\"\\u001b[2J" + std::string(5000, 'x') + "\": 1}", 0));
   CHECK(contains(error, "tensor \"\\u001b[2Jxxx"));
@@ -219,7 +219,7 @@ TEST_CASE_METHOD(Shards, "an index that does not fit its shards is an Error") {
   CHECK(contains(error("{\"a\": \"1.safetensors\", \"c\": \"1.safetensors\"}"),
                  "weight_map says \"c\" is in 1.safetensors, but it is not"));
   CHECK(contains(error("{\"a\": \"3.safetensors\"}"), "3.safetensors: cannot open: No such file"));
-  CHECK(contains(error("{\"a\": \"1.safetensors\", \"a\": \"2.safetensors\"}"), "key \"a\" twice"));
+  CHECK(contains(error("{\"a\": \"1.safetensors\", \"a\": \"2.safetensors\"}"), "the key \"a\" stands twice"));
   for (const char* outside : {"\"../1.safetensors\"", "\"/etc/passwd\"", "\"sub/1.safetensors\"", "\"..\"", "\"\"", "5",
                               "\"1.safetensors\\u0000\""}) {
     CHECK(contains(error("{\"a\": " + std::string(outside) + "}"), "which is no file name in this folder"));

@@ -75,18 +75,19 @@ TEST_CASE("a byte order mark in front is no part of a text, one within is") {
 
 TEST_CASE("what JSON lines may not hold is one line that says what it is") {
   const std::string surrogate =
-      ": an escape from \\ud800 to \\udfff alone is half of a surrogate pair and no character; mend it";
+      ": an escape from \\ud800 to \\udfff alone is half of a surrogate pair and no character; every line is one "
+      "object with \"id\" and \"text\"";
   CHECK(error_of_line(R"({"id": "b", "text": "\ud800"})") == "x.jsonl:2:28" + surrogate);
   CHECK(contains(error_of_line(R"({"id": "b", "text": "\ud800x"})"), surrogate));
   CHECK(contains(error_of_line(R"({"id": "b", "text": "\udc00"})"), surrogate));
   CHECK(contains(error_of_line(R"({"id": "\ud83d", "text": "x"})"), surrogate));
   CHECK(contains(error_of_line(R"({"id": "surrogate U+D", "text": })"), "broken JSON"));
-  CHECK(contains(error_of_line(R"({"id": "b", "text": "x", "score": 1e999})"), "x.jsonl:2: a number beyond double"));
+  CHECK(contains(error_of_line(R"({"id": "b", "text": "x", "score": 1e999})"), "x.jsonl:2:42: the number 1e999 is beyond what double holds"));
   CHECK(error_of_line(R"({"id": "b", "text": "x", "text": "y"})") ==
-        "x.jsonl:2: the key \"text\" stands twice; remove one");
+        "x.jsonl:2:35: the key \"text\" stands twice; every line is one object with \"id\" and \"text\"");
   CHECK(parse_texts(R"({"id": "a", "text": "x", "meta": {"id": "z", "text": 5}})", "x.jsonl")[0].text == "x");
   CHECK(contains(error_of_line("{\"id\": \"b\", \"text\": \"x\"} {}"), "broken JSON"));
-  CHECK(contains(error_of_line("5"), "x.jsonl:2: is a JSON number"));
+  CHECK(contains(error_of_line("5"), "x.jsonl:2:1: is a JSON number"));
   CHECK(contains(error_of_line("{\"id\": \"b\", \"text\": \"tab\there\"}"), "broken JSON"));
 }
 

@@ -103,8 +103,8 @@ TEST_CASE("a broken token file is an Error that says what was found and expected
   CHECK(contains(error_for(file_of(kHeader, {0, 2, 3}, {7, 9, 0}, 2)), "of version 2, this program reads version 1"));
   CHECK(contains(error_for("QROARTOK" + raw<uint32_t>({1, 4000000000u}) + "{}"),
                  "needs 4000000000 bytes but 2 are left"));
-  CHECK(contains(error_for(file_of("{\"ids\": [")), "JSON header is broken at its byte"));
-  CHECK(contains(error_for(file_of("[1]")), "JSON header is wrong"));
+  CHECK(contains(error_for(file_of("{\"ids\": [")), "header:1:9: broken JSON"));
+  CHECK(contains(error_for(file_of("[1]")), "header:1:1: is a JSON array"));
   CHECK(contains(error_for(file_of(R"({"tokenizer": "abc", "vocab_size": 10, "source": "x"})")), "'ids' not found"));
   CHECK(contains(error_for(file_of(R"({"tokenizer": "a", "vocab_size": 1.5, "source": "x", "ids": []})")),
                  "the header's vocab_size is or holds 1.5, no whole number"));

@@ -110,7 +110,7 @@ class Bands : public Rescaling {
 
   void read_file_scales(const Config& place) {
     const std::filesystem::path path = place.as_file();
-    const Json json = Json::parse(read_file(path), nullptr, /*allow_exceptions=*/false);
+    const Json json = read_json_object(path, "a search writes such files");
     try {
       model_ = json.at("model").get<std::string>();
       scales_.layout.edges = json.at("edges").get<std::vector<int64_t>>();

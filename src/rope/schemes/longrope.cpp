@@ -23,9 +23,9 @@ std::vector<double> numbers_in(const Json& list, const Config& place, const std:
   return list.get<std::vector<double>>();
 }
 
-Divisors parse_json(const std::string& text, const Config& place) {
-  const Json json = Json::parse(text, nullptr, false);
-  if (!json.is_object() || !json.contains("long_factor")) {
+Divisors read_json(const std::filesystem::path& path, const Config& place) {
+  const Json json = read_json_object(path, R"(JSON such as {"short_factor": [1, 1], "long_factor": [1, 8]} is read)");
+  if (!json.contains("long_factor")) {
     place.fail("the file must hold JSON such as {\"short_factor\": [1, 1], \"long_factor\": [1, 8]}");
   }
   Divisors divisors;
@@ -57,7 +57,7 @@ Divisors read_divisors(const Config& config) {
     if (config.has("long_factor")) config.fail("give either the file 'factors' or the list 'long_factor', not both");
     const Config place = config.at("factors");
     const std::filesystem::path path = place.as_file();
-    divisors = path.extension() == ".json" ? parse_json(read_file(path), place) : parse_text(read_file(path), place);
+    divisors = path.extension() == ".json" ? read_json(path, place) : parse_text(read_file(path), place);
   } else {
     divisors.for_long = config.get<std::vector<double>>("long_factor");
     if (config.has("short_factor")) divisors.for_short = config.get<std::vector<double>>("short_factor");
