@@ -54,10 +54,10 @@ Bpe::Bpe(const Json& tokenizer, const std::string& file) {
 }
 
 void Bpe::read_vocabulary(const Json& tokenizer, const std::string& file) {
-  constexpr uint64_t kMostIds = 1 << 24;
+  constexpr uint64_t kMostIds = 1 << 20;  // four times the largest vocabularies; memory grows with the highest id
   const auto add = [&](const std::string& name, const Json& value) {
     if (!value.is_number_unsigned() || value >= kMostIds)
-      fail("{}: token '{}' has the id {}", file, name, value.dump());
+      fail("{}: the token {} has the id {}, not a number below {}", file, excerpt(name), excerpt(value), kMostIds);
     const auto id = value.get<std::size_t>();
     if (names_.size() <= id) names_.resize(id + 1);
     ids_[name] = static_cast<int32_t>(id);

@@ -127,8 +127,9 @@ TEST_CASE_METHOD(Fixture, "a bad line is an Error with file and line") {
     return error("bad.jsonl");
   };
   const std::string place = file("bad.jsonl") + ":2";
-  CHECK(contains(error_after_good("{\"id\": \"b\", \"text\": }\n"),
-                 place + ":21: broken JSON: unexpected '}'; every line is one object"));
+  CHECK(
+      contains(error_after_good("{\"id\": \"b\", \"text\": }\n"),
+               place + ":21: broken JSON: unexpected '}'; expected '[', '{', or a literal; every line is one object"));
   CHECK(contains(error_after_good("[1, 2]\n"), place + ":1: is a JSON array"));
   CHECK(contains(error_after_good("{\"id\": \"b\"}"), place + ": no \"text\""));
   CHECK(contains(error_after_good("{\"text\": 5}"), place + ": \"text\" is a JSON number, not a string"));

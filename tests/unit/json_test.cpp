@@ -42,7 +42,8 @@ TEST_CASE("an object is read as the library itself reads it, in the order of its
 }
 
 TEST_CASE("what is not valid JSON is one line with file, line, column and remedy") {
-  CHECK(refusal("{\"a\": 1,\n \"b\": }") == "f.json:8:7: broken JSON: unexpected '}'; mend it");
+  CHECK(refusal("{\"a\": 1,\n \"b\": }") ==
+        "f.json:8:7: broken JSON: unexpected '}'; expected '[', '{', or a literal; mend it");
   CHECK(contains(refusal("{\"a\": 1"), "f.json:7:"));
   CHECK(contains(refusal(""), "f.json:7:1: broken JSON"));
   CHECK(contains(refusal("{} {}"), "f.json:7:4: broken JSON"));
@@ -53,8 +54,8 @@ TEST_CASE("what is not valid JSON is one line with file, line, column and remedy
   CHECK(refusal("[1]") == "f.json:7:1: is a JSON array, not an object; mend it");
   CHECK(refusal("12") == "f.json:7:2: is a JSON number, not an object; mend it");
   CHECK(refusal(R"({"a": {"b": 1, "c": 2, "b": 3}})") == "f.json:7:26: the key \"b\" stands twice; mend it");
-  CHECK(refusal(R"({"a": 1e999})") == "f.json:7:11: the number 1e999 is beyond what double holds; mend it");
-  CHECK(refusal(R"({"a": -1e999})") == "f.json:7:12: the number -1e999 is beyond what double holds; mend it");
+  CHECK(refusal(R"({"a": 1e999})") == "f.json:7:12: the number 1e999 is beyond what double holds; mend it");
+  CHECK(refusal(R"({"a": -1e999})") == "f.json:7:13: the number -1e999 is beyond what double holds; mend it");
   for (const std::string& long_one : {"{\"" + std::string(1'000'000, 'k') + "\" 1}", std::string(1'000'000, '1')})
     CHECK(refusal(long_one).size() < 300);
 }

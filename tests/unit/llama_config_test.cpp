@@ -126,8 +126,7 @@ TEST_CASE("a missing, unreadable or malformed config.json is an error with file 
   const Scratch scratch;
   const std::string missing = error_text([&] { LlamaConfig::load(scratch.folder()); });
   CHECK(contains(missing, (scratch.folder() / "config.json").string()));
-  CHECK(contains(error_of_text("{\n \"vocab_size\": 512,\n oops}"),
-                 "config.json:3:"));
+  CHECK(contains(error_of_text("{\n \"vocab_size\": 512,\n oops}"), "config.json:3:"));
   CHECK(contains(error_of_text(""), "config.json:1:1: broken JSON"));
   CHECK(contains(error_of_text("{\"a\": \"\xff\"}"), "broken JSON"));
   CHECK(contains(error_of_text("{\"rms_norm_eps\": 1e999}"), "the number 1e999 is beyond what double holds"));

@@ -49,7 +49,9 @@ TEST_CASE("a tokenizer that cannot be loaded is an Error that names the file") {
   CHECK(contains(error(), scratch.folder().string() + ": holds neither"));
   for (const char* content : {"", "not a model", "{\"version\": \"1.0\"}"}) {
     const auto path = scratch.write("tokenizer.json", content);
-    CHECK(contains(error(), path.string() + ": not a tokenizer.json of byte-level or SentencePiece BPE"));
+    const bool is_json = *content == '{';
+    CHECK(contains(error(),
+                   path.string() + (is_json ? ": not a tokenizer.json of byte-level or SentencePiece BPE" : ":1:")));
   }
   scratch.write("tokenizer.json", R"({"model": {"type": "WordPiece"}})");
   CHECK(contains(error(), "its model is \"WordPiece\", not BPE"));
@@ -68,8 +70,9 @@ TEST_CASE("a tokenizer that cannot be loaded is an Error that names the file") {
   CHECK(contains(model_error(R"({"vocab": {"a": 0}, "merges": [["a", "b"]]})"),
                  "a merge names a token 'b' that is not in the vocabulary"));
   CHECK(contains(model_error(R"({"vocab": {"a": 0}, "merges": ["ab"]})"), "the merge 'ab' is not two tokens"));
-  CHECK(contains(model_error(R"({"vocab": {"a": 4294967301}, "merges": []})"), "token 'a' has the id 4294967301"));
-  CHECK(contains(model_error(R"({"vocab": {"a": 1.5}, "merges": []})"), "token 'a' has the id 1.5"));
+  CHECK(
+      contains(model_error(R"({"vocab": {"a": 4294967301}, "merges": []})"), "the token \"a\" has the id 4294967301"));
+  CHECK(contains(model_error(R"({"vocab": {"a": 1.5}, "merges": []})"), "the token \"a\" has the id 1.5"));
   CHECK(contains(model_error(R"({"vocab": {"a": 0}, "merges": [], "dropout": 0.1})"), "its model's dropout is 0.1"));
   CHECK(contains(model_error(R"({"vocab": {"a": 0}, "merges": [], "end_of_word_suffix": "</w>"})"),
                  "its model's end_of_word_suffix is \"</w>\", which is not done here"));
