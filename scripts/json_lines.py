@@ -100,6 +100,11 @@ def words_in(text):
     return len(re.split(r"\s+", text))
 
 
+def printable(text):
+    """Returns a line in which characters that move a cursor, end a line or hide others are escaped."""
+    return "".join(character if character.isprintable() else character.encode("unicode_escape").decode() for character in text)
+
+
 def shortened(value):
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else f"{text[:60]}..."
