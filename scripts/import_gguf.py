@@ -9,6 +9,7 @@ each head with the two halves of a rotary pair side by side; Hugging Face keeps 
 """
 import argparse
 import json
+import math
 import os
 import shutil
 import sys
@@ -17,6 +18,9 @@ from pathlib import Path
 import gguf
 import numpy as np
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
+from gguf_file import GgufFile, by_name
+from json_lines import BadInput, printable, shortened
 
 # tokenizer.ggml.pre -> the pre-tokenizer's splitting before BPE.
 PRE_TOKENIZERS = {
@@ -30,64 +34,77 @@ BLOCK_TENSORS = {"attn_norm": "input_layernorm", "attn_q": "self_attn.q_proj", "
                  "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj"}
 
 
-class BadFile(Exception):
-    """One line that says what is wrong with the GGUF file."""
+# What metadata are; sizes and ids are at most those of the program.
+KINDS = {int: "a whole number", float: "a number", str: "a text", list: "an array of texts", np.ndarray: "an array of numbers"}
+MOST = 2**31 - 1
+PIECE = 1 << 22  # values in memory at a time
 
 
-class Source:
-    """A GGUF file: required and optional metadata by key, tensors by name."""
-
-    def __init__(self, path):
-        try:
-            reader = gguf.GGUFReader(path)
-        except (ValueError, IndexError, OSError) as error:
-            raise BadFile(f"not a readable GGUF file ({error})") from error
-        self.fields = reader.fields
-        self.tensors = {tensor.name: tensor for tensor in reader.tensors}
-
-    def get(self, key, default=None):
-        if key in self.fields:
-            return self.fields[key].contents()
-        if default is None:
-            raise BadFile(f"metadata key '{key}' is missing")
-        return default
+def get(source, key, kind, default=None):
+    """Returns a value of the metadata, which must be there where it has no default."""
+    value = source.fields.get(key, default)
+    if value is None:
+        raise BadInput(f"metadata key '{key}' is missing")
+    if type(value) is not kind:
+        raise BadInput(f"metadata key '{key}' is {shortened(value[:9].tolist() if isinstance(value, np.ndarray) else value)}, not {KINDS[kind]}")
+    return value
 
 
-def shortest(value):
+def size(source, key, default=None):
+    value = get(source, key, int, default)
+    if not 1 <= value <= MOST:
+        raise BadInput(f"metadata key '{key}' is {value}, not a size")
+    return value
+
+
+def positive(source, key, default=None):
     """Returns a float32 of the file as its shortest decimal: 1e-05, not 9.999999747378752e-06."""
-    return float(str(np.float32(value)))
+    value = float(str(np.float32(get(source, key, float, default))))
+    if not 0 < value < math.inf:
+        raise BadInput(f"metadata key '{key}' is {value}, not a number above 0")
+    return value
+
+
+def token_id(source, key, tokens):
+    value = get(source, key, int)
+    if not 0 <= value < len(tokens):
+        raise BadInput(f"metadata key '{key}' is {value}, and the {len(tokens)} tokens are counted from 0")
+    return value
 
 
 def read_config(source):
-    architecture = source.get("general.architecture")
+    architecture = get(source, "general.architecture", str)
     if architecture != "llama":
-        raise BadFile(f"architecture '{architecture}' is not supported; only llama is")
+        raise BadInput(f"architecture '{architecture}' is not supported; only llama is")
     scaling = [key for key in source.fields if key.startswith("llama.rope.scaling.")] + [
         name for name in source.tensors if name.startswith("rope_")]
     if scaling:
-        raise BadFile(f"RoPE scaling is not supported ({', '.join(scaling)})")
-    heads, hidden = source.get("llama.attention.head_count"), source.get("llama.embedding_length")
+        raise BadInput(f"RoPE scaling is not supported ({', '.join(scaling)})")
+    tokens = get(source, "tokenizer.ggml.tokens", list)
+    heads, hidden = size(source, "llama.attention.head_count"), size(source, "llama.embedding_length")
     config = {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
-        "vocab_size": len(source.get("tokenizer.ggml.tokens")),
+        "vocab_size": len(tokens),
         "hidden_size": hidden,
-        "intermediate_size": source.get("llama.feed_forward_length"),
-        "num_hidden_layers": source.get("llama.block_count"),
+        "intermediate_size": size(source, "llama.feed_forward_length"),
+        "num_hidden_layers": size(source, "llama.block_count"),
         "num_attention_heads": heads,
-        "num_key_value_heads": source.get("llama.attention.head_count_kv", heads),
-        "head_dim": source.get("llama.rope.dimension_count", hidden // heads),
-        "max_position_embeddings": source.get("llama.context_length"),
-        "rms_norm_eps": shortest(source.get("llama.attention.layer_norm_rms_epsilon")),
-        "rope_theta": shortest(source.get("llama.rope.freq_base", 10000.0)),
+        "num_key_value_heads": size(source, "llama.attention.head_count_kv", heads),
+        "head_dim": size(source, "llama.rope.dimension_count", hidden // heads),
+        "max_position_embeddings": size(source, "llama.context_length"),
+        "rms_norm_eps": positive(source, "llama.attention.layer_norm_rms_epsilon"),
+        "rope_theta": positive(source, "llama.rope.freq_base", 10000.0),
         "hidden_act": "silu",
         "attention_bias": False,
         "mlp_bias": False,
         "tie_word_embeddings": "output.weight" not in source.tensors,
-        "bos_token_id": source.get("tokenizer.ggml.bos_token_id"),
-        "eos_token_id": source.get("tokenizer.ggml.eos_token_id"),
+        "bos_token_id": token_id(source, "tokenizer.ggml.bos_token_id", tokens),
+        "eos_token_id": token_id(source, "tokenizer.ggml.eos_token_id", tokens),
         "torch_dtype": "bfloat16",
     }
+    if config["head_dim"] % 2 or heads % config["num_key_value_heads"]:
+        raise BadInput(f"{heads} heads of {config['head_dim']} with {config['num_key_value_heads']} key/value heads are no Llama model")
     return config
 
 
@@ -119,51 +136,63 @@ def to_bfloat16_bits(values):
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")
 
 
-def read_weights(source, config):
-    wanted = expected_shapes(config)
+def check_tensors(source, wanted):
     missing, unknown = sorted(wanted.keys() - source.tensors.keys()), sorted(source.tensors.keys() - wanted.keys())
     if missing or unknown:
         problem, names = ("is missing", missing) if missing else ("is not part of a Llama model", unknown)
         more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
-        raise BadFile(f"tensor '{names[0]}'{more} {problem}")
-    weights = {}
-    for name, (target, shape) in wanted.items():
-        tensor = source.tensors[name]
-        if tuple(reversed(tensor.shape.tolist())) != shape:
-            raise BadFile(f"tensor '{name}' has shape {tuple(reversed(tensor.shape.tolist()))}, expected {shape}")
-        values = gguf.dequantize(tensor.data, tensor.tensor_type).reshape(shape)
-        if not np.isfinite(values).all():
-            raise BadFile(f"tensor '{name}' holds NaN or infinity")
-        if name.endswith(("attn_q.weight", "attn_k.weight")):
-            heads = config["num_attention_heads" if "attn_q" in name else "num_key_value_heads"]
-            values = split_halves(values, heads)
-        weights[target] = to_bfloat16_bits(values)
-    return weights
+        raise BadInput(f"tensor '{names[0]}'{more} {problem}")
+    for name, (_, shape) in wanted.items():
+        if source.tensors[name].shape != shape:
+            raise BadInput(f"tensor '{name}' has shape {source.tensors[name].shape}, expected {shape}")
 
 
-def write_safetensors(path, weights):
+def read_weight(source, config, name):
+    """Yields a tensor in bfloat16, as the bits, some rows at a time."""
+    tensor = source.tensors[name]
+    heads = config["head_dim"] if name.endswith(("attn_q.weight", "attn_k.weight")) else 1  # rows that stay together
+    step = max(1, PIECE // (heads * tensor.shape[-1])) * heads
+    for begin in range(0, tensor.rows, step):
+        values = source.read(tensor, begin, min(begin + step, tensor.rows))
+        if heads > 1:
+            values = split_halves(values, len(values) // heads)
+        bits = to_bfloat16_bits(values)
+        if not np.isfinite(values).all() or ((bits & 0x7F80) == 0x7F80).any():
+            raise BadInput(f"tensor '{name}' holds NaN or infinity, or what is infinity in bfloat16")
+        yield bits
+
+
+def write_safetensors(path, wanted, read):
+    """wanted: {GGUF tensor name: (name, shape)}; read(GGUF tensor name) -> its bits, in pieces."""
     header, begin = {"__metadata__": {"format": "pt"}}, 0
-    for name, bits in weights.items():
-        header[name] = {"dtype": "BF16", "shape": list(bits.shape), "data_offsets": [begin, begin + bits.nbytes]}
-        begin += bits.nbytes
+    for name, shape in wanted.values():
+        header[name] = {"dtype": "BF16", "shape": list(shape), "data_offsets": [begin, begin + 2 * math.prod(shape)]}
+        begin += 2 * math.prod(shape)
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # so that the data is aligned
     with open(path, "wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
-        for bits in weights.values():
-            file.write(bits.tobytes())
+        for name in wanted:
+            for bits in read(name):
+                file.write(bits.tobytes())
 
 
 def read_tokenizer(source):
-    kind, pre = source.get("tokenizer.ggml.model"), source.get("tokenizer.ggml.pre", "default")
+    kind, pre = get(source, "tokenizer.ggml.model", str), get(source, "tokenizer.ggml.pre", str, "default")
     if kind != "gpt2" or pre not in PRE_TOKENIZERS:
-        raise BadFile(f"tokenizer '{kind}' with pre-tokenizer '{pre}' is not supported; gpt2 (byte-level BPE) with "
-                           f"{', '.join(PRE_TOKENIZERS)} is")
-    tokens, types = source.get("tokenizer.ggml.tokens"), source.get("tokenizer.ggml.token_type")
+        raise BadInput(f"tokenizer '{kind}' with pre-tokenizer '{pre}' is not supported; gpt2 (byte-level BPE) with "
+                       f"{', '.join(PRE_TOKENIZERS)} is")
+    tokens, types = get(source, "tokenizer.ggml.tokens", list), get(source, "tokenizer.ggml.token_type", np.ndarray).tolist()
     if len(tokens) != len(types):
-        raise BadFile(f"{len(tokens)} tokens but {len(types)} token types")
-    merges = [tuple(merge.split(" ")) for merge in source.get("tokenizer.ggml.merges")]
-    tokenizer = Tokenizer(models.BPE({token: index for index, token in enumerate(tokens)}, merges))
+        raise BadInput(f"{len(tokens)} tokens but {len(types)} token types")
+    if odd := set(types) - set(gguf.TokenType):
+        raise BadInput(f"token type {min(odd)} is none that GGUF has")
+    ids = by_name(((token, index) for index, token in enumerate(tokens)), "token")
+    merges = [tuple(merge.split(" ")) for merge in get(source, "tokenizer.ggml.merges", list)]
+    for merge in merges:
+        if len(merge) != 2 or not {*merge, "".join(merge)} <= ids.keys():
+            raise BadInput(f"merge '{' '.join(merge)}' is not of two tokens that are a third one")
+    tokenizer = Tokenizer(models.BPE(ids, merges))
     tokenizer.pre_tokenizer = PRE_TOKENIZERS[pre]()
     tokenizer.decoder = decoders.ByteLevel()
     control, user_defined = int(gguf.TokenType.CONTROL), int(gguf.TokenType.USER_DEFINED)
@@ -172,27 +201,30 @@ def read_tokenizer(source):
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False, "add_bos_token": False}
     for name, key in (("bos_token", "bos_token_id"), ("eos_token", "eos_token_id"), ("unk_token", "unknown_token_id")):
         if f"tokenizer.ggml.{key}" in source.fields:
-            settings[name] = tokens[source.get(f"tokenizer.ggml.{key}")]
+            settings[name] = tokens[token_id(source, f"tokenizer.ggml.{key}", tokens)]
     return tokenizer, settings
 
 
 def import_gguf(path, out):
     if out.exists():
-        raise BadFile(f"{out} exists already; remove it to import again")
-    source = Source(path)
-    config = read_config(source)
-    tokenizer, settings = read_tokenizer(source)
-    weights = read_weights(source, config)
-    temporary = out.with_name(f"{out.name}.{os.getpid()}.tmp")
-    temporary.mkdir(parents=True)
-    try:
-        write_safetensors(temporary / "model.safetensors", weights)
-        tokenizer.save(str(temporary / "tokenizer.json"))
-        for name, content in (("config.json", config), ("tokenizer_config.json", settings)):
-            (temporary / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        temporary.rename(out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        raise BadInput(f"{out} exists already; remove it to import again")
+    with GgufFile(path) as source:
+        config = read_config(source)
+        tokenizer, settings = read_tokenizer(source)
+        if config["num_hidden_layers"] > max(1, len(source.tensors)):
+            raise BadInput(f"metadata key 'llama.block_count' is {config['num_hidden_layers']}, and the file has {len(source.tensors)} tensors")
+        wanted = expected_shapes(config)
+        check_tensors(source, wanted)
+        temporary = out.with_name(f"{out.name}.{os.getpid()}.tmp")
+        temporary.mkdir(parents=True)
+        try:
+            write_safetensors(temporary / "model.safetensors", wanted, lambda name: read_weight(source, config, name))
+            for name, content in (("tokenizer.json", tokenizer.to_str(pretty=True)), ("config.json", json.dumps(config, indent=1) + "\n"),
+                                  ("tokenizer_config.json", json.dumps(settings, indent=1) + "\n")):
+                (temporary / name).write_text(content, encoding="utf-8")
+            temporary.rename(out)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def main():
@@ -202,8 +234,8 @@ def main():
     arguments = parser.parse_args()
     try:
         import_gguf(arguments.gguf, arguments.out)
-    except (BadFile, OSError) as error:
-        sys.exit(f"import_gguf: {arguments.gguf}: {error}")
+    except (BadInput, OSError) as error:
+        sys.exit(printable(f"import_gguf: {arguments.gguf}: {error}"))
     print(arguments.out)
 
 

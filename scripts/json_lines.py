@@ -5,11 +5,14 @@ import gzip
 import json
 import logging
 import lzma
+import math
 import os
 import re
 import zlib
 
 OPENERS = {".jsonl": open, ".jsonl.xz": lzma.open, ".jsonl.gz": gzip.open}
+MOST_LINE = 1 << 26  # bytes of a line, whose objects take a multiple of it in memory
+MOST_EXPANSION = 100  # of a packed file; texts are packed to a third or a tenth
 KINDS = {str: "a text", list: "a list", dict: "an object", bool: "true or false"}
 
 
@@ -17,24 +20,40 @@ class BadInput(Exception):
     """One line that says what is wrong."""
 
 
+def packed_lines(path, opener):
+    """Yields the lines of a file, packed or not; neither a line nor what the file unpacks to may be without bounds."""
+    if not path.is_file():
+        raise BadInput(f"{path}: is no file" if path.exists() else f"{path}: no such file")
+    total, most = 0, math.inf if opener is open else max(MOST_LINE, MOST_EXPANSION * path.stat().st_size)
+    try:
+        with opener(path, "rb") as file:
+            while line := file.readline(MOST_LINE + 1):
+                total += len(line)
+                if len(line) > MOST_LINE:
+                    raise BadInput(f"{path}: has a line of more than {MOST_LINE} bytes; is it JSON lines?")
+                if total > most:
+                    raise BadInput(f"{path}: unpacks to more than {MOST_EXPANSION} times its size; unpack it yourself if it is to be so large")
+                yield line
+    except (lzma.LZMAError, zlib.error, gzip.BadGzipFile, EOFError) as error:
+        raise BadInput(f"{path}: cannot be read ({error}); fetch it again") from error
+
+
 def read_rows(path):
     """Yields (file:line, line, object) for every line that is not blank."""
     opener = next((opener for ending, opener in OPENERS.items() if path.name.endswith(ending)), None)
     if opener is None:
         raise BadInput(f"{path}: has an unsupported file type; give a {', '.join(OPENERS)} file")
-    try:
-        with opener(path, "rb") as file:
-            for number, line in enumerate(file, start=1):
-                place = f"{path}:{number}"
-                text = decoded(place, line.removeprefix(codecs.BOM_UTF8) if number == 1 else line)
-                if text.strip():
-                    yield place, text, parsed(place, text)
-    except (lzma.LZMAError, zlib.error, gzip.BadGzipFile, EOFError) as error:
-        raise BadInput(f"{path}: cannot be read ({error}); fetch it again") from error
+    for number, line in enumerate(packed_lines(path, opener), start=1):
+        place = f"{path}:{number}"
+        text = decoded(place, line.removeprefix(codecs.BOM_UTF8) if number == 1 else line)
+        if text.strip():
+            yield place, text, parsed(place, text)
 
 
 def read_text(path):
     """Returns a text without a byte order mark and with untranslated line ends, as the program reads it."""
+    if path.exists() and not path.is_file():
+        raise BadInput(f"{path}: is no file")
     return decoded(path, path.read_bytes().removeprefix(codecs.BOM_UTF8))
 
 
@@ -49,9 +68,17 @@ def decoded(place, content):
     return text
 
 
+def finite(text):
+    """Returns a number of JSON, which has neither NaN nor Infinity, and none that overflows."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:20]} is no finite number")
+    return value
+
+
 def parsed(place, line):
     try:
-        row = json.loads(line)
+        row = json.loads(line, parse_float=finite, parse_constant=finite)
     except json.JSONDecodeError as error:
         raise BadInput(f"{place}:{error.colno}: broken JSON ({error.msg}); every line is one object") from error
     except (ValueError, RecursionError) as error:  # an integer of thousands of digits, thousands of brackets
@@ -82,9 +109,14 @@ def field(place, row, name, kind=str):
     value = row[name]
     if not isinstance(value, kind):
         raise BadInput(f'{place}: "{name}" is {shortened(value)}, not {KINDS[kind]}')
-    if kind is str and any("\ud800" <= character <= "\udfff" for character in value):
+    return whole(place, name, value) if kind is str else value
+
+
+def whole(place, name, text):
+    """Returns a text that can be written as UTF-8."""
+    if any("\ud800" <= character <= "\udfff" for character in text):
         raise BadInput(f'{place}: "{name}" holds half of a surrogate pair, which is no character; correct its \\u escapes')
-    return value
+    return text
 
 
 def id_of(place, row, otherwise):
@@ -92,12 +124,17 @@ def id_of(place, row, otherwise):
     value = row.get("id")
     if value is None:
         return otherwise
-    return field(place, row, "id") if isinstance(value, str) else str(value)
+    return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else field(place, row, "id")
 
 
 def words_in(text):
     """Counts words as lm-evaluation-harness does (lm_eval/tasks/wikitext/preprocess_wikitext.py)."""
     return len(re.split(r"\s+", text))
+
+
+def printable(text):
+    """Returns a line in which characters that move a cursor, end a line or hide others are escaped."""
+    return "".join(character if character.isprintable() else character.encode("unicode_escape").decode() for character in text)
 
 
 def shortened(value):

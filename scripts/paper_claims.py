@@ -211,5 +211,5 @@ def table(verdicts):
     lines = ["| claim | source | target | effect | unit | verdict | why |", "|---|---|---|---|---|---|---|"]
     for entry in verdicts:
         cells = [entry["claim"], entry["source"], entry["experiment"], effect_text(entry), entry["unit"], f"**{entry['verdict']}**", entry["why"]]
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(lines) + "\n"

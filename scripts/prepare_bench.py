@@ -16,7 +16,7 @@ import re
 import sys
 from pathlib import Path
 
-from json_lines import BadInput, field, hub_rows, id_of, read_rows, read_text, shortened, write_atomically
+from json_lines import BadInput, field, hub_rows, id_of, printable, read_rows, read_text, shortened, whole, write_atomically
 
 HERE = Path(__file__).resolve().parent
 
@@ -25,7 +25,7 @@ def texts(place, row, name):
     values = field(place, row, name, list)
     if not all(isinstance(value, str) for value in values):
         raise BadInput(f'{place}: "{name}" is {shortened(values)}, not a list of texts')
-    return values
+    return [whole(place, name, value) for value in values]
 
 
 def position(place, row, name, labels):
@@ -56,7 +56,7 @@ def arc(place, row):
 
 def hellaswag_cleaned(text):
     """Removes the remains of WikiHow's titles and other brackets, as lm_eval/tasks/hellaswag/utils.py does."""
-    text = re.sub(r"\[.*?\]", "", text.strip().replace(" [title]", ". "))
+    text = re.sub(r"\[[^\]\n]*(\])?", lambda match: "" if match[1] else match[0], text.strip().replace(" [title]", ". "))  # without search behind each [
     return text.replace("  ", " ")
 
 
@@ -111,6 +111,9 @@ def bench_of(name):
 
 def checked(place, row):
     """Checks what the tasks require of every question."""
+    for name in ("query", "sentence", "passage", "input", "context"):
+        if name in row:
+            field(place, row, name)
     if "answers" in row:
         if not texts(place, row, "answers"):
             raise BadInput(f'{place}: "answers" is empty; give at least one')
@@ -126,20 +129,22 @@ def checked(place, row):
 def lines_of(name, source, labels):
     """Yields the bytes of every line."""
     convert, id_field, ours, where = bench_of(name)
-    rows = list(read_rows(source)) if source else [(place, "", row) for place, row in hub_rows(**where)]
-    if not rows:
-        raise BadInput(f"{source or name}: holds no questions; give a file with some")
-    if labels is not None:
-        if len(labels) != len(rows):
-            raise BadInput(f"{source}: {len(rows)} questions and {len(labels)} labels; do the files belong together?")
-        rows = [(place, line, labelled(place, row, label)) for (place, line, row), label in zip(rows, labels)]
-    for number, (place, line, row) in enumerate(rows, start=1):
+    number = 0
+    for number, (place, line, row) in enumerate(read_rows(source) if source else ((place, "", row) for place, row in hub_rows(**where)), start=1):
+        if labels is not None:
+            if number > len(labels):
+                continue  # to count them
+            row = labelled(place, row, labels[number - 1])
         if all(key in row for key in ours):
             checked(place, row)
             yield line.encode() if line.endswith("\n") else f"{line}\n".encode()
         else:
             question = checked(place, {"id": id_of(place, {"id": row.get(id_field)}, f"{name}:{number}")} | convert(place, row))
             yield f"{json.dumps(question, ensure_ascii=False)}\n".encode()
+    if number == 0:
+        raise BadInput(f"{source or name}: holds no questions; give a file with some")
+    if labels is not None and len(labels) != number:
+        raise BadInput(f"{source}: {number} questions and {len(labels)} labels; do the files belong together?")
 
 
 def labelled(place, row, label):
@@ -173,7 +178,7 @@ def main():
         for name in BENCHES if arguments.name == "all" else [arguments.name]:
             prepare(name, arguments)
     except (BadInput, OSError) as error:
-        sys.exit(f"prepare_bench: {error}")
+        sys.exit(printable(f"prepare_bench: {error}"))
 
 
 if __name__ == "__main__":

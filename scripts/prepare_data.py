@@ -19,7 +19,7 @@ from pathlib import Path
 
 import xxhash
 
-from json_lines import BadInput, field, hub_rows, id_of, read_rows, read_text, words_in, write_atomically
+from json_lines import BadInput, field, hub_rows, id_of, printable, read_rows, read_text, words_in, write_atomically
 
 # The dataset on the hub, and the field of the text.  Two are files with a loading script, which `datasets` no longer runs.
 SCROLLS = "zip://gov_report/test.jsonl::https://huggingface.co/datasets/tau/scrolls/resolve/main/gov_report.zip"
@@ -82,7 +82,8 @@ def detokenized(page):
     for mark in ":;.!?,":
         text = text.replace(f" {mark} ", f"{mark} ")
     for left, right, inner in ((r"\(", r"\)", r"[^\)]"), (r"\[", r"\]", r"[^\]]"), ("{", "}", "[^}]"), ('"', '"', '[^"]'), ("'", "'", "[^']")):
-        text = re.sub(rf"{left}\s*({inner}*?)\s*{right}", lambda match: match[0][0] + match[1] + match[0][-1], text)
+        stripped = lambda match: match[0][0] + match[1].strip() + match[2] if match[2] else match[0]  # noqa: E731
+        text = re.sub(rf"{left}({inner}*)({right})?", stripped, text)  # what nothing closes is skipped at once: no search behind each bracket
     for mark, put in (("= = = =", "===="), ("= = =", "==="), ("= =", "=="), (" \u00b0 ", "\u00b0"), (" \n", "\n"), ("\n ", "\n"),
                       (" N ", " 1 "), (" 's", "'s")):
         text = text.replace(mark, put)
@@ -137,7 +138,7 @@ def main():
     try:
         count = prepare(arguments)
     except (BadInput, OSError) as error:
-        sys.exit(f"prepare_data: {error}")
+        sys.exit(printable(f"prepare_data: {error}"))
     print(f"{arguments.out}: {count} documents")
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import xxhash
 from tokenizers import Tokenizer
 
-from json_lines import BadInput, field, id_of, read_rows, read_text, shortened, words_in, write_atomically
+from json_lines import BadInput, field, id_of, printable, read_rows, read_text, shortened, words_in, write_atomically
 
 ZEROS = "0" * 32  # place of the file's own hash
 
@@ -72,11 +72,13 @@ def encode(folder, text_file):
     """Returns the bytes of the token file."""
     file = tokenizer_file(folder)
     try:
-        tokenizer = Tokenizer.from_str(file.read_text(encoding="utf-8"))
-    except OSError:
+        tokenizer = Tokenizer.from_str(read_text(file))
+    except (OSError, BadInput):
         raise
     except Exception as error:  # tokenizers raises no more specific exception
         raise BadInput(f"{file}: {error}") from error
+    if tokenizer.get_vocab_size() == 0:
+        raise BadInput(f"{file}: has no tokens")
     tokenizer.encode_special_tokens = True  # a special token spelled out in the text is text
     tokenizer.no_truncation()
     tokenizer.no_padding()
@@ -101,7 +103,7 @@ def main():
     try:
         write_atomically(arguments.out, [encode(arguments.model, arguments.text)])
     except (BadInput, OSError) as error:
-        sys.exit(f"tokenize_texts: {error}")
+        sys.exit(printable(f"tokenize_texts: {error}"))
     print(arguments.out)
 
 

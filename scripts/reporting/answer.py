@@ -7,7 +7,7 @@ from pathlib import Path
 from .content import Cell, Ranking, Section, Table, Text
 from .effects import SUBJECT, largest
 from .points import quantizer_of, scheme_of
-from .rows import differences
+from .rows import differences, visible
 
 MOST_SAID = 6
 VERDICT = ("claim", "experiment", "effect", "interval", "verdict")
@@ -17,7 +17,8 @@ def question(found):
     """The paragraphs of the head comment of the experiment's file; none where the file is gone."""
     try:
         plan = json.loads((found.results / "plan.json").read_text(encoding="utf-8"))
-        head = Path(plan["file"]).read_text(encoding="utf-8", errors="replace").splitlines()
+        file = Path(plan["file"])
+        head = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.suffix in (".yaml", ".yml") and file.is_file() else []
     except (OSError, ValueError, KeyError, TypeError):
         head = []
     lines = []
@@ -25,7 +26,7 @@ def question(found):
         if not line.startswith("#"):
             break
         lines.append(line.lstrip("#").strip())
-    return Section("question", "Question", [Text(part.replace("\n", " ")) for part in "\n".join(lines).split("\n\n") if part.strip()])
+    return Section("question", "Question", [Text(visible(part.replace("\n", " "))) for part in "\n".join(lines).split("\n\n") if part.strip()])
 
 
 def sentence(found, row, effect, what, unit, ratio=None):

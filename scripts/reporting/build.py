@@ -1,6 +1,7 @@
 """Builds a report once, as a list of sections, and has it written in both forms with its figures' files."""
 
 import os
+import sys
 
 from . import markdown, page
 from .answer import answer, question, verdicts
@@ -39,15 +40,19 @@ def sections(found):
 
 
 def write(path, content):
-    """Writes a file as a whole or not at all."""
+    """Writes a file as a whole or not at all; a link in its place or in that of its temporary name is replaced and not followed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(content if isinstance(content, bytes) else content.encode())
+    temporary.unlink(missing_ok=True)
+    with open(temporary, "xb") as file:
+        file.write(content if isinstance(content, bytes) else content.encode())
     os.replace(temporary, path)
 
 
 def write_report(results, options, out, with_page=True):
     """Writes the report of a results folder and returns report.md's path; options: of `qroar show`.  The figures are there before what shows them."""
+    if (out / "pdf").is_symlink():
+        sys.exit(f"report: {out / 'pdf'} is a link, which is not followed; remove it")
     made = sections(Findings.of(results, options))
     for section in made:
         for figure in section.parts:

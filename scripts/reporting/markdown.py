@@ -8,8 +8,19 @@ from .figures import Figure
 
 def escaped(text):
     """Returns words of others such that Markdown, GitHub's formulas and HTML take nothing of them for their own."""
-    text = re.sub(r"([\\`*<>|$~]|(?<!\w)_|_(?!\w))", r"\\\1", re.sub(r"\s+", " ", str(text)))
+    text = re.sub(r"([\\`*<>|$~^]|(?<!\w)_|_(?!\w))", r"\\\1", re.sub(r"\s+", " ", str(text)))
     return text.replace("&", "&amp;").replace("](", "]\\(")
+
+
+def paragraph(text):
+    """Returns words of others that begin a line, where some would make a heading, a list or the target of a link."""
+    return re.sub(r"^(\d*)([#+=.)\[-])", r"\1\\\2", escaped(text))
+
+
+def noted(text):
+    """Returns our own words, which may quote those of others: no tag begins in them outside of their `code`."""
+    parts = re.split(r"(`[^`]*`)", re.sub(r"\s+", " ", text))
+    return "".join(part if number % 2 else re.sub(r"(?<!\\)<", r"\\<", part) for number, part in enumerate(parts))
 
 
 def code(text):
@@ -63,11 +74,12 @@ def part(one):
     if isinstance(one, Folded):
         return [f"{one.elsewhere}\n"] if one.elsewhere else [line for inner in one.parts for line in part(inner)]
     if isinstance(one, Code):
-        return [f"```\n{one.text}\n```\n"]
+        fence = "`" * max(3, 1 + max(map(len, re.findall("`+", one.text)), default=0))
+        return [f"{fence}\n{one.text}\n{fence}\n"]
     if isinstance(one, Note):
-        return [f"**{one.text}**\n" if one.role == "warning" else f"{one.text}\n"]
+        return [f"**{noted(one.text)}**\n" if one.role == "warning" else f"{noted(one.text)}\n"]
     assert isinstance(one, Text)
-    return [f"{escaped(one.text)}\n"]
+    return [f"{paragraph(one.text)}\n"]
 
 
 def render(sections):

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import unicodedata
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -42,9 +43,31 @@ def show(folder, *options):
     return text
 
 
+def visible(value):
+    """Returns a value of JSON whose texts have escapes in the place of characters that move a cursor, turn the direction of text, or end a line."""
+    if isinstance(value, str):
+        hidden = lambda one: unicodedata.category(one) in ("Cc", "Cf", "Cs", "Zl", "Zp")  # noqa: E731
+        return "".join(one.encode("unicode_escape").decode() if hidden(one) else one for one in value)
+    if isinstance(value, list):
+        return [visible(one) for one in value]
+    return {visible(key): visible(one) for key, one in value.items()} if isinstance(value, dict) else value
+
+
+def planned_cells(folder):
+    """Returns the ids of the cells of a folder's plan; ValueError says in one line why there are none."""
+    path = folder / "plan.json"
+    try:
+        cells = [cell["id"] for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path}: is not the plan that the program writes; `qroar run` writes it again") from error
+    if not all(isinstance(cell, str) and re.fullmatch(r"\w+", cell) for cell in cells):
+        raise ValueError(f"{path}: names cells that are no ids; `qroar run` writes it again")
+    return cells
+
+
 def read_rows(folder, options):
     """Returns the rows, with the values that distinguish them but are not axes added to their axes."""
-    rows = json.loads(show(folder, "--format", "json", *options))
+    rows = visible(json.loads(show(folder, "--format", "json", *options)))
     for row in rows:
         row["axes"] |= row.pop("differs", {})
     return sorted(rows, key=lambda row: row["id"])
@@ -54,7 +77,7 @@ def read_caption(folder, options):
     """Returns the lines under the table of `show`; failed cells have their own section."""
     parts = show(folder, "--format", "markdown", *options).split("\n\n")
     caption = next(part for part in parts if "\n|" not in f"\n{part}")
-    return [line for line in caption.splitlines() if not line.startswith("failed ")]
+    return [visible(line) for line in caption.splitlines() if not line.startswith("failed ")]
 
 
 def not_publishable(rows):
@@ -168,7 +191,7 @@ class Findings:
         varies = lambda axis: len(levels(axis)) + (bool(levels(axis)) and in_config(axis)) > 1  # noqa: E731
         pairs = [(SCHEME, axis) for axis in QUANTIZERS if varies(SCHEME) and varies(axis)]
         found = {pair: asked(self.results, "--interaction", ",".join(pair), "--format", "json", *self.options) for pair in pairs}
-        return {pair: json.loads(text) for pair, (text, error) in found.items() if not error}
+        return {pair: visible(json.loads(text)) for pair, (text, error) in found.items() if not error}
 
     @cached_property
     def trained(self):

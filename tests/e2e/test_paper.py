@@ -156,6 +156,7 @@ def test_a_killed_call_goes_on_and_targets_share_their_cells(begin, paper, sizes
     (["tiny-bocks"], "unknown model 'tiny-bocks'; did you mean tiny-books?"),
     (["tiny-books", "f22"], "unknown target 'f22'; did you mean f2"),
     (["tiny-books", "t1", "--devices", "all", "--slurm", ""], "--devices and --slurm exclude each other"),
+    (["tiny-books", "t1", "--slurm", "--partition 'a"], "--slurm \"--partition 'a\": no closing quotation"),
     (["/nowhere.yaml", "t1"], "/nowhere.yaml: no such file"),
 ])
 def test_bad_words_are_one_line_and_nothing_is_written(paper, tmp_path, arguments, said):

@@ -1,0 +1,82 @@
+"""The scripts that make data files, on files that lie or attack: one line, no escapes for a terminal, bounded memory and time."""
+import gzip
+import json
+import lzma
+import os
+import sys
+import time
+
+import pytest
+
+from support.program import REPO
+
+sys.path.insert(0, str(REPO / "scripts"))
+import prepare_bench  # noqa: E402
+import prepare_data  # noqa: E402
+
+QUESTION = {"id": "q", "query": "a", "choices": ["b", "c"], "label": 0}
+
+
+def refused(run_script, name, *arguments):
+    """Returns the one line that a script refuses with; nothing is written."""
+    process = run_script(name, *arguments)
+    assert process.returncode == 1 and process.stdout == "", process.stderr
+    assert process.stderr.count("\n") == 1 and process.stderr.removesuffix("\n").isprintable(), process.stderr[-2000:]
+    return process.stderr
+
+
+@pytest.mark.parametrize(("line", "said"), [
+    ('{"text": 1e999}', "is no finite number"), ('{"text": "a", "words": NaN}', "is no finite number"), ('{"text": "a", "id": {}}', '"id" is {}, not a text'),
+    ('{"text": "a", "id": true}', '"id" is true, not a text'), ('{"text": "\\ud800"}', "half of a surrogate pair"), ("[" * 200_000, "cannot be read"),
+    ('{"text": "a", "id": "\\u001b[2J"}\n{"text": "b", "id": "\\u001b[2J"}', "the id '\\x1b[2J' is that of"), ('{"text": "a", "words": ' + "9" * 5000 + "}", "digits")], ids=lambda word: word[:20])
+def test_a_hostile_line_of_a_text_is_one_line_without_escapes(run_script, tmp_path, line, said):
+    (tmp_path / "bad.jsonl").write_text(line + "\n", encoding="utf-8")
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"model": {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": []}}), encoding="utf-8")
+    assert said in refused(run_script, "tokenize_texts.py", tmp_path, tmp_path / "bad.jsonl", tmp_path / "out.tok")
+    assert not (tmp_path / "out.tok").exists()
+
+
+@pytest.mark.parametrize("vocab", ["{}", '{"a": -1}', '{"a": 4294967296}', '{"a": 0.5}', '"a"', "[" * 100_000], ids=range(6))
+def test_a_hostile_tokenizer_is_one_line(run_script, tmp_path, vocab):
+    (tmp_path / "text.jsonl").write_text('{"text": "a"}\n', encoding="utf-8")
+    (tmp_path / "tokenizer.json").write_text(f'{{"model": {{"type": "BPE", "vocab": {vocab}, "merges": []}}}}', encoding="utf-8")
+    assert "tokenizer.json" in refused(run_script, "tokenize_texts.py", tmp_path, tmp_path / "text.jsonl", tmp_path / "out.tok")
+
+
+@pytest.mark.parametrize(("row", "said"), [
+    ({"choices": ["\ud800", "c"]}, "half of a surrogate pair"), ({"query": 3}, '"query" is 3, not a text'), ({"label": 2**70}, "counted from 0"),
+    ({"choices": [["a"], "b"]}, "not a list of texts"), ({"label": True}, "counted from 0")])
+def test_a_hostile_question_is_one_line(run_script, tmp_path, row, said):
+    (tmp_path / "q.jsonl").write_text(json.dumps(QUESTION | row) + "\n", encoding="utf-8")
+    assert said in refused(run_script, "prepare_bench.py", "piqa", "--source", tmp_path / "q.jsonl", "--out", tmp_path / "out")
+    assert not list(tmp_path.glob("out/*"))
+
+
+@pytest.mark.parametrize(("ending", "opener"), [("xz", lzma.open), ("gz", gzip.open)])
+@pytest.mark.parametrize(("line", "said"), [(b" " * (1 << 20), "has a line of more than"), ((json.dumps(QUESTION) + " " * 4000 + "\n").encode(), "times its size")], ids=["line", "file"])
+def test_a_bomb_is_refused_before_it_is_unpacked(run_script, tmp_path, ending, opener, line, said):
+    with opener(tmp_path / f"bomb.jsonl.{ending}", "wb") as file:
+        for _ in range((100 << 20) // len(line)):
+            file.write(line)
+    assert said in refused(run_script, "prepare_bench.py", "piqa", "--source", tmp_path / f"bomb.jsonl.{ending}", "--out", tmp_path / "out")
+    assert not list(tmp_path.glob("out/*"))
+
+
+def test_what_is_no_file_is_not_waited_for(run_script, tmp_path):
+    for ending in ("jsonl", "txt", "gguf"):
+        os.mkfifo(tmp_path / f"a.{ending}")
+    for script, arguments in (("prepare_data.py", ["wikitext2", tmp_path / "o.jsonl", "--source", tmp_path / "a.txt"]),
+                              ("prepare_data.py", ["c4", tmp_path / "o.jsonl", "--source", tmp_path / "a.jsonl"]),
+                              ("import_gguf.py", [tmp_path / "a.gguf", tmp_path / "model"])):
+        assert "is no file" in refused(run_script, script, *arguments)
+
+
+def test_brackets_that_nothing_closes_take_linear_time():
+    begin = time.process_time()
+    for mark in "([{\"'":
+        prepare_data.detokenized(f"{mark} " * 200_000)
+        prepare_data.detokenized(mark + " " * 200_000)
+        prepare_bench.hellaswag_cleaned(mark * 200_000)
+    assert time.process_time() - begin < 20
+    assert prepare_data.detokenized("( a b ) ( [ c ] \" d \" ' e") == "(a b) ( [c] \"d\" ' e"
+    assert prepare_bench.hellaswag_cleaned("a [b] c [d\n] e]") == "a c [d\n] e]"
