@@ -57,6 +57,12 @@ std::string bytes_of_name(const std::string& name) {
   return bytes;
 }
 
+std::string message_of(int error) {
+  std::array<unsigned char, 256> message{};
+  pcre2_get_error_message(error, message.data(), message.size());
+  return reinterpret_cast<const char*>(message.data());
+}
+
 pcre2_code* code_of(const std::shared_ptr<void>& code) { return static_cast<pcre2_code*>(code.get()); }
 
 }  // namespace
@@ -68,9 +74,7 @@ PieceRule::PieceRule(const std::string& pattern, bool prefix_space) : prefix_spa
   auto* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
                              PCRE2_UTF | PCRE2_UCP | PCRE2_MATCH_INVALID_UTF, &error, &place, nullptr);
   if (code == nullptr) {
-    std::array<unsigned char, 256> reason{};
-    pcre2_get_error_message(error, reason.data(), reason.size());
-    fail("the pattern '{}' is wrong at {}: {}", pattern, place, reinterpret_cast<const char*>(reason.data()));
+    fail("the pattern {} is wrong at {}: {}", excerpt(pattern), place, message_of(error));
   }
   pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);
   code_ = std::shared_ptr<void>(code, [](void* c) { pcre2_code_free(static_cast<pcre2_code*>(c)); });
@@ -94,7 +98,10 @@ std::vector<std::string> PieceRule::split(const std::string& piece) const {
     const int found = pcre2_match(code_of(code_), reinterpret_cast<PCRE2_SPTR>(seen.data()), seen.size(), from, 0,
                                   match.get(), nullptr);
     if (found == PCRE2_ERROR_NOMATCH) break;
-    if (found < 0) fail("a piece of {} bytes cannot be tokenized (PCRE2 error {})", text.size(), found);
+    if (found < 0) {
+      fail("the tokenizer's pattern fails on a piece of {} bytes: {}; tokenize with scripts/tokenize_texts.py instead",
+           text.size(), message_of(found));
+    }
     const PCRE2_SIZE* place = pcre2_get_ovector_pointer(match.get());
     add(done, place[0]);
     add(place[0], place[1]);

@@ -271,5 +271,28 @@ TEST_CASE("tiktoken's tokenizer.model gives way to tokenizer.json, and without o
   CHECK(contains(error_text([&] { load_tokenizer(scratch.folder()); }), "not a SentencePiece model"));
 }
 
+TEST_CASE("a pattern that backtracks without end, or is none, is one line") {
+  const Scratch scratch;
+  const auto error_with = [&](const std::string& pattern, const std::string& text) {
+    Json json = Json::parse(R"({"model": {"vocab": {"a": 0}, "merges": []}})");
+    json["pre_tokenizer"] = {{"type", "Split"}, {"behavior", "Isolated"}, {"pattern", {{"Regex", pattern}}}};
+    scratch.write("tokenizer.json", json.dump());
+    return error_text([&] { load_tokenizer(scratch.folder())->encode(text); });
+  };
+  CHECK(contains(error_with("(a+)+$", std::string(50'000, 'a') + "b"), "the tokenizer's pattern fails on a piece of"));
+  CHECK(contains(error_with("(a", "a"), "is wrong at 2: "));
+  CHECK(contains(error_with(std::string(200'000, '('), "a"), "is wrong at "));
+  CHECK(error_with("(a", "a").size() < 300);
+}
+
+TEST_CASE("one word of a megabyte is tokenized in time that is not quadratic") {
+  const Scratch scratch;
+  Json json = Json::parse(R"({"model": {"vocab": {"a": 0, "aa": 1}, "merges": [["a", "a"]]}, "pre_tokenizer": null})");
+  json["pre_tokenizer"] = {{"type", "ByteLevel"}, {"add_prefix_space", false}};
+  scratch.write("tokenizer.json", json.dump());
+  const auto ids = load_tokenizer(scratch.folder())->encode(std::string(1'000'001, 'a'));
+  CHECK(ids.size() == 500'001);
+}
+
 }  // namespace
 }  // namespace qroar
