@@ -32,7 +32,7 @@ class Column:
         return f"\\multicolumn{{2}}{{c}}{{{self.title}}}" if self.wide else f"{{{self.title}}}"
 
     def said(self, cell):
-        value, interval = split(cell) if isinstance(cell, Cell) else (escaped(cell), "")
+        value, interval = split(cell) if isinstance(cell, Cell) else (f"{{{escaped(cell)}}}" if cell and self.numbers else escaped(cell), "")
         return f"{value} & {interval}" if self.wide else value
 
 

@@ -41,8 +41,8 @@ def limits(points, null, logarithmic, reach=REACH):
     ends = [into(point[end]) for point in points for end in ("low", "high") if not logarithmic or point[end] > 0]
     low, high = min(low, max(min(ends), low - 1.5 * span)), max(high, min(max(ends), high + 1.5 * span))
     pad = 0.06 * (high - low) or 0.5 * span
-    if null == 0:
-        pad = max(pad, LEAST - max(high, -low))
+    if null == 0 and max(high, -low) < LEAST:
+        pad = LEAST
     return back(low - pad), back(high + pad)
 
 
