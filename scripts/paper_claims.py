@@ -139,8 +139,8 @@ def effect_of(claim, target):
 
 def verdict_of_places(effect):
     if effect.value > 0.5:
-        return REPRODUCED, "in more than half of the places"
-    return (NOT, "in one place of twenty at most, as by chance") if effect.value <= 0.05 else (CANNOT, "in some places only")
+        return REPRODUCED, "so in more than half of the layers and bands"
+    return (NOT, "so in one place of twenty at most, as by chance") if effect.value <= 0.05 else (CANNOT, "so in some layers and bands, not in most")
 
 
 def verdict_of_number(effect, claim):
@@ -152,16 +152,18 @@ def verdict_of_number(effect, claim):
 
 
 def verdict_of_side(effect, claim):
-    than = claim.get("than", 0)
-    if claim["expect"] == "below":
-        effect, than = effect.scaled(-1), -than
-    worth, unit = claim.get("worth", 0), claim["unit"]
-    if effect.low > than:
-        return (REPRODUCED, "the interval is on the claimed side") if effect.survives else (CANNOT, "on the claimed side, but one of many comparisons, and "
-                                                                                            "does not survive Benjamini and Hochberg at 5 %")
-    if effect.high < than + worth or effect.high <= than:
-        return NOT, f"the interval excludes {worth:g} {unit} on the claimed side" if worth else "the interval is on the other side"
-    return CANNOT, "the interval has both in it"
+    side, than, worth = claim["expect"], claim.get("than", 0), claim.get("worth", 0)
+    said = f"{than:g}" + (f" {claim['unit']}" if than else "")
+    sign = 1 if side == "above" else -1
+    effect = effect.scaled(sign)
+    if effect.low > sign * than:
+        return (REPRODUCED, f"the whole interval is {side} {said}, as claimed") if effect.survives else (
+            CANNOT, f"the interval is {side} {said}, as claimed, but of so many comparisons some are by chance (Benjamini and Hochberg at 5 %)")
+    if effect.high <= sign * than:
+        return NOT, f"claimed is {side} {said}; the whole interval is on the other side of it"
+    if effect.high < sign * than + worth:
+        return NOT, f"too small to count: the interval excludes {sign * worth:+g} {claim['unit']} and anything beyond"
+    return CANNOT, f"claimed is {side} {said}; the interval reaches to both sides of it"
 
 
 def judge_one(claim, finished, folder, targets, show, of_the_papers):
@@ -178,13 +180,13 @@ def judge_one(claim, finished, folder, targets, show, of_the_papers):
     if "never" in claim:
         return effect, OTHER, claim["never"]
     if claim.get("papers_only") and not of_the_papers:
-        return effect, OTHER, "a number of the papers' models, and this is another one"
+        return effect, OTHER, "the number belongs to the papers' models, and this is another one"
     if claim["compare"] == "places":
         return effect, *verdict_of_places(effect)
     if effect.low is None:
         return effect, CANNOT, "no interval: below four documents or questions"
     if claim["row"].get("quant") and effect.draws == 1:
-        return effect, CANNOT, "one rounding draw, and which one a format happens to get moves it as much; add draws to the sizes"
+        return effect, CANNOT, "measured in one rounding draw, and another draw moves it as much; give the file of sizes more draws"
     return effect, *(verdict_of_number if claim["expect"] == "equal" else verdict_of_side)(effect, claim)
 
 
@@ -201,14 +203,18 @@ def judge(claims, finished, folder, show, of_the_papers):
 
 
 def effect_text(entry):
-    """Returns "0.0123 [0.0050, 0.0196]" of a verdict; empty where nothing was measured."""
+    """Returns "0.012 [0.005, 0.020]" of a verdict, to two digits of the interval's half; empty where nothing was measured."""
     if entry["effect"] is None:
         return ""
-    return f"{entry['effect']:.4g}" + (" [{:.4g}, {:.4g}]".format(*entry["interval"]) if entry["interval"] else "")
+    if not entry["interval"]:
+        return f"{entry['effect']:.3g}"
+    low, high = entry["interval"]
+    digits = max(0, 1 - math.floor(math.log10((high - low) / 2))) if high > low else 4
+    return f"{entry['effect']:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def table(verdicts):
-    lines = ["| claim | source | target | effect | unit | verdict | why |", "|---|---|---|---|---|---|---|"]
+    lines = ["| claim | source | target | measured here | unit | verdict | why |", "|---|---|---|---|---|---|---|"]
     for entry in verdicts:
         cells = [entry["claim"], entry["source"], entry["experiment"], effect_text(entry), entry["unit"], f"**{entry['verdict']}**", entry["why"]]
         lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")

@@ -4,22 +4,32 @@ import dataclasses
 from collections import Counter
 
 from paper_claims import effect_text
+from paper_shown import shown
 from reporting import markdown, page
 from reporting.answer import answer, question
 from reporting.build import write
 from reporting.closing import citation
 from reporting.content import Cell, Note, Section, Table
+from reporting.diagnostics import diagnostics
 from reporting.effects import effects, metrics
 from reporting.figures import Figure
 from reporting.rows import Findings, not_publishable
 
 
+def of_one_task(part):
+    """Returns whether a part is about a single benchmark, such as "arc_easy/acc": the target's table has their mean."""
+    return "/" in getattr(part, "title", "") or "/" in getattr(part, "text", "").partition(":")[0]
+
+
 def of_target(folder, name):
     """Returns a target's section, whose figures are the files of its own report, and the row's model and texts."""
     found = Findings.of(folder, [])
-    figures = [part for part in effects(found).parts + metrics(found).parts if isinstance(part, Figure)]
+    own = [part for section in diagnostics(found) for part in section.parts] or [*shown(name, found), *effects(found).parts, *metrics(found).parts[:1]]
+    own = [part for part in own if not of_one_task(part)]
+    figures = [part for part in own if isinstance(part, Figure)]
+    tables = [dataclasses.replace(part, name="") for part in own if isinstance(part, Table) and part.name]
     parts = [*question(found).parts, Note(f"All of it: {name}/report.html; tables as CSV, LaTeX, Markdown and pgfplots data beside it.", ""),
-             *answer(found).parts]
+             *tables, *(part for part in answer(found).parts if not of_one_task(part))]
     unclean = not_publishable(found.cells)
     return Section(name, name, [*([Note(f"Not publishable: {unclean}.", "warning")] if unclean else []), *parts,
                                 *(dataclasses.replace(figure, name=f"{name}/{figure.name}") for figure in figures)])
@@ -28,14 +38,14 @@ def of_target(folder, name):
 def write_page(out, model, verdicts, finished):
     """Writes report.html and report.md over the finished targets of `out`, in order, and returns report.html's path."""
     counts = Counter(entry["verdict"] for entry in verdicts)
-    body = [[Cell(entry["verdict"]), entry["claim"], Cell(effect_text(entry), "" if entry["effect"] is None else entry["effect"]), entry["unit"],
-             entry["experiment"], entry["source"], entry["why"]] for entry in verdicts]
+    body = [[Cell(entry["verdict"]), entry["claim"], Cell(f"{effect_text(entry)} {entry['unit']}", entry["effect"]) if entry["effect"] is not None else "",
+             entry["why"], f"{entry['experiment']}: {entry['source']}"] for entry in verdicts]
     head = Section("head", f"The papers' tables and figures on {model}", [
         Note("Of arXiv 2509.14391 and 2510.00028, by scripts/paper.", ""),
         Note(", ".join(f"{count} {verdict}" for verdict, count in counts.most_common()) + f", of {len(verdicts)} claims.", "")])
     claims = Section("verdicts", "Verdicts", [
         Note("How a verdict follows from an effect and its 95 % interval: docs/paper.md."),
-        Table(["verdict", "claim", "effect", "unit", "target", "source", "why"], [("", body)], name="claims", most=100)])
+        Table(["verdict", "claim", "measured here", "why", "target and source"], [("", body)], name="claims", most=100)])
     sections = [head, *([claims] if body else []), *(of_target(out / name, name) for name in finished), citation(None)]
     write(out / "report.md", markdown.render(sections))
     write(out / "report.html", page.render(sections))

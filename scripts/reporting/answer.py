@@ -9,7 +9,7 @@ from .effects import SUBJECT, largest
 from .points import quantizer_of, scheme_of
 from .rows import differences, visible
 
-MOST_SAID = 6
+MOST_SAID, LEAST_SAID = 6, 5e-5  # what the digits show
 VERDICT = ("claim", "experiment", "effect", "interval", "verdict")
 
 
@@ -41,9 +41,9 @@ def sentence(found, row, effect, what, unit, ratio=None):
 def part(found, title, entries, say, key):
     """entries: [(row, effect)]; say(row, effect): (words before the number, its unit, the ratio of perplexities or None)."""
     entries = [(row, effect) for row, effect in entries if effect.get("difference", effect.get("value")) is not None]
-    top = largest(entries, key)[:MOST_SAID]
+    top = [(row, effect) for row, effect in largest(entries, key) if abs(effect.get("difference", effect.get("value"))) >= LEAST_SAID][:MOST_SAID]
     if not top:
-        return [Text(f"{title}: no difference at all.")] if entries else []
+        return [Text(f"{title}: no difference of 0.0001 or more.")] if entries else []
     known = [effect for _, effect in entries if effect.get("p_value") is not None]
     survive = (
         f"{sum(bool(effect.get('survives')) for effect in known)} of {len(known)} comparisons survive Benjamini-Hochberg at 5 %."
@@ -75,6 +75,8 @@ def answer(found):
                 without_x,
             )
     for axes, effects in found.interactions.items():
+        if isinstance(effects, str):
+            continue  # the section on interactions says why
         own = [
             (found.by_cell[one["id"]], one)
             for one in effects

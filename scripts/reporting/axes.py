@@ -5,6 +5,7 @@ import re
 
 LENGTH = "windows.length"
 MOST_LINES = 21  # number of colours and markers times kinds of dashes
+ALWAYS_SAID = ("rope", "quant", "kv", "rotation", "rescale")  # by colour, marker or title, though another axis may tell them, too
 AXIS_NAMES = {LENGTH: "window length (tokens)", "quant": "quantizer", "rope": "RoPE scheme"}
 
 
@@ -61,13 +62,19 @@ class Layout:
         varying = [axis for axis in self.axes if axis.varies]
         numeric = sorted((axis for axis in varying if axis.numbers), key=lambda axis: axis.name != LENGTH)
         self.x = numeric[0] if numeric else None
-        rest = [axis for axis in varying if axis is not self.x]
+        for axis in varying:
+            axis.varies = axis is self.x or axis.name in ALWAYS_SAID or not self.told(axis, rows)
+        rest = [axis for axis in varying if axis.varies and axis is not self.x]
         lines = lambda panel: len({tuple(axis.of(row) for axis in rest if axis is not panel) for row in rows})  # noqa: E731
         self.panel = min(rest, key=lambda axis: (lines(axis) > MOST_LINES, len(axis.labels))) if self.x and len(rest) > 1 else None
         if not self.x:
             self.panel = next((axis for axis in varying if axis.name == "data"), None)
         self.across = self.x or self.panel
         self.lines = [axis for axis in rest if axis is not self.panel]
+
+    def told(self, axis, rows):
+        """Returns whether the place along x tells the value of an axis, such as a text that is padded to each length."""
+        return self.x is not None and len({(self.x.of(row), axis.of(row)) for row in rows}) == len(self.x.labels)
 
     def groups(self, rows, axes):
         """Returns (labels, rows) for every occurring combination of the axes' values, in order."""

@@ -13,10 +13,12 @@ from .labels import widest
 from .points import SHAPES
 
 alt.data_transformers.consolidate_datasets = False  # data stay where they are shown
+LEAST = 1e-4  # the last digit of a difference in tables: no axis shows less, since rounding errors of sums would fill it
 REACH = 8  # interquartile ranges; a value farther outside stands at the edge
 MOST_DODGED = 12  # numbers along x at which intervals of several lines stand beside each other
 MOST_MARKED = 16  # markers of a line; other points of it are dots
 TICKS = 8
+BESIDE_THE_LINE = {"expr": "slice(datum.edge, 0, 1) === '↑' ? 7 : -7"}  # which joins points at the edge, too
 NUMBER = "datum.value >= 1024 && datum.value % 1024 === 0 ? datum.value / 1024 + 'K' : format(datum.value, datum.value < 100 ? '.3~g' : '~g')"
 
 
@@ -39,6 +41,8 @@ def limits(points, null, logarithmic, reach=REACH):
     ends = [into(point[end]) for point in points for end in ("low", "high") if not logarithmic or point[end] > 0]
     low, high = min(low, max(min(ends), low - 1.5 * span)), max(high, min(max(ends), high + 1.5 * span))
     pad = 0.06 * (high - low) or 0.5 * span
+    if null == 0 and max(high, -low) < LEAST:
+        pad = LEAST
     return back(low - pad), back(high + pad)
 
 
@@ -47,7 +51,8 @@ def shared(panels, null, logarithmic, reach=REACH):
     differs go with the others."""
     own = [limits(points, null, logarithmic, reach) for points in panels]
     size = lambda ends: math.log(ends[1] / ends[0]) if logarithmic else ends[1] - ends[0]  # noqa: E731
-    flat = [len({point[name] for point in points for name in ("value", "low", "high")}) == 1 for points in panels]
+    seen = [{point[name] for point in points for name in ("value", "low", "high")} for points in panels]
+    flat = [len(values) == 1 or (null == 0 and max(map(abs, values)) < LEAST) for values in seen]
     telling = [ends for ends, is_flat in zip(own, flat) if not is_flat] or own
     union = (min(low for low, _ in telling), max(high for _, high in telling))
     if size(union) <= 5 * min(map(size, telling)):
@@ -99,6 +104,14 @@ def dodged(points, logarithmic):
     return [
         point | {"at": back(into(point["x"]) + gap / 5 * ((lines.index(point["series"]) + 0.5) / len(lines) - 0.5)) if gap else point["x"]} for point in points
     ]
+
+
+def ends_with(points, ends, logarithmic):
+    """Returns the ends of an axis with room for the points that were moved apart."""
+    into, back = (math.log, math.exp) if logarithmic else (float, float)
+    places, (first, last) = [into(point["at"]) for point in points], map(into, ends)
+    room = 0.04 * (last - first)
+    return [back(min(first, min(places) - room)), back(max(last, max(places) + room))]
 
 
 def x_axis(numbers, title, logarithmic):
@@ -199,7 +212,7 @@ def chart_layers(kind):
     ]
     layers += [
         chart.transform_filter("datum.edge !== ''")
-        .mark_text(align={"expr": "datum.late ? 'right' : 'left'"}, dx={"expr": "datum.late ? -6 : 6"})
+        .mark_text(align={"expr": "datum.late ? 'right' : 'left'"}, dx={"expr": "datum.late ? -6 : 6"}, dy=BESIDE_THE_LINE if value == "y" else 0)
         .encode(**look, **of_value("shown"), text="edge:N")
     ]
     if kind != "beside":
@@ -247,9 +260,10 @@ def scaled(panels, x_logarithmic, reach):
             numbers = sorted({point["x"] for point in points})
             own |= x_axis(numbers, panel["x_title"], in_logs)
             few = math.ceil(len(numbers) / MOST_MARKED)
-            first, last = own["x_scale"]["domain"]
+            apart = dodged(points, in_logs)
+            first, last = own["x_scale"]["domain"] = ends_with(apart, own["x_scale"]["domain"], in_logs)
             middle = math.sqrt(first * last) if in_logs else (first + last) / 2
-            own["points"] = [point | {"late": point["at"] > middle, "marked": numbers.index(point["x"]) % few == 0} for point in dodged(points, in_logs)]
+            own["points"] = [point | {"late": point["at"] > middle, "marked": numbers.index(point["x"]) % few == 0} for point in apart]
             own |= {"marks": [{"at": at} for at in panel["marks_at"] if first < at < last], "steps": panel["steps"], "labels": panel["labels"]}
         done.append(own)
     return done

@@ -224,7 +224,7 @@ KINDS = {
         lambda: of_sites("", lambda lines: 1e6 * sum(int(line["outliers"]) for line in lines) / sum(int(line["count"]) for line in lines)),
         "outliers per million",
         2,
-        "Values of queries and keys beyond 6 standard deviations of their channel, over all layers.",
+        "Values of queries and keys beyond 6 standard deviations of their channel, over all layers. What is 0 has no point.",
     ),
     "logit_noise": (
         "Noise of the attention logits",

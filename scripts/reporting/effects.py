@@ -79,6 +79,9 @@ def interactions(found):
     """What is lost together beyond what is lost apart."""
     parts = []
     for axes, all_of_them in found.interactions.items():
+        if isinstance(all_of_them, str):
+            parts.append(Text(f"Interaction of {axes[0]} and {axes[1]}: none. {all_of_them}"))
+            continue
         whole = [
             (found.by_cell[one["id"]], one, said(one))
             for one in all_of_them

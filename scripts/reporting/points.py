@@ -45,6 +45,12 @@ def scheme_of(row):
     return rope["type"] + (f" ×{rope['factor']:g}" if isinstance(rope.get("factor"), (int, float)) else "")
 
 
+def type_of(row):
+    """Returns the scheme's type, whatever its block is called: colours follow it."""
+    rope = row["axes"].get(SCHEME) or row["environment"].get("rope") or row["config"].get("rope")
+    return rope["type"] if isinstance(rope, dict) and "type" in rope else scheme_of(row).split()[0]
+
+
 def quantizer_of(row):
     return " + ".join(label for name in QUANTIZERS if (label := row["labels"].get(name, "none")) not in ("none", "")) or "none"
 
@@ -64,7 +70,8 @@ class Places:
         panel = self.layout.panel
         self.panel_axes = self.rest_axes if self.x else [axis for axis in self.rest_axes if axis is panel]
         ordered = [row for _, group in self.layout.groups(rows, self.layout.axes) for row in group]
-        self.schemes = list(dict.fromkeys(map(scheme_of, ordered)))
+        self.types = {scheme_of(row): type_of(row) for row in ordered}
+        self.schemes = list(self.types)
         self.quantizers = sorted(dict.fromkeys(map(quantizer_of, ordered)), key=lambda label: label != "none")
         self.by_quantizer = self.x is not None and len(self.quantizers) > 1 and (len(self.schemes) > 1 or len(self.quantizers) > 6)
         self.colors, self.shapes = shortened(self.schemes), shortened(self.quantizers)
@@ -110,7 +117,7 @@ class Places:
 
     def styles(self):
         """Returns {name of a scheme: (colour of its type, dashes by which schemes of one type differ)}."""
-        types = [scheme.split()[0] for scheme in self.schemes]
+        types = list(self.types.values())
         return {
             self.colors[scheme]: (COLORS.get(types[place], OTHER), DASHES[types[:place].count(types[place]) % len(DASHES)])
             for place, scheme in enumerate(self.schemes)

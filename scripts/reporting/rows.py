@@ -185,13 +185,13 @@ class Findings:
 
     @cached_property
     def interactions(self):
-        """{(scheme, axis): effects} for each way to quantize that varies with the scheme; a sweep without rows to compare with has none."""
+        """{(scheme, axis): effects} for each way to quantize that varies with the scheme; for effects stands why there are none, where `show` cannot tell."""
         levels = lambda axis: {row["labels"][axis] for row in self.finished if axis in row["labels"]}  # noqa: E731
         in_config = lambda axis: any(axis in row["config"] and axis not in row["axes"] for row in self.finished)  # noqa: E731
         varies = lambda axis: len(levels(axis)) + (bool(levels(axis)) and in_config(axis)) > 1  # noqa: E731
         pairs = [(SCHEME, axis) for axis in QUANTIZERS if varies(SCHEME) and varies(axis)]
         found = {pair: asked(self.results, "--interaction", ",".join(pair), "--format", "json", *self.options) for pair in pairs}
-        return {pair: visible(json.loads(text)) for pair, (text, error) in found.items() if not error}
+        return {pair: visible(error or json.loads(text)) for pair, (text, error) in found.items()}
 
     @cached_property
     def trained(self):

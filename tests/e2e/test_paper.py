@@ -130,6 +130,7 @@ def test_a_killed_call_goes_on_and_targets_share_their_cells(begin, paper, sizes
     assert {path.name for path in (out / "f3/cells").iterdir()} == {cell["id"] for cell in json.loads((out / "f3/plan.json").read_text())["cells"]}
     tables = {path.name for path in (out / "f3").iterdir()}
     assert {f"{name}.{ending}" for name in ("table", "paired_ntk", "paired_ntk_by_factor") for ending in ("csv", "tex", "md", "dat")} | {"report.md"} <= tables
+    assert {"as_in_the_paper.png", "as_in_the_paper.svg"} <= tables
     assert "left out" not in (out / "f3/table.md").read_text(encoding="utf-8")
     assert (out / "f3/table.tex").read_text(encoding="utf-8").count("\\end{table}") == 2
 
@@ -238,7 +239,7 @@ def test_verdicts_follow_from_effects(claim, effect, expected):
 
 def test_one_rounding_draw_is_no_verdict_on_a_quantizer():
     one = verdict({}, (0.2, 0.1, 0.3, True), (0, 0, 0, True), draws=1)
-    assert one["verdict"] == "cannot be told at this size" and one["why"].startswith("one rounding draw")
+    assert one["verdict"] == "cannot be told at this size" and one["why"].startswith("measured in one rounding draw")
     assert verdict({"row": {"quant": 0, "l": 2}, "against": {"quant": 4, "l": 2}}, (0.2, 0.1, 0.3, True), (0, 0, 0, True), draws=1)["why"] != one["why"]
 
 

@@ -12,7 +12,7 @@ import pytest
 from support.program import REPO
 
 sys.path.insert(0, str(REPO / "scripts"))
-from reporting import charts, effects, figures, markdown  # noqa: E402
+from reporting import charts, effects, figures, markdown, points  # noqa: E402
 from reporting.content import Cell, Table, Text  # noqa: E402
 from reporting.labels import MOST, joined_within, shortened  # noqa: E402
 from reporting.pareto import LINE, labelled, spread  # noqa: E402
@@ -241,3 +241,37 @@ def test_a_damaged_table_is_one_line_with_its_path(tmp_path):
         with pytest.raises(SystemExit, match=re.escape(str(file))) as ended:
             read_csv(file, lambda lines: [int(line["pair"]) for line in lines])
         assert said in str(ended.value) and "\n" not in str(ended.value)
+
+
+def test_a_named_scheme_has_the_colour_of_its_type(tmp_path):
+    rows = [row(number, "NTK" if number else "YaRN", "none", 512, 30 + number) for number in range(2)]
+    for one, kind in zip(rows, ("yarn", "ntk")):
+        one["axes"]["rope"] = {"type": kind, "factor": 8, "name": one["labels"]["rope"]}
+    colors = {entry["label"]: entry["color"] for entry in figure_of(rows, tmp_path).legend["scheme"]}
+    assert colors == {"YaRN": points.COLORS["yarn"], "NTK": points.COLORS["ntk"]}
+
+
+def test_what_the_length_tells_makes_no_panels(tmp_path):
+    """Texts that are padded to each length: "2048 2048 2048" would be the title of a panel with one point."""
+    rows = [row(length + (rope == "none"), rope, "none", length, 30 + length / 1000) for length in (2048, 4096) for rope in ("none", "yarn ×8")]
+    for one in rows:
+        length = one["axes"]["windows.length"]
+        one["axes"]["tasks"], one["labels"]["tasks"] = [{"pad": {"tokens": length}}], f"arc padded to {length} + boolq padded to {length}"
+    (panel,) = figure_of(rows, tmp_path).panels
+    assert len(panel["points"]) == 4 and panel["title"] == ""
+
+
+def test_points_beside_each_other_stand_within_the_axis_and_rounding_errors_do_not_fill_one(tmp_path):
+    rows = [row(10 * number + (length > 512), "none", f"rtn W{number} g64", length, 30 + number) for number in range(6) for length in (512, 4096)]
+    (panel,) = figure_of(rows, tmp_path).panels
+    first, last = panel["x_scale"]["domain"]
+    assert all(first < point["at"] < last for point in panel["points"])
+    low, high = charts.limits([{"value": 2e-8, "low": -1e-8, "high": 4e-8}], 0, False)
+    assert low <= -charts.LEAST / 2 and high >= charts.LEAST
+
+
+def test_an_interaction_that_cannot_be_computed_says_why(tmp_path):
+    found = found_of([row(1), row(2, "yarn ×8")], tmp_path)
+    vars(found)["interactions"] = {("rope", "quant"): "--interaction rope,quant: no row has both"}
+    (said,) = effects.interactions(found).parts
+    assert said == Text("Interaction of rope and quant: none. --interaction rope,quant: no row has both")

@@ -1,0 +1,190 @@
+"""What the papers show and `qroar show` has no table or figure of: table 2 beside the published numbers, table 3 with its mean over benchmarks, and
+the panels of figures 3 and 4.  Numbers and intervals are `show`'s; running means are over cells/ID/windows.csv."""
+import json
+import math
+from pathlib import Path
+
+from paper_claims import mean, read
+from paper_latex import latex
+from reporting import markdown
+from reporting.build import write
+from reporting.charts import chart, panel_of, template
+from reporting.content import Cell, Table
+from reporting.figures import Figure, files
+from reporting.points import scheme_of
+from reporting.rows import Findings, read_csv, show
+
+BENCHMARKS = {"arc_challenge/acc": "ARC-C", "arc_easy/acc": "ARC-E", "boolq/acc": "BoolQ", "hellaswag/acc": "HellaSwag", "winogrande/acc": "WinoGrande"}
+LENGTH = "windows.length"
+PUBLISHED = [("FP16 with YaRN, table 2", 5.386, "texts, length and averaging are not said"),  # docs/method.md 6
+             ("Yarn-Llama-2-7b-64k, YaRN's own table", 2.37, "fine-tuned model; windows of 32768 tokens")]
+
+
+def number(value, low=None, high=None, digits=2, sign=""):
+    """Returns the cell "1.23 [1.10, 1.36]"."""
+    ends = "" if low is None else f" [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"
+    return Cell(f"{value:{sign}.{digits}f}{ends}", value)
+
+
+def called(row):
+    parts = [row["labels"].get(name) or "none" for name in ("quant", "rescale")]
+    return " + ".join(["full precision" if parts[0] == "none" else parts[0], *(part for part in parts[1:] if part != "none")])
+
+
+def lengths_of(rows):
+    return sorted({row["axes"][LENGTH] for row in rows})
+
+
+def beside_published(found):
+    """Table 2: every row with its protocol, the published ones first."""
+    lengths, lines = lengths_of(found.finished), {}
+    for row in found.finished:
+        windows, entry = row["config"]["windows"], row["metrics"]["perplexity"]
+        protocol = f"{windows['protocol']}: {entry['clusters']} documents of {Path(row['config']['data']['path']).stem}, mean of their means"
+        lines.setdefault((called(row), protocol), {})[row["axes"][LENGTH]] = number(entry["value"], entry.get("low"), entry.get("high"))
+    published = [[name, *([""] * len(lengths)), number(value, digits=3), protocol] for name, value, protocol in PUBLISHED]
+    measured = [[name, *(line.get(length, "") for length in lengths), "", protocol] for (name, protocol), line in lines.items()]
+    columns = ["format", *(f"{length} tokens" for length in lengths), "published", "protocol"]
+    return [Table(columns, [("the papers", published), ("this model", measured)], title="Perplexity on Proof-Pile and what was published", name="published")]
+
+
+def accuracy(found):
+    """Table 3: per cent right by benchmark, their mean with its interval, and what it differs by from full precision over the same questions."""
+    blocks, metrics = [], list(BENCHMARKS)
+    for length in lengths_of(found.finished):
+        rows = [row for row in found.finished if row["axes"][LENGTH] == length]
+        base = next(row for row in rows if called(row) == "full precision")
+        paired = {row["id"]: row.get("paired") or {} for row in json.loads(show(found.results, "--format", "json", "--baseline", base["id"]))}
+        body = []
+        for row in rows:
+            values = [read(row["metrics"].get(name), "value", None).scaled(100) for name in metrics]
+            whole, tasks = mean(values), paired[row["id"]].get("tasks")
+            less = mean([read(tasks.get(name), "difference", None).scaled(100) for name in metrics]) if tasks else None
+            body.append([called(row), *(number(value.value, digits=1) for value in values), number(whole.value, whole.low, whole.high, 1),
+                         number(less.value, less.low, less.high, 1, "+") if less else ""])
+        blocks.append((f"windows of {length} tokens", body))
+    columns = ["format", *BENCHMARKS.values(), "mean", "against full precision"]
+    return [Table(columns, blocks, title="Per cent right, five shots, and the mean of the five benchmarks", name="table")]
+
+
+def by_scheme(found, rows, value_of):
+    """Returns points (x, entry) of rows by a function row -> (x, entry) as places.point wants them, with x of our own."""
+    points = []
+    for row in rows:
+        x, entry, text = value_of(row)
+        value = entry.get("value", entry.get("difference"))
+        low, high = (value if entry.get(end) is None else entry[end] for end in ("low", "high"))
+        points.append(found.places.look(row) | {"x": x, "value": value, "low": low, "high": high, "full": bool(entry.get("survives")), "text": text,
+                                               "count": entry.get("clusters", "")})
+    return sorted(points, key=lambda point: (point["series"], point["x"]))
+
+
+def direct(found, rows):
+    own = by_scheme(found, rows, lambda row: (row["axes"][LENGTH], row["metrics"]["perplexity"], row["texts"]["perplexity"]))
+    return panel_of("by length", own, "window length (tokens)", "perplexity")
+
+
+def improvement(found):
+    """YaRN's perplexity relative to NTK's, over the same documents."""
+    rows = [row for row in json.loads(show(found.results, "--format", "json", "--baseline", "rope=NTK"))
+            if scheme_of(row) == "YaRN" and "perplexity_ratio" in row.get("paired", {})]
+
+    def value_of(row):
+        ratio = row["paired"]["perplexity_ratio"]
+        entry = {name: None if ratio.get(name) is None else 100 * (ratio[name] - 1) for name in ("value", "low", "high")}
+        said = f"{entry['value']:+.2f} %" + ("" if entry["low"] is None else f" [{entry['low']:+.2f}, {entry['high']:+.2f}]")
+        return row["axes"][LENGTH], entry | {"survives": row["paired"].get("nll", {}).get("survives")}, said
+
+    return panel_of("YaRN relative to NTK", by_scheme(found, rows, value_of), "window length (tokens)", "Δ perplexity (%)", null=0)
+
+
+def by_factor(found, rows):
+    """Perplexity at the longest windows against the scale factor; schemes of one type are one line, whatever their block is called."""
+    longest = max(row["axes"][LENGTH] for row in rows)
+    own = [row for row in rows if row["axes"][LENGTH] == longest]
+    names = {found.places.types[scheme_of(row)]: found.places.look(row) for row in reversed(own)}
+    points = by_scheme(found, own, lambda row: (row["environment"]["rope"]["factor"], row["metrics"]["perplexity"], row["texts"]["perplexity"]))
+    for point, row in zip(points, sorted(own, key=lambda row: (found.places.look(row)["series"], row["environment"]["rope"]["factor"]))):
+        first = names[found.places.types[scheme_of(row)]]
+        point |= {name: first[name] for name in ("scheme", "series")}
+    return panel_of(f"by factor, {longest} tokens", sorted(points, key=lambda point: (point["series"], point["x"])), "scale factor", "perplexity")
+
+
+def losses(found, row):
+    """Returns [(document, mean loss)] in the order of evaluation."""
+    return read_csv(found.folder(row) / "windows.csv", lambda lines: [(line["document"], float(line["nll_sum"]) / int(line["tokens"])) for line in lines])
+
+
+def running(values):
+    """Returns [(count, mean, standard error)] of the first 1, 2, 3 ... values."""
+    found = []
+    for count in range(1, len(values) + 1):
+        own = values[:count]
+        middle = sum(own) / count
+        found.append((count, middle, math.sqrt(sum((value - middle) ** 2 for value in own) / (count - 1) / count) if count > 1 else 0.0))
+    return found
+
+
+def settling(found, rows, of_difference=False):
+    """Means over the first documents, of each scheme or of YaRN less NTK; bars are standard errors."""
+    longest = max(row["axes"][LENGTH] for row in rows)
+    own = {scheme_of(row): row for row in rows if row["axes"][LENGTH] == longest}
+    values = {name: losses(found, row) for name, row in own.items()}
+    if of_difference:
+        ntk = dict(values["NTK"])
+        values = {"YaRN": [(document, value - ntk[document]) for document, value in values["YaRN"]]}
+    points = [found.places.look(own[name]) | {"x": count, "value": value, "low": value - error, "high": value + error, "count": count,
+                                              "text": f"{value:.4f} ± {error:.4f}"}
+              for name, line in values.items() for count, value, error in running([value for _, value in line])]
+    title = f"{'YaRN - NTK' if of_difference else 'running mean'}, {longest} tokens"
+    return panel_of(title, points, "documents", "Δ NLL (nats)" if of_difference else "NLL (nats)", null=0 if of_difference else None)
+
+
+def sensitivity(found):
+    """How much more YaRN is ahead of NTK than at the shortest windows."""
+    shortest = lengths_of(found.finished)[0]
+    entries = json.loads(show(found.results, "--format", "json", "--interaction", f"{LENGTH}={shortest},rope=NTK"))
+    rows = {entry["id"]: entry for entry in entries if entry["metric"] == "nll" and "positions" not in entry}
+    own = [row for row in found.finished if row["id"] in rows]
+    said = lambda entry: f"{entry['value']:+.4f}" + ("" if entry.get("low") is None else f" [{entry['low']:+.4f}, {entry['high']:+.4f}]")  # noqa: E731
+    points = by_scheme(found, own, lambda row: (row["axes"][LENGTH], rows[row["id"]], said(rows[row["id"]])))
+    return panel_of(f"YaRN - NTK since {shortest}", points, "window length (tokens)", "Δ NLL (nats)", null=0)
+
+
+def drawn(found, title, note, panels):
+    return [chart(found.places, "as_in_the_paper", title, f"{note} Bars: 95 % intervals over documents, and over rounding draws where there are several; "
+                  "in running means one standard error.", panels, "", "value", columns=2, x_logarithmic=lambda panel: panel["x_title"] != "documents")]
+
+
+def figure_3(found):
+    named = [row for row in found.finished if scheme_of(row) in ("NTK", "YaRN")]
+    note = "YaRN against NTK in full precision: directly, relatively over the same documents, by factor, and as means over the first documents."
+    return drawn(found, "YaRN against NTK", note, [direct(found, named), improvement(found), by_factor(found, found.finished), settling(found, named)])
+
+
+def figure_4(found):
+    plain = [row for row in found.finished if row["labels"]["quant"] == "none"]
+    note = ("YaRN against NTK, with full precision and AWQ: directly, relatively, how its lead changes with the length, and how the mean difference settles "
+            "in full precision.")
+    return drawn(found, "YaRN against NTK, with intervals", note, [direct(found, found.finished), improvement(found), sensitivity(found),
+                                                                  settling(found, plain, of_difference=True)])
+
+
+SHOWN = {"t2": beside_published, "t3": accuracy, "f3": figure_3, "f4": figure_4}
+
+
+def shown(target, found):
+    """Returns the tables and figures of a target that only the papers have."""
+    return [part for part in SHOWN.get(target, lambda _: [])(found) if part]
+
+
+def write_shown(target, folder):
+    """Writes what only the papers have into a target's folder: NAME.md and NAME.tex of tables, the files of figures."""
+    found = Findings.of(folder, [])
+    for part in shown(target, found):
+        if isinstance(part, Figure):
+            for name, content in files(part, template(part.kind)).items():
+                write(folder / name, content)
+        else:
+            write(folder / f"{part.name}.md", "\n".join(markdown.table(part)))
+            write(folder / f"{part.name}.tex", latex(part, "; ".join([part.title, *found.caption])))

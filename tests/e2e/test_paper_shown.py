@@ -1,0 +1,49 @@
+"""What the papers show and `show` does not: means over documents, LaTeX that compiles; and the README's table of verdicts."""
+import json
+import subprocess
+import sys
+
+import pytest
+
+from support.program import REPO
+
+sys.path.insert(0, str(REPO / "scripts"))
+import paper_claims  # noqa: E402
+import paper_shown  # noqa: E402
+from paper_latex import latex  # noqa: E402
+from reporting.content import Table  # noqa: E402
+
+
+def test_a_running_mean_has_the_standard_error_of_the_values_so_far():
+    assert paper_shown.running([1.0, 3.0, 5.0]) == [(1, 1.0, 0.0), (2, 2.0, pytest.approx(1.0)), (3, 3.0, pytest.approx((8 / 2 / 3) ** 0.5))]
+
+
+def test_a_table_with_intervals_gaps_and_special_letters_compiles(tmp_path):
+    rows = [["a_b % & # $ {x} ~ ^ \\\\ × Δ", paper_shown.number(-1.25, -2, 13.5, 1, "+"), paper_shown.number(100, digits=3)], ["full precision", "", "words"]]
+    text = latex(Table(["format", "mean", "5 %"], [("2048 tokens", rows)]), "a_b; 95 % intervals")
+    (tmp_path / "x.tex").write_text("\\documentclass{article}\n\\usepackage{booktabs, siunitx}\n\\begin{document}\n" + text + "\\end{document}\n", encoding="utf-8")
+    process = subprocess.run(["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "x.tex"], cwd=tmp_path, capture_output=True, text=True, errors="replace",
+                             timeout=120, check=False)
+    assert process.returncode == 0 and "Missing character" not in process.stdout, process.stdout[-2000:]
+
+
+@pytest.mark.parametrize("interval, effect, said", [([-0.01545, 0.02764], 0.006093, "0.006 [-0.015, 0.028]"), ([175.2, 259.6], 213.3, "213 [175, 260]"),
+                                                    ([0.0, 0.0], 0.0, "0.0000 [0.0000, 0.0000]"), (None, 0.43333, "0.433")])
+def test_an_effect_has_the_digits_that_its_interval_knows(interval, effect, said):
+    assert paper_claims.effect_text({"effect": effect, "interval": interval}) == said
+
+
+def test_verdicts_of_models_stand_beside_each_other_and_what_compares_nowhere_is_counted(tmp_path):
+    entry = {"id": "a", "claim": "W4 | costs", "source": "table 1", "verdict": "reproduced"}
+    for model, verdict in (("tiny-books", "reproduced"), ("smollm2-135m", "not reproduced")):
+        (tmp_path / model).mkdir()
+        other = entry | {"id": "b", "verdict": "not comparable"}
+        (tmp_path / model / "verdicts.json").write_text(json.dumps([entry | {"verdict": verdict}, other]), encoding="utf-8")
+    command = [sys.executable, REPO / "scripts/verdicts", tmp_path / "tiny-books", tmp_path / "smollm2-135m"]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.splitlines() == ["| claim | paper | tiny-books | smollm2-135m |", "|---|---|---|---|",
+                                           "| W4 \\| costs | table 1 | reproduced | not reproduced |", "",
+                                           "1 more cannot be compared on these models: numbers of the papers' own, or without a protocol."]
+    process = subprocess.run([*command, tmp_path], capture_output=True, text=True, check=False)
+    assert process.returncode == 1 and process.stderr.count("\n") == 1 and "scripts/paper" in process.stderr
