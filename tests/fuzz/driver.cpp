@@ -1,7 +1,9 @@
 // Calls the target for libFuzzer, and checks the messages of refused inputs and of warnings.
-#include <spdlog/sinks/callback_sink.h>
+#include <spdlog/details/null_mutex.h>
+#include <spdlog/sinks/base_sink.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -37,15 +39,19 @@ std::vector<std::string> parts_of(std::string_view input, std::size_t count) {
   return parts;
 }
 
+namespace {
+
+/// Checks warnings in place of printing them.
+class WarningCheck : public spdlog::sinks::base_sink<spdlog::details::null_mutex> {
+  void sink_it_(const spdlog::details::log_msg& message) override { must_be_one_line(fmt::to_string(message.payload)); }
+  void flush_() override {}
+};
+
+}  // namespace
 }  // namespace qroar
 
 extern "C" int LLVMFuzzerInitialize(int* /*argc*/, char*** /*argv*/) {
-  using qroar::must_be_one_line;
-  const auto warned = [](const spdlog::details::log_msg& message) {
-    must_be_one_line(fmt::to_string(message.payload));
-  };
-  spdlog::set_default_logger(
-      std::make_shared<spdlog::logger>("fuzz", std::make_shared<spdlog::sinks::callback_sink_st>(warned)));
+  spdlog::set_default_logger(std::make_shared<spdlog::logger>("fuzz", std::make_shared<qroar::WarningCheck>()));
   setenv("QROAR_CACHE", (qroar::scratch().folder() / "cache").c_str(), 1);
   return 0;
 }

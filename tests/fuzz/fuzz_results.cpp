@@ -34,7 +34,9 @@ void check_csv(const std::string& text) {
   }
 }
 
-void check_shown(const Results& results, const std::vector<Json>& rows, ShowOptions options) {
+void check_shown(const Results& results, const std::vector<Json>& rows, ShowOptions options,
+                 const std::string& format) {
+  options.format = format;
   refuses([&] {
     const std::string text = show(results, rows, options);
     if (options.format == "csv") check_csv(text);
@@ -61,12 +63,17 @@ void fuzz_one(std::string_view input) {
   results.derive_rows_file();
   const std::string lines = read_file(results.folder() / "rows.jsonl");
   must(std::ranges::count(lines, '\n') == 2, "two lines");
-  for (const std::string& format : kShowFormats) check_shown(results, rows, {.format = format, .draws = true});
-  for (const char* format : {"table", "json"}) {
-    check_shown(results, rows, {.format = format, .baseline = "bbbbbbbbbbbbbbbb"});
-    check_shown(results, rows, {.format = format, .baseline = "rope=none"});
-    check_shown(results, rows, {.format = format, .interaction = "rope,windows.length"});
+  ShowOptions options;
+  options.draws = true;
+  for (const std::string& format : kShowFormats) check_shown(results, rows, options, format);
+  for (const char* baseline : {"bbbbbbbbbbbbbbbb", "rope=none"}) {
+    options = {};
+    options.baseline = baseline;
+    for (const char* format : {"table", "json"}) check_shown(results, rows, options, format);
   }
+  options = {};
+  options.interaction = "rope,windows.length";
+  for (const char* format : {"table", "json"}) check_shown(results, rows, options, format);
 }
 
 }  // namespace qroar
