@@ -43,7 +43,9 @@ void check_estimate(FuzzedDataProvider& from) {
   must(found.low() <= found.value && found.value <= found.high(),
        fmt::format("the interval {} to {}", found.low(), found.high()));
   must(found.standard_error == 0 || found.degrees > 0, fmt::format("{} degrees of freedom", found.degrees));
-  must(found.p_value() >= 0 && found.p_value() <= 1, fmt::format("the p value {}", found.p_value()));
+  must(found.p_value() >= 0 && found.p_value() <= 1,
+       fmt::format("the p value {} of {} +- {}, {} degrees", found.p_value(), found.value, found.standard_error,
+                   found.degrees));
 }
 
 void check_survivors(FuzzedDataProvider& from) {
