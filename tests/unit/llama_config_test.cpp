@@ -2,7 +2,6 @@
 #include "model/llama_config.h"
 
 #include <cstdlib>
-#include <nlohmann/json.hpp>
 
 #include "support/catch.h"
 #include "support/data.h"

@@ -1,10 +1,10 @@
 #include "data/tokenizer.h"
 
-#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "base/files.h"
 #include "base/hash.h"
+#include "base/json.h"
 #include "support/catch.h"
 #include "support/data.h"
 #include "support/errors.h"
@@ -25,7 +25,7 @@ TEST_CASE("Llama-2's tokenizer gives the ids of Llama-2", "[data]") {
   std::istringstream lines(read_file(*data / "tokenizers/llama2_vectors.jsonl"));
   int vectors = 0;
   for (std::string line; std::getline(lines, line); ++vectors) {
-    const auto vector = nlohmann::json::parse(line);
+    const auto vector = Json::parse(line);
     CAPTURE(line);
     CHECK(tokenizer->encode(vector.at("text")) == vector.at("ids").get<std::vector<int32_t>>());
   }
@@ -123,7 +123,7 @@ TEST_CASE("a byte without a token is the unknown one where there is one, and a r
 
 /// The parts of a tokenizer.json of SentencePiece's BPE: bytes are 3 to 258, then come letters and what they merge to.
 struct SentencePieceJson {
-  nlohmann::json json = nlohmann::json::parse(R"({
+  Json json = Json::parse(R"({
     "added_tokens": [{"id": 0, "content": "<unk>", "special": true}, {"id": 1, "content": "<s>", "special": true}],
     "normalizer": {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"},
                    {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]},
@@ -176,13 +176,13 @@ TEST_CASE_METHOD(SentencePieceJson,
 
 TEST_CASE_METHOD(SentencePieceJson, "Metaspace puts a space before where none is, and may cut texts at them") {
   json["normalizer"] = nullptr;
-  const auto encode = [&](const nlohmann::json& more, const std::string& text) {
+  const auto encode = [&](const Json& more, const std::string& text) {
     json["pre_tokenizer"] = {{"type", "Metaspace"}, {"replacement", "▁"}};
     json["pre_tokenizer"].update(more);
     return load()->encode(text);
   };
   for (const char* scheme : {"first", "always"}) {
-    const nlohmann::json whole = {{"prepend_scheme", scheme}, {"split", false}};
+    const Json whole = {{"prepend_scheme", scheme}, {"split", false}};
     CHECK(encode(whole, "lo  o") == Ids{263, 264, 261});
     CHECK(encode(whole, " lo") == Ids{263});
     CHECK(encode({{"prepend_scheme", scheme}, {"split", true}}, "lo  lo") == Ids{263, 259, 263});
@@ -196,7 +196,7 @@ TEST_CASE_METHOD(SentencePieceJson, "another normalizer, pre-tokenizer or decode
   const SentencePieceJson whole;
   const std::string remedy =
       "is not read here; copy the base model's tokenizer.model beside it, or tokenize with scripts/tokenize_texts.py";
-  const auto error_with = [&](const char* part, const nlohmann::json& value) {
+  const auto error_with = [&](const char* part, const Json& value) {
     json = whole.json;
     json[part] = value;
     return error();
