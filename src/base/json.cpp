@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::size_t kMostDepth = 64;
 constexpr std::size_t kShownBytes = 100;
+constexpr std::size_t kFewKeys = 16;  // so few are compared one by one faster than in a set
 
 std::string shortened(std::string text) {
   if (text.size() <= kShownBytes) return text;
@@ -84,7 +85,7 @@ class Builder {
   bool end_object() { return close(); }
   bool end_array() { return close(); }
   bool key(std::string& name) {
-    if (!open_.back().keys.insert(name).second) refuse("the key " + excerpt(name) + " stands twice");
+    if (is_twice(open_.back(), name)) refuse("the key " + excerpt(name) + " stands twice");
     open_.back().key = std::move(name);
     return true;
   }
@@ -98,8 +99,19 @@ class Builder {
   struct Level {
     Json* value;
     std::string key{};             ///< of the value that follows
-    std::set<std::string> keys{};  ///< ordered: no choice of keys makes it slow, as it would a hash table
+    std::set<std::string> keys{};  ///< of a large object; ordered: no choice of keys makes it slow, unlike a hash table
   };
+  using Members = std::vector<Json::object_t::value_type>;
+
+  static bool is_twice(Level& level, const std::string& name) {
+    const Members& members = level.value->get_ref<Json::object_t&>();
+    if (members.size() < kFewKeys)
+      return std::ranges::any_of(members, [&](const auto& member) { return member.first == name; });
+    if (level.keys.empty()) {
+      for (const auto& [key, value] : members) level.keys.insert(key);
+    }
+    return !level.keys.insert(name).second;
+  }
 
   Json* add(Json value) {
     if (open_.empty()) {
@@ -109,7 +121,7 @@ class Builder {
     }
     Level& level = open_.back();
     if (level.value->is_array()) return &level.value->get_ref<Json::array_t&>().emplace_back(std::move(value));
-    std::vector<Json::object_t::value_type>& members = level.value->get_ref<Json::object_t&>();
+    Members& members = level.value->get_ref<Json::object_t&>();
     return &members.emplace_back(std::move(level.key), std::move(value)).second;
   }
   bool put(Json value) {
