@@ -74,11 +74,11 @@ WITHOUT = {key: {name: value for name, value in GOOD.items() if name != key} for
     ("A cart comes up the road", ["broken JSON: invalid literal"]),
     (json.dumps(GOOD).replace("cart", r"\ud83d cart"), ["half of a surrogate pair"]),
     (json.dumps(GOOD).replace(": 0", ": 1e999"), ["the number 1e999 is beyond what double holds"]),
-    (json.dumps(GOOD).replace(": 0", ": " + "[" * 100_000), ["more than 32 deep"]),
+    (json.dumps(GOOD).replace(": 0", ": " + "[" * 100_000), ["more than 64 deep"]),
 ], ids=lambda value: json.dumps(value)[:60] if not isinstance(value, list) else "")
 def test_a_bad_question_of_multiple_choice_is_named_by_file_and_line(found, tmp_path, line, parts):
     written(tmp_path / "questions.jsonl", [GOOD, "", line, GOOD])
-    found(HEAD + "tasks: [{type: multiple_choice, path: questions.jsonl}]\n", "{folder}/questions.jsonl:3: ", *parts)
+    found(HEAD + "tasks: [{type: multiple_choice, path: questions.jsonl}]\n", "{folder}/questions.jsonl:3:", *parts)
 
 
 def test_bytes_that_are_no_utf8_are_named_by_file_and_line(found, tmp_path):
@@ -123,7 +123,7 @@ def test_a_text_without_its_blank_is_named(found, tmp_path):
 ], ids=lambda value: json.dumps(value)[:60] if not isinstance(value, list) else "")
 def test_a_bad_question_with_free_answers_is_named_by_file_and_line(found, tmp_path, line, parts):
     written(tmp_path / "questions.jsonl", [{"context": "A text.", "answers": ["one"]}, line])
-    found(HEAD + "tasks: [{type: qa, path: questions.jsonl, prompt: '{context}'}]\n", "{folder}/questions.jsonl:2: ", *parts)
+    found(HEAD + "tasks: [{type: qa, path: questions.jsonl, prompt: '{context}'}]\n", "{folder}/questions.jsonl:2:", *parts)
 
 
 @pytest.mark.parametrize("kind", ["multiple_choice", "qa"])

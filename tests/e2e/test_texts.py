@@ -56,11 +56,11 @@ def test_texts_of_tasks_are_looked_at_in_the_same_way(refused, experiment, tmp_p
 @pytest.mark.parametrize(("line", "parts"), [
     (r'{"id": "b", "text": "half \ud800 of a pair"}', [":2:", "alone is half of a surrogate pair and no character"]),
     (r'{"id": "b", "text": "half \udc00 of a pair"}', [":2:", "alone is half of a surrogate pair and no character"]),
-    ('{"id": "b", "text": "x", "loss": 1e999}', [":2: a number beyond double"]),
+    ('{"id": "b", "text": "x", "loss": 1e999}', [":2:", "the number 1e999 is beyond what double holds"]),
     ('{"id": "b", "text": "x", "words": 12.0}', [':2: "words" is 12.0, not a number of them']),
     ('{"id": "b", "text": "x", "bytes": 99999999999999999999}', [':2: "bytes" is 1e+20, not a number of them']),
     ('{"id": "b", "text": "x", "bytes": 9223372036854775808}', [':2: "bytes" is 9223372036854775808, not a number of them']),
-    ('{"id": "b", "text": "x", "text": "y"}', [':2: the key "text" stands twice']),
+    ('{"id": "b", "text": "x", "text": "y"}', [":2:", 'the key "text" stands twice']),
     ('{"id": "a", "text": "x"}', [":2: the id 'a' is that of line 1, too"])])
 def test_a_line_that_says_something_odd_is_refused(refused, experiment, tmp_path, line, parts):
     (tmp_path / "text.jsonl").write_text('{"id": "a", "text": "A cart came up the road."}\n' + line + "\n", encoding="utf-8")
