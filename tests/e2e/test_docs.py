@@ -14,7 +14,7 @@ FILES = sorted(subprocess.run(["git", "ls-files", "-z"], cwd=REPO, capture_outpu
 KNOWN = set(FILES) | {str(parent) for file in FILES for parent in PurePosixPath(file).parents} - {"."}
 DOCUMENTS = [file for file in FILES if file.endswith(".md")]
 CODE = [file for file in FILES if file.startswith(("src/", "tests/", "scripts/", "bench/", "cmake/", "configs/", "experiments/"))
-        and not file.endswith((".md", ".model", ".safetensors", ".json", ".jsonl", ".csv"))]
+        and not file.endswith((".md", ".model", ".safetensors", ".json", ".jsonl", ".csv")) and not file.startswith("tests/fuzz/corpus/")]
 
 # What is cited and is no file of the repository, each with the reason.
 EXCEPTIONS = {

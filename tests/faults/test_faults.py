@@ -74,7 +74,9 @@ def row_of(text):
 def state(work):
     """{path: content} of all that a run leaves for good, except its logs."""
     found = {}
-    for path in sorted(path for path in work.rglob("[!.]*") if path.is_file() and path.name != "log.txt"):
+    for path in sorted(path for path in work.rglob("*") if path.is_file() and path.name != "log.txt"):
+        if any(part.startswith(".") for part in path.relative_to(work).parts):
+            continue  # litter()
         content = path.read_bytes()
         if path.name == "row.json":
             content = row_of(content)
