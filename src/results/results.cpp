@@ -127,8 +127,7 @@ void Results::write_plan(const std::filesystem::path& file, const std::vector<Pl
 }
 
 void Results::make_cell_folder(const std::string& id) const {
-  check_no_link(folder_ / "cells");
-  check_no_link(cell(id));
+  check_no_link(cell(id));  // `cells` as a whole may be one: scripts/paper runs many experiments into the same cells
   std::filesystem::create_directories(cell(id));
   for (const char* folder : {"diagnostics", "metrics", "tasks"}) check_no_link(cell(id) / folder);
 }

@@ -66,7 +66,7 @@ class Results {
   /// since in a way that shows, is a warning and a row of status "damaged" with the problem as its error.
   std::optional<Json> row(const std::string& id) const;
 
-  /// Creates the cell's folder.  Throws an Error where it, one above or one below is a link: see check_no_link().
+  /// Creates the cell's folder.  Throws an Error where it or one below is a link: see check_no_link().
   void make_cell_folder(const std::string& id) const;
 
   /// Writes windows.csv, clusters.csv, diagnostics and curves (removing those of an earlier run that no longer exist),

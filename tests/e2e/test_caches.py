@@ -138,7 +138,7 @@ def test_a_digit_of_a_score_is_not_believed(again, experiment, tmp_path):
     cache.write_text("".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines), encoding="utf-8")
     rows, log = again(file)
     assert rows == expected
-    assert f"{cache}:" in log and "lines are not as a search wrote them; their results are computed again" in log
+    assert f"{cache}:" in log and "lines are not as they were written; what they held is computed again" in log
 
 
 def test_another_tokenizer_makes_other_tokens_and_a_known_one_is_found_again(again, experiment, tmp_path):

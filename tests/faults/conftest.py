@@ -1,5 +1,4 @@
 """Options of the tests that make calls fail."""
-import os
 import random
 
 import pytest
@@ -7,7 +6,7 @@ import pytest
 
 def pytest_addoption(parser):
     parser.addoption("--all-faults", action="store_true", help="let every write-side call fail in every way, not a drawn sample")
-    parser.addoption("--fault-seed", type=int, default=int.from_bytes(os.urandom(4)), help="draws the sample; printed by each test")
+    parser.addoption("--fault-seed", type=int, default=1, help="draws the sample; printed by each test")
 
 
 @pytest.fixture
