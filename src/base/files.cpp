@@ -140,6 +140,7 @@ void write_file_atomically(const std::filesystem::path& path, const std::functio
 void write_folder_atomically(const std::filesystem::path& folder,
                              const std::function<void(const std::filesystem::path&)>& fill) {
   std::filesystem::create_directories(folder_of(folder));
+  remove_stale_temporaries(folder_of(folder));  // what killed processes left of earlier tries
   const std::filesystem::path temporary = temporary_beside(folder);
   if (::mkdir(temporary.c_str(), 0777) != 0) fail_errno(temporary, "create");
   try {

@@ -37,8 +37,10 @@ void check_transforms(const Llama& model) {
 /// Returns the files that an earlier export wrote according to its marker; none without a readable marker.
 std::set<std::string> files_of_export(const fs::path& folder) {
   const Json marker = try_read_json_object(folder / kExportMarker).value_or(Json::object());
+  const Json& files = value_at(marker, "/files");
   std::set<std::string> names;
-  for (const Json& name : value_at(marker, "/files")) {
+  if (!files.is_array()) return names;
+  for (const Json& name : files) {
     if (name.is_string()) names.insert(name.get<std::string>());
   }
   return names;

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/hash.h"
+#include "base/host.h"
 #include "base/warn_once.h"
 #include "data/texts.h"
 #include "data/tokenizer.h"
@@ -47,6 +48,7 @@ std::optional<TokenFile> read_cache(const fs::path& cache, const std::string& to
 void write_cache(const fs::path& cache, const TokenFile& file) {
   try {
     fs::create_directories(cache.parent_path());
+    remove_stale_temporaries(cache.parent_path());
     write_token_file(cache, file);
   } catch (const std::exception& error) {
     spdlog::warn("tokens are not cached and will be made again next time: {}", error.what());

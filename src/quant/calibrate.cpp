@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/hash.h"
+#include "base/host.h"
 #include "base/progress.h"
 #include "base/stop.h"
 
@@ -218,6 +219,7 @@ TensorMap calibrate_cached(const std::string& key, const QuantRules& rules, cons
     TensorMap marked = found;
     marked[mark_of(hash, found)] = at::empty({0}, at::kFloat);
     std::filesystem::create_directories(file.parent_path());
+    remove_stale_temporaries(file.parent_path());
     write_tensors(file, marked);
   } catch (const std::exception& error) {
     spdlog::warn("the calibration is not cached and will be made again next time: {}", error.what());
