@@ -8,7 +8,7 @@ from paper_shown import shown
 from reporting import markdown, page
 from reporting.answer import answer, question
 from reporting.build import write
-from reporting.closing import citation
+from reporting.closing import citation, provenance
 from reporting.content import Cell, Note, Section, Table
 from reporting.diagnostics import diagnostics
 from reporting.effects import effects, metrics
@@ -21,9 +21,8 @@ def of_one_task(part):
     return "/" in getattr(part, "title", "") or "/" in getattr(part, "text", "").partition(":")[0]
 
 
-def of_target(folder, name):
+def of_target(name, found):
     """Returns a target's section, whose figures are the files of its own report, and the row's model and texts."""
-    found = Findings.of(folder, [])
     own = [part for section in diagnostics(found) for part in section.parts] or [*shown(name, found), *effects(found).parts, *metrics(found).parts[:1]]
     own = [part for part in own if not of_one_task(part)]
     figures = [part for part in own if isinstance(part, Figure)]
@@ -46,7 +45,9 @@ def write_page(out, model, verdicts, finished):
     claims = Section("verdicts", "Verdicts", [
         Note("How a verdict follows from an effect and its 95 % interval: docs/paper.md."),
         Table(["verdict", "claim", "measured here", "why", "target and source"], [("", body)], name="claims", most=100)])
-    sections = [head, *([claims] if body else []), *(of_target(out / name, name) for name in finished), citation(None)]
+    found = {name: Findings.of(out / name, []) for name in finished}
+    cells = [cell for target in found.values() for cell in target.cells]
+    sections = [head, *([claims] if body else []), *(of_target(*target) for target in found.items()), provenance(cells), citation(None)]
     write(out / "report.md", markdown.render(sections))
     write(out / "report.html", page.render(sections))
     return out / "report.html"

@@ -5,6 +5,7 @@ import sys
 
 from . import markdown, page
 from .answer import answer, question, verdicts
+from .axes import Layout
 from .charts import template
 from .closing import citation, failures, provenance
 from .content import Note, Section
@@ -35,7 +36,7 @@ def sections(found):
     made = [question(found)]
     if found.finished:
         made += [answer(found), verdicts(found), *(make(found) for make in NUMBERS), *diagnostics(found), metrics(found), tables(found)]
-    made += [failures(found), provenance(found), citation(found)]
+    made += [failures(found), provenance(found.cells, Layout(found.rows)), citation(found)]
     return [head(found), *(section for section in made if section.parts)]
 
 

@@ -32,16 +32,16 @@ def shared(rows, part, hidden):
     return lines
 
 
-def provenance(found):
-    hidden = [axis.name for axis in Layout(found.rows).axes]
-    return Section(
-        "provenance",
-        "Where the numbers come from",
-        [
-            Table([title, ""], [("", [[key, Cell(value, code=True)] for key, value in shared(found.cells, part, names)])], most=1000)
-            for title, part, names in (("environment", "environment", []), ("config, beside the axes", "config", hidden))
-        ],
-    )
+def shared_table(title, cells, part, hidden):
+    return Table([title, ""], [("", [[key, Cell(value, code=True)] for key, value in shared(cells, part, hidden)])], most=1000)
+
+
+def provenance(cells, layout=None):
+    """Returns the environment of the cells and, where they are of one experiment with a layout, their configuration beside its axes."""
+    tables = [shared_table("environment", cells, "environment", [])]
+    if layout is not None:
+        tables.append(shared_table("config, beside the axes", cells, "config", [axis.name for axis in layout.axes]))
+    return Section("provenance", "Where the numbers come from", tables)
 
 
 def failures(found):

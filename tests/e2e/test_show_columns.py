@@ -278,11 +278,14 @@ def test_rows_without_metrics_are_shown(shown, row, format):
     ({"environment": None}, "'/environment' is missing"), ({"status": None}, "'/status' is missing"), ({"id": "x", "status": 1}, "'/status' is of type number"),
     ({"metrics": {"nll": 3}}, "'/metrics/nll' is no object"), ({"metrics__nll__value": "3"}, "'/metrics/nll/value' is of type string"),
     ({"warnings": [3]}, "'/warnings' holds something that is no string"), ({"search": {"g": 3}}, "'/search/g' is of type number")])
-def test_a_row_of_another_shape_is_named_in_one_line(shown, row, tmp_path, change, named):
+def test_a_row_of_another_shape_is_marked_and_named_in_one_line(shown, row, tmp_path, change, named):
     folder = tmp_path / "rows/cells" / changed(row, 0, **change)["id"]
     for format in FORMATS:
-        assert_one_line(shown([changed(row, 0, **change), changed(row, 1)], "--format", format), folder / "row.json", named,
-                        "delete the cell's folder and run again")
+        process = shown([changed(row, 0, **change), changed(row, 1)], "--format", format)
+        assert process.returncode == 0 and "damaged" in process.stdout and f"{1:016x}" in process.stdout
+        assert process.stderr.count("\n") == 1
+        for part in (f"{folder / 'row.json'}: ", named, "delete it, and `qroar run` runs the cell again"):
+            assert part in process.stderr
 
 
 @pytest.mark.parametrize("change", [

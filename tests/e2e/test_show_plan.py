@@ -229,7 +229,7 @@ def test_a_damaged_plan_is_named(edited, run):
     file, results, _ = edited
     for text in ('{"cells": [', "[]", '{"cells": 3}', '{"cells": [{"id": 3}]}', '{"cells": [{"id": "x", "axes": {}}]}', '{"cells": [7]}'):
         (results / "plan.json").write_text(text, encoding="utf-8")
-        assert_one_line(run("show", results), results / "plan.json", "delete the file and run again")
+        assert_one_line(run("show", results), results / "plan.json", "delete it, and `qroar run` writes it again")
     shutil.rmtree(results / "claims", ignore_errors=True)
     assert run("run", file, "--results", results).returncode == 0
 
