@@ -98,8 +98,8 @@ class Builder {
  private:
   struct Level {
     Json* value;
-    std::string key{};             ///< of the value that follows
-    std::set<std::string> keys{};  ///< of a large object; ordered: no choice of keys makes it slow, unlike a hash table
+    std::string key;             ///< of the value that follows
+    std::set<std::string> keys;  ///< of a large object; ordered: no choice of keys makes it slow, unlike a hash table
   };
   using Members = std::vector<Json::object_t::value_type>;
 
@@ -131,7 +131,7 @@ class Builder {
   bool open(Json value) {
     if (open_.size() == kMostDepth)
       refuse(fmt::format("objects and lists in each other more than {} deep", kMostDepth));
-    open_.push_back({add(std::move(value))});
+    open_.push_back({add(std::move(value)), {}, {}});
     return true;
   }
   bool close() {

@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace qroar {
 
@@ -22,9 +23,12 @@ using SortedJson = nlohmann::json;
 
 /// What a text is read from, and what the user can do where it is damaged; both for messages.
 struct JsonSource {
-  std::string name;         ///< the file, perhaps with the part of it
-  int64_t line = 1;         ///< the number of the text's first line
-  std::string remedy = {};  ///< "delete it and run again"; may be empty
+  JsonSource(std::string file, int64_t first_line = 1, std::string what_to_do = "")
+      : name(std::move(file)), line(first_line), remedy(std::move(what_to_do)) {}
+
+  std::string name;    ///< the file, perhaps with the part of it
+  int64_t line;        ///< the number of the text's first line
+  std::string remedy;  ///< "delete it and run again"; may be empty
 };
 
 /// Parses an object, in time linear in the text.  Throws an Error "name:line:column: what; remedy" for whatever is not
