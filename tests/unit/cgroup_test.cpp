@@ -69,6 +69,6 @@ TEST_CASE("a group outside of the namespace, or one that the mount does not show
   scratch.write("memory.current", bytes(4));
   for (const char* line : {"0::/../other\n", "0::/docker/1234\n", "0::/\n"})
     CHECK(cgroup_headroom(scratch.write("cgroup", line), scratch.folder()) == 60 * kMiB);
-  CHECK(cgroup_headroom(scratch.write("cgroup", "nonsense\n::\n"), scratch.folder()) == kNone);
+  CHECK(cgroup_headroom(scratch.write("cgroup", "nonsense\n:\n"), scratch.folder()) == kNone);
   CHECK(cgroup_headroom(scratch.folder() / "missing", scratch.folder()) == kNone);
 }
