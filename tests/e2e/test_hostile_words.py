@@ -15,7 +15,7 @@ import yaml
 from support.program import (TEXT, assert_one_line, copy_of_tiny_books, experiment_of, read_csv, read_rows, tiny_books_tokenizer_hash,
                              write_token_file)
 from support.sweep import LONG_CELL, claims, finish, wait_for, windows_done
-from support.tasks import PASSKEY, write_lines
+from support.tasks import PASSKEY, WINDOW, write_lines
 
 HOSTILE = "a\x1b]0;owned\x07\x1b[2J\nb\u202ec"  # sets a title, clears a screen, begins a line, turns the direction
 SHOWN = r"a\x1b]0;owned\x07\x1b[2J\nb\u202ec"
@@ -29,7 +29,7 @@ def acting(text):
 @pytest.mark.parametrize("changes", [
     {HOSTILE: 1}, {"rope": {"type": HOSTILE}}, {"metrics": [HOSTILE]}, {"data": {"path": f"missing {HOSTILE}"}}, {"model.path": f"missing {HOSTILE}"},
     {"quant": [{"match": HOSTILE, "weight": {"type": "rtn", "bits": 4}}]}, {"quant": [{"match": f"layers.*.{HOSTILE}", "weight": {"type": "nf4"}}]},
-    {"tasks": [PASSKEY | {"name": HOSTILE}]}, {"model.dtype": HOSTILE}, {"sweep": [{HOSTILE: [1, 2]}]}, {"include": HOSTILE},
+    {"windows.length": WINDOW, "tasks": [PASSKEY | {"name": HOSTILE}]}, {"model.dtype": HOSTILE}, {"sweep": [{HOSTILE: [1, 2]}]}, {"include": HOSTILE},
 ], ids=["key", "type", "metric", "data", "model", "match", "layer", "task", "dtype", "axis", "include"])
 def test_words_of_a_configuration_act_on_no_terminal(run, tmp_path, changes):
     file = tmp_path / "experiment.yaml"
