@@ -161,7 +161,9 @@ DataSpec::DataSpec(const Config& config)
       documents(config.get<int64_t>("documents", 0, Range<int64_t>{.low = 0})),
       min_tokens(config.get<int64_t>("min_tokens", 1, Range<int64_t>{.low = 1})),
       skip(config.get<int64_t>("skip", 0, Range<int64_t>{.low = 0})),
-      max_tokens(config.get<int64_t>("max_tokens", 0, Range<int64_t>{.low = 0})) {}
+      max_tokens(config.get<int64_t>("max_tokens", 0, Range<int64_t>{.low = 0})) {
+  config.read_name();
+}
 
 void check_present(const fs::path& file) {
   std::error_code unreadable;
