@@ -65,10 +65,22 @@ def unlike(short):
     return found
 
 
+def telling(labels):
+    """Returns {label: its parts between dots that are not the same in all labels}."""
+    parts = {label: label.split(" · ") for label in labels}
+    if len(set(map(len, parts.values()))) != 1:
+        return {label: label for label in labels}
+    told = [len(set(column)) > 1 for column in zip(*parts.values())]
+    return {label: " · ".join(part for part, tells in zip(own, told) if tells) or label for label, own in parts.items()}
+
+
 def shortened(labels):
     """Returns {label: short name}; where two would be called the same, each keeps the words that only it has, or gets a number."""
     labels = list(dict.fromkeys(labels))
-    short = {label: cut(compact(label)) for label in labels}
+    short = {label: compact(told) for label, told in telling(labels).items()}
+    if max(map(len, short.values()), default=0) > MOST:
+        short = {label: name.replace(" · ", " ") for label, name in short.items()}
+    short = {label: cut(name) for label, name in short.items()}
     for name in sorted({name for name in short.values() if list(short.values()).count(name) > 1}):
         same = [label for label in labels if short[label] == name]
         shared = set.intersection(*(set(WORD.split(label)) for label in same))
