@@ -207,6 +207,14 @@ def test_rows_of_any_kind_are_drawn_or_said(rows, tmp_path):
         assert "NaN" not in svg and svg.count("<path") >= sum(len(panel["points"]) for panel in figure.panels)
 
 
+def test_names_of_panels_leave_out_what_all_share_and_tell_apart_what_has_the_same_words_in_other_places():
+    labels = [f"{text} · shared ×6 searched · {scheme} · {length} · {searched}"
+              for text in ("books", "GAO") for scheme in ("linear", "YaRN") for length in (1024, 4096) for searched in ("bk", "GAO")]
+    names = shortened(labels)
+    assert names[labels[-1]] == "GAO YaRN 4096 GAO" and len(set(names.values())) == len(labels)
+    assert not any("#" in name or "…" in name or len(name) > 24 for name in names.values())
+
+
 def test_markdown_takes_words_for_words():
     hostile = "a|b `c` <img src=x> &lt; $x$ *d* __e__ [f](http://g) \\"
     text = markdown.render([markdown_section(Text(hostile), Table(["a", "b"], [("", [[hostile, Cell(hostile, code=True)]])]))])
