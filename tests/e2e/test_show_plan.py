@@ -7,7 +7,7 @@ import sys
 import pytest
 import yaml
 
-from support.program import REPO, assert_one_line, experiment_of, read_csv, read_rows, shown_rows
+from support.program import REPO, TEXT, assert_one_line, experiment_of, read_csv, read_rows, shown_rows
 from support.sweep import finish, rows_file
 
 ONE = {"sweep": None}
@@ -250,6 +250,12 @@ def test_names_are_for_tables_alone_and_can_be_given_afterwards(run, experiment,
     assert sum(row["paired"].get("nll") is not None for row in compared) == 2
     collected = {row["id"]: row["axes"] for row in map(json.loads, (results / "rows.jsonl").read_text(encoding="utf-8").splitlines())}
     assert all(collected[row["id"]] == row["axes"] for row in shown)
+
+
+def test_texts_have_names(run, experiment, tmp_path):
+    data = [{"path": str(TEXT), "documents": count, "name": name} for count, name in ((1, "one"), (2, "two"))]
+    assert run("run", experiment({"data": None, "sweep": [{"data": data}]}), "--results", tmp_path / "results").returncode == 0
+    assert {row["labels"]["data"] for row in json.loads(run("show", tmp_path / "results", "--format", "json").stdout)} == {"one", "two"}
 
 
 @pytest.mark.parametrize("name", ["", "a name that is too long for a legend", ["list"], 'a\tb'])
