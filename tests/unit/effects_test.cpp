@@ -20,6 +20,7 @@ class Folder {
     std::vector<double> sums;  ///< of nll, in documents of 10 tokens
     std::string extra{};       ///< more lines of clusters.csv
     std::string dtype = "float32";
+    std::string kv = "none";
   };
 
   void add(const Cell& cell) const {
@@ -30,11 +31,9 @@ class Folder {
         {"value", 2}, {"stderr", 1}, {"count", 40}, {"clusters", cell.sums.size()}, {"link", "exp"}};
     row["metrics"]["delta_p_5"] = {{"value", 2}, {"stderr", nullptr}, {"count", 40}};
     row["environment"] = {{"inputs", Json::object()}, {"dtype", cell.dtype}};
-    row["config"] = {{"data", {{"path", "d"}}},
-                     {"model", {{"path", "m"}}},
-                     {"rope", cell.rope},
-                     {"quant", cell.quant == "none" ? Json::array() : Json(cell.quant)},
-                     {"rounding", {{"draw", cell.draw}}}};
+    row["config"] = {{"data", {{"path", "d"}}},   {"model", {{"path", "m"}}},
+                     {"rope", cell.rope},         {"quant", cell.quant == "none" ? Json::array() : Json(cell.quant)},
+                     {"kv", {{"type", cell.kv}}}, {"rounding", {{"draw", cell.draw}}}};
     std::string csv = "metric,group,scored,sum,weight\n";
     for (const char* metric : {"nll", "perplexity"}) {
       for (std::size_t d = 0; d < cell.sums.size(); ++d)
@@ -150,6 +149,15 @@ TEST_CASE(
   folder.add({"b", "none", "W3", 1, {1, 2, 3, 4}, "", "bfloat16"});
   folder.add({"c", "yarn", "none", 0, {1, 2, 3, 4}, "", "bfloat16"});
   folder.add({"d", "yarn", "W3", 1, {1, 2, 3, 4}, "", "bfloat16"});
+  CHECK(contains(error_text([&] { shown(folder, "rope=none,quant=none"); }), "other draws"));
+}
+
+TEST_CASE("a row whose cache alone is rounded stands for its own draw alone") {
+  const Folder folder;
+  folder.add({"a", "none", "none", 0, {1, 2, 3, 4}, "", "float32", "fake_quant"});
+  folder.add({"b", "none", "W3", 1, {1, 2, 3, 4}, "", "float32", "fake_quant"});
+  folder.add({"c", "yarn", "none", 0, {1, 2, 3, 4}, "", "float32", "fake_quant"});
+  folder.add({"d", "yarn", "W3", 1, {1, 2, 3, 4}, "", "float32", "fake_quant"});
   CHECK(contains(error_text([&] { shown(folder, "rope=none,quant=none"); }), "other draws"));
 }
 
