@@ -21,6 +21,7 @@ class Folder {
     std::string extra{};       ///< more lines of clusters.csv
     std::string dtype = "float32";
     std::string kv = "none";
+    std::string scored = "0123456789abcdef";  ///< hash of what was scored
   };
 
   void add(const Cell& cell) const {
@@ -37,7 +38,7 @@ class Folder {
     std::string csv = "metric,group,scored,sum,weight\n";
     for (const char* metric : {"nll", "perplexity"}) {
       for (std::size_t d = 0; d < cell.sums.size(); ++d)
-        csv += fmt::format("{},doc{},0123456789abcdef,{},10\n", metric, d, cell.sums[d]);
+        csv += fmt::format("{},doc{},{},{},10\n", metric, d, cell.scored, cell.sums[d]);
     }
     scratch_.write(fmt::format("cells/{}/row.json", cell.id), row.dump());
     scratch_.write(fmt::format("cells/{}/clusters.csv", cell.id), csv + cell.extra);
@@ -109,11 +110,24 @@ TEST_CASE("a difference from a baseline is made of the same clusters in the same
   add_square(folder);
   const std::string csv = shown(folder, "", "csv", "quant=none");
   CHECK(contains(csv, "baseline"));
+  int compared = 0;
+  for (const Json& row : Json::parse(shown(folder, "", "json", "quant=none"))) {
+    if (!row["paired"].contains("nll")) continue;
+    const Json &nll = row["paired"]["nll"], &ratio = row["paired"]["perplexity_ratio"];
+    CHECK(ratio["value"] == Approx(std::exp(nll["difference"].get<double>())));
+    for (const char* end : {"low", "high"}) CHECK(ratio[end] == Approx(std::exp(nll[end].get<double>())));
+    ++compared;
+  }
+  CHECK(compared == 2);
   folder.add({"e", "yarn", "W4", 1, {9, 19, 29, 39}});
   CHECK(contains(shown(folder, "", "table", "quant=W3"), "other draws"));
   folder.add({"f", "ntk", "none", 0, {9, 19, 29}});
   folder.add({"g", "ntk", "W3", 0, {9, 19, 29, 39}});
   CHECK(contains(shown(folder, "", "table", "quant=none"), "other windows"));
+  const Folder of_another_length;  // of as many tokens
+  of_another_length.add({"h", "yarn", "none", 0, {9, 19, 29, 39}});
+  of_another_length.add({"i", "yarn", "W3", 0, {9, 19, 29, 40}, "", "float32", "none", "fedcba9876543210"});
+  CHECK(contains(shown(of_another_length, "", "table", "quant=none"), "other windows"));
 }
 
 TEST_CASE("rows that computed the same to the bit are no comparison, and do not count") {
