@@ -52,13 +52,14 @@ def accuracy(found):
     """Table 3: per cent right by benchmark, their mean with its interval, and what it differs by from full precision over the same questions."""
     blocks, metrics = [], list(BENCHMARKS)
     for length in lengths_of(found.finished):
-        rows = [row for row in found.finished if row["axes"][LENGTH] == length]
-        base = next(row for row in rows if called(row) == "full precision")
-        paired = {row["id"]: row.get("paired") or {} for row in json.loads(show(found.results, "--format", "json", "--baseline", base["id"]))}
+        rows = [row for row in found.finished if row["axes"][LENGTH] == length and all(row["metrics"].get(name) for name in metrics)]
+        base = next((row["id"] for row in rows if called(row) == "full precision"), None)
+        compared = json.loads(show(found.results, "--format", "json", "--baseline", base)) if base else []
+        paired = {row["id"]: row.get("paired") or {} for row in compared}
         body = []
         for row in rows:
             values = [read(row["metrics"].get(name), "value", None).scaled(100) for name in metrics]
-            whole, tasks = mean(values), paired[row["id"]].get("tasks")
+            whole, tasks = mean(values), paired.get(row["id"], {}).get("tasks")
             less = mean([read(tasks.get(name), "difference", None).scaled(100) for name in metrics]) if tasks else None
             body.append([called(row), *(number(value.value, digits=1) for value in values), number(whole.value, whole.low, whole.high, 1),
                          number(less.value, less.low, less.high, 1, "+") if less else ""])

@@ -9,8 +9,10 @@
 #include <system_error>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/number.h"
 #include "base/stop.h"
+#include "base/utf8.h"
 #include "diagnostics/diagnostic.h"
 #include "eval/metric.h"
 #include "eval/task.h"
@@ -75,7 +77,7 @@ bool check_files(const std::vector<std::string>& files, const std::vector<std::s
       check_opened(cells);
       RunOptions options;
       options.file = file;
-      fmt::print("{}: {} jobs\n  {}\n", file.string(), jobs.size(),
+      fmt::print("{}: {} jobs\n  {}\n", visible(file.string()), jobs.size(),
                  cost_of(cells, results_folder(options).parent_path()));
     } catch (const Error& error) {
       fmt::print(stderr, "{}\n", error.what());
@@ -184,7 +186,7 @@ int run_command(int argc, char** argv) {
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
 
   app.failure_message(
-      [](const CLI::App*, const CLI::Error& error) { return fmt::format("{}; see --help\n", error.what()); });
+      [](const CLI::App*, const CLI::Error& error) { return fmt::format("{}; see --help\n", visible(error.what())); });
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -215,11 +217,11 @@ int run_command(int argc, char** argv) {
 }  // namespace qroar
 
 int main(int argc, char** argv) {
+  qroar::open_closed_descriptors();
   spdlog::set_default_logger(spdlog::stderr_color_mt("qroar"));
   const std::string worker = qroar::worker_name();
-  spdlog::set_pattern("%H:%M:%S %^%l%$ " + (worker.empty() ? "" : worker + " ") + "%v");
-  spdlog::set_error_handler(
-      [](const std::string& what) { qroar::fail("{}", what); });  // a log file that is not writable
+  spdlog::set_formatter(qroar::log_format("%H:%M:%S %^%l%$ " + (worker.empty() ? "" : worker + " ") + "%*"));
+  qroar::let_log_fail();
   try {
     const int status = qroar::run_command(argc, argv);
     if (std::fflush(stdout) != 0) qroar::fail("cannot write to stdout: {}", std::strerror(errno));
@@ -231,13 +233,13 @@ int main(int argc, char** argv) {
     fmt::print(stderr, "{}\n", error.what());
     return 1;
   } catch (const std::filesystem::filesystem_error& error) {
-    fmt::print(stderr, "{}: {}\n", error.path1().string(), error.code().message());
+    fmt::print(stderr, "{}: {}\n", qroar::visible(error.path1().string()), error.code().message());
     return 1;
   } catch (const std::system_error& error) {  // thrown by fmt::print
     fmt::print(stderr, "cannot write to stdout: {}\n", error.code().message());
     return 1;
   } catch (const std::exception& error) {
-    fmt::print(stderr, "internal error: {}\n", error.what());
+    fmt::print(stderr, "internal error: {}\n", qroar::visible(error.what()));
     return 2;
   }
 }

@@ -45,9 +45,13 @@ def write(path, content):
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     temporary.unlink(missing_ok=True)
-    with open(temporary, "xb") as file:
-        file.write(content if isinstance(content, bytes) else content.encode())
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "xb") as file:
+            file.write(content if isinstance(content, bytes) else content.encode())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def write_report(results, options, out, with_page=True):

@@ -1,12 +1,34 @@
 #include "base/csv.h"
 
+#include <utility>
+
 #include "base/error.h"
+#include "base/number.h"
 
 namespace qroar {
+namespace {
+
+bool is_number(std::string_view text) {
+  double value = 0;
+  const std::size_t sign = text.starts_with('+') && !text.starts_with("+-") ? 1 : 0;
+  return read_number(text.substr(sign), value) == std::errc();
+}
+
+/// Returns whether the first word is a number, as in "-0.01 [-0.02, +0.01]", which no spreadsheet runs.
+bool begins_with_number(const std::string& text) { return is_number(std::string_view(text).substr(0, text.find(' '))); }
+
+bool needs_apostrophe(const std::string& text) {
+  if (text.empty()) return false;
+  if (text[0] == '\'') return true;
+  return std::string_view("=+-@\t\r\n").find(text[0]) != std::string_view::npos && !begins_with_number(text);
+}
+
+}  // namespace
 
 std::string csv_field(const std::string& text) {
-  if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
-  std::string quoted = "\"";
+  const bool formula = needs_apostrophe(text);
+  if (!formula && text.find_first_of(",\"\n\r") == std::string::npos) return text;
+  std::string quoted = formula ? "\"'" : "\"";
   for (const char c : text) {
     if (c == '"') quoted += '"';
     quoted += c == '\n' || c == '\r' ? ' ' : c;
@@ -16,12 +38,16 @@ std::string csv_field(const std::string& text) {
 
 std::vector<std::string> csv_fields(const std::string& line) {
   std::vector<std::string> fields(1);
-  bool quoted = false;
+  bool quoted = false, begins = false;
   for (std::size_t i = 0; i < line.size(); ++i) {
+    const bool first = std::exchange(begins, false);
     if (line[i] == '"' && quoted && i + 1 < line.size() && line[i + 1] == '"') {
       fields.back() += line[i++];
     } else if (line[i] == '"') {
       quoted = !quoted;
+      begins = quoted;
+    } else if (first && line[i] == '\'') {
+      continue;
     } else if (line[i] == ',' && !quoted) {
       fields.emplace_back();
     } else {

@@ -1,5 +1,7 @@
 // Comma-separated values, RFC 4180: fields with commas or quotes are quoted.  A line break
-// becomes a space, since tables are read line by line.
+// becomes a space, since tables are read line by line.  A text that a spreadsheet would run as a formula (it begins
+// with = + - @ or a tab, and is no number) is quoted and gets an apostrophe in front, as OWASP advises ("CSV
+// Injection"); one that begins with an apostrophe gets another, so that csv_fields() returns both as they were.
 #pragma once
 #include <string>
 #include <vector>

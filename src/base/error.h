@@ -6,13 +6,18 @@
 #include <source_location>
 #include <stdexcept>
 #include <string>
+#include <string_view>
+#include <vector>
 
 namespace qroar {
 
-/// An error that the user can fix: the text says what is wrong, where, and what to do.  Exit code 1.
+/// An error that the user can fix: the text says what is wrong, where, and what to do.  Exit code 1.  It may quote any
+/// file, so that it is made visible() here, in one place: an Error is one line, and acts on no terminal.
 class Error : public std::runtime_error {
  public:
-  using std::runtime_error::runtime_error;
+  explicit Error(std::string_view text);
+  /// Several errors, each a line.
+  explicit Error(const std::vector<std::string>& lines);
 };
 
 /// A violated assumption of this program.  Exit code 2.

@@ -65,9 +65,10 @@ Variance joined(const Variance& of_clusters, const Variance& of_draws, const Var
   if (of_draws.value <= residual.value) return of_clusters;
   if (of_clusters.value <= residual.value) return of_draws;
   const double sum = of_clusters.value + of_draws.value - residual.value;
-  double inverse = 0;
-  for (const Variance& part : {of_clusters, of_draws, residual}) inverse += part.value * part.value / part.degrees;
-  return {sum, sum * sum / inverse};
+  double inverse = 0;  // of the degrees; in shares of the sum, since squares of small variances would underflow
+  for (const Variance& part : {of_clusters, of_draws, residual})
+    inverse += (part.value / sum) * (part.value / sum) / part.degrees;
+  return {sum, 1 / inverse};
 }
 
 }  // namespace

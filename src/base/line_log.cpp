@@ -15,8 +15,25 @@
 namespace qroar {
 
 LineLog::LineLog(std::filesystem::path file, std::string owner) : file_(std::move(file)), owner_(std::move(owner)) {
-  std::filesystem::create_directories(file_.parent_path());
-  if (std::filesystem::exists(file_)) read(read_file(file_));
+  attempt([&] {
+    std::filesystem::create_directories(file_.parent_path());
+    if (std::filesystem::exists(file_)) read(read_file(file_));
+  });
+}
+
+void LineLog::attempt(const std::function<void()>& writing) {
+  if (is_given_up_) return;
+  try {
+    writing();
+  } catch (const std::exception& error) {
+    is_given_up_ = true;
+    spdlog::warn("{}; the work goes on, and would begin anew if it were stopped", error.what());
+  }
+}
+
+void LineLog::clear() {
+  lines_.clear();
+  attempt([&] { std::filesystem::remove(file_); });
 }
 
 /// The hash of a line whose own "hash" is null.
@@ -46,12 +63,14 @@ void LineLog::read(const std::string& text) {
 void LineLog::append(Json line) {
   line["hash"] = nullptr;
   line["hash"] = hash_of(line);
-  const std::string text = line.dump() + "\n";
-  const int handle = ::open(file_.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0644);
-  const ssize_t count = handle >= 0 ? ::write(handle, text.data(), text.size()) : -1;
-  int error = count < 0 ? errno : count < std::ssize(text) ? ENOSPC : 0;  // a disk that fills up takes a part of it
-  if (handle >= 0 && ::close(handle) != 0 && error == 0) error = errno;
-  if (error != 0) fail("{}: cannot write: {}", file_.string(), std::strerror(error));
+  attempt([&] {
+    const std::string text = line.dump() + "\n";
+    const int handle = ::open(file_.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0644);
+    const ssize_t count = handle >= 0 ? ::write(handle, text.data(), text.size()) : -1;
+    int error = count < 0 ? errno : count < std::ssize(text) ? ENOSPC : 0;  // a disk that fills up takes a part of it
+    if (handle >= 0 && ::close(handle) != 0 && error == 0) error = errno;
+    if (error != 0) fail("{}: cannot write: {}", file_.string(), std::strerror(error));
+  });
 }
 
 }  // namespace qroar

@@ -8,6 +8,8 @@
 #include <cmath>
 #include <cstdio>
 
+#include "base/utf8.h"
+
 namespace qroar {
 
 std::string format_seconds(double seconds) {
@@ -31,7 +33,7 @@ void Progress::advance(double done, const std::string& label) {
   const double fraction = std::min(done_ / total_, 1.0);
   const std::string line =
       fmt::format("{:3.0f} %  {} left  {}", 100 * fraction,
-                  format_seconds(elapsed.count() * (1 - fraction) / std::max(fraction, 1e-9)), label);
+                  format_seconds(elapsed.count() * (1 - fraction) / std::max(fraction, 1e-9)), visible(label));
   if (terminal_) {
     fmt::print(stderr, "\r\033[K{}", line);  // return to column 1 and erase the old line
     std::fflush(stderr);

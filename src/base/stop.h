@@ -1,4 +1,5 @@
-// Stopping on request: a scheduler sends SIGTERM or SIGUSR1 some time before it kills a process.
+// What the world does to a running process: a scheduler sends SIGTERM or SIGUSR1 some time before it kills it, a user
+// presses Ctrl-C, and either may have closed its terminal.
 #pragma once
 #include <exception>
 
@@ -12,8 +13,13 @@ class Stopped : public std::exception {
   const char* what() const noexcept override { return "stopped by a signal; run the same command again to go on"; }
 };
 
-/// Installs handlers that only record SIGTERM and SIGUSR1, however often they arrive.
+/// Installs handlers that only record SIGTERM and SIGUSR1, however often they arrive, and SIGINT, which says so and
+/// ends the process when it comes again.
 void install_stop_handlers();
+
+/// Opens those of the descriptors 0 to 2 that were closed, so that no file of ours takes their number and with it what
+/// is printed.  Messages to a closed stderr are lost; a write to a closed stdout fails as before.
+void open_closed_descriptors();
 
 bool stop_requested();
 

@@ -1,8 +1,44 @@
 #include "base/utf8.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <utility>
 
 namespace qroar {
+namespace {
+
+/// Unicode 15, categories Cc, Cf, Zl and Zp.
+constexpr std::pair<char32_t, char32_t> kUnseen[] = {
+    {0x0, 0x1F},        {0x7F, 0x9F},       {0xAD, 0xAD},       {0x600, 0x605},     {0x61C, 0x61C},
+    {0x6DD, 0x6DD},     {0x70F, 0x70F},     {0x890, 0x891},     {0x8E2, 0x8E2},     {0x180E, 0x180E},
+    {0x200B, 0x200F},   {0x2028, 0x202E},   {0x2060, 0x2064},   {0x2066, 0x206F},   {0xFEFF, 0xFEFF},
+    {0xFFF9, 0xFFFB},   {0x110BD, 0x110BD}, {0x110CD, 0x110CD}, {0x13430, 0x1343F}, {0x1BCA0, 0x1BCA3},
+    {0x1D173, 0x1D17A}, {0xE0001, 0xE0001}, {0xE0020, 0xE007F}};
+
+/// Returns the code point of a valid character.
+char32_t code_of(std::string_view character) {
+  const auto lead = static_cast<unsigned char>(character[0]);
+  if (lead < 0x80) return lead;
+  char32_t code = lead & (0x7Fu >> character.size());
+  for (const char c : character.substr(1)) code = code << 6 | (static_cast<unsigned char>(c) & 0x3Fu);
+  return code;
+}
+
+std::string escape_of(char32_t code) {
+  switch (code) {
+    case '\n': return "\\n";
+    case '\r': return "\\r";
+    case '\t': return "\\t";
+    default: break;
+  }
+  const auto number = static_cast<uint32_t>(code);
+  return number < 0x100     ? fmt::format("\\x{:02x}", number)
+         : number < 0x10000 ? fmt::format("\\u{:04x}", number)
+                            : fmt::format("\\U{:08x}", number);
+}
+
+}  // namespace
 
 std::size_t utf8_length(std::string_view text) {
   if (text.empty()) return 0;
@@ -11,11 +47,10 @@ std::size_t utf8_length(std::string_view text) {
   if (lead < 0x80) return 1;
   const std::size_t length = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
   if (lead < 0xC2 || lead > 0xF4 || text.size() < length) return 0;
-  char32_t code = lead & (0x7Fu >> length);
   for (std::size_t i = 1; i < length; ++i) {
     if ((byte(i) & 0xC0) != 0x80) return 0;
-    code = code << 6 | (byte(i) & 0x3Fu);
   }
+  const char32_t code = code_of(text.substr(0, length));
   constexpr char32_t kSmallest[] = {0, 0, 0x80, 0x800, 0x10000};
   const bool surrogate = code >= 0xD800 && code <= 0xDFFF;
   return code >= kSmallest[length] && code <= 0x10FFFF && !surrogate ? length : 0;
@@ -29,6 +64,25 @@ std::size_t utf8_prefix(std::string_view text) {
 
 std::size_t utf8_characters(std::string_view text) {
   return static_cast<std::size_t>(std::ranges::count_if(text, [](char c) { return (c & 0xC0) != 0x80; }));
+}
+
+std::string visible(std::string_view text) {
+  std::string seen;
+  while (!text.empty()) {
+    const std::size_t length = utf8_length(text);
+    const std::string_view character = text.substr(0, std::max<std::size_t>(length, 1));
+    const char32_t code = length == 0 ? static_cast<unsigned char>(text[0]) : code_of(character);
+    if (code >= ' ' && code < 0x7F) {
+      seen += text[0];
+      text.remove_prefix(1);
+      continue;
+    }
+    const bool is_unseen =
+        std::ranges::any_of(kUnseen, [&](const auto& range) { return range.first <= code && code <= range.second; });
+    seen += length == 0 || is_unseen ? escape_of(code) : std::string(character);
+    text.remove_prefix(character.size());
+  }
+  return seen;
 }
 
 }  // namespace qroar

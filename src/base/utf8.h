@@ -1,6 +1,7 @@
 // UTF-8 as defined by RFC 3629: no overlong forms, no surrogates, nothing beyond U+10FFFF.
 #pragma once
 #include <cstddef>
+#include <string>
 #include <string_view>
 
 namespace qroar {
@@ -13,5 +14,10 @@ std::size_t utf8_prefix(std::string_view text);
 
 /// Returns the number of characters of a valid text: bytes that do not continue another.
 std::size_t utf8_characters(std::string_view text);
+
+/// Returns the text with escapes (\\n, \\x1b, \\u202e) in the place of what is not shown but acts: control characters,
+/// those that turn the direction of text or are invisible (Unicode's Cc, Cf, Zl and Zp), and bytes that are not UTF-8.
+/// What stood in a file thus cannot move a terminal's cursor, begin a line of its own or show as other text.
+std::string visible(std::string_view text);
 
 }  // namespace qroar

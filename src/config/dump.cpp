@@ -20,8 +20,10 @@ void emit(YAML::Emitter& out, const Json& value) {
     out << YAML::EndSeq;
   } else if (value.is_string()) {
     out << YAML::DoubleQuoted << value.get<std::string>();
+  } else if (value.is_null()) {
+    out << YAML::Null;  // the text would be written in quotes
   } else {
-    out << value.dump();  // numbers, true, false and null are the same in JSON and YAML
+    out << value.dump();  // numbers, true and false are the same in JSON and YAML
   }
 }
 

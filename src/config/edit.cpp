@@ -19,12 +19,38 @@ ConfigNode::Pointer clone(const ConfigNode& node) {
   return copy;
 }
 
-void set_paths(ConfigNode& node, const std::string& path) {
+Extent extent(const ConfigNode& node) {
+  Extent sum;
+  sum.bytes += node.text.size() + node.path.size();
+  for (const auto& child : node.children) {
+    const Extent part = extent(*child.node);
+    sum.nodes += part.nodes;
+    sum.bytes += part.bytes + child.key.size();
+    sum.depth = std::max(sum.depth, part.depth + 1);
+  }
+  return sum;
+}
+
+namespace {
+
+void set_paths(ConfigNode& node, const std::string& path, std::size_t& bytes) {
+  bytes += path.size();
+  if (bytes > kMaxBytes) {
+    fail("{}: its keys are so long and so deeply nested that their paths take more than {} MiB; shorten them",
+         node.mark.text(), kMaxBytes >> 20);
+  }
   node.path = path;
   for (std::size_t i = 0; i < node.children.size(); ++i) {
     const auto& [key, child] = node.children[i];
-    set_paths(*child, node.kind == Config::Kind::list ? fmt::format("{}[{}]", path, i) : join(path, key));
+    set_paths(*child, node.kind == Config::Kind::list ? fmt::format("{}[{}]", path, i) : join(path, key), bytes);
   }
+}
+
+}  // namespace
+
+void set_paths(ConfigNode& node, const std::string& path) {
+  std::size_t bytes = 0;
+  set_paths(node, path, bytes);
 }
 
 std::vector<std::string> split_path(std::string_view path, const Mark& place) {
@@ -51,6 +77,7 @@ std::vector<std::string> split_path(std::string_view path, const Mark& place) {
     }
   }
   if (std::ranges::any_of(keys, &std::string::empty)) refuse();
+  if (keys.size() > kMaxDepth) fail("{}: a path of more than {} keys", place.text(), kMaxDepth);
   return keys;
 }
 

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/utf8.h"
 #include "config/node.h"
 
 namespace qroar {
@@ -70,11 +71,28 @@ std::string chain_text(const Files& chain) {
   return text;
 }
 
+/// What an experiment has read so far: files that include others several times grow exponentially.
+struct Reading {
+  Files files;
+  std::size_t nodes = 0;
+
+  void add(const std::filesystem::path& file, const ConfigNode& root) {
+    constexpr std::size_t kMaxFiles = 100;
+    files.push_back(file);
+    nodes += detail::extent(root).nodes;
+    if (files.size() > kMaxFiles)
+      fail("{}: more than {} files are included, repeated ones counted", file.string(), kMaxFiles);
+    if (nodes > detail::kMaxNodes) {
+      fail("{}: more than {} values, those of all included files counted", file.string(), detail::kMaxNodes);
+    }
+  }
+};
+
 /// Loads the last file of `chain`, which lists the files that include each other; adds all files read to `read`.
-ConfigNode::Pointer load_tree(const Files& chain, Files& read) {
+ConfigNode::Pointer load_tree(const Files& chain, Reading& read) {
   const std::filesystem::path& file = chain.back();
   auto root = parse_root(read_file(file), std::make_shared<Source>(Source{file.string(), file.parent_path()}));
-  read.push_back(file);
+  read.add(file, *root);
   auto base = std::make_shared<ConfigNode>();
   base->kind = Config::Kind::map;
   if (root->find("include")) {
@@ -127,7 +145,9 @@ Config Config::parse(const std::string& text, const std::string& name) {
 
 ConfigSources sources_of(const std::filesystem::path& file) {
   ConfigSources sources;
-  collect_relative_paths(*load_tree({file}, sources.files), sources.beside);
+  Reading read;
+  collect_relative_paths(*load_tree({file}, read), sources.beside);
+  sources.files = std::move(read.files);
   return sources;
 }
 
@@ -136,7 +156,9 @@ Config Config::load(const std::filesystem::path& file, const std::vector<std::st
     qroar::fail("{}: is a folder; name a YAML file", file.string());
   }
   if (!is_file(file)) qroar::fail("{}: no such file", file.string());
-  Files read;
+  if (const std::string name = std::filesystem::absolute(file).string(); utf8_prefix(name) < name.size())
+    qroar::fail("{}: its name or its folder's is not UTF-8 text, so that no result could name it; rename it", name);
+  Reading read;
   const auto root = load_tree({file}, read);
   detail::set_paths(*root, "");
   Config config = ConfigNode::handle(root);

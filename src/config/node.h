@@ -62,7 +62,19 @@ std::string comma_list(const std::vector<std::string>& words);
 std::string join(const std::string& parent, std::string_view key);
 /// Returns an independent copy that is not marked as read.
 ConfigNode::Pointer clone(const ConfigNode& node);
-/// Sets the paths of all nodes of a tree.
+/// The size of a tree: aliases of aliases, includes of includes and points of a sweep grow exponentially.
+struct Extent {
+  std::size_t nodes = 1;
+  std::size_t depth = 1;
+  std::size_t bytes = sizeof(ConfigNode);  ///< with its texts and paths
+};
+Extent extent(const ConfigNode& node);
+
+constexpr std::size_t kMaxDepth = 64;
+constexpr std::size_t kMaxNodes = 100'000;
+constexpr std::size_t kMaxBytes = std::size_t{256} << 20;
+
+/// Sets the paths of all nodes of a tree.  Throws an Error where they make it larger than kMaxBytes.
 void set_paths(ConfigNode& node, const std::string& path);
 /// Returns the keys of a path such as "quant[0].weight.bits": quant, 0, weight, bits.  Throws an Error at `place` when
 /// it is not a path.

@@ -17,24 +17,6 @@ namespace {
 using Pointer = ConfigNode::Pointer;
 using Kind = Config::Kind;
 
-constexpr std::size_t kMaxDepth = 64;
-constexpr std::size_t kMaxNodes = 100'000;  // aliases of aliases grow exponentially
-
-struct Extent {
-  std::size_t nodes = 1;
-  std::size_t depth = 1;
-};
-
-Extent extent(const ConfigNode& node) {
-  Extent sum;
-  for (const auto& child : node.children) {
-    const Extent part = extent(*child.node);
-    sum.nodes += part.nodes;
-    sum.depth = std::max(sum.depth, part.depth + 1);
-  }
-  return sum;
-}
-
 class TreeBuilder : public YAML::EventHandler {
  public:
   explicit TreeBuilder(const Mark& start) : start_(start), root_(make(start, Kind::null)) {}
@@ -133,7 +115,9 @@ class TreeBuilder : public YAML::EventHandler {
   void add(const YAML::Mark& mark, const Pointer& node, YAML::anchor_t anchor) {
     const Extent size = extent(*node);
     nodes_ += size.nodes;
+    bytes_ += size.bytes;
     if (nodes_ > kMaxNodes) refuse(mark, fmt::format("more than {} values, aliases counted as copies", kMaxNodes));
+    if (bytes_ > kMaxBytes) refuse(mark, fmt::format("more than {} MiB, aliases counted as copies", kMaxBytes >> 20));
     if (open_.size() + size.depth > kMaxDepth) refuse(mark, fmt::format("nested deeper than {} levels", kMaxDepth));
     if (anchor != 0) anchors_[anchor] = node;
     if (open_.empty()) {
@@ -150,7 +134,7 @@ class TreeBuilder : public YAML::EventHandler {
   Pointer root_;
   std::vector<Frame> open_;
   std::map<YAML::anchor_t, Pointer> anchors_;
-  std::size_t nodes_ = 0;
+  std::size_t nodes_ = 0, bytes_ = 0;
   int documents_ = 0;
 };
 

@@ -13,8 +13,7 @@ using detail::ConfigNode;
 namespace {
 
 constexpr std::size_t kMaxPoints = 100'000;
-
-// JSON with sorted keys in which 4 equals 4.0: values that are written differently may be equal.
+constexpr std::size_t kMaxPointBytes = std::size_t{4} << 30;  // of all points: each is a tree of its own
 
 struct Axis {
   std::string path;               ///< as written
@@ -90,12 +89,19 @@ std::vector<SweepPoint> expand_blocks(const Config& base, const Config& sweep) {
                            ConfigNode::of(sweep)->describe()));
   }
   std::vector<SweepPoint> points;
-  std::map<SortedJson, std::string> origins;
+  std::map<SortedJson, std::string> origins;  // JSON with sorted keys, in which 4 equals 4.0
+  std::size_t bytes = 0;
   for (const Config& block : sweep.items()) {
     const std::vector<Axis> axes = read_axes(block);
     const std::size_t count = product(axes, block);
     for (std::size_t i = 0; i < count; ++i) {
       SweepPoint point = point_of(base, axes, i, block.where());
+      bytes += detail::extent(*ConfigNode::of(point.config)).bytes;
+      if (bytes > kMaxPointBytes || points.size() >= kMaxPoints) {
+        block.fail(fmt::format(
+            "more than {} points, or {} GiB of them, with those of the blocks before it; split the experiment",
+            kMaxPoints, kMaxPointBytes >> 30));
+      }
       const auto [first, fresh] = origins.emplace(point.config.json(), point.origin);
       if (fresh) {
         points.push_back(std::move(point));

@@ -10,8 +10,8 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
-#include <limits>
 
+#include "base/cgroup.h"
 #include "base/error.h"
 #include "base/number.h"
 
@@ -25,18 +25,6 @@ int64_t proc_kilobytes(const char* file, const std::string& key) {
     if (int64_t value = 0; word == key && in >> value) return value * 1024;
   }
   fail("{}: no field {}", file, key);
-}
-
-/// Returns the bytes that the cgroup still allows (v2, then v1), or the largest number where there is no limit.
-int64_t cgroup_headroom() {
-  const std::pair<const char*, const char*> files[] = {
-      {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"},
-      {"/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"}};
-  for (const auto& [limit_file, use_file] : files) {
-    int64_t limit = 0, use = 0;
-    if (std::ifstream(limit_file) >> limit && std::ifstream(use_file) >> use) return limit - use;
-  }
-  return std::numeric_limits<int64_t>::max();
 }
 
 /// Returns the N of cuda:N, 0 for a name without a number, or a negative value where N is not a number.

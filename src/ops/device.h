@@ -27,7 +27,8 @@ bool cpu_has_float16();
 /// Returns a name such as "AMD EPYC" or "NVIDIA H200".
 std::string device_name(const at::Device& device);
 
-/// Returns the bytes a job may still use: the free memory of a GPU; on the CPU MemAvailable, within the cgroup's limit.
+/// Returns the bytes a job may still use: the free memory of a GPU; on the CPU MemAvailable, within the cgroups'
+/// limits.
 int64_t available_bytes(const at::Device& device);
 
 /// The peak memory use since the last reset: that of the allocator on a GPU, of the process' resident set on the CPU.

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "report/beside_axes.h"
 #include "report/caption.h"
 #include "report/differences.h"
@@ -83,6 +84,20 @@ std::vector<Json> for_tables(std::vector<Json> rows, const std::vector<Json>& be
   return rows;
 }
 
+/// Returns the value with its texts and keys made visible(): a results folder may come from others.
+Json visible_texts(const Json& value) {
+  if (value.is_string()) return visible(value.get_ref<const std::string&>());
+  if (!value.is_structured()) return value;
+  Json seen = value.is_array() ? Json::array() : Json::object();
+  for (const auto& [key, entry] : value.items()) {
+    if (value.is_array())
+      seen.push_back(visible_texts(entry));
+    else
+      seen[visible(key)] = visible_texts(entry);
+  }
+  return seen;
+}
+
 }  // namespace
 
 std::string left_out_note(std::size_t rows) {
@@ -92,16 +107,17 @@ std::string left_out_note(std::size_t rows) {
 }
 
 std::string show(const Results& results, const std::vector<Json>& all, const ShowOptions& options) {
+  const bool is_run = options.format == "lm_eval";  // of which a mean over draws is none
+  const bool is_json = is_run || options.format == "eee" || options.format == "json";
   std::vector<Json> kept;
   bool has_others = false;
   for (const Json& row : all) {
     const bool planned = is_planned(row, options);
-    if (planned || options.all) kept.push_back(row);
+    if (planned || options.all) kept.push_back(is_json ? row : visible_texts(row));
     has_others = has_others || (!planned && options.all);
   }
   const std::string note = kept.size() == all.size() ? "" : left_out_note(all.size() - kept.size());
   if (kept.empty()) fail("{}: no finished cells yet{}", results.folder().string(), note.empty() ? "" : "; " + note);
-  const bool is_run = options.format == "lm_eval";  // of which a mean over draws is none
   if ((is_run || options.format == "eee") && !(options.baseline + options.interaction).empty()) {
     fail("--format {}: has no place for comparisons; leave out --baseline and --interaction", options.format);
   }

@@ -5,6 +5,7 @@
 #include <ctime>
 
 #include "base/progress.h"
+#include "base/utf8.h"
 #include "report/table.h"
 #include "results/claims.h"
 #include "results/row_shape.h"
@@ -42,7 +43,7 @@ SweepState sweep_state(const Results& results) {
   Table table{{"cell", "", "process", "state", "since"}, {}, 5};
   const auto put = [&](const Json& cell, const std::string& process, const std::string& what,
                        const std::string& since) {
-    table.rows.push_back({cell["id"], axis_label(cell["axes"]), process, what, since});
+    table.rows.push_back({cell["id"], visible(axis_label(cell["axes"])), visible(process), what, visible(since)});
   };
   Pace pace;
   double left = 0;

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
+#include <string_view>
 
 #include "base/csv.h"
 #include "base/utf8.h"
@@ -16,9 +18,36 @@ std::string padded(const std::string& text, std::size_t width, bool left) {
   return left ? text + space : space + text;
 }
 
+bool is_word(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || (c & 0x80) != 0; }
+
+/// Returns a text of which Markdown, GitHub's formulas and HTML take nothing for their own.
+std::string markdown_escaped(const std::string& text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    const bool inside = i > 0 && i + 1 < text.size() && is_word(text[i - 1]) && is_word(text[i + 1]);  // of a word
+    const bool link = c == '(' && i > 0 && text[i - 1] == ']';
+    if (link || (c == '_' && !inside) || std::string_view("\\`*<>|$~^").find(c) != std::string_view::npos) out += '\\';
+    out += c == '&' ? "&amp;" : std::string(1, c);
+  }
+  return out;
+}
+
+Table markdown_escaped(Table table) {
+  for (std::string& title : table.header) title = markdown_escaped(title);
+  for (auto& row : table.rows) {
+    for (std::string& cell : row) cell = markdown_escaped(cell);
+  }
+  return table;
+}
+
 }  // namespace
 
 std::string Table::render(const std::string& format) const {
+  return format == "markdown" ? markdown_escaped(*this).lines(format) : lines(format);
+}
+
+std::string Table::lines(const std::string& format) const {
   std::vector<std::size_t> widths;
   for (std::size_t c = 0; c < header.size(); ++c) {
     widths.push_back(utf8_characters(header[c]));
@@ -54,7 +83,9 @@ std::string Table::render(const std::string& format) const {
 std::string render(const std::vector<Table>& tables, const std::string& format) {
   std::string text;
   for (const Table& table : tables) {
-    text += (text.empty() ? "" : "\n") + (table.title.empty() ? "" : table.title + "\n") + table.render(format);
+    text += (text.empty() ? "" : "\n") +
+            (table.title.empty() ? "" : (format == "markdown" ? markdown_escaped(table.title) : table.title) + "\n") +
+            table.render(format);
   }
   return text;
 }

@@ -15,6 +15,9 @@ struct Table {
 
   /// Renders the table without its title; format: table (aligned text), csv or markdown (report/latex.h has the other).
   std::string render(const std::string& format) const;
+
+ private:
+  std::string lines(const std::string& format) const;
 };
 
 /// Renders tables under their titles, separated by empty lines.

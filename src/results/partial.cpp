@@ -1,10 +1,5 @@
 #include "results/partial.h"
 
-#include <spdlog/spdlog.h>
-
-#include "base/error.h"
-#include "base/files.h"
-
 namespace qroar {
 namespace {
 
@@ -14,30 +9,16 @@ constexpr const char* kName = "partial.jsonl";
 
 PartialCell::PartialCell(const std::filesystem::path& cell, const Json& inputs, bool restart,
                          std::function<void()> check)
-    : file_(cell / kName), check_(std::move(check)) {
-  try {
-    if (restart) std::filesystem::remove(file_);
-    log_.emplace(file_);
-    if (log_->lines().empty() || value_at(log_->lines().front(), "/inputs") != inputs) {
-      std::filesystem::remove(file_);
-      log_.emplace(file_);
-      log_->append({{"inputs", inputs}});
-    }
-  } catch (const std::exception& error) {
-    give_up(error.what());
-    return;
+    : check_(std::move(check)), log_(cell / kName) {
+  if (restart || log_.lines().empty() || value_at(log_.lines().front(), "/inputs") != inputs) {
+    log_.clear();
+    log_.append({{"inputs", inputs}});
   }
-  for (const Json& line : log_->lines()) {
+  for (const Json& line : log_.lines()) {
     const Json &part = value_at(line, "/part"), &seconds = value_at(line, "/seconds");
     if (part.is_string() && seconds.is_number()) parts_.emplace(part, Part{value_at(line, "/result"), seconds});
   }
   found_ = parts_.size();
-}
-
-/// The parts only spare time after a stop: a cell whose disk refuses them still gets its row.
-void PartialCell::give_up(const std::string& why) {
-  log_.reset();
-  spdlog::warn("{}; the cell goes on, and would begin anew if it were stopped", why);
 }
 
 const Json* PartialCell::find(const std::string& part) const {
@@ -50,13 +31,7 @@ void PartialCell::add(const std::string& part, const Json& result) {
   const auto now = Clock::now();
   const double seconds = std::chrono::duration<double>(now - since_).count();
   since_ = now;
-  if (log_) {
-    try {
-      log_->append({{"part", part}, {"seconds", seconds}, {"result", result}});
-    } catch (const Error& error) {
-      give_up(error.what());
-    }
-  }
+  log_.append({{"part", part}, {"seconds", seconds}, {"result", result}});
   parts_.emplace(part, Part{result, seconds});
 }
 

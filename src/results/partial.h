@@ -3,7 +3,6 @@
 #include <chrono>
 #include <functional>
 #include <map>
-#include <optional>
 
 #include "base/line_log.h"
 #include "eval/parts.h"
@@ -13,8 +12,8 @@ namespace qroar {
 class PartialCell : public PartStore {
  public:
   /// Continues a file whose parts were made with the same `inputs` (hashes, everything that decides the bits); starts
-  /// again from any other file, and with `restart` from every file.  A file that cannot be written is a warning.
-  /// `check` throws when results computed now must not be kept.
+  /// again from any other file, and with `restart` from every file.  /// `check` throws when results computed now must
+  /// not be kept.
   PartialCell(const std::filesystem::path& cell, const Json& inputs, bool restart, std::function<void()> check);
 
   const Json* find(const std::string& part) const override;
@@ -29,15 +28,13 @@ class PartialCell : public PartStore {
 
  private:
   using Clock = std::chrono::steady_clock;
-  void give_up(const std::string& why);
   struct Part {
     Json result;
     double seconds;
   };
 
-  std::filesystem::path file_;
   std::function<void()> check_;
-  std::optional<LineLog> log_;  ///< none once it could not be written
+  LineLog log_;
   std::map<std::string, Part> parts_;
   std::size_t found_ = 0;
   Clock::time_point since_;

@@ -6,6 +6,8 @@
 #include <filesystem>
 #include <memory>
 
+#include "base/log.h"
+
 namespace qroar {
 
 /// Copies the log into the cell's folder during its lifetime.  A log that cannot be written is a warning: the cell does
@@ -16,6 +18,7 @@ class CellLog {
     try {
       std::filesystem::remove(folder / "log.txt");  // perhaps a link
       sink_ = std::make_shared<spdlog::sinks::basic_file_sink_mt>((folder / "log.txt").string());
+      sink_->set_formatter(log_format("[%Y-%m-%d %H:%M:%S.%e] [%l] %*"));
       spdlog::default_logger()->sinks().push_back(sink_);
     } catch (const std::exception& error) {
       spdlog::warn("{}: the cell's messages are not kept: {}", (folder / "log.txt").string(), error.what());

@@ -17,11 +17,9 @@ void ErrorList::add(const std::string& what) {
 
 void ErrorList::throw_if_any() const {
   if (empty()) return;
-  std::string lines;
-  for (const auto& [what, count] : complaints_) {
-    lines += (lines.empty() ? "" : "\n") + what;
-    if (count < cells_) lines += fmt::format(" ({} of {} cells)", count, cells_);
-  }
+  std::vector<std::string> lines;
+  for (const auto& [what, count] : complaints_)
+    lines.push_back(count < cells_ ? fmt::format("{} ({} of {} cells)", what, count, cells_) : what);
   throw Error(lines);
 }
 

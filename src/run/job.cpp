@@ -200,8 +200,11 @@ std::vector<Job> parse_experiment(const std::filesystem::path& file, const std::
              job.axes.dump());
       }
       if (job.method.search) {
-        for (const auto& [axis, value] : control_block_axes(point)) job.axes[axis] = value;
-        for (NamedPoint& control : controls_of(point)) controls.emplace_back(jobs.size(), std::move(control));
+        std::vector<NamedPoint> own = controls_of(point);
+        if (!own.empty()) {  // from which these axes tell it
+          for (const auto& [axis, value] : control_block_axes(point)) job.axes[axis] = value;
+        }
+        for (NamedPoint& control : own) controls.emplace_back(jobs.size(), std::move(control));
       }
       jobs.push_back(std::move(job));
       errors.count_success();

@@ -16,7 +16,7 @@ class Journal {
  public:
   explicit Journal(const std::filesystem::path& file);
   std::optional<Json> find(const std::string& kind, const std::vector<double>& point) const;
-  /// Throws an Error when the line cannot be written, and Stopped when it was written and a signal requested a stop.
+  /// Throws Stopped when the line was written and a signal requested a stop.
   void add(const std::string& kind, const std::vector<double>& point, Json entry);
 
  private:

@@ -47,6 +47,15 @@ def test_a_report_replaces_links_and_follows_none(results, tmp_path, binary, mon
     assert not list((tmp_path / "elsewhere").iterdir())
 
 
+def test_a_file_that_does_not_fit_leaves_the_old_one_and_no_other(tmp_path):
+    (tmp_path / "report.md").write_text("old", encoding="utf-8")
+    script = ("import resource, sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; from reporting import build\n"
+              "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); build.write(Path(sys.argv[2]), 'x' * 1000)")
+    process = subprocess.run([sys.executable, "-c", script, REPO / "scripts", tmp_path / "report.md"], capture_output=True, text=True)
+    assert process.returncode == 1 and "File too large" in process.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["report.md"] and (tmp_path / "report.md").read_text(encoding="utf-8") == "old"
+
+
 def test_paper_removes_its_own_links_alone(tmp_path):
     folder = tmp_path / "t1"
     (folder / "run").mkdir(parents=True)

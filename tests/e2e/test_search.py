@@ -242,6 +242,7 @@ def test_guides_and_folds_run_from_a_file(run, searching, tmp_path, own_cache, g
     assert process.returncode == 0, process.stderr
     (row,) = read_rows(tmp_path / "results").values()
     summary = row["search"]
+    assert "quant" not in row["axes"]  # there is nothing to tell it from
     assert [name for name, values in summary["guide"].items() if values] == {"sensitivity": ["sensitivity"], "none": [],
                                                                              "pressure": ["pressure", "inflation"]}[guide]
     assert summary["gradients"] == (guide == "sensitivity")

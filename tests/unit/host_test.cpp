@@ -1,6 +1,10 @@
 // Processes and machines as others can check them; being asked to leave.
 #include "base/host.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <array>
 #include <csignal>
 #include <set>
 #include <thread>
@@ -122,6 +126,48 @@ TEST_CASE("SIGTERM and SIGUSR1, however often, are noted and end the work where 
     }));
     CHECK(status == 0);
   }
+}
+
+TEST_CASE("the first SIGINT is noted and says what a second one does, which ends the process") {
+  std::array<int, 2> pipe{};
+  REQUIRE(::pipe(pipe.data()) == 0);
+  const pid_t process = start_process([&] {
+    ::dup2(pipe[1], STDERR_FILENO);
+    install_stop_handlers();
+    ::raise(SIGINT);
+    if (!stop_requested()) return 1;
+    ::raise(SIGINT);
+    return 2;
+  });
+  CHECK(status_of(process) == 100 + SIGINT);
+  ::close(pipe[1]);
+  std::array<char, 512> text{};
+  const ssize_t size = ::read(pipe[0], text.data(), text.size());
+  REQUIRE(size > 0);
+  CHECK(std::string(text.data(), static_cast<std::size_t>(size)).find("interrupt again to stop at once") !=
+        std::string::npos);
+  ::close(pipe[0]);
+}
+
+TEST_CASE("a SIGINT that is ignored from the start, as behind nohup, stays so") {
+  const int status = status_of(start_process([] {
+    ::signal(SIGINT, SIG_IGN);
+    install_stop_handlers();
+    ::raise(SIGINT);
+    return stop_requested() ? 1 : 0;
+  }));
+  CHECK(status == 0);
+}
+
+TEST_CASE("no file of ours takes the number of a closed descriptor") {
+  const int status = status_of(start_process([] {
+    for (const int descriptor : {0, 1, 2}) ::close(descriptor);
+    open_closed_descriptors();
+    const int next = ::open("/dev/null", O_RDONLY);
+    const bool refused = ::write(STDOUT_FILENO, "x", 1) == -1, lost = ::write(STDERR_FILENO, "x", 1) == 1;
+    return next > 2 && refused && lost ? 0 : 1;
+  }));
+  CHECK(status == 0);
 }
 
 TEST_CASE("a noted signal interrupts no read") {

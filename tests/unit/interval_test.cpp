@@ -84,4 +84,19 @@ TEST_CASE("Benjamini-Hochberg keeps the comparisons up to the largest that meets
   CHECK(survives_false_discovery({none}) == std::vector<bool>{false});
 }
 
+TEST_CASE("Variances whose squares underflow have degrees of freedom and a p-value", "[interval]") {
+  std::vector<ClusterSums> clusters;
+  for (const auto& sums :
+       {std::vector{1.0, 2.0, 4.5}, {2.0, 3.5, 4.0}, {0.5, 1.0, 3.0}, {1.5, 1.0, 2.5}, {3.0, 2.0, 5.0}})
+    clusters.push_back({1, sums});
+  const Estimate usual = estimate(clusters);
+  REQUIRE(usual.degrees > 0);
+  for (ClusterSums& cluster : clusters) {
+    for (double& sum : cluster.sum_R) sum *= 0x1p-300;
+  }
+  const Estimate small = estimate(clusters);
+  CHECK(small.degrees == Approx(usual.degrees).epsilon(1e-12));
+  CHECK(small.p_value() == Approx(usual.p_value()).epsilon(1e-9));
+}
+
 }  // namespace qroar

@@ -262,3 +262,47 @@ TEST_CASE("an override of a key that nobody reads is an error") {
   c.section("windows").get<int64_t>("length", 1);
   CHECK(error_text([&] { check_all_read(c); }) == "--set:1:1: windows.lenght: unknown key; did you mean 'length'?");
 }
+
+TEST_CASE("files that include each other many times, and trees that grow, are refused before they fill the memory") {
+  const Scratch scratch;
+  scratch.write("0.yaml", "a: 1\n");
+  for (int i = 1; i <= 40; ++i) {
+    const std::string before = std::to_string(i - 1) + ".yaml";
+    scratch.write(std::to_string(i) + ".yaml", "include: [" + before + ", " + before + "]\n");
+  }
+  CHECK(
+      contains(load_refusal(scratch.folder() / "40.yaml"), "more than 100 files are included, repeated ones counted"));
+  std::string many = "a:\n";
+  for (int i = 0; i < 60'000; ++i) many += "- 1\n";
+  scratch.write("many.yaml", many);
+  const auto twice = scratch.write("twice.yaml", "include: [many.yaml]\nb: 1\n" + many.replace(0, 1, "c"));
+  CHECK(contains(load_refusal(twice), "more than 100000 values, those of all included files counted"));
+}
+
+TEST_CASE("long keys above many values, long texts behind many aliases and deep paths are refused") {
+  const std::string key(120'000, 'k');
+  std::string list = "? " + key + "\n: [0";  // YAML's long form: a plain key has at most 1024 characters
+  for (int i = 0; i < 20'000; ++i) list += ", 0";
+  CHECK(contains(refusal(list + "]"), "their paths take more than 256 MiB; shorten them"));
+  std::string aliases = "a: &a " + key + "\nb: [*a";
+  for (int i = 0; i < 20'000; ++i) aliases += ", *a";
+  CHECK(contains(refusal(aliases + "]"), "more than 256 MiB, aliases counted as copies"));
+  std::string path = "a";
+  for (int i = 0; i < 100'000; ++i) path += ".a";
+  const Scratch scratch;
+  const auto file = scratch.write("e.yaml", "b: 1\n");
+  CHECK(contains(load_refusal(file, {path + "=1"}), "a path of more than 64 keys"));
+}
+
+TEST_CASE("a file whose name is no text is refused, since results name it") {
+  const Scratch scratch;
+  CHECK(contains(load_refusal(scratch.write("caf\xE9.yaml", "a: 1\n")),
+                 R"(caf\xe9.yaml: its name or its folder's is not UTF-8 text)"));
+  CHECK(contains(load_refusal(scratch.write("\xFF/e.yaml", "a: 1\n")), "is not UTF-8 text"));
+  CHECK(load_refusal(scratch.write("caf\xC3\xA9.yaml", "a: 1\n")) == "(no error)");
+}
+
+TEST_CASE("what is written as YAML reads back as the same, null and words that look like it included") {
+  const Json value = Json::parse(R"({"a": null, "b": ["null", "~", "true", "1e3", "", null, 1.5, true, {}], "c": {}})");
+  CHECK(Config::parse(to_yaml(value), "y.yaml").json().dump() == value.dump());
+}

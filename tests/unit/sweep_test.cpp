@@ -130,3 +130,16 @@ TEST_CASE("a product of more than 100,000 points is refused before it is made") 
   CHECK(refusal("sweep: [{a: " + values + ", b: " + values + "}]") ==
         "s.yaml:1:9: sweep[0]: more than 100000 points in one block; split it");
 }
+
+TEST_CASE("the points of all blocks together are bounded, in number and in size") {
+  std::string list = "[0";
+  for (int i = 1; i < 400; ++i) list += "," + std::to_string(i);
+  const std::string axes = "a: " + list + "], b: " + list.substr(0, list.find(",200")) + "]";  // 80,000 points
+  CHECK(
+      contains(error_text([&] { expand(Config::parse("sweep: [{" + axes + "}, {c: [1], " + axes + "}]", "s.yaml")); }),
+               "more than 100000 points, or 4 GiB of them"));
+  std::string large = "x: [0";
+  for (int i = 0; i < 50'000; ++i) large += ",0";
+  CHECK(contains(error_text([&] { expand(Config::parse(large + "]\nsweep: [{a: " + list + "]}]", "s.yaml")); }),
+                 "s.yaml:2:9: sweep[0]: more than 100000 points, or 4 GiB of them"));
+}
