@@ -187,6 +187,13 @@ TEST_CASE("the divergence from a model with itself is 0, and from another what i
   CHECK(values[1].value == 0.5);
   CHECK(values[2].name == "delta_p");
   CHECK(values[2].value == Approx(0.125));
+  CHECK(values[3].name == "delta_p_rms");
+  CHECK(values[3].value == Approx(0.25 / std::sqrt(2.0)));
+  for (const auto& [i, percent] : {std::pair(4, 1), {5, 5}, {6, 50}, {7, 95}, {8, 99}}) {
+    const MetricValue& value = values[static_cast<std::size_t>(i)];
+    CHECK(value.name == fmt::format("delta_p_{}", percent));
+    CHECK(value.value == Approx(0.25 * percent / 100));  // between 0 and 0.25, as numpy.percentile has it
+  }
 }
 
 TEST_CASE("words and bytes are counted by document, and a document without counts is refused") {
@@ -219,6 +226,50 @@ TEST_CASE("key tokens are those whose loss rises without the long context") {
   CHECK(values.back().value > 0);
   CHECK(values.back().value < 1);
   CHECK(values.front().count == std::llround(values.back().value * static_cast<double>(values.back().count)));
+}
+
+TEST_CASE("a token is key by its loss in a short context that ends at it, and by that in the long one") {
+  const LlamaConfig config = small_llama_config();
+  const Llama model = random_llama(config, at::kDouble, 3);
+  const auto scheme = make_scheme("{type: none}");
+  const RopeGeometry geometry{config.head_dim, config.rope_theta, config.trained_length, 512, ""};
+  const AnglesOf angles_of = [&](int64_t length) {
+    return rope_angles(scheme->table(geometry, length), length, at::kDouble, at::kCPU, false);
+  };
+  const ReferenceModel reference{model, angles_of};
+  constexpr int64_t kTokens = 45, kShort = 16, kStep = 8;
+  constexpr double kAlpha = 0.3, kMost = 2.5;
+  at::manual_seed(4);
+  const at::Tensor tokens = at::randint(config.vocab_size, {kTokens}, at::kLong),
+                   full = at::rand({kTokens - 1}, at::kDouble) * 5, own = at::rand({kTokens - 1}, at::kDouble) * 5;
+  auto metric = Registry<Metric>::instance().build(
+      Config::parse("{type: long_ppl, short: 16, step: 8, alpha: 0.3, beta: -2.5}", "test"));
+  WindowRule rule;
+  rule.length = kTokens;
+  metric->bind(rule, {});
+  const Window window{0, 0, kTokens, kTokens - 1};
+  metric->begin_window({window, tokens, &reference});
+  const at::Tensor unused = at::zeros({1});
+  metric->add({0, unused, unused, own, unused, full});
+  metric->take(window, metric->end_window());
+  double sum = 0;
+  int64_t keys = 0;
+  for (int64_t token = kShort; token < kTokens; ++token) {
+    const int64_t begin = (token - kShort) / kStep * kStep;
+    const at::Tensor seen = tokens.slice(0, begin, token);
+    const at::Tensor hidden = forward(model, seen, angles_of(token - begin));
+    const at::Tensor logits_1V = logits(model, hidden.slice(0, -1));
+    const double in_short = ops::token_nll(logits_1V, tokens.slice(0, token, token + 1)).item<double>(),
+                 in_long = full[token - 1].item<double>();
+    if (in_short - in_long <= kAlpha || in_long >= kMost) continue;
+    sum += own[token - 1].item<double>();
+    ++keys;
+  }
+  REQUIRE(keys > 5);
+  const auto values = metric->values(Aggregate::tokens, {{"a", {}}});
+  CHECK(values[0].count == keys);
+  CHECK(values[0].value == Approx(std::exp(sum / static_cast<double>(keys))));
+  CHECK(values[1].value == Approx(static_cast<double>(keys) / (kTokens - 1)));
 }
 
 TEST_CASE("losses by position lie in the bins of their places, and the last ones at the end") {

@@ -66,7 +66,10 @@ def test_what_a_calibration_depends_on_makes_another_one(run, calibrated, cached
     other = copy_of_tiny_books(tmp_path / "other/model")
     save_file(tensors, other / "model.safetensors")
     changes = [{"model.path": str(model)}, {"model.path": str(other)}, {"calibration.seed": 1}, {"calibration.length": 32},
-               {"model.dtype": "bfloat16"}, {"calibration.rope": "evaluated", "rope": {"type": "linear", "factor": 4}}]
+               {"model.dtype": "bfloat16"}, {"calibration.rope": "evaluated", "rope": {"type": "linear", "factor": 4}},
+               # The same frequencies, and another attention factor.
+               {"calibration.rope": "evaluated", "rope": {"type": "yarn", "factor": 4}},
+               {"calibration.rope": "evaluated", "rope": {"type": "ntk_by_parts", "factor": 4, "ramp": "index"}}]
     for i, change in enumerate(changes):
         process = run("run", calibrated(change, f"e{i}.yaml", type="awq"), "--results", tmp_path / f"results{i}", **options)
         assert process.returncode == 0, process.stderr

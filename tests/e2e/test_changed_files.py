@@ -1,6 +1,7 @@
 """Files that change: while a cell runs, between runs, and under a part of a cell that is kept on disk."""
 import json
 import os
+import random
 import signal
 import time
 
@@ -83,6 +84,32 @@ def test_a_changed_tokenizer_makes_cells_unfinished_and_parts_unusable(run, star
         tokenizer.write(b"\xfa\x3f\x01y")
     changed = run("run", file, "--results", results)
     assert "its model, tokenizer, data or RoPE factors changed" in changed.stderr
+
+
+AWQ = [{"match": "layers.*", "weight": {"type": "awq", "bits": 3, "group": 64}}]
+SEARCH = {"lengths": [128], "short_length": 32, "guard": 1, "guide": "none", "grid": {"points": 3}, "quantization": {"quant": []}}
+
+
+@pytest.mark.parametrize("changes", [
+    lambda file: {"quant": AWQ, "calibration": {"data": {"path": str(file)}, "samples": 2, "length": 64}},
+    lambda file: {"rescale": {"type": "bands", "bands": 2, "search": SEARCH | {"data": {"path": str(file)}}}},
+], ids=["calibration", "dev"])
+def test_texts_that_a_model_is_made_with_and_that_change_between_runs_make_it_anew(run, experiment, tmp_path, changes):
+    words = json.loads((REPO / "tests/support/text.jsonl").read_text(encoding="utf-8").splitlines()[0])["text"].split()
+    texts, found = tmp_path / "texts.jsonl", []
+    file = experiment({"sweep": None, "data.skip": 1} | changes(texts))
+    options = {"env": os.environ | {"QROAR_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}}
+    for seed in (1, 2):
+        texts.write_text(json.dumps({"id": "a", "text": " ".join(random.Random(seed).sample(words, 300))}), encoding="utf-8")
+        process = run("run", file, "--results", tmp_path / "results", **options)
+        assert process.returncode == 0 and "were finished already" not in process.stderr, process.stderr
+        (row,) = read_rows(tmp_path / "results").values()
+        found.append(row)
+    assert found[0]["id"] == found[1]["id"] and found[0]["environment"]["inputs"] != found[1]["environment"]["inputs"]
+    if "search" in found[0]:
+        assert found[0]["search"]["identity_nll"] != found[1]["search"]["identity_nll"]
+    else:
+        assert found[0]["metrics"]["nll"]["value"] != found[1]["metrics"]["nll"]["value"]
 
 
 @pytest.mark.parametrize("setting", [{"ATEN_CPU_CAPABILITY": "avx2"}, {"ONEDNN_MAX_CPU_ISA": "AVX2"}, {"MKL_CBWR": "COMPATIBLE"}])

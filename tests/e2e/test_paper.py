@@ -224,6 +224,7 @@ def verdict(claim, *effects, papers=False, finished=("t1",), draws=4):
     ({"expect": "below"}, (0.2, 0.1, 0.3, True), "not reproduced"),
     ({"expect": "below", "than": -10, "unit": "% of perplexity"}, (-0.2, -0.3, -0.11, True), "reproduced"),
     ({"expect": "below", "than": -10, "unit": "% of perplexity"}, (-0.05, -0.09, -0.01, True), "not reproduced"),
+    ({"expect": "below", "than": -10, "unit": "% of perplexity"}, (-0.12, -0.2, -0.05, True), "cannot be told at this size"),  # reaches to both sides
     ({"expect": "equal", "than": 5, "unit": "perplexity"}, (0.1, 0.05, 0.15, True), "reproduced"),  # 50 * 0.1
     ({"expect": "equal", "than": 5, "unit": "perplexity"}, (0.1, -0.05, 0.25, False), "cannot be told at this size"),  # has 0 in it, too
     ({"expect": "equal", "than": 9, "unit": "perplexity"}, (0.1, 0.05, 0.15, True), "not reproduced"),

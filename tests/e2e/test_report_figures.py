@@ -3,53 +3,18 @@
 import copy
 import math
 import re
-import sys
 import zlib
 
 import altair
 import pytest
 
-from support.program import REPO
+from support.findings import ROPES, found_of, row
 
-sys.path.insert(0, str(REPO / "scripts"))
-from reporting import charts, effects, figures, markdown, points  # noqa: E402
-from reporting.content import Cell, Table, Text  # noqa: E402
-from reporting.labels import MOST, joined_within, shortened  # noqa: E402
-from reporting.pareto import LINE, labelled, spread  # noqa: E402
-from reporting.rows import Findings, read_csv  # noqa: E402
-
-ROPES = {
-    "none": {"type": "none"},
-    "linear ×8": {"type": "linear", "factor": 8},
-    "yarn ×4": {"type": "yarn", "factor": 4},
-    "yarn ×8": {"type": "yarn", "factor": 8},
-}
-
-
-def row(number, rope="none", quant="none", length=512, value=30.0, reach=1.0, **more):
-    entry = {"value": value, "low": None if reach is None else value - reach, "high": None if reach is None else value + reach, "count": 100, "clusters": 8}
-    return {
-        "id": f"{number:016x}",
-        "experiment": "made",
-        "status": "ok",
-        "error": None,
-        "axes": {"rope": ROPES.get(rope, {"type": rope}), "quant": [{"of": quant}], "windows.length": length},
-        "labels": {"rope": rope, "quant": quant, "windows.length": str(length)},
-        "metrics": {"perplexity": entry},
-        "texts": {"perplexity": f"{value:.2f}"},
-        "config": {"rope": {}, "quant": [], "data": {}},
-        "environment": {"trained_length": 512},
-        "seconds": 1.0,
-        "tokens_per_second": None,
-        "model_tflops_per_second": None,
-        "peak_bytes": None,
-    } | more
-
-
-def found_of(rows, tmp_path, **paired):
-    found = Findings(tmp_path, [], rows, rows, [])
-    vars(found).update(paired={axis: own for axis, own in paired.items()}, interactions={})
-    return found
+from reporting import charts, effects, figures, markdown, points
+from reporting.content import Cell, Table, Text
+from reporting.labels import MOST, joined_within, shortened
+from reporting.pareto import LINE, labelled, spread
+from reporting.rows import read_csv
 
 
 def figure_of(rows, tmp_path):

@@ -153,6 +153,20 @@ def test_changed_weights_under_the_same_path_are_noticed(run, experiment, tmp_pa
         assert row["metrics"]["nll"]["value"] != before[cell]["metrics"]["nll"]["value"]
 
 
+def test_a_changed_config_json_under_the_same_path_is_noticed(run, experiment, tmp_path):
+    """Of a value that stands in no resolved configuration: the cell's id stays."""
+    model = copy_of_tiny_books(tmp_path / "model")
+    file = experiment({"model.path": str(model), "sweep": None})
+    assert run("run", file, "--results", tmp_path / "results").returncode == 0
+    ((cell, before),) = read_rows(tmp_path / "results").items()
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    (model / "config.json").write_text(json.dumps(config | {"rms_norm_eps": 0.1}), encoding="utf-8")
+    process = run("run", file, "--results", tmp_path / "results")
+    assert process.returncode == 0 and "changed since its row was written" in process.stderr
+    ((again, after),) = read_rows(tmp_path / "results").items()
+    assert again == cell and after["metrics"]["nll"]["value"] != before["metrics"]["nll"]["value"]
+
+
 def test_changed_text_under_the_same_path_is_noticed(run, experiment, tmp_path):
     text = shutil.copy(TEXT, tmp_path / "text.jsonl")
     file = experiment({"data.path": str(text), **LENGTHS})

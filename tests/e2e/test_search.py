@@ -251,6 +251,26 @@ def test_guides_and_folds_run_from_a_file(run, searching, tmp_path, own_cache, g
     assert summary["cross_validation"]["gain"] == pytest.approx(sum(fold["held_out_gain"] for fold in folds) / 3)
 
 
+def test_dev_texts_are_compared_with_what_is_evaluated_over_all_of_their_longest_window(run, searching, tmp_path, own_cache):
+    evaluated = json.loads(TEXT.read_text(encoding="utf-8").splitlines()[1])["text"]
+    dev = tmp_path / "dev.jsonl"
+    dev.write_text(json.dumps({"id": "own", "text": "A beginning of its own. " * 16 + evaluated}), encoding="utf-8")  # longer than a short window
+    process = run("run", searching({"rescale.search.data": {"path": str(dev)}}), "--results", tmp_path / "results", **own_cache)
+    assert_one_line(process, "document 'own' of rescale.search.data has 64 tokens in common with 'bridge', which is evaluated")
+
+
+def test_cells_of_other_scales_do_not_share_a_model(run, searching, tmp_path, own_cache):
+    scales = [[1.0, 1.0], [1.25, 0.8], [0.8, 1.25]]
+    sweep = [{"rescale": [{"type": "bands", "bands": 2, "scales": one} for one in scales]}]
+    file = searching({"rescale": None, "sweep": sweep})
+    assert run("run", file, "--results", tmp_path / "together", **own_cache).returncode == 0
+    together = read_rows(tmp_path / "together")
+    assert len({row["metrics"]["nll"]["value"] for row in together.values()}) == 3
+    for cell, row in together.items():
+        assert run("run", file, "--results", tmp_path / "alone", "--only", cell, **own_cache).returncode == 0
+        assert lasting(read_rows(tmp_path / "alone")[cell]) == lasting(row)
+
+
 def test_symmetric_scales_change_nothing_in_full_precision(run, searching, tmp_path, own_cache):
     rescale = {"type": "bands", "variant": "symmetric", "bands": 2, "scales": [1.25, 0.8]}
     file = searching({"sweep": [{"rescale": [{"type": "none"}, rescale]}], "rescale": None, "quant": []})

@@ -227,3 +227,20 @@ def test_changed_questions_under_the_same_path_are_noticed(run, experiment, line
     assert run("run", file, "--results", tmp_path / "results").returncode == 0
     (row,) = read_rows(tmp_path / "results").values()
     assert row["metrics"]["choice/acc"]["count"] == 2
+
+
+@pytest.mark.parametrize("name", ["shots.jsonl", "pad.txt"])
+def test_changed_shots_and_padding_under_the_same_path_are_noticed(run, experiment, lines_file, tmp_path, name):
+    lines_file("shots", QUESTIONS[:1])
+    (tmp_path / "pad.txt").write_text(LONG * 3, encoding="utf-8")
+    task = {"type": "multiple_choice", "path": str(lines_file("choice", QUESTIONS)), "shots": 1, "shots_path": str(tmp_path / "shots.jsonl"),
+            "pad": {"path": str(tmp_path / "pad.txt"), "tokens": WINDOW}}
+    file = experiment({"data": None, "sweep": None, "windows": {"length": WINDOW}, "tasks": [task]})
+    found = []
+    for _ in range(2):
+        process = run("run", file, "--results", tmp_path / "results")
+        assert process.returncode == 0 and "were finished already" not in process.stderr, process.stderr
+        (row,) = read_rows(tmp_path / "results").values()
+        found.append((tmp_path / "results/cells" / row["id"] / "tasks/choice.csv").read_text(encoding="utf-8"))
+        (tmp_path / name).write_text((tmp_path / name).read_text(encoding="utf-8").replace("The kiln", "A kiln").replace("kiln", "mill"), encoding="utf-8")
+    assert found[0] != found[1]

@@ -81,7 +81,7 @@ TEST_CASE("gptq: a Hessian that damping does not make positive definite names th
   CHECK(contains(text, "percdamp"));
 }
 
-TEST_CASE("smoothquant: the square root of the largest activation over the largest weight, moved into the norm") {
+TEST_CASE("smoothquant: powers of the largest activation and the largest weight, moved into the norm") {
   const LlamaConfig config = small_llama_config();
   DecoderLayer layer = random_llama(config, at::kDouble, 1).layers[0];
   const at::Tensor weights = at::zeros({64}, at::kDouble) + 1;
@@ -90,18 +90,26 @@ TEST_CASE("smoothquant: the square root of the largest activation over the large
   }
   layer.k_proj.weight_OI[1].fill_(-4);
   layer.v_proj.weight_OI[2][5] = 9;  // column 5: largest weight 9, the others' 4
-  const QuantRules rules(
-      Config::parse("quant: [{match: 'layers.*.self_attn.*', weight: {type: smoothquant, alpha: 0.5}}]", "q.yaml")
-          .items("quant"));
-  const auto quantizer = rules.calibrated(layer).front();
-  const ops::RopeAngles angles;
-  const auto calibrator = quantizer->watch({config, layer, angles, 1, 2, rules.sites_of(*quantizer)});
   at::Tensor x = at::ones({2, 64}, at::kDouble);
   x[1][7] = -16;
-  calibrator->begin_sample(0);
-  calibrator->on_input(layer.q_proj.site, x);
-  calibrator->end_pass(layer);
-  const TensorMap found = calibrator->found();
+  const auto found_with = [&](const std::string& alpha) {
+    const QuantRules rules(
+        Config::parse("quant: [{match: 'layers.*.self_attn.*', weight: {type: smoothquant, alpha: " + alpha + "}}]",
+                      "q.yaml")
+            .items("quant"));
+    const auto quantizer = rules.calibrated(layer).front();
+    const ops::RopeAngles angles;
+    const auto calibrator = quantizer->watch({config, layer, angles, 1, 2, rules.sites_of(*quantizer)});
+    calibrator->begin_sample(0);
+    calibrator->on_input(layer.q_proj.site, x);
+    calibrator->end_pass(layer);
+    return calibrator->found();
+  };
+  const at::Tensor other = found_with("0.25").at("scale.input_layernorm");
+  CHECK(other[0].item<double>() == Approx(std::pow(4, -0.75)));
+  CHECK(other[5].item<double>() == Approx(std::pow(9, -0.75)));
+  CHECK(other[7].item<double>() == Approx(std::pow(16, 0.25) * std::pow(4, -0.75)));
+  const TensorMap found = found_with("0.5");
   REQUIRE(found.size() == 1);                              // gate and up have no rule
   at::Tensor expected = at::full({64}, 0.5, at::kDouble);  // sqrt(1 / 4)
   expected[5] = 1 / 3.0;                                   // sqrt(1 / 9)

@@ -73,6 +73,14 @@ TEST_CASE("documents of one group stay in one fold") {
     document.group = group;
   }
   CHECK(folds_of(documents, 2) == std::vector<std::vector<std::size_t>>{{0, 3, 4}, {1, 2}});
+  // The gain is a mean over documents, though folds have unequally many.
+  const Json found = cross_validated(documents, 2, [](const auto& complement, const auto& fold) {
+    CHECK(complement.size() + fold.size() == 5);
+    return FoldGains{0.5, fold.size() == 3 ? 0.1 : 0.2, {}};
+  });
+  CHECK(found["gain"].get<double>() == Approx((3 * 0.1 + 2 * 0.2) / 5));
+  CHECK(found["folds"][0]["documents"] == Json{"1", "4", "5"});
+  CHECK(found["folds"][1]["held_out_gain"] == 0.2);
 }
 
 TEST_CASE("random scales are as far from 1 as those they stand for") {

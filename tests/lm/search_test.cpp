@@ -159,6 +159,9 @@ TEST_CASE("a guard that refuses every candidate leaves scales of 1 with a note, 
       CHECK(result.history.rows[i][6].empty());
     }
   }
+  strict.what.control = SearchControl::none;
+  strict.what.spec.guard = 1;  // does not take from the journal what another guard refused
+  CHECK_FALSE(strict.run().summary.contains("note"));
 }
 
 TEST_CASE("the guide sensitivity is the gradient's size at scales of 1, whose cost counts once") {

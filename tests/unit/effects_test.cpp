@@ -20,6 +20,8 @@ class Folder {
     std::vector<double> sums;  ///< of nll, in documents of 10 tokens
     std::string extra{};       ///< more lines of clusters.csv
     std::string dtype = "float32";
+    std::string kv = "none";
+    std::string scored = "0123456789abcdef";  ///< hash of what was scored
   };
 
   void add(const Cell& cell) const {
@@ -30,15 +32,13 @@ class Folder {
         {"value", 2}, {"stderr", 1}, {"count", 40}, {"clusters", cell.sums.size()}, {"link", "exp"}};
     row["metrics"]["delta_p_5"] = {{"value", 2}, {"stderr", nullptr}, {"count", 40}};
     row["environment"] = {{"inputs", Json::object()}, {"dtype", cell.dtype}};
-    row["config"] = {{"data", {{"path", "d"}}},
-                     {"model", {{"path", "m"}}},
-                     {"rope", cell.rope},
-                     {"quant", cell.quant == "none" ? Json::array() : Json(cell.quant)},
-                     {"rounding", {{"draw", cell.draw}}}};
+    row["config"] = {{"data", {{"path", "d"}}},   {"model", {{"path", "m"}}},
+                     {"rope", cell.rope},         {"quant", cell.quant == "none" ? Json::array() : Json(cell.quant)},
+                     {"kv", {{"type", cell.kv}}}, {"rounding", {{"draw", cell.draw}}}};
     std::string csv = "metric,group,scored,sum,weight\n";
     for (const char* metric : {"nll", "perplexity"}) {
       for (std::size_t d = 0; d < cell.sums.size(); ++d)
-        csv += fmt::format("{},doc{},0123456789abcdef,{},10\n", metric, d, cell.sums[d]);
+        csv += fmt::format("{},doc{},{},{},10\n", metric, d, cell.scored, cell.sums[d]);
     }
     scratch_.write(fmt::format("cells/{}/row.json", cell.id), row.dump());
     scratch_.write(fmt::format("cells/{}/clusters.csv", cell.id), csv + cell.extra);
@@ -110,11 +110,24 @@ TEST_CASE("a difference from a baseline is made of the same clusters in the same
   add_square(folder);
   const std::string csv = shown(folder, "", "csv", "quant=none");
   CHECK(contains(csv, "baseline"));
+  int compared = 0;
+  for (const Json& row : Json::parse(shown(folder, "", "json", "quant=none"))) {
+    if (!row["paired"].contains("nll")) continue;
+    const Json &nll = row["paired"]["nll"], &ratio = row["paired"]["perplexity_ratio"];
+    CHECK(ratio["value"] == Approx(std::exp(nll["difference"].get<double>())));
+    for (const char* end : {"low", "high"}) CHECK(ratio[end] == Approx(std::exp(nll[end].get<double>())));
+    ++compared;
+  }
+  CHECK(compared == 2);
   folder.add({"e", "yarn", "W4", 1, {9, 19, 29, 39}});
   CHECK(contains(shown(folder, "", "table", "quant=W3"), "other draws"));
   folder.add({"f", "ntk", "none", 0, {9, 19, 29}});
   folder.add({"g", "ntk", "W3", 0, {9, 19, 29, 39}});
   CHECK(contains(shown(folder, "", "table", "quant=none"), "other windows"));
+  const Folder of_another_length;  // of as many tokens
+  of_another_length.add({"h", "yarn", "none", 0, {9, 19, 29, 39}});
+  of_another_length.add({"i", "yarn", "W3", 0, {9, 19, 29, 40}, "", "float32", "none", "fedcba9876543210"});
+  CHECK(contains(shown(of_another_length, "", "table", "quant=none"), "other windows"));
 }
 
 TEST_CASE("rows that computed the same to the bit are no comparison, and do not count") {
@@ -150,6 +163,15 @@ TEST_CASE(
   folder.add({"b", "none", "W3", 1, {1, 2, 3, 4}, "", "bfloat16"});
   folder.add({"c", "yarn", "none", 0, {1, 2, 3, 4}, "", "bfloat16"});
   folder.add({"d", "yarn", "W3", 1, {1, 2, 3, 4}, "", "bfloat16"});
+  CHECK(contains(error_text([&] { shown(folder, "rope=none,quant=none"); }), "other draws"));
+}
+
+TEST_CASE("a row whose cache alone is rounded stands for its own draw alone") {
+  const Folder folder;
+  folder.add({"a", "none", "none", 0, {1, 2, 3, 4}, "", "float32", "fake_quant"});
+  folder.add({"b", "none", "W3", 1, {1, 2, 3, 4}, "", "float32", "fake_quant"});
+  folder.add({"c", "yarn", "none", 0, {1, 2, 3, 4}, "", "float32", "fake_quant"});
+  folder.add({"d", "yarn", "W3", 1, {1, 2, 3, 4}, "", "float32", "fake_quant"});
   CHECK(contains(error_text([&] { shown(folder, "rope=none,quant=none"); }), "other draws"));
 }
 

@@ -45,6 +45,18 @@ TEST_CASE("With equal weights and one draw it is the t interval, wider by sqrt(D
   CHECK(found.low() == Approx(0.24 - 2.7764451051977987 * found.standard_error));
 }
 
+TEST_CASE("95 of 100 intervals reach so far, a test finds what lies a power of 80 % beyond, and p has two sides",
+          "[interval]") {
+  const Estimate found = estimate({{10, {1}}, {10, {5}}, {10, {2}}, {10, {1}}, {10, {3}}});
+  // scipy.stats.t.ppf(.975, 4), t.ppf(.8, 4) and 2 t.sf(value / error, 4), SciPy 1.15
+  constexpr double kReach = 2.7764451051977934, kPower = 0.9409645772351816;
+  CHECK(found.reach() == Approx(kReach * found.standard_error).epsilon(1e-9));
+  CHECK(found.low() == Approx(found.value - kReach * found.standard_error).epsilon(1e-9));
+  CHECK(found.high() == Approx(found.value + kReach * found.standard_error).epsilon(1e-9));
+  CHECK(found.detectable() == Approx((kReach + kPower) * found.standard_error).epsilon(1e-9));
+  CHECK(found.p_value() == Approx(0.04553516357490946).epsilon(1e-9));
+}
+
 TEST_CASE("Fewer than four clusters have no interval, and one has no error", "[interval]") {
   const Estimate three = estimate({{1, {1}}, {1, {2}}, {1, {4}}});
   CHECK_FALSE(three.has_interval());

@@ -54,6 +54,10 @@ TEST_CASE("what is not valid JSON is one line with file, line, column and remedy
   CHECK(refusal("[1]") == "f.json:7:1: is a JSON array, not an object; mend it");
   CHECK(refusal("12") == "f.json:7:2: is a JSON number, not an object; mend it");
   CHECK(refusal(R"({"a": {"b": 1, "c": 2, "b": 3}})") == "f.json:7:26: the key \"b\" stands twice; mend it");
+  // Many keys are looked up in another way than few: the last of them once more.
+  const std::string many = members(40);
+  CHECK(contains(refusal(many.substr(0, many.size() - 1) + R"(,"model.layers.39.weight":1})"), "stands twice"));
+  CHECK(contains(refusal(many.substr(0, many.size() - 1) + R"(,"model.layers.0.weight":1})"), "stands twice"));
   CHECK(refusal(R"({"a": 1e999})") == "f.json:7:12: the number 1e999 is beyond what double holds; mend it");
   CHECK(refusal(R"({"a": -1e999})") == "f.json:7:13: the number -1e999 is beyond what double holds; mend it");
   for (const std::string& long_one : {"{\"" + std::string(1'000'000, 'k') + "\" 1}", std::string(1'000'000, '1')})

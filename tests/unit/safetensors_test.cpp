@@ -1,5 +1,7 @@
 #include "checkpoint/safetensors.h"
 
+#include <fmt/format.h>
+
 #include <cstring>
 #include <random>
 
@@ -78,6 +80,27 @@ TEST_CASE("tensors of a file written byte by byte have their dtype, shape and by
   CHECK(checkpoint.hash() == hash_file(path));
   CHECK(dtype_name(Dtype::bf16) == "BF16");
   CHECK(dtype_bytes(Dtype::boolean) == 1);
+}
+
+TEST_CASE("the hash of a checkpoint is that of its file, or of all of its shards") {
+  const auto hash_with = [](std::size_t first_bytes, std::size_t last_bytes) {
+    const Scratch scratch;
+    scratch.write("model.safetensors.index.json", R"({"weight_map": {"a": "1.safetensors", "b": "2.safetensors"}})");
+    const auto shard = [](const std::string& name, std::size_t bytes) {
+      return file_of(
+          fmt::format(R"({{"{}": {{"dtype": "U8", "shape": [{}], "data_offsets": [0, {}]}}}})", name, bytes, bytes),
+          bytes);
+    };
+    scratch.write("1.safetensors", shard("a", first_bytes));
+    scratch.write("2.safetensors", shard("b", last_bytes));
+    return open_safetensors(scratch.folder()).hash();
+  };
+  CHECK(hash_with(4, 6) == hash_with(4, 6));
+  CHECK(hash_with(4, 6) != hash_with(5, 6));
+  CHECK(hash_with(4, 6) != hash_with(4, 5));
+  const Scratch scratch;
+  const auto single = scratch.write("model.safetensors", file_of(header_with(), 12));
+  CHECK(open_safetensors(scratch.folder()).hash() == hash_file(single));
 }
 
 TEST_CASE("a view keeps the mapping alive after its checkpoint is gone") {

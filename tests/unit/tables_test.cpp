@@ -94,6 +94,10 @@ TEST_CASE("a row with anything at any place is shown in every format, perhaps as
   }
   CHECK(shown > 1000);
   CHECK(named > 500);
+  scratch.write("cells/a/row.json", other.dump());  // of another cell
+  const std::optional<Json> copied = results.row("a");
+  REQUIRE(copied);
+  CHECK(contains((*copied)["error"], "'/id' is \"b\", not the name of its folder"));
 }
 
 TEST_CASE("a column is the smallest part of the configuration that rows differ in and no axis says") {
