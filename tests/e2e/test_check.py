@@ -97,7 +97,9 @@ def test_check_says_what_an_experiment_takes_and_estimates_from_this_machines_ro
     second = run("check", file, cwd=tmp_path)
     assert re.search(r"; about \d+s here, by the rate of this machine's last rows", second.stdout), second.stdout
     assert "diagnostics" not in second.stdout
-    assert "GB, what diagnostics take not counted\n" in run("check", experiment({"diagnostics": ["phase"]}, "diagnosed.yaml")).stdout
+    (tmp_path / "elsewhere").mkdir()  # without rows of this machine
+    diagnosed = run("check", experiment({"diagnostics": ["phase"]}, "diagnosed.yaml"), cwd=tmp_path / "elsewhere")
+    assert "GB, what diagnostics take not counted\n" in diagnosed.stdout
 
 
 def test_a_search_that_cells_share_is_counted_once(run, experiment):
