@@ -3,8 +3,8 @@
 #include <set>
 
 #include "base/error.h"
-#include "base/utf8.h"
 #include "base/hash.h"
+#include "base/utf8.h"
 #include "config/check_at.h"
 #include "config/registry.h"
 #include "run/controls.h"
