@@ -72,9 +72,9 @@ def row_of(text):
 
 
 def state(work):
-    """{path: content} of all that a run leaves for good, except its logs."""
+    """{path: content} of all that a run leaves for good, except its logs: of messages, and of a search's scores, which only spare time."""
     found = {}
-    for path in sorted(path for path in work.rglob("*") if path.is_file() and path.name != "log.txt"):
+    for path in sorted(path for path in work.rglob("*") if path.is_file() and path.name not in ("log.txt", "journal.jsonl")):
         if any(part.startswith(".") for part in path.relative_to(work).parts):
             continue  # litter()
         content = path.read_bytes()
