@@ -57,7 +57,7 @@ double cluster_degrees(const std::vector<double>& share_D) {
     sum += ac;
     squares += ac * ac;
   }
-  return 1 / (diagonal + sum * sum - squares);
+  return 1 / (diagonal + std::max(0.0, sum * sum - squares));  // never negative, but for rounding where one has nearly all
 }
 
 /// Joins the parts as the head of the header says.
