@@ -58,6 +58,7 @@ Json result_of(const Json& row, const std::string& task, const FieldTask& found,
 }
 
 Json record_of(const Json& row) {
+  check_stated(row);
   const Json& config = row["config"];
   const Json& environment = row["environment"];
   const std::string path = config["model"]["path"], version = version_of(row);

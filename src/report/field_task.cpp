@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <string_view>
 
+#include "base/error.h"
 #include "results/row_shape.h"
 
 namespace qroar {
@@ -19,15 +20,31 @@ std::string name_of(const Json& task) {
   return task.value("type", "task");
 }
 
+[[noreturn]] void refuse(const Json& row, const std::string& place) {
+  fail("cell {}: its row has no {}, which this format states; delete the cell and run it again",
+       row["id"].get<std::string>(), place);
+}
+
 }  // namespace
+
+void check_stated(const Json& row) {
+  for (const char* place : {"/experiment", "/config/model/path", "/environment/program", "/environment/commit",
+                            "/environment/torch", "/environment/started", "/environment/ended"}) {
+    if (!value_at(row, place).is_string()) refuse(row, place);
+  }
+}
 
 std::map<std::string, FieldTask> tasks_of(const Json& row) {
   std::map<std::string, FieldTask> tasks;
-  for (const Json& task : value_at(row, "/config/tasks")) tasks[name_of(task)].config = task;
+  for (const Json& task : value_at(row, "/config/tasks")) {
+    if (!task.is_object()) refuse(row, "/config/tasks");
+    tasks[name_of(task)].config = task;
+  }
   for (const auto& [name, metric] : row["metrics"].items()) {
     const std::size_t slash = name.find('/');
     const std::string task = slash == name.npos ? "" : name.substr(0, slash);
     const bool is_text = !tasks.contains(task);
+    if (is_text && !value_at(row, "/config/data").is_object()) refuse(row, "/config/data");
     FieldTask& found = tasks[is_text ? name_of(value_at(row, "/config/data")) : task];
     if (is_text) {
       found.config = value_at(row, "/config/data");

@@ -16,7 +16,10 @@ struct FieldTask {
   bool is_text = false;
 };
 
-/// Returns the tasks of a row by name; the row must outlive them.
+/// Throws an Error where the row lacks what the formats state, as one of an older version may.
+void check_stated(const Json& row);
+
+/// Returns the tasks of a row by name; the row must outlive them.  Throws an Error where its configuration has none.
 std::map<std::string, FieldTask> tasks_of(const Json& row);
 
 /// Returns whether more is better: accuracies and agreements; losses, divergences and counts of what was cut are not.

@@ -105,6 +105,7 @@ Json samples_of(const Results& results, const Json& row, const std::string& name
 }
 
 Json run_of(const Results& results, const Json& row) {
+  check_stated(row);
   const Json& config = row["config"];
   const Json& environment = row["environment"];
   Json run;
