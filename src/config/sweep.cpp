@@ -90,18 +90,22 @@ std::vector<SweepPoint> expand_blocks(const Config& base, const Config& sweep) {
   }
   std::vector<SweepPoint> points;
   std::map<SortedJson, std::string> origins;  // JSON with sorted keys, in which 4 equals 4.0
+  const std::size_t least = detail::extent(*ConfigNode::of(base)).bytes;  // of a point
   std::size_t bytes = 0;
+  const auto check_size = [&](std::size_t sum, const Config& block) {
+    if (sum <= kMaxPointBytes && points.size() < kMaxPoints) return;
+    block.fail(
+        fmt::format("more than {} points, or {} GiB of them, with those of the blocks before it; split the experiment",
+                    kMaxPoints, kMaxPointBytes >> 30));
+  };
   for (const Config& block : sweep.items()) {
     const std::vector<Axis> axes = read_axes(block);
     const std::size_t count = product(axes, block);
+    check_size(bytes + count * least, block);  // before any is made
     for (std::size_t i = 0; i < count; ++i) {
       SweepPoint point = point_of(base, axes, i, block.where());
       bytes += detail::extent(*ConfigNode::of(point.config)).bytes;
-      if (bytes > kMaxPointBytes || points.size() >= kMaxPoints) {
-        block.fail(fmt::format(
-            "more than {} points, or {} GiB of them, with those of the blocks before it; split the experiment",
-            kMaxPoints, kMaxPointBytes >> 30));
-      }
+      check_size(bytes, block);
       const auto [first, fresh] = origins.emplace(point.config.json(), point.origin);
       if (fresh) {
         points.push_back(std::move(point));
