@@ -15,9 +15,8 @@ volatile std::sig_atomic_t asked = 0;
 void interrupted(int) {
   asked = 1;
   constexpr char kText[] =
-      "\ninterrupted: stopping once the window, question or layer at hand is done; interrupt again to stop at once, "
-      "which loses "
-      "that alone\n";
+      "\ninterrupted: stopping once the window, question or layer at hand is done; "
+      "interrupt again to stop at once, which loses that alone\n";
   const int saved = errno;
   [[maybe_unused]] const auto written = ::write(STDERR_FILENO, kText, sizeof kText - 1);
   errno = saved;

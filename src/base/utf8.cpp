@@ -16,10 +16,10 @@ constexpr std::pair<char32_t, char32_t> kUnseen[] = {
     {0xFFF9, 0xFFFB},   {0x110BD, 0x110BD}, {0x110CD, 0x110CD}, {0x13430, 0x1343F}, {0x1BCA0, 0x1BCA3},
     {0x1D173, 0x1D17A}, {0xE0001, 0xE0001}, {0xE0020, 0xE007F}};
 
-/// Returns the code point of a valid character.
+/// Returns the code point of a valid character, or the value of a single byte.
 char32_t code_of(std::string_view character) {
   const auto lead = static_cast<unsigned char>(character[0]);
-  if (lead < 0x80) return lead;
+  if (character.size() == 1) return lead;
   char32_t code = lead & (0x7Fu >> character.size());
   for (const char c : character.substr(1)) code = code << 6 | (static_cast<unsigned char>(c) & 0x3Fu);
   return code;
@@ -36,6 +36,17 @@ std::string escape_of(char32_t code) {
   return number < 0x100     ? fmt::format("\\x{:02x}", number)
          : number < 0x10000 ? fmt::format("\\u{:04x}", number)
                             : fmt::format("\\U{:08x}", number);
+}
+
+/// Returns the number of bytes of the first character; 0 where it is none, or not seen.
+std::size_t seen_length(std::string_view text) {
+  if (text[0] >= ' ' && text[0] < 0x7F) return 1;
+  const std::size_t length = utf8_length(text);
+  if (length == 0) return 0;
+  const char32_t code = code_of(text.substr(0, length));
+  const bool is_unseen =
+      std::ranges::any_of(kUnseen, [&](const auto& range) { return range.first <= code && code <= range.second; });
+  return is_unseen ? 0 : length;
 }
 
 }  // namespace
@@ -66,21 +77,22 @@ std::size_t utf8_characters(std::string_view text) {
   return static_cast<std::size_t>(std::ranges::count_if(text, [](char c) { return (c & 0xC0) != 0x80; }));
 }
 
+bool is_visible(std::string_view text) {
+  while (!text.empty()) {
+    const std::size_t length = seen_length(text);
+    if (length == 0) return false;
+    text.remove_prefix(length);
+  }
+  return true;
+}
+
 std::string visible(std::string_view text) {
   std::string seen;
   while (!text.empty()) {
-    const std::size_t length = utf8_length(text);
-    const std::string_view character = text.substr(0, std::max<std::size_t>(length, 1));
-    const char32_t code = length == 0 ? static_cast<unsigned char>(text[0]) : code_of(character);
-    if (code >= ' ' && code < 0x7F) {
-      seen += text[0];
-      text.remove_prefix(1);
-      continue;
-    }
-    const bool is_unseen =
-        std::ranges::any_of(kUnseen, [&](const auto& range) { return range.first <= code && code <= range.second; });
-    seen += length == 0 || is_unseen ? escape_of(code) : std::string(character);
-    text.remove_prefix(character.size());
+    const std::size_t length = std::max<std::size_t>(utf8_length(text), 1);  // one byte where no character begins
+    const std::string_view character = text.substr(0, length);
+    seen += seen_length(text) > 0 ? std::string(character) : escape_of(code_of(character));
+    text.remove_prefix(length);
   }
   return seen;
 }

@@ -19,5 +19,7 @@ std::size_t utf8_characters(std::string_view text);
 /// those that turn the direction of text or are invisible (Unicode's Cc, Cf, Zl and Zp), and bytes that are not UTF-8.
 /// What stood in a file thus cannot move a terminal's cursor, begin a line of its own or show as other text.
 std::string visible(std::string_view text);
+/// Returns whether visible() leaves the text as it is.
+bool is_visible(std::string_view text);
 
 }  // namespace qroar

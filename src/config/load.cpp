@@ -72,7 +72,7 @@ std::string chain_text(const Files& chain) {
 }
 
 /// What an experiment has read so far: files that include others several times grow exponentially.
-struct Reading {
+struct FilesRead {
   Files files;
   std::size_t nodes = 0;
 
@@ -89,7 +89,7 @@ struct Reading {
 };
 
 /// Loads the last file of `chain`, which lists the files that include each other; adds all files read to `read`.
-ConfigNode::Pointer load_tree(const Files& chain, Reading& read) {
+ConfigNode::Pointer load_tree(const Files& chain, FilesRead& read) {
   const std::filesystem::path& file = chain.back();
   auto root = parse_root(read_file(file), std::make_shared<Source>(Source{file.string(), file.parent_path()}));
   read.add(file, *root);
@@ -145,7 +145,7 @@ Config Config::parse(const std::string& text, const std::string& name) {
 
 ConfigSources sources_of(const std::filesystem::path& file) {
   ConfigSources sources;
-  Reading read;
+  FilesRead read;
   collect_relative_paths(*load_tree({file}, read), sources.beside);
   sources.files = std::move(read.files);
   return sources;
@@ -158,7 +158,7 @@ Config Config::load(const std::filesystem::path& file, const std::vector<std::st
   if (!is_file(file)) qroar::fail("{}: no such file", file.string());
   if (const std::string name = std::filesystem::absolute(file).string(); utf8_prefix(name) < name.size())
     qroar::fail("{}: its name or its folder's is not UTF-8 text, so that no result could name it; rename it", name);
-  Reading read;
+  FilesRead read;
   const auto root = load_tree({file}, read);
   detail::set_paths(*root, "");
   Config config = ConfigNode::handle(root);

@@ -84,18 +84,21 @@ std::vector<Json> for_tables(std::vector<Json> rows, const std::vector<Json>& be
   return rows;
 }
 
-/// Returns the value with its texts and keys made visible(): a results folder may come from others.
-Json visible_texts(const Json& value) {
-  if (value.is_string()) return visible(value.get_ref<const std::string&>());
-  if (!value.is_structured()) return value;
-  Json seen = value.is_array() ? Json::array() : Json::object();
-  for (const auto& [key, entry] : value.items()) {
-    if (value.is_array())
-      seen.push_back(visible_texts(entry));
-    else
-      seen[visible(key)] = visible_texts(entry);
+/// Makes the texts and keys of a value visible(): a results folder may come from others.
+void make_visible(Json& value) {
+  if (value.is_string()) {
+    if (const auto& text = value.get_ref<const std::string&>(); !is_visible(text)) value = visible(text);
+    return;
   }
-  return seen;
+  if (!value.is_structured()) return;
+  for (Json& entry : value) make_visible(entry);
+  if (value.is_array()) return;
+  bool has_unseen = false;
+  for (const auto& [key, entry] : value.items()) has_unseen = has_unseen || !is_visible(key);
+  if (!has_unseen) return;
+  Json seen = Json::object();
+  for (const auto& [key, entry] : value.items()) seen[visible(key)] = entry;
+  value = std::move(seen);
 }
 
 }  // namespace
@@ -113,9 +116,10 @@ std::string show(const Results& results, const std::vector<Json>& all, const Sho
   bool has_others = false;
   for (const Json& row : all) {
     const bool planned = is_planned(row, options);
-    if (planned || options.all) kept.push_back(is_json ? row : visible_texts(row));
+    if (planned || options.all) kept.push_back(row);
     has_others = has_others || (!planned && options.all);
   }
+  if (!is_json) std::ranges::for_each(kept, make_visible);
   const std::string note = kept.size() == all.size() ? "" : left_out_note(all.size() - kept.size());
   if (kept.empty()) fail("{}: no finished cells yet{}", results.folder().string(), note.empty() ? "" : "; " + note);
   if ((is_run || options.format == "eee") && !(options.baseline + options.interaction).empty()) {

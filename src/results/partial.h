@@ -12,8 +12,8 @@ namespace qroar {
 class PartialCell : public PartStore {
  public:
   /// Continues a file whose parts were made with the same `inputs` (hashes, everything that decides the bits); starts
-  /// again from any other file, and with `restart` from every file.  /// `check` throws when results computed now must
-  /// not be kept.
+  /// again from any other file, and with `restart` from every file.  `check` throws when results computed now must not
+  /// be kept.
   PartialCell(const std::filesystem::path& cell, const Json& inputs, bool restart, std::function<void()> check);
 
   const Json* find(const std::string& part) const override;

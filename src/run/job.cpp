@@ -64,7 +64,7 @@ std::vector<std::shared_ptr<Task>> parse_tasks(const Config& root) {
   for (const Config& item : items) tasks.push_back(parse_plugin<Task>(item));
   for (std::size_t i = 0; i < tasks.size(); ++i) {
     const std::string& name = tasks[i]->name();
-    if (name.empty() || name.starts_with('.') || name.find('/') != name.npos || visible(name) != name) {
+    if (name.empty() || name.starts_with('.') || name.find('/') != name.npos || !is_visible(name)) {
       (items[i].has("name") ? items[i].at("name") : items[i]).fail(fmt::format("'{}' cannot name a table", name));
     }
     if (std::ranges::count(tasks, name, [](const auto& task) { return task->name(); }) > 1) {
