@@ -57,7 +57,8 @@ double cluster_degrees(const std::vector<double>& share_D) {
     sum += ac;
     squares += ac * ac;
   }
-  return 1 / (diagonal + std::max(0.0, sum * sum - squares));  // never negative, but for rounding where one has nearly all
+  // The difference is negative by rounding alone, where one cluster has nearly all.
+  return 1 / (diagonal + std::max(0.0, sum * sum - squares));
 }
 
 /// Joins the parts as the head of the header says.
