@@ -16,6 +16,7 @@
 #include "diagnostics/diagnostic.h"
 #include "eval/metric.h"
 #include "eval/task.h"
+#include "model/family.h"
 #include "quant/quantizer.h"
 #include "report/show.h"
 #include "report/sweep_state.h"
@@ -44,8 +45,8 @@ std::pair<std::string, Json> plugins() {
 
 void list(const std::string& only, const std::string& format) {
   const std::vector<std::pair<std::string, Json>> kinds{
-      plugins<RopeScheme>(), plugins<Quantizer>(), plugins<Rescaling>(), plugins<Strategy>(),
-      plugins<Metric>(),     plugins<Task>(),      plugins<Diagnostic>()};
+      plugins<Family>(),   plugins<RopeScheme>(), plugins<Quantizer>(), plugins<Rescaling>(),
+      plugins<Strategy>(), plugins<Metric>(),     plugins<Task>(),      plugins<Diagnostic>()};
   const auto name_of = [](const auto& kind) { return kind.first; };
   if (!only.empty() && std::ranges::find(kinds, only, name_of) == kinds.end()) {
     std::vector<std::string> names;
@@ -153,7 +154,8 @@ int run_command(int argc, char** argv) {
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
 
   auto* list_verb = app.add_subcommand("list", "list plugins with examples");
-  list_verb->add_option("KIND", kind, "rope scheme, quantizer, rescaling, search strategy, metric, task or diagnostic");
+  list_verb->add_option("KIND", kind,
+                        "model family, rope scheme, quantizer, rescaling, search strategy, metric, task or diagnostic");
   list_verb->add_option("--format", list_format, "table or json")->check(CLI::IsMember({"table", "json"}));
 
   auto* show_verb = app.add_subcommand("show", "print the results of a folder");

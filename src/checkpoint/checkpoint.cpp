@@ -111,10 +111,9 @@ Checkpoint::Checkpoint(const CheckpointSpec& spec)
   }
   prefix_ = files_.has("embed_tokens.weight") ? "" : "model.";
   std::set<std::string> read;
-  assemble([&](const std::string& name, at::IntArrayRef shape) {
+  assemble([&](const std::string& name, at::IntArrayRef shape, const StoredRows*) {
     floating_type(view(name, shape).dtype, fmt::format("{}: tensor {}", spec.path.string(), name));
-    weights_ += c10::multiply_integers(shape);
-    read.insert(name);
+    if (read.insert(name).second) weights_ += c10::multiply_integers(shape);
     return at::Tensor();
   });
   check_all_read(read);
@@ -171,8 +170,9 @@ const TensorView& Checkpoint::view(const std::string& name, at::IntArrayRef shap
 }
 
 Llama Checkpoint::build(at::ScalarType dtype, const at::Device& device) const {
-  Llama model = assemble([&](const std::string& name, at::IntArrayRef shape) {
-    return tensor_of(view(name, shape), fmt::format("{}: tensor {}", spec_.path.string(), name)).to(device, dtype);
+  Llama model = assemble([&](const std::string& name, at::IntArrayRef shape, const StoredRows* rows) {
+    const at::Tensor stored = tensor_of(view(name, shape), fmt::format("{}: tensor {}", spec_.path.string(), name));
+    return (rows == nullptr ? stored : stored.narrow(0, rows->first, rows->count)).to(device, dtype);
   });
   if (!config_.tie_word_embeddings || !files_.has(kHead)) return model;
   if (at::equal(model.lm_head.weight_OI, model.embed_tokens_VD)) {
@@ -188,22 +188,38 @@ Llama Checkpoint::build(at::ScalarType dtype, const at::Device& device) const {
 
 Llama Checkpoint::assemble(const Load& load) const {
   const int64_t hidden = config_.hidden_size;
-  const auto load_linear = [&](const LinearSite& site, const std::string& prefix, bool bias) {
-    return Linear{load(prefix + site.name + ".weight", {site.rows, site.columns}),
-                  bias ? load(prefix + site.name + ".bias", {site.rows}) : at::Tensor(),
+  const std::unique_ptr<Family> family = family_of(config_.model_type);
+  const auto load_linear = [&](const LinearSite& site, bool bias) {
+    const std::string layer = layer_of(site.name), name = site.name.substr(layer.size());
+    std::optional<StoredRows> part = family->stored_in(config_, name);
+    const std::string module = (layer.empty() ? "" : prefix_) + layer + (part ? part->name : name);
+    const int64_t rows = part ? part->of : site.rows;
+    const StoredRows* const own = part ? &*part : nullptr;
+    return Linear{load(module + ".weight", {rows, site.columns}, own),
+                  bias ? load(module + ".bias", {rows}, own) : at::Tensor(),
                   site.name,
                   {}};
   };
+  const auto load_norm = [&](const std::string& name, int64_t size) {
+    return load(prefix_ + name + ".weight", {size}, nullptr);
+  };
   Llama model{config_,
-              load(prefix_ + "embed_tokens.weight", {config_.vocab_size, hidden}),
+              load(prefix_ + "embed_tokens.weight", {config_.vocab_size, hidden}, nullptr),
               {},
-              load(prefix_ + "norm.weight", {hidden}),
+              load_norm("norm", hidden),
               {}};
   for (int64_t i = 0; i < config_.num_hidden_layers; ++i) {
     DecoderLayer layer;
     layer.site = fmt::format("layers.{}", i);
-    layer.input_norm_D = load(prefix_ + layer.site + ".input_layernorm.weight", {hidden});
-    layer.post_attention_norm_D = load(prefix_ + layer.site + ".post_attention_layernorm.weight", {hidden});
+    layer.input_norm_D = load_norm(layer.site + ".input_layernorm", hidden);
+    layer.post_attention_norm_D = load_norm(layer.site + ".post_attention_layernorm", hidden);
+    if (config_.qk_norm) {
+      layer.q_norm_d = load_norm(layer.site + ".self_attn.q_norm", config_.head_dim);
+      layer.k_norm_d = load_norm(layer.site + ".self_attn.k_norm", config_.head_dim);
+    }
+    const LayerConfig& own = config_.layers[static_cast<std::size_t>(i)];
+    layer.attention = own.attention;
+    layer.heads.rope = own.rope;
     model.layers.push_back(std::move(layer));
   }
   const std::vector<LinearSite> sites = linear_sites(config_);
@@ -212,10 +228,9 @@ Llama Checkpoint::assemble(const Load& load) const {
     const LinearSite& here = sites[next++];
     if (here.name == "lm_head") {
       const bool tied = config_.tie_word_embeddings && !files_.has(kHead);
-      linear = tied ? Linear{model.embed_tokens_VD, {}, here.name, {}} : load_linear(here, "", false);
+      linear = tied ? Linear{model.embed_tokens_VD, {}, here.name, {}} : load_linear(here, false);
     } else {
-      const bool attention = here.name.find("self_attn") != std::string::npos;
-      linear = load_linear(here, prefix_, attention ? config_.attention_bias : config_.mlp_bias);
+      linear = load_linear(here, has_bias(config_, here.name));
     }
   });
   return model;

@@ -10,6 +10,7 @@
 
 #include "checkpoint/safetensors.h"
 #include "config/config.h"
+#include "model/family.h"
 #include "model/llama.h"
 
 namespace qroar {
@@ -68,8 +69,8 @@ class Checkpoint {
   Llama build(at::ScalarType dtype, const at::Device& device) const;
 
  private:
-  /// Returns the tensor with a name and shape.
-  using Load = std::function<at::Tensor(const std::string& name, at::IntArrayRef shape)>;
+  /// Returns the tensor with a name and shape, or some of its rows where they are part of a larger one.
+  using Load = std::function<at::Tensor(const std::string& name, at::IntArrayRef shape, const StoredRows* rows)>;
   Llama assemble(const Load& load) const;
   const TensorView& view(const std::string& name, at::IntArrayRef shape) const;
   void check_all_read(const std::set<std::string>& read) const;

@@ -9,6 +9,8 @@
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/tensors.h"
 #include "config/registry.h"
+#include "model/family.h"
+#include "model/site.h"
 
 namespace qroar {
 namespace {
@@ -46,22 +48,35 @@ std::set<std::string> files_of_export(const fs::path& folder) {
   return names;
 }
 
-/// Returns the model's tensors under Hugging Face's names.
+/// Returns the model's tensors under the names of its family.
 TensorMap named_tensors(Llama model) {
+  const std::unique_ptr<Family> family = family_of(model.config.model_type);
   TensorMap tensors{{"model.embed_tokens.weight", model.embed_tokens_VD}, {"model.norm.weight", model.norm_D}};
   for (const DecoderLayer& layer : model.layers) {
     tensors["model." + layer.site + ".input_layernorm.weight"] = layer.input_norm_D;
     tensors["model." + layer.site + ".post_attention_layernorm.weight"] = layer.post_attention_norm_D;
+    if (!layer.q_norm_d.defined()) continue;
+    tensors["model." + layer.site + ".self_attn.q_norm.weight"] = layer.q_norm_d;
+    tensors["model." + layer.site + ".self_attn.k_norm.weight"] = layer.k_norm_d;
   }
   const bool tied = is_tied(model);
   model.each_linear([&](const Linear& linear) {
-    const bool is_head = linear.site == "lm_head", in_mlp = linear.site.find(".mlp.") != std::string::npos;
-    const bool has_bias = !is_head && (in_mlp ? model.config.mlp_bias : model.config.attention_bias);
-    check(linear.bias_O.defined() == has_bias, "biases are as config.json says");
+    const bool is_head = linear.site == "lm_head";
+    check(linear.bias_O.defined() == (!is_head && has_bias(model.config, linear.site)),
+          "biases are as config.json says");
     if (is_head && tied) return;
-    const std::string name = (is_head ? "" : "model.") + linear.site;
-    tensors[name + ".weight"] = linear.weight_OI;
-    if (has_bias) tensors[name + ".bias"] = linear.bias_O;
+    const std::string layer = layer_of(linear.site), own = linear.site.substr(layer.size());
+    const std::optional<StoredRows> part = family->stored_in(model.config, own);
+    const std::string name = (is_head ? "" : "model.") + layer + (part ? part->name : own);
+    /// Stores the rows after those of the tensor's earlier layers: each_linear() visits them in that order.
+    const auto store = [&](const char* kind, const at::Tensor& x) {
+      at::Tensor& stored = tensors[name + kind];
+      check((stored.defined() ? stored.size(0) : 0) == (part ? part->first : 0),
+            "layers come in the order of their rows");
+      stored = stored.defined() ? at::cat({stored, x}) : x;
+    };
+    store(".weight", linear.weight_OI);
+    if (linear.bias_O.defined()) store(".bias", linear.bias_O);
   });
   for (const auto& [name, tensor] : tensors) {
     check(tensor.scalar_type() == model.embed_tokens_VD.scalar_type(), "all weights are of one dtype");
@@ -76,10 +91,10 @@ Json config_json(const Llama& model, const EvaluatedRope& rope, const fs::path& 
   for (const char* name : {"dtype", "rope_parameters", "rope_scaling", "original_max_position_embeddings"}) {
     config.erase(name);
   }
-  config["architectures"] = Json::array({"LlamaForCausalLM"});
   config["torch_dtype"] = dtype_text(model.embed_tokens_VD.scalar_type());
   config["tie_word_embeddings"] = is_tied(model);
   config.update(exported_rope(rope));
+  if (model.config.partial_rotary_factor != 1) config[kPartialRotary] = model.config.partial_rotary_factor;
   return config;
 }
 
@@ -94,7 +109,7 @@ void check_reads_back(const fs::path& folder, const EvaluatedRope& rope) {
   const LlamaConfig read = LlamaConfig::load(folder);
   const auto scheme = Registry<RopeScheme>::instance().build(Config::parse("{type: model}", "export"));
   for (const auto& [length, expected] : rope.tables) {
-    const RopeGeometry geometry{read.head_dim, read.rope_theta, read.trained_length, length, read.rope};
+    const RopeGeometry geometry{read.rotary_dim(), read.rope_theta, read.trained_length, length, read.rope};
     const RopeTable found = scheme->table(geometry, length);
     check(is_near(found.attention_factor, expected.attention_factor) &&
               std::ranges::equal(found.inv_freq, expected.inv_freq, is_near),

@@ -7,13 +7,23 @@
 
 namespace qroar {
 
+namespace {
+
+at::Tensor visible_RN(const at::Tensor& rows_R, int64_t N, const ops::AttentionOptions& options) {
+  const at::Tensor distance_RN = rows_R.unsqueeze(1) - at::arange(N, rows_R.options());
+  const at::Tensor before_RN = distance_RN >= 0;
+  return options.limits(N) ? before_RN.logical_and(distance_RN < options.sliding_window) : before_RN;
+}
+
+}  // namespace
+
 AttentionRows::AttentionRows(const Attended& full, const Attended& model, const at::Tensor& rows_R, int64_t N)
     : full_(full),
       model_(model),
       rows_R_(rows_R),
       N_(N),
-      visible_R1N_((rows_R.unsqueeze(1) >= at::arange(N, rows_R.options())).unsqueeze(1)),
-      seen_R11_((rows_R + 1).view({-1, 1, 1})) {}
+      visible_R1N_(visible_RN(rows_R, N, full.options).unsqueeze(1)),
+      seen_R11_(visible_R1N_.sum(2, /*keepdim=*/true)) {}
 
 AttentionRows::All AttentionRows::over_heads() const {
   All sums{zeros({3, rows_R_.size(0), N_}), zeros({rows_R_.size(0)})};
@@ -46,12 +56,15 @@ at::Tensor AttentionRows::logits_RGN(const Attended& seen, int64_t head,
   at::Tensor q_RGd = seen.q_THd.slice(1, head * G, (head + 1) * G).index_select(0, rows_R_),
              k_N1d = seen.k_TKd.slice(0, 0, N_).slice(1, head, head + 1);
   if (band) {
-    q_RGd = band_of(q_RGd, band->first, band->second).flatten(2);
-    k_N1d = band_of(k_N1d, band->first, band->second).flatten(2);
+    const auto chosen = [&](const at::Tensor& x) {
+      return band_of(x.slice(-1, 0, 2 * seen.pairs), band->first, band->second).flatten(2);
+    };
+    q_RGd = chosen(q_RGd);
+    k_N1d = chosen(k_N1d);
   }
   const auto wide = ops::wide_dtype(q_RGd);
   return at::matmul(q_RGd.to(wide).flatten(0, 1), k_N1d.select(1, 0).to(wide).t()).view({R, G, N_}) /
-         std::sqrt(static_cast<double>(d));
+         seen.options.divisor(d);
 }
 
 at::Tensor AttentionRows::size_RN(const at::Tensor& x_RGN) const {

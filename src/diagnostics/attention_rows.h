@@ -6,11 +6,15 @@
 #include <optional>
 #include <utility>
 
+#include "ops/ops.h"
+
 namespace qroar {
 
 /// Queries [T, H, d] and keys [T, K, d] of a layer, as its attention reads them.
 struct Attended {
   at::Tensor q_THd, k_TKd;
+  ops::AttentionOptions options;
+  int64_t pairs = 0;  ///< of RoPE
 };
 
 /// Queries at some rows of one layer, with keys 0..N-1, in both models.  Sums over heads are in float64.  Logits, and

@@ -10,6 +10,7 @@ HeadsObserver::HeadsObserver(const Llama& model, const ops::RopeAngles& angles, 
     : angles_(angles), visit_(std::move(visit)) {
   for (std::size_t layer = 0; layer < model.layers.size(); ++layer) {
     for (const bool is_key : {false, true}) {
+      if (!model.layers[layer].heads.rope) continue;
       const HeadsPlace place{layer, is_key};
       places_[model.layers[layer].site + ".self_attn." + place.site()] = place;
     }
@@ -20,8 +21,9 @@ void HeadsObserver::on(std::string_view site, const at::Tensor& value) {
   const auto found = places_.find(site);
   if (found == places_.end()) return;
   HeadsPlace place = found->second;
-  visit_(place, value);
-  at::Tensor turned_THd = value.clone();
+  const at::Tensor x_THd = value.slice(2, 0, 2 * angles_.cos_TP.size(1));
+  visit_(place, x_THd);
+  at::Tensor turned_THd = x_THd.clone();
   ops::rope_(turned_THd, angles_);
   place.after_rope = true;
   visit_(place, turned_THd);

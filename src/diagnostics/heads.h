@@ -21,9 +21,9 @@ struct HeadsPlace {
 /// Returns the channels (i, i + d/2) of pairs [begin, end): a view [T, heads, 2, end - begin] of x_THd.
 at::Tensor band_of(const at::Tensor& x_THd, int64_t begin, int64_t end);
 
-/// Calls visit(place, x_THd) for queries and keys of every layer: before RoPE as projected, and after RoPE as
-/// ops::rope_ rotates a copy by `angles`.  Later transforms (cache, rotation) are not included: a rotation of the heads
-/// would mix the pairs.
+/// Calls visit(place, x_THd) for queries and keys of every layer that has RoPE, with the channels that it rotates:
+/// before RoPE as projected and normed, and after RoPE as ops::rope_ rotates a copy by `angles`.  Later transforms
+/// (cache, rotation) are not included: a rotation of the heads would mix the pairs.
 class HeadsObserver : public Observer {
  public:
   using Visit = std::function<void(const HeadsPlace&, const at::Tensor& x_THd)>;

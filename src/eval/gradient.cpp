@@ -31,9 +31,9 @@ class QueriesAndKeys : public Observer {
 
 /// Returns the derivative with respect to the logarithm of each pair's scale, [K, P]; neighbouring heads share one of
 /// K.
-at::Tensor by_log_scale(const at::Tensor& x_THd, int64_t K) {
+at::Tensor by_log_scale(const at::Tensor& x_THd, int64_t K, int64_t P) {
   const auto dtype = ops::wide_dtype(x_THd);
-  const at::Tensor products_THd = x_THd.detach().to(dtype) * x_THd.grad().to(dtype);
+  const at::Tensor products_THd = (x_THd.detach().to(dtype) * x_THd.grad().to(dtype)).slice(2, 0, 2 * P);
   const at::Tensor products_TKGd = products_THd.unflatten(1, {K, -1});
   return products_TKGd.sum(at::IntArrayRef{0, 2}, /*keepdim=*/false, at::kDouble).view({K, 2, -1}).sum(1).cpu();
 }
@@ -52,7 +52,7 @@ ops::RopeAngles shifted(const ops::RopeAngles& angles, const at::Tensor& delta_P
 /// Returns the inputs [T, D] of all layers, and the last layer's output.
 std::vector<at::Tensor> residual_stream(const Llama& model, const at::Tensor& tokens_T, const ops::RopeAngles& angles) {
   const c10::NoGradGuard no_grad;
-  at::Tensor x_TD = at::embedding(model.embed_tokens_VD, tokens_T);
+  at::Tensor x_TD = embed(model, tokens_T);
   std::vector<at::Tensor> stream{x_TD.clone()};
   for (const DecoderLayer& layer : model.layers) {
     decoder_layer(layer, model.config, x_TD, angles);
@@ -83,7 +83,7 @@ std::pair<double, at::Tensor> head_gradient(const Llama& model, const at::Tensor
 
 ScaleGradient scale_gradient(const Llama& model, const at::Tensor& tokens_T, const ops::RopeAngles& all_angles,
                              int64_t scored, int64_t heads) {
-  const int64_t T = tokens_T.size(0), L = model.config.num_hidden_layers, P = model.config.head_dim / 2;
+  const int64_t T = tokens_T.size(0), L = model.config.num_hidden_layers, P = model.config.pairs();
   check(0 < scored && scored < T, "scale_gradient scores a token or more, and not the first");
   const ops::RopeAngles angles{all_angles.cos_TP.slice(0, 0, T), all_angles.sin_TP.slice(0, 0, T)};
   std::vector<at::Tensor> stream = residual_stream(model, tokens_T, angles);
@@ -99,12 +99,17 @@ ScaleGradient scale_gradient(const Llama& model, const at::Tensor& tokens_T, con
     at::Tensor x_TD = input_TD;
     const at::Tensor delta_P = at::zeros({P}, angles.cos_TP.options().dtype(at::kDouble)).requires_grad_();
     QueriesAndKeys seen;
-    decoder_layer(model.layers[static_cast<std::size_t>(n)], model.config, x_TD, shifted(angles, delta_P), &seen);
+    const DecoderLayer& layer = model.layers[static_cast<std::size_t>(n)];
+    decoder_layer(layer, model.config, x_TD, shifted(angles, delta_P), &seen);
     x_TD.backward(grad_TD);
-    result.query_LKP[n].copy_(by_log_scale(seen.q_THd, heads) / scored);
-    result.key_LKP[n].copy_(by_log_scale(seen.k_TKd, heads) / scored);
-    result.frequency_LP[n].copy_(delta_P.grad() / scored);
     grad_TD = input_TD.grad();
+    if (!layer.heads.rope) {  // it has no pairs
+      for (at::Tensor* x : {&result.query_LKP, &result.key_LKP, &result.frequency_LP}) (*x)[n].zero_();
+      continue;
+    }
+    result.query_LKP[n].copy_(by_log_scale(seen.q_THd, heads, P) / scored);
+    result.key_LKP[n].copy_(by_log_scale(seen.k_TKd, heads, P) / scored);
+    result.frequency_LP[n].copy_(delta_P.grad() / scored);
   }
   return result;
 }

@@ -16,6 +16,9 @@ class ConfigFields {
   /// Parses the bytes of a file, which must contain one JSON object.
   static ConfigFields parse(const std::string& bytes, const std::filesystem::path& file);
 
+  /// Returns another object in the same place.
+  ConfigFields with(Json object) const { return {place_, std::move(object)}; }
+
   bool has(const std::string& name) const;
   const Json& json() const { return object_; }
 

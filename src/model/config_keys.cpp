@@ -29,15 +29,11 @@ constexpr std::string_view kHarmless[] = {"architectures",
                                           "original_max_position_embeddings",
                                           "partial_rotary_factor",
                                           "tie_word_embeddings",
-                                          "attention_bias",
-                                          "mlp_bias",
                                           "hidden_act",
                                           "bos_token_id",
                                           "eos_token_id",
                                           "dtype",
                                           "torch_dtype",
-                                          "sliding_window",
-                                          "use_sliding_window",
                                           "_*",
                                           "transformers_version",
                                           "transformers.js_config",
@@ -133,48 +129,51 @@ struct Changing {
 
 std::vector<Changing> changing_keys(const LlamaConfig& config) {
   const Json softmax_scale = 1 / std::sqrt(static_cast<double>(config.head_dim));
-  return {{"attention_multiplier", {softmax_scale}},
-          {"*_multiplier*", {1}},
-          {"logits_scaling", {1}},
-          {"logit_scale", {1}},
-          {"scale_emb", {1}},
-          {"scale_depth", {}},
-          {"scale_width", {1}},
-          {"embedding_scale", {1}},
-          {"attn_scale", {softmax_scale}},
-          {"dim_model_base", {config.hidden_size}},
-          {"query_pre_attn_scalar", {config.head_dim}},
-          {"*softcap*", {0}},
-          {"attn_temperature_tuning", {0}},
-          {"no_rope_layers", {}},
-          {"no_rope_layer_interval", {0}},
-          {"nope_*", {}},
-          {"layer_types", {}},
-          {"attention_chunk_size", {}},
-          {"*logn*", {}},
-          {"{use_,}{qk_norm,qk_layernorm}", {}},
-          {"clip_qkv", {}},
-          {"{rotary_pct,rope_pct,rope_percentage,rotary_percentage,rope_ratio}", {1}},
-          {"{rotary_dim,rotary_ndims,rotary_emb_dim,qk_rope_head_dim}", {config.head_dim}},
-          {"{rope_interleaved,rope_interleave,rotary_interleaved}", {}},
-          {"rope_local_base_freq", {config.rope_theta}},
-          {"{use_dynamic_ntk,use_mrope,mrope_section,rope_theta_local}", {}},
-          {"{bias,use_bias,qkv_bias,use_qkv_bias,add_qkv_bias,add_bias_linear,attention_out_bias}", {}},
-          {"*num*experts*", {0, 1}},
-          {"n_*experts", {0, 1}},
-          {"moe_*", {0}},
-          {"num_kv_shared_layers", {0}},
-          {"num_nextn_predict_layers", {0}},
-          {"{kv_lora_rank,q_lora_rank,block_configs,mlp_only_layers}", {0}},
-          {"{alibi,use_alibi,parallel_attn,parallel_residual,use_parallel_residual}", {}},
-          {"{use_bidirectional_attention,bidirectional}", {}},
-          {"is_causal", {true}},
-          {"use_rope", {true}},
-          {"*sink*", {0}},
-          {"position_embedding_type", {"rope", "rotary", "absolute"}},
-          {"{norm_type,normalization}", {"rms_norm", "rmsnorm", "RMSNorm"}},
-          {"*unit_offset", {}},
-          {"{hidden_activation,activation_function,mlp_activation}", {"silu"}}};
+  return {
+      {"attention_multiplier", {softmax_scale}},
+      {"*_multiplier*", {1}},
+      {"logits_scaling", {1}},
+      {"logit_scale", {1}},
+      {"scale_emb", {1}},
+      {"scale_depth", {}},
+      {"scale_width", {1}},
+      {"embedding_scale", {1}},
+      {"attn_scale", {softmax_scale}},
+      {"dim_model_base", {config.hidden_size}},
+      {"query_pre_attn_scalar", {config.head_dim}},
+      {"*softcap*", {0}},
+      {"attn_temperature_tuning", {0}},
+      {"no_rope_layers", {}},
+      {"no_rope_layer_interval", {0}},
+      {"nope_*", {}},
+      {"layer_types", {}},
+      {"{sliding_window,use_sliding_window}", {}},
+      {"attention_chunk_size", {}},
+      {"*logn*", {}},
+      {"{use_,}{qk_norm,qk_layernorm}", {}},
+      {"clip_qkv", {}},
+      {"{rotary_pct,rope_pct,rope_percentage,rotary_percentage,rope_ratio}", {1}},
+      {"{rotary_dim,rotary_ndims,rotary_emb_dim,qk_rope_head_dim}", {config.head_dim}},
+      {"{rope_interleaved,rope_interleave,rotary_interleaved}", {}},
+      {"rope_local_base_freq", {config.rope_theta}},
+      {"{use_dynamic_ntk,use_mrope,mrope_section,rope_theta_local}", {}},
+      {"{bias,attention_bias,mlp_bias,use_bias,qkv_bias,use_qkv_bias,add_qkv_bias,add_bias_linear,attention_out_bias}",
+       {}},
+      {"*num*experts*", {0, 1}},
+      {"n_*experts", {0, 1}},
+      {"moe_*", {0}},
+      {"num_kv_shared_layers", {0}},
+      {"num_nextn_predict_layers", {0}},
+      {"{kv_lora_rank,q_lora_rank,block_configs,mlp_only_layers}", {0}},
+      {"{alibi,use_alibi,parallel_attn,parallel_residual,use_parallel_residual}", {}},
+      {"{use_bidirectional_attention,bidirectional}", {}},
+      {"is_causal", {true}},
+      {"use_rope", {true}},
+      {"*sink*", {0}},
+      {"position_embedding_type", {"rope", "rotary", "absolute"}},
+      {"{norm_type,normalization}", {"rms_norm", "rmsnorm", "RMSNorm"}},
+      {"*unit_offset", {}},
+      {"{hidden_activation,activation_function,mlp_activation}", {"silu"}}};
 }
 
 bool is_absent(const Json& value) {
@@ -198,14 +197,18 @@ bool is_neutral(const std::string& key, const Json& value, const std::vector<Jso
 
 }  // namespace
 
-void check_architecture(const ConfigFields& fields) {
+std::unique_ptr<Family> checked_family(const ConfigFields& fields) {
   const std::string type = fields.text("model_type");
   if (type.empty()) fields.missing("model_type", "\"llama\"");
-  if (type != "llama") {
+  std::unique_ptr<Family> family = family_of(type);
+  if (family == nullptr) {
+    std::string known;
+    for (const auto& [name, entry] : Registry<Family>::instance().entries())
+      known += (known.empty() ? "" : ", ") + name;
     fields.complain(fmt::format(
-        "a \"{}\" model, but only Llama models (model_type \"llama\") are evaluated here; another architecture "
-        "computes something else even where its tensors have the same names; take a checkpoint of the Llama family",
-        type));
+        "a \"{}\" model; the families that are evaluated here have model_type {}; another architecture computes "
+        "something else even where its tensors have the same names",
+        type, known));
   }
   for (const char* key : {"quantization_config", "compression_config"}) {
     if (!fields.has(key)) continue;
@@ -216,12 +219,14 @@ void check_architecture(const ConfigFields& fields) {
                     fields.json()[key].is_object() ? fields.json()[key].value("quant_method", Json("unnamed")).dump()
                                                    : fields.json()[key].dump()));
   }
+  return family;
 }
 
-void check_other_keys(const ConfigFields& fields, LlamaConfig& config) {
+void check_other_keys(const ConfigFields& fields, const std::vector<std::string_view>& read, LlamaConfig& config) {
   const std::vector<Changing> changing = changing_keys(config);
   std::string unknown;
   for (const auto& [key, value] : fields.json().items()) {
+    if (std::ranges::find(read, std::string_view(key)) != read.end()) continue;
     const auto matches = [&name = key](std::string_view glob) { return glob_matches(glob, name); };
     const auto known = std::ranges::find_if(changing, matches, &Changing::glob);
     if (known != changing.end()) {

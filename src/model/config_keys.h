@@ -1,18 +1,16 @@
 // Checks the keys of a config.json that are not read: rejects keys that would change the model, ignores those that
 // cannot, and warns about any other.
 #pragma once
-#include "model/llama_config.h"
+#include "model/family.h"
 
 namespace qroar {
 
-class ConfigFields;
+/// Returns the model's family.  Throws an Error for a model_type that is not known and for a model whose weights are
+/// already quantized.
+std::unique_ptr<Family> checked_family(const ConfigFields& fields);
 
-/// Checks the checkpoint's architecture and format.  Throws an Error for a model that is not a Llama and for one whose
-/// weights are already quantized.
-void check_architecture(const ConfigFields& fields);
-
-/// Checks all other keys.  Throws an Error that names a key which requires something that the model does not implement,
-/// unless its value is neutral; adds unknown keys to config.warnings.
-void check_other_keys(const ConfigFields& fields, LlamaConfig& config);
+/// Checks all other keys but those that the family reads.  Throws an Error that names a key which requires something
+/// that the model does not implement, unless its value is neutral; adds unknown keys to config.warnings.
+void check_other_keys(const ConfigFields& fields, const std::vector<std::string_view>& read, LlamaConfig& config);
 
 }  // namespace qroar

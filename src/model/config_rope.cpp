@@ -5,12 +5,12 @@
 #include <set>
 
 #include "base/error.h"
+#include "model/llama_config.h"
 
 namespace qroar {
 namespace {
 
 constexpr double kMaxTheta = 1e15;
-constexpr int64_t kMaxPositions = int64_t{1} << 31;
 constexpr const char* kOriginal = "original_max_position_embeddings";
 
 /// The types of transformers and the schemes with the same formula.  `su` is the name of longrope in Phi-3's first
@@ -41,11 +41,9 @@ class Reader {
       : fields_(fields), max_positions_(max_positions), warnings_(warnings), rope_(dictionary()) {}
 
   ConfigRope read() {
-    for (const ConfigFields* part : {&fields_, static_cast<const ConfigFields*>(&rope_)}) {
-      if (part->number("partial_rotary_factor", 1, 0, 1) != 1)
-        part->wrong("partial_rotary_factor", "1: RoPE rotates the whole head");
-    }
     ConfigRope found;
+    constexpr const char* kPartial = "partial_rotary_factor";
+    found.partial_rotary_factor = rope_.number(kPartial, fields_.number(kPartial, 1, 0, 1), 0, 1);
     found.theta = theta();
     const std::string type = rope_type();
     read_lengths(type, found);

@@ -6,7 +6,8 @@
 namespace qroar {
 
 struct ConfigRope {
-  double theta = 10000;        ///< base of the frequencies
+  double theta = 10000;  ///< base of the frequencies
+  double partial_rotary_factor = 1;
   int64_t trained_length = 0;  ///< L0: the original length where one is stated, else max_position_embeddings
   /// The equivalent block `rope` of an experiment, such as {"type": "yarn", "factor": 8.0}; in addition to the scheme's
   /// own keys it has original_max_position_embeddings, the length that the type's formula uses as L0, if there is a

@@ -56,22 +56,26 @@ at::Tensor Decoder::attend_cached(const DecoderLayer& layer, const ops::RopeAngl
       cache.key_NKd.slice(0, length_, end).copy_(heads.cached_key(k_TKd, new_angles));
     }
     cache.value_NKd.slice(0, length_, end).copy_(heads.value(v_TKd));
-    return ops::causal_attention(query_THd, cache.key_NKd.slice(0, 0, end), cache.value_NKd.slice(0, 0, end));
+    return ops::causal_attention(query_THd, cache.key_NKd.slice(0, 0, end), cache.value_NKd.slice(0, 0, end),
+                                 layer.attention);
   }
   const at::Tensor exact_v_NKd = cache.raw_value_NKd.slice(0, 0, end), value_NKd = heads.value(exact_v_NKd),
                    key_NKd = heads.cached_key(all_raw_keys(), angles_.slice(0, end));
-  if (heads.residual == 0) return ops::causal_attention(query_THd, key_NKd, value_NKd);
+  if (heads.residual == 0) return ops::causal_attention(query_THd, key_NKd, value_NKd, layer.attention);
   const at::Tensor exact_k_NKd = heads.with_rope(all_raw_keys(), angles_.slice(0, end));
-  return ops::residual_attention(query_THd, key_NKd, value_NKd, exact_k_NKd, exact_v_NKd, heads.residual);
+  return ops::residual_attention(query_THd, key_NKd, value_NKd, exact_k_NKd, exact_v_NKd, heads.residual,
+                                 layer.attention);
 }
 
 bool Decoder::decode_layer(const DecoderLayer& layer, at::Tensor& x_1D) {
   const Cache& cache = caches_[static_cast<std::size_t>(&layer - model_.layers.data())];
   if (table_changed_ || cache.raw_key_NKd.defined() || !layer.is_plain()) return false;
+  if (model_.config.residual_multiplier != 1) return false;
   return ops::decode_layer_(
       x_1D,
-      {layer.input_norm_D, layer.post_attention_norm_D, layer.q_proj, layer.k_proj, layer.v_proj, layer.o_proj,
-       layer.gate_proj, layer.up_proj, layer.down_proj, model_.config.rms_norm_eps, cache.key_NKd, cache.value_NKd},
+      {layer.input_norm_D, layer.post_attention_norm_D, layer.q_norm_d, layer.k_norm_d, layer.q_proj, layer.k_proj,
+       layer.v_proj, layer.o_proj, layer.gate_proj, layer.up_proj, layer.down_proj, model_.config.rms_norm_eps,
+       layer.attention, layer.heads.rope, cache.key_NKd, cache.value_NKd},
       angles_, length_);
 }
 

@@ -14,13 +14,20 @@ void observe(Observer* observer, const std::string& layer, const char* part, con
   if (observer != nullptr) observer->on(layer + part, value);
 }
 
-/// Replaces x with x + y; a new tensor where autograd may still need the old x.
-void add(at::Tensor& x_TD, const at::Tensor& y_TD) {
+/// Replaces x with x + y times a factor; a new tensor where autograd may still need the old x.
+void add(at::Tensor& x_TD, const at::Tensor& y_TD, double factor) {
+  const at::Tensor addend_TD = factor == 1 ? y_TD : y_TD * factor;
   if (ops::is_differentiated(y_TD)) {
-    x_TD = x_TD + y_TD;
+    x_TD = x_TD + addend_TD;
   } else {
-    x_TD.add_(y_TD);
+    x_TD.add_(addend_TD);
   }
+}
+
+/// Returns heads [T, H, d], each normed over its channels where there is a weight.
+at::Tensor normed_heads(const at::Tensor& x_THd, const at::Tensor& norm_d, double eps) {
+  if (!norm_d.defined()) return x_THd;
+  return ops::rms_norm(x_THd.flatten(0, 1), norm_d, eps).view_as(x_THd);
 }
 
 at::Tensor apply(const Linear& linear, const at::Tensor& x_TI, Observer* observer) {
@@ -53,20 +60,28 @@ at::Tensor attend(const DecoderLayer& layer, const ops::RopeAngles& angles, cons
   const at::Tensor query_THd = heads.read_query(q_THd, own);
   const at::Tensor exact_TKd = heads.residual > 0 ? heads.with_rope(k_TKd.clone(), own) : at::Tensor();
   const at::Tensor key_TKd = heads.cached_key(k_TKd, own), value_TKd = heads.value(v_TKd);
-  return heads.residual > 0 ? ops::residual_attention(query_THd, key_TKd, value_TKd, exact_TKd, v_TKd, heads.residual)
-                            : ops::causal_attention(query_THd, key_TKd, value_TKd);
+  return heads.residual > 0
+             ? ops::residual_attention(query_THd, key_TKd, value_TKd, exact_TKd, v_TKd, heads.residual, layer.attention)
+             : ops::causal_attention(query_THd, key_TKd, value_TKd, layer.attention);
 }
 
 Attention::Attention(const ops::RopeAngles& angles)
     : attend([angles](const DecoderLayer& layer, const at::Tensor& q_THd, const at::Tensor& k_TKd,
                       const at::Tensor& v_TKd) { return qroar::attend(layer, angles, q_THd, k_TKd, v_TKd); }) {}
 
+at::Tensor embed(const Llama& model, const at::Tensor& tokens_T) {
+  at::Tensor x_TD = at::embedding(model.embed_tokens_VD, tokens_T);
+  const double factor = model.config.embedding_multiplier;
+  return factor == 1 ? x_TD : x_TD.mul_(factor);
+}
+
 at::Tensor self_attention(const DecoderLayer& layer, const LlamaConfig& config, const at::Tensor& x_TD,
                           const Attention& attention, Observer* observer) {
   const int64_t T = x_TD.size(0), d = config.head_dim;
   const std::vector<at::Tensor> qkv = apply({&layer.q_proj, &layer.k_proj, &layer.v_proj}, x_TD, observer);
-  const at::Tensor q_THd = qkv[0].view({T, config.num_attention_heads, d}),
-                   k_TKd = qkv[1].view({T, config.num_key_value_heads, d}),
+  const double eps = config.rms_norm_eps;
+  const at::Tensor q_THd = normed_heads(qkv[0].view({T, config.num_attention_heads, d}), layer.q_norm_d, eps),
+                   k_TKd = normed_heads(qkv[1].view({T, config.num_key_value_heads, d}), layer.k_norm_d, eps),
                    v_TKd = qkv[2].view({T, config.num_key_value_heads, d});
   observe(observer, layer.site, ".self_attn.q_proj", q_THd);
   observe(observer, layer.site, ".self_attn.k_proj", k_TKd);
@@ -95,15 +110,15 @@ void decoder_layer(const DecoderLayer& layer, const LlamaConfig& config, at::Ten
   const at::Tensor mixed_TD =
       self_attention(layer, config, ops::rms_norm(x_TD, layer.input_norm_D, config.rms_norm_eps), attention, observer);
   observe(observer, layer.site, ".self_attn", mixed_TD);
-  add(x_TD, mixed_TD);
+  add(x_TD, mixed_TD, config.residual_multiplier);
   const at::Tensor mlp_TD = mlp(layer, ops::rms_norm(x_TD, layer.post_attention_norm_D, config.rms_norm_eps), observer);
   observe(observer, layer.site, ".mlp", mlp_TD);
-  add(x_TD, mlp_TD);
+  add(x_TD, mlp_TD, config.residual_multiplier);
   observe(observer, layer.site, "", x_TD);
 }
 
 at::Tensor forward(const Llama& model, const at::Tensor& tokens_T, const Attention& attention, Observer* observer) {
-  at::Tensor x_TD = at::embedding(model.embed_tokens_VD, tokens_T);
+  at::Tensor x_TD = embed(model, tokens_T);
   observe(observer, "embed_tokens", "", x_TD);
   for (const DecoderLayer& layer : model.layers) {
     if (!attention.whole_layer(layer, x_TD)) decoder_layer(layer, model.config, x_TD, attention, observer);
@@ -114,7 +129,9 @@ at::Tensor forward(const Llama& model, const at::Tensor& tokens_T, const Attenti
 }
 
 at::Tensor logits(const Llama& model, const at::Tensor& hidden_RD, Observer* observer) {
-  const at::Tensor logits_RV = apply(model.lm_head, hidden_RD, observer);
+  const double divisor = model.config.logits_scaling;
+  at::Tensor logits_RV = apply(model.lm_head, hidden_RD, observer);
+  if (divisor != 1) logits_RV = logits_RV / divisor;
   observe(observer, model.lm_head.site, "", logits_RV);
   return logits_RV;
 }
@@ -126,9 +143,10 @@ double forward_flops(const LlamaConfig& config, int64_t T, int64_t behind) {
              hidden = static_cast<double>(config.hidden_size);
   const double projections =
       hidden * d * (2 * heads + 2 * kv_heads) + 3 * hidden * static_cast<double>(config.intermediate_size);
-  const double attention_pairs = tokens * (static_cast<double>(behind) + (tokens + 1) / 2);
+  double attention_pairs = 0;  // of all layers
+  for (const LayerConfig& layer : config.layers) attention_pairs += layer.attention.pairs(T, behind);
   const auto layers = static_cast<double>(config.num_hidden_layers);
-  return layers * (2 * projections * tokens + 4 * heads * d * attention_pairs) +
+  return layers * 2 * projections * tokens + 4 * heads * d * attention_pairs +
          2 * hidden * static_cast<double>(config.vocab_size) * tokens;
 }
 

@@ -1,6 +1,6 @@
-// The decoder of the Llama family (Touvron et al. arXiv 2307.09288; grouped-query attention of Ainslie et al. arXiv
-// 2305.13245) as plain structs of tensors.  It is independent of RoPE schemes, bit widths and metrics, which reach it
-// as angles and weights.
+// The decoder of Llama (Touvron et al. arXiv 2307.09288; grouped-query attention of Ainslie et al. arXiv 2305.13245)
+// and of the families of model/families, as plain structs of tensors.  It is independent of RoPE schemes, bit widths
+// and metrics, which reach it as angles and weights.
 #pragma once
 #include <ATen/ATen.h>
 
@@ -51,6 +51,7 @@ struct HeadTransforms {
   Transform key_before_rope;  ///< the rounding of a cache that stores keys before RoPE
   Transform key;              ///< the rounding of a cache that stores keys after RoPE and `rotate`
   Transform value;            ///< the rounding of values in the cache
+  bool rope = true;           ///< false: with_rope() does not rotate
   int64_t residual = 0;       ///< a query sees itself and the residual-1 tokens before it exactly, not as cached
 
   std::array<const Transform*, 5> transforms() const { return {&rotate, &query, &key_before_rope, &key, &value}; }
@@ -66,7 +67,7 @@ struct HeadTransforms {
   }
   /// Applies RoPE in place and then `rotate`.
   at::Tensor with_rope(at::Tensor x_THd, const ops::RopeAngles& angles) const {
-    ops::rope_(x_THd, angles);
+    if (rope) ops::rope_(x_THd, angles);
     return rotate(x_THd);
   }
   /// Returns a projected query as attention reads it; overwrites q_THd.
@@ -82,6 +83,8 @@ struct HeadTransforms {
 struct DecoderLayer {
   std::string site;
   at::Tensor input_norm_D, post_attention_norm_D;
+  at::Tensor q_norm_d, k_norm_d;  ///< of each head before RoPE; undefined where there is none
+  ops::AttentionOptions attention;
   Linear q_proj, k_proj, v_proj, o_proj;
   Linear gate_proj, up_proj, down_proj;
   HeadTransforms heads;
@@ -136,6 +139,9 @@ struct Attention {
   /// Attention within one sequence.  Implicit, as it is the usual case.
   Attention(const ops::RopeAngles& angles);
 };
+
+/// Returns the residual stream [T, D] that token ids [T] begin with.
+at::Tensor embed(const Llama& model, const at::Tensor& tokens_T);
 
 /// Returns the attention sublayer's output for normed hidden states [T, D].
 at::Tensor self_attention(const DecoderLayer& layer, const LlamaConfig& config, const at::Tensor& x_TD,

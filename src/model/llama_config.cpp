@@ -1,10 +1,13 @@
 #include "model/llama_config.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/files.h"
 #include "base/hash.h"
 #include "model/config_keys.h"
 #include "model/config_rope.h"
+#include "model/family.h"
 
 namespace qroar {
 namespace {
@@ -13,7 +16,6 @@ namespace {
 // hidden_size * 8 bytes <= 2^59.
 constexpr int64_t kMaxCount = int64_t{1} << 16;
 constexpr int64_t kMaxWidth = int64_t{1} << 24;
-constexpr int64_t kMaxPositions = int64_t{1} << 31;
 
 void read_sizes(const ConfigFields& fields, LlamaConfig& config) {
   config.vocab_size = fields.integer("vocab_size", {}, 1, kMaxWidth);
@@ -52,26 +54,38 @@ std::optional<int64_t> bos_token(const ConfigFields& fields, int64_t vocab_size)
 }
 
 LlamaConfig read(const std::string& bytes, const std::filesystem::path& file) {
-  const ConfigFields fields = ConfigFields::parse(bytes, file);
-  check_architecture(fields);
+  const ConfigFields stated = ConfigFields::parse(bytes, file);
+  const std::unique_ptr<Family> family = checked_family(stated);
+  Json completed = stated.json();
+  family->complete(completed);
+  const ConfigFields fields = stated.with(std::move(completed));
   if (fields.has("hidden_act")) fields.require_text("hidden_act", "silu");
   LlamaConfig config;
+  config.model_type = fields.text("model_type");
   config.hash = hash_bytes(bytes);
   read_sizes(fields, config);
   config.rms_norm_eps = fields.number("rms_norm_eps", 1e-6, 0, 1);
   config.tie_word_embeddings = fields.boolean("tie_word_embeddings", false);
-  config.attention_bias = fields.boolean("attention_bias", false);
-  config.mlp_bias = fields.boolean("mlp_bias", false);
   config.bos_token_id = bos_token(fields, config.vocab_size);
   config.eos_token_ids = fields.integers("eos_token_id");
-  if (fields.boolean("use_sliding_window", true) && fields.has("sliding_window"))
-    config.sliding_window = fields.integer("sliding_window", {}, 1, kMaxPositions);
   config.dtype = fields.text(fields.has("dtype") ? "dtype" : "torch_dtype");
   const ConfigRope rope = read_rope(fields, config.max_position_embeddings, config.warnings);
   config.rope_theta = rope.theta;
+  config.partial_rotary_factor = rope.partial_rotary_factor;
+  const std::vector<std::string_view> own_keys = family->keys();
+  if (config.partial_rotary_factor != 1 && std::ranges::find(own_keys, kPartialRotary) == own_keys.end()) {
+    fields.complain(fmt::format("{} is {}, and RoPE rotates whole heads in a model of type {}", kPartialRotary,
+                                config.partial_rotary_factor, config.model_type));
+  }
+  if (config.rotary_dim() < 2 || config.rotary_dim() % 2 != 0) {
+    fields.complain(fmt::format("partial_rotary_factor {} of head_dim {} rotates {} channels; expected an even number",
+                                config.partial_rotary_factor, config.head_dim, config.rotary_dim()));
+  }
   config.trained_length = rope.trained_length;
   config.rope = rope.scheme;
-  check_other_keys(fields, config);
+  config.layers.resize(static_cast<std::size_t>(config.num_hidden_layers));
+  family->read(fields, config);
+  check_other_keys(fields, own_keys, config);
   return config;
 }
 

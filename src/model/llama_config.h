@@ -1,4 +1,5 @@
-// The hyperparameters of a Llama family model as stated in config.json, under Hugging Face's names.
+// The hyperparameters of a model as stated in config.json, under Hugging Face's names.  A family (model/family.h)
+// states how its own names and defaults are read.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -8,6 +9,7 @@
 
 #include "base/error.h"
 #include "config/config.h"
+#include "ops/attention_options.h"
 
 namespace qroar {
 
@@ -17,7 +19,19 @@ class UnreadableConfig : public Error {
   using Error::Error;
 };
 
+/// What distinguishes a decoder layer from others.
+struct LayerConfig {
+  ops::AttentionOptions attention;
+  bool rope = true;  ///< false: queries and keys are not rotated
+
+  bool operator==(const LayerConfig&) const = default;
+};
+
+/// Bound on positions and windows that a file may state, so that no product of sizes overflows.
+inline constexpr int64_t kMaxPositions = int64_t{1} << 31;
+
 struct LlamaConfig {
+  std::string model_type = "llama";  ///< names the family
   int64_t vocab_size = 0;
   int64_t hidden_size = 0;
   int64_t intermediate_size = 0;
@@ -28,14 +42,16 @@ struct LlamaConfig {
   int64_t max_position_embeddings = 0;
   double rms_norm_eps = 0;
   double rope_theta = 10000.0;
+  double partial_rotary_factor = 1;  ///< RoPE rotates the first rotary_dim() channels of a head
   bool tie_word_embeddings = false;
-  bool attention_bias = false;
-  bool mlp_bias = false;
+  bool qkv_bias = false, o_bias = false, mlp_bias = false;
+  bool qk_norm = false;  ///< queries and keys are normed per head before RoPE
+  double embedding_multiplier = 1, residual_multiplier = 1, logits_scaling = 1;  ///< of Granite; the last one divides
+  std::vector<LayerConfig> layers;                                               ///< [num_hidden_layers]
   std::optional<int64_t> bos_token_id = 1;  ///< none where config.json says null: a model without BOS
   std::vector<int64_t> eos_token_ids;       ///< tokens that end a text; config.json has one or a list
-  /// How many tokens a query attends to, itself included; none: all.  The model here has no such limit, so longer
-  /// windows must not be evaluated.
-  std::optional<int64_t> sliding_window;
+  /// A sliding_window that a reader of this model_type may ignore or not: longer windows must not be evaluated.
+  std::optional<int64_t> doubtful_window;
   std::string dtype;  ///< dtype of the weights as in config.json ("bfloat16"), empty where absent
 
   /// The block `rope` that is equivalent to config.json's RoPE parameters (model/config_rope.h).
@@ -45,6 +61,10 @@ struct LlamaConfig {
 
   std::vector<std::string> warnings;  ///< what was guessed or is unknown, one line each
   std::string hash;                   ///< of the file's bytes
+
+  /// Returns the channels of a head that RoPE rotates, as pairs (i, i + rotary_dim / 2).
+  int64_t rotary_dim() const { return static_cast<int64_t>(static_cast<double>(head_dim) * partial_rotary_factor); }
+  int64_t pairs() const { return rotary_dim() / 2; }
 
   /// Reads and checks FOLDER/config.json.  Throws an UnreadableConfig that names the file, the field, the value found
   /// and the value expected.

@@ -18,8 +18,8 @@ SharedPrefix::SharedPrefix(const Llama& model, const at::Tensor& tokens_P, const
     const HeadTransforms& heads = layer.heads;
     const at::Tensor query_PHd = heads.read_query(q_PHd, own), key_PKd = heads.cached_key(k_PKd, own),
                      value_PKd = heads.value(v_PKd);
-    kept_[&layer] = ops::keep_prefix(query_PHd, key_PKd, value_PKd, room);
-    return ops::causal_attention(query_PHd, key_PKd, value_PKd);
+    kept_[&layer] = ops::keep_prefix(query_PHd, key_PKd, value_PKd, room, layer.attention);
+    return ops::causal_attention(query_PHd, key_PKd, value_PKd, layer.attention);
   });
   forward(model, tokens_P, keeping);
 }
@@ -47,7 +47,7 @@ Attention packed(const std::vector<PackedSequence>& sequences, const ops::RopeAn
     const HeadTransforms& heads = layer.heads;
     const at::Tensor query_THd = heads.read_query(q_THd, own), key_TKd = heads.cached_key(k_TKd, own);
     return ops::attention_in_packs(query_THd, key_TKd, heads.value(v_TKd), rows,
-                                   prefix == nullptr ? nullptr : &prefix->of(layer));
+                                   prefix == nullptr ? nullptr : &prefix->of(layer), layer.attention);
   });
 }
 

@@ -39,16 +39,27 @@ bool matches_plain(std::string_view glob, std::string_view name) {
 
 }  // namespace
 
+std::string layer_of(std::string_view site) {
+  if (!site.starts_with("layers.")) return "";
+  return std::string(site.substr(0, site.find('.', site.find('.') + 1) + 1));
+}
+
+bool has_bias(const LlamaConfig& config, std::string_view site) {
+  if (site.find(".mlp.") != std::string_view::npos) return config.mlp_bias;
+  return site.ends_with(".o_proj") ? config.o_bias : config.qkv_bias;
+}
+
 std::vector<LinearSite> linear_sites(const LlamaConfig& config) {
   const int64_t query_rows = config.num_attention_heads * config.head_dim;
   const int64_t key_rows = config.num_key_value_heads * config.head_dim;
+  const int64_t rotated = config.rotary_dim() == config.head_dim ? config.head_dim : 0;
   std::vector<LinearSite> sites;
   for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
     const auto add = [&](const char* name, int64_t rows, int64_t columns, int64_t head_dim = 0) {
       sites.push_back({fmt::format("layers.{}.{}", layer, name), rows, columns, head_dim});
     };
-    add("self_attn.q_proj", query_rows, config.hidden_size, config.head_dim);
-    add("self_attn.k_proj", key_rows, config.hidden_size, config.head_dim);
+    add("self_attn.q_proj", query_rows, config.hidden_size, rotated);
+    add("self_attn.k_proj", key_rows, config.hidden_size, rotated);
     add("self_attn.v_proj", key_rows, config.hidden_size);
     add("self_attn.o_proj", config.hidden_size, query_rows);
     add("mlp.gate_proj", config.intermediate_size, config.hidden_size);

@@ -40,27 +40,37 @@ class AllowCudnn {
 
 /// Calls ATen's fused attention: on CPU and CUDA a flash kernel with memory linear in T, forward and backward (on CUDA
 /// not for float64).  Repeats heads, since not every kernel of ATen supports fewer key/value heads.
-at::Tensor fused_attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::Tensor& v_NKd) {
+at::Tensor fused_attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::Tensor& v_NKd,
+                           const AttentionOptions& options) {
   const int64_t group = q_THd.size(1) / k_NKd.size(1), T = q_THd.size(0), N = k_NKd.size(0);
-  const AllowCudnn choice(T == N && T >= kCudnnTokens);
+  const bool slides = options.limits(N);
+  const AllowCudnn choice(T == N && T >= kCudnnTokens && !slides);
+  const auto scale = options.scaling == 0 ? std::nullopt : std::optional<double>(options.scaling);
   const auto batch_1HTd = [](const at::Tensor& x_THd) { return x_THd.transpose(0, 1).unsqueeze(0); };
   const at::Tensor k_NHd = group == 1 ? k_NKd : k_NKd.repeat_interleave(group, 1);
   const at::Tensor v_NHd = group == 1 ? v_NKd : v_NKd.repeat_interleave(group, 1);
-  const auto attend = [&](const at::Tensor& q, int64_t keys, const std::optional<at::Tensor>& mask, bool is_causal) {
-    return at::scaled_dot_product_attention(batch_1HTd(q), batch_1HTd(k_NHd.narrow(0, 0, keys)),
-                                            batch_1HTd(v_NHd.narrow(0, 0, keys)), mask, /*dropout_p=*/0.0, is_causal)
+  const auto attend = [&](const at::Tensor& q, int64_t first, int64_t end, const std::optional<at::Tensor>& mask,
+                          bool is_causal) {
+    return at::scaled_dot_product_attention(batch_1HTd(q), batch_1HTd(k_NHd.slice(0, first, end)),
+                                            batch_1HTd(v_NHd.slice(0, first, end)), mask, /*dropout_p=*/0.0, is_causal,
+                                            scale)
         .squeeze(0)
         .transpose(0, 1);
   };
-  if (T == N) return attend(q_THd, N, {}, /*is_causal=*/true);
-  if (T == 1) return attend(q_THd, N, {}, /*is_causal=*/false);
-  // ATen's causal mask begins at the first key, so this builds its own mask, for a few rows at a time.
+  if (T == 1) return attend(q_THd, slides ? N - options.sliding_window : 0, N, {}, /*is_causal=*/false);
+  if (T == N && !slides) return attend(q_THd, 0, N, {}, /*is_causal=*/true);
+  // ATen's causal mask begins at the first key and has no window, so this builds its own mask, for a few rows at a time
+  // and the keys that these see.
   std::vector<at::Tensor> parts;
   const at::Tensor key_N = at::arange(N, q_THd.options().dtype(at::kLong));
   for (int64_t begin = 0; begin < T; begin += kMaskRows) {
     const int64_t end = std::min(begin + kMaskRows, T), keys = N - T + end;
-    const at::Tensor mask = key_N.narrow(0, 0, keys).unsqueeze(0) <= key_N.slice(0, N - T + begin, keys).unsqueeze(1);
-    parts.push_back(attend(q_THd.slice(0, begin, end), keys, mask, /*is_causal=*/false));
+    const int64_t first = slides ? std::max<int64_t>(0, N - T + begin - options.sliding_window + 1) : 0;
+    const at::Tensor key = key_N.slice(0, first, keys).unsqueeze(0),
+                     query = key_N.slice(0, N - T + begin, keys).unsqueeze(1);
+    const at::Tensor causal = key <= query;
+    const at::Tensor mask = slides ? causal.logical_and(key > query - options.sliding_window) : causal;
+    parts.push_back(attend(q_THd.slice(0, begin, end), first, keys, mask, /*is_causal=*/false));
   }
   return at::cat(parts);
 }
@@ -77,7 +87,8 @@ std::optional<std::vector<at::Tensor>> one_row_linears(const at::Tensor& x_1I, c
 
 /// Computes attention_in_packs() for one sequence after the other.
 at::Tensor attend_one_by_one(const at::Tensor& q_THd, const at::Tensor& k_TKd, const at::Tensor& v_TKd,
-                             const std::vector<SequenceRows>& sequences, const Prefix* prefix) {
+                             const std::vector<SequenceRows>& sequences, const Prefix* prefix,
+                             const AttentionOptions& options) {
   check(prefix == nullptr || !prefix->packed.defined(), "a prefix is read by what kept it");
   at::Tensor mixed_THd = at::empty_like(q_THd);
   for (const SequenceRows& sequence : sequences) {
@@ -98,7 +109,7 @@ at::Tensor attend_one_by_one(const at::Tensor& q_THd, const at::Tensor& k_TKd, c
     };
     mixed_THd.slice(0, sequence.begin, sequence.end)
         .copy_(ops::causal_attention(q_THd.slice(0, sequence.begin, sequence.end), seen(k_TKd, &Prefix::key_CKd),
-                                     seen(v_TKd, &Prefix::value_CKd)));
+                                     seen(v_TKd, &Prefix::value_CKd), options));
   }
   return mixed_THd;
 }
@@ -128,23 +139,31 @@ at::Tensor rms_norm(const at::Tensor& x_TD, const at::Tensor& weight_D, double e
 }
 
 void rope_(at::Tensor& x_THd, const RopeAngles& angles) {
+  check(2 * angles.cos_TP.size(1) <= x_THd.size(2), "RoPE rotates channels of a head");
   if (use_cpu_rowwise(x_THd)) return cpu::rope_(x_THd, angles);
   if (!is_differentiated(x_THd) && cuda::can_rotate(x_THd, angles)) return cuda::rope_(x_THd, angles);
   if (is_differentiated(x_THd)) x_THd = x_THd.clone();
   reference::rope_(x_THd, angles);
 }
 
-at::Tensor causal_attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::Tensor& v_NKd) {
-  if (is_differentiated({q_THd, k_NKd, v_NKd})) return fused_attention(q_THd, k_NKd, v_NKd);
-  if (cpu::supports_row_attention(q_THd, k_NKd, v_NKd)) return cpu::attention_row(q_THd, k_NKd, v_NKd);
-  if (cuda::supports_row_attention(q_THd, k_NKd, v_NKd)) return cuda::attention_row(q_THd, k_NKd, v_NKd);
-  if (cpu::can_attend(q_THd, k_NKd, v_NKd)) return cpu::attention(q_THd, k_NKd, v_NKd);
-  if (q_THd.scalar_type() == at::kDouble) return reference::causal_attention(q_THd, k_NKd, v_NKd);
-  return fused_attention(q_THd, k_NKd, v_NKd);
+at::Tensor causal_attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::Tensor& v_NKd,
+                            const AttentionOptions& options) {
+  if (is_differentiated({q_THd, k_NKd, v_NKd})) return fused_attention(q_THd, k_NKd, v_NKd, options);
+  if (q_THd.size(0) == 1 && options.limits(k_NKd.size(0))) {  // the one query sees the last keys, all of them
+    const int64_t first = k_NKd.size(0) - options.sliding_window;
+    return causal_attention(q_THd, k_NKd.slice(0, first), v_NKd.slice(0, first), options);
+  }
+  if (cpu::supports_row_attention(q_THd, k_NKd, v_NKd)) return cpu::attention_row(q_THd, k_NKd, v_NKd, options);
+  if (cuda::supports_row_attention(q_THd, k_NKd, v_NKd)) return cuda::attention_row(q_THd, k_NKd, v_NKd, options);
+  if (cpu::can_attend(q_THd, k_NKd, v_NKd)) return cpu::attention(q_THd, k_NKd, v_NKd, options);
+  if (q_THd.scalar_type() == at::kDouble) return reference::causal_attention(q_THd, k_NKd, v_NKd, options);
+  return fused_attention(q_THd, k_NKd, v_NKd, options);
 }
 
-Prefix keep_prefix(const at::Tensor& q_PHd, const at::Tensor& k_PKd, const at::Tensor& v_PKd, int64_t room) {
-  if (!is_differentiated({q_PHd, k_PKd, v_PKd}) && cpu::can_attend(q_PHd, k_PKd, v_PKd))
+Prefix keep_prefix(const at::Tensor& q_PHd, const at::Tensor& k_PKd, const at::Tensor& v_PKd, int64_t room,
+                   const AttentionOptions& options) {
+  if (!options.limits(k_PKd.size(0) + room) && !is_differentiated({q_PHd, k_PKd, v_PKd}) &&
+      cpu::can_attend(q_PHd, k_PKd, v_PKd))
     return cpu::packed_prefix(k_PKd, v_PKd);
   const int64_t length = k_PKd.size(0);
   const auto with_room = [&](const at::Tensor& x_PKd) {
@@ -157,16 +176,20 @@ Prefix keep_prefix(const at::Tensor& q_PHd, const at::Tensor& k_PKd, const at::T
 }
 
 at::Tensor attention_in_packs(const at::Tensor& q_THd, const at::Tensor& k_TKd, const at::Tensor& v_TKd,
-                              const std::vector<SequenceRows>& sequences, const Prefix* prefix) {
-  const bool packed = prefix == nullptr || prefix->packed.defined();
+                              const std::vector<SequenceRows>& sequences, const Prefix* prefix,
+                              const AttentionOptions& options) {
+  // A window that a sequence with what precedes it does not fill has no effect.
+  const int64_t longest = (prefix == nullptr ? 0 : prefix->length) + q_THd.size(0);
+  const bool packed = prefix == nullptr ? !options.limits(longest) : prefix->packed.defined();
   if (packed && !is_differentiated({q_THd, k_TKd, v_TKd}) && cpu::can_attend(q_THd, k_TKd, v_TKd))
-    return cpu::attention_in_packs(q_THd, k_TKd, v_TKd, sequences, prefix);
-  return attend_one_by_one(q_THd, k_TKd, v_TKd, sequences, prefix);
+    return cpu::attention_in_packs(q_THd, k_TKd, v_TKd, sequences, prefix, options);
+  return attend_one_by_one(q_THd, k_TKd, v_TKd, sequences, prefix, options);
 }
 
 at::Tensor residual_attention(const at::Tensor& q_THd, const at::Tensor& cached_k_NKd, const at::Tensor& cached_v_NKd,
-                              const at::Tensor& exact_k_NKd, const at::Tensor& exact_v_NKd, int64_t residual) {
-  return reference::residual_attention(q_THd, cached_k_NKd, cached_v_NKd, exact_k_NKd, exact_v_NKd, residual);
+                              const at::Tensor& exact_k_NKd, const at::Tensor& exact_v_NKd, int64_t residual,
+                              const AttentionOptions& options) {
+  return reference::residual_attention(q_THd, cached_k_NKd, cached_v_NKd, exact_k_NKd, exact_v_NKd, residual, options);
 }
 
 at::Tensor silu_mul(const at::Tensor& gate_TF, const at::Tensor& up_TF) {

@@ -4,9 +4,9 @@
 // parent and prefix for keep_prefix() with attention_in_packs(), and the ops in the order of decoder_layer()
 // (model/llama.h) for decode_layer_().  dispatch.cpp chooses a fast implementation where there is one.
 //
-// Shapes: T tokens, D features, H query heads, K key/value heads (H % K == 0), d head_dim, P = d/2 pairs, V
-// vocabulary.  "Float32" below means float64 when the tensors are float64.  NaNs propagate; the bits never depend on
-// threads.
+// Shapes: T tokens, D features, H query heads, K key/value heads (H % K == 0), d head_dim, P pairs of channels that
+// RoPE rotates (d/2, or fewer), V vocabulary.  "Float32" below means float64 when the tensors are float64.  NaNs
+// propagate; the bits never depend on threads.
 #pragma once
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
@@ -15,6 +15,8 @@
 #include <array>
 #include <cstdint>
 #include <vector>
+
+#include "ops/attention_options.h"
 
 namespace qroar::ops {
 
@@ -32,7 +34,7 @@ inline at::ScalarType wide_dtype(const at::Tensor& x) {
 
 /// cos and sin of every position, already multiplied by the attention factor.
 struct RopeAngles {
-  at::Tensor cos_TP, sin_TP;  ///< [T, d/2], float32 (float64 for a float64 model)
+  at::Tensor cos_TP, sin_TP;  ///< [T, P], float32 (float64 for a float64 model)
 
   RopeAngles slice(int64_t begin, int64_t end) const {
     return {cos_TP.slice(0, begin, end), sin_TP.slice(0, begin, end)};
@@ -49,7 +51,8 @@ struct Weights {
 /// order).
 at::Tensor rms_norm(const at::Tensor& x_TD, const at::Tensor& weight_D, double eps);
 
-/// Rotates channels (i, i + d/2) of every head by the angle of pair i, in place: float32 products and sums, one cast.
+/// Rotates channels (i, i + P) of every head by the angle of pair i, in place, and leaves those from 2P on as they are:
+/// float32 products and sums, one cast.
 /// Where autograd follows x, x becomes a new tensor and the old one stays unchanged, as its gradient may be needed.
 void rope_(at::Tensor& x_THd, const RopeAngles& angles);
 
@@ -61,9 +64,10 @@ at::Tensor linear(const at::Tensor& x_TI, const at::Tensor& weight_OI, const at:
 std::vector<at::Tensor> linears(const at::Tensor& x_TI, const std::vector<Weights>& weights);
 
 /// Returns softmax(q k^T / sqrt(d) + causal mask) v per head; query head h reads key/value head h / (H / K).  Scores
-/// and softmax are in float32, the output is cast once to q's dtype.  Memory is linear in N.  Queries are those of the
-/// last T of the N tokens: query t sees keys 0..t + N - T.
-at::Tensor causal_attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::Tensor& v_NKd);
+/// and softmax are in float32, the output is cast once to q's dtype.  Memory is linear in N, and so is time with a
+/// sliding window.  Queries are those of the last T of the N tokens: query t sees the last keys of 0..t + N - T.
+at::Tensor causal_attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::Tensor& v_NKd,
+                            const AttentionOptions& options = {});
 
 /// One of several sequences that are concatenated in the rows of a tensor.
 struct SequenceRows {
@@ -79,20 +83,23 @@ struct Prefix {
   at::Tensor packed;  ///< in a kernel's own memory layout
 };
 
-/// Keeps keys and values for attention_in_packs() of queries of this kind.  `room` is the length of the longest
-/// sequence, including its parent.
-Prefix keep_prefix(const at::Tensor& q_PHd, const at::Tensor& k_PKd, const at::Tensor& v_PKd, int64_t room);
+/// Keeps keys and values for attention_in_packs() of queries of this kind, with the same options.  `room` is the length
+/// of the longest sequence, including its parent.
+Prefix keep_prefix(const at::Tensor& q_PHd, const at::Tensor& k_PKd, const at::Tensor& v_PKd, int64_t room,
+                   const AttentionOptions& options = {});
 
 /// Returns causal_attention of each sequence: a query sees `prefix` if there is one, the sequence's parent, and its own
 /// sequence up to itself.
 at::Tensor attention_in_packs(const at::Tensor& q_THd, const at::Tensor& k_TKd, const at::Tensor& v_TKd,
-                              const std::vector<SequenceRows>& sequences, const Prefix* prefix);
+                              const std::vector<SequenceRows>& sequences, const Prefix* prefix,
+                              const AttentionOptions& options = {});
 
 /// Returns causal_attention through a quantized cache: a query of token t sees the tokens in (t - residual, t] as
 /// exact_k and exact_v and those before as cached_k and cached_v.  Scores, softmax and sums are in float32, the output
 /// is cast once; there is no faster implementation.
 at::Tensor residual_attention(const at::Tensor& q_THd, const at::Tensor& cached_k_NKd, const at::Tensor& cached_v_NKd,
-                              const at::Tensor& exact_k_NKd, const at::Tensor& exact_v_NKd, int64_t residual);
+                              const at::Tensor& exact_k_NKd, const at::Tensor& exact_v_NKd, int64_t residual,
+                              const AttentionOptions& options = {});
 
 /// Returns silu(gate) * up: silu in float32 cast to the dtype, the product in the dtype.
 at::Tensor silu_mul(const at::Tensor& gate_TF, const at::Tensor& up_TF);
@@ -103,9 +110,11 @@ at::Tensor token_nll(const at::Tensor& logits_TV, const at::Tensor& targets_T);
 
 /// The weights of a decoder layer, and its cache for up to C tokens, with keys after RoPE.
 struct CachedLayer {
-  const at::Tensor &input_norm_D, &post_attention_norm_D;
+  const at::Tensor &input_norm_D, &post_attention_norm_D, &q_norm_d, &k_norm_d;
   const Weights &q_proj, &k_proj, &v_proj, &o_proj, &gate_proj, &up_proj, &down_proj;
   double rms_norm_eps;
+  const AttentionOptions& attention;
+  bool rope;
   const at::Tensor &key_CKd, &value_CKd;
 
   std::array<const Weights*, 7> linears() const {
@@ -122,9 +131,11 @@ namespace reference {
 at::Tensor linear(const at::Tensor& x_TI, const at::Tensor& weight_OI, const at::Tensor& bias_O);
 at::Tensor rms_norm(const at::Tensor& x_TD, const at::Tensor& weight_D, double eps);
 void rope_(at::Tensor& x_THd, const RopeAngles& angles);
-at::Tensor causal_attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::Tensor& v_NKd);
+at::Tensor causal_attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::Tensor& v_NKd,
+                            const AttentionOptions& options = {});
 at::Tensor residual_attention(const at::Tensor& q_THd, const at::Tensor& cached_k_NKd, const at::Tensor& cached_v_NKd,
-                              const at::Tensor& exact_k_NKd, const at::Tensor& exact_v_NKd, int64_t residual);
+                              const at::Tensor& exact_k_NKd, const at::Tensor& exact_v_NKd, int64_t residual,
+                              const AttentionOptions& options = {});
 at::Tensor silu_mul(const at::Tensor& gate_TF, const at::Tensor& up_TF);
 at::Tensor token_nll(const at::Tensor& logits_TV, const at::Tensor& targets_T);
 }  // namespace reference

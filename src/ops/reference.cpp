@@ -14,9 +14,11 @@ constexpr int64_t kQueryRows = 256;
 /// Computes causal attention in which keys nearer than `residual` to a query, itself included, are read from the near_
 /// tensors.
 at::Tensor attention_by_rows(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::Tensor& v_NKd,
-                             const at::Tensor& near_k_NKd, const at::Tensor& near_v_NKd, int64_t residual) {
+                             const at::Tensor& near_k_NKd, const at::Tensor& near_v_NKd, int64_t residual,
+                             const AttentionOptions& options) {
   const int64_t queries = q_THd.size(0), heads = q_THd.size(1), dim = q_THd.size(2), kv_heads = k_NKd.size(1);
   const int64_t tokens = k_NKd.size(0), before = tokens - queries;
+  const int64_t farthest_seen = options.sliding_window > 0 ? options.sliding_window - 1 : tokens;
   const auto dtype = wide_dtype(q_THd);
   const auto by_head = [&](const at::Tensor& x) {
     return x.to(dtype).permute({1, 0, 2}).unsqueeze(1);
@@ -29,7 +31,7 @@ at::Tensor attention_by_rows(const at::Tensor& q_THd, const at::Tensor& k_NKd, c
   for (int64_t begin = 0; begin < queries; begin += kQueryRows) {
     const int64_t rows = std::min(kQueryRows, queries - begin), seen = before + begin + rows;
     const at::Tensor q = q_THd.narrow(0, begin, rows).to(dtype).view({rows, kv_heads, heads / kv_heads, dim});
-    const at::Tensor scaled_q = q.permute({1, 2, 0, 3}) / std::sqrt(static_cast<double>(dim));
+    const at::Tensor scaled_q = q.permute({1, 2, 0, 3}) / options.divisor(dim);
     const at::Tensor row = position.narrow(0, before + begin, rows).unsqueeze(1);
     /// [K, H/K, rows, keys]; keys at first.. whose distance is not in [nearest, farthest] are masked out.
     const auto scores_of = [&](const at::Tensor& keys, int64_t first, int64_t nearest, int64_t farthest) {
@@ -40,11 +42,14 @@ at::Tensor attention_by_rows(const at::Tensor& q_THd, const at::Tensor& k_NKd, c
     };
     at::Tensor mixed;
     if (residual == 0) {
-      mixed = at::matmul(at::softmax(scores_of(k, 0, 0, tokens), -1), v.narrow(2, 0, seen));
+      mixed = at::matmul(at::softmax(scores_of(k, 0, 0, farthest_seen), -1), v.narrow(2, 0, seen));
     } else {
       const int64_t first_near = std::max<int64_t>(0, before + begin - residual + 1);
-      const at::Tensor weights = at::softmax(
-          at::cat({scores_of(k, 0, residual, tokens), scores_of(near_k, first_near, 0, residual - 1)}, -1), -1);
+      const at::Tensor weights =
+          at::softmax(at::cat({scores_of(k, 0, residual, farthest_seen),
+                               scores_of(near_k, first_near, 0, std::min(residual - 1, farthest_seen))},
+                              -1),
+                      -1);
       mixed = at::matmul(weights.narrow(-1, 0, seen), v.narrow(2, 0, seen)) +
               at::matmul(weights.narrow(-1, seen, seen - first_near), near_v.narrow(2, first_near, seen - first_near));
     }
@@ -68,21 +73,23 @@ at::Tensor rms_norm(const at::Tensor& x_TD, const at::Tensor& weight_D, double e
 }
 
 void rope_(at::Tensor& x_THd, const RopeAngles& angles) {
-  const int64_t pairs = x_THd.size(-1) / 2;
+  const int64_t pairs = angles.cos_TP.size(1);
   // A copy: the gradient by the angles needs x as it was.
   const at::Tensor wide = x_THd.to(wide_dtype(x_THd), /*non_blocking=*/false, /*copy=*/true);
   const at::Tensor a = wide.narrow(-1, 0, pairs), b = wide.narrow(-1, pairs, pairs);
   const at::Tensor cos = angles.cos_TP.unsqueeze(1), sin = angles.sin_TP.unsqueeze(1);
-  x_THd.copy_(at::cat({a * cos - b * sin, b * cos + a * sin}, -1));
+  x_THd.copy_(at::cat({a * cos - b * sin, b * cos + a * sin, wide.slice(-1, 2 * pairs)}, -1));
 }
 
-at::Tensor causal_attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::Tensor& v_NKd) {
-  return attention_by_rows(q_THd, k_NKd, v_NKd, {}, {}, 0);
+at::Tensor causal_attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::Tensor& v_NKd,
+                            const AttentionOptions& options) {
+  return attention_by_rows(q_THd, k_NKd, v_NKd, {}, {}, 0, options);
 }
 
 at::Tensor residual_attention(const at::Tensor& q_THd, const at::Tensor& cached_k_NKd, const at::Tensor& cached_v_NKd,
-                              const at::Tensor& exact_k_NKd, const at::Tensor& exact_v_NKd, int64_t residual) {
-  return attention_by_rows(q_THd, cached_k_NKd, cached_v_NKd, exact_k_NKd, exact_v_NKd, residual);
+                              const at::Tensor& exact_k_NKd, const at::Tensor& exact_v_NKd, int64_t residual,
+                              const AttentionOptions& options) {
+  return attention_by_rows(q_THd, cached_k_NKd, cached_v_NKd, exact_k_NKd, exact_v_NKd, residual, options);
 }
 
 at::Tensor silu_mul(const at::Tensor& gate_TF, const at::Tensor& up_TF) {

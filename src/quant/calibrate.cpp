@@ -109,7 +109,7 @@ class Calibration {
     Stream stream;
     for (const auto& sample : text_.samples) {
       const at::Tensor tokens_T = at::tensor(at::ArrayRef<int32_t>(sample), at::kInt).to(at::kLong);
-      stream.push_back(at::embedding(model_.embed_tokens_VD, tokens_T.to(model_.embed_tokens_VD.device())));
+      stream.push_back(embed(model_, tokens_T.to(model_.embed_tokens_VD.device())));
     }
     return stream;
   }

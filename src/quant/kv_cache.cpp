@@ -12,10 +12,10 @@ KvCache::KvCache(const Config& config, const LlamaConfig& llama, bool rotated) {
                                    {{"head", Axis::head}, {"token", Axis::token}, {"channel", Axis::channel}});
   };
   key_before_rope_ = config.get_choice<bool>("key_rope", false, {{"before", true}, {"after", false}});
-  const int64_t d = llama.head_dim, K = llama.num_key_value_heads;
-  key_ = read_part(config, {"kv.key", K, d, rotated && !key_before_rope_ ? 0 : d}, axis_at("key_axis"));
+  const int64_t d = llama.head_dim, K = llama.num_key_value_heads, rotary = llama.rotary_dim() == d ? d : 0;
+  key_ = read_part(config, {"kv.key", K, d, rotated && !key_before_rope_ ? 0 : rotary}, axis_at("key_axis"));
   value_ = read_part(config, {"kv.value", K, d}, axis_at("value_axis"));
-  query_ = read_part(config, {"kv.query", llama.num_attention_heads, d, rotated ? 0 : d}, Axis::head);
+  query_ = read_part(config, {"kv.query", llama.num_attention_heads, d, rotated ? 0 : rotary}, Axis::head);
   residual_ = config.get<int64_t>("residual", 0, {0, int64_t{1} << 31});
 
   // A group of tokens gG .. gG+G-1 shares scales, so reading one of them depends on all of them.  A query at t reads s

@@ -136,10 +136,13 @@ struct LayerMaps {
   ChannelMap query, key, value, mixed, mlp;  ///< mixed: the input of o_proj
 
   LayerMaps(const LlamaConfig& config, Random& random) {
-    const int64_t d = config.head_dim, K = config.num_key_value_heads, group = config.num_attention_heads / K;
+    const int64_t P = config.pairs(), d = config.head_dim, K = config.num_key_value_heads,
+                  group = config.num_attention_heads / K;
     for (const int64_t kv_head : shuffled(K, random)) {
       std::vector<int64_t> pair, neighbour(static_cast<std::size_t>(d));
-      for (int64_t i = 0; i < d; ++i) pair.push_back((i + d / 2) % d);
+      // A norm's weights do not commute with a rotation, and channels that RoPE leaves alone are no pair.  Queries and
+      // keys then differ between draws by the rotation of their inputs.
+      for (int64_t i = 0; i < d; ++i) pair.push_back(config.qk_norm || i >= 2 * P ? i : (i + P) % (2 * P));
       const std::vector<int64_t> order = shuffled(d, random);
       for (std::size_t i = 0; i + 1 < order.size(); i += 2) {
         neighbour[static_cast<std::size_t>(order[i])] = order[i + 1];

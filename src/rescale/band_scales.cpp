@@ -19,19 +19,25 @@ at::Tensor over_pairs(const BandScales& scales, int64_t first) {
   return at::repeat_interleave(g_LKB.narrow(2, first, layout.bands()), at::tensor(pairs, at::kLong), 2);
 }
 
-/// Multiplies rows i and i + d/2 of each head of x, [rows] or [rows, columns], by its factor i; neighbouring heads
-/// share a row of factors where there are fewer of those.
-at::Tensor scale_rows(const at::Tensor& x, const at::Tensor& factor_KP) {
-  const int64_t K = factor_KP.size(0), pairs = factor_KP.size(1);
-  const at::Tensor wide = x.to(ops::wide_dtype(x));
-  const at::Tensor factor = factor_KP.to(wide.options()).view({K, 1, 1, pairs, 1});
-  return (wide.view({K, -1, 2, pairs, x.numel() / x.size(0)}) * factor).view_as(x).to(x.scalar_type());
+/// Multiplies rows i and i + P of each head of x, [rows] or [rows, columns], by its factor i; neighbouring heads share
+/// a row of factors where there are fewer of those.
+at::Tensor scale_rows(const at::Tensor& x, int64_t head_dim, const at::Tensor& factor_KP) {
+  const at::Tensor wide = x.to(ops::wide_dtype(x)), factor = factor_KP.to(wide.options());
+  const int64_t K = factor.size(0), unrotated = head_dim - 2 * factor.size(1);
+  const at::Tensor factor_Kd = at::cat({factor, factor, at::ones({K, unrotated}, factor.options())}, 1);
+  const at::Tensor heads = wide.view({K, -1, head_dim, x.numel() / x.size(0)});
+  return (heads * factor_Kd.view({K, 1, head_dim, 1})).view_as(x).to(x.scalar_type());
 }
 
-void scale_linear(Linear& linear, const at::Tensor& factor_KP) {
+/// Scales the heads of a layer's outputs, or those after the norm where there is one.
+void scale_heads(Linear& linear, at::Tensor& norm_d, int64_t head_dim, const at::Tensor& factor_KP) {
   if (factor_KP.eq(1).all().item<bool>()) return;
-  linear.weight_OI = scale_rows(linear.weight_OI, factor_KP);
-  if (linear.bias_O.defined()) linear.bias_O = scale_rows(linear.bias_O, factor_KP);
+  if (norm_d.defined()) {
+    norm_d = scale_rows(norm_d, head_dim, factor_KP);
+    return;
+  }
+  linear.weight_OI = scale_rows(linear.weight_OI, head_dim, factor_KP);
+  if (linear.bias_O.defined()) linear.bias_O = scale_rows(linear.bias_O, head_dim, factor_KP);
 }
 
 class FixedScales : public Rescaling {
@@ -66,8 +72,10 @@ void scale_bands(const BandScales& scales, Llama& model) {
   const at::Tensor query_LKP = scales.query_LKP(), key_LKP = scales.key_LKP();
   for (std::size_t i = 0; i < model.layers.size(); ++i) {
     const auto own = scales.layout.layers == 1 ? 0 : static_cast<int64_t>(i);
-    scale_linear(model.layers[i].q_proj, query_LKP[own]);
-    scale_linear(model.layers[i].k_proj, key_LKP[own]);
+    DecoderLayer& layer = model.layers[i];
+    if (!layer.heads.rope) continue;
+    scale_heads(layer.q_proj, layer.q_norm_d, model.config.head_dim, query_LKP[own]);
+    scale_heads(layer.k_proj, layer.k_norm_d, model.config.head_dim, key_LKP[own]);
   }
 }
 

@@ -15,7 +15,7 @@ constexpr const char* kOriginal = "original_max_position_embeddings";
 constexpr double kStandstillFactor = 1e30;
 
 std::vector<double> divisors(const RopeGeometry& geometry, const RopeTable& table) {
-  std::vector<double> divisors = base_frequencies(geometry.head_dim, geometry.theta);
+  std::vector<double> divisors = base_frequencies(geometry.rotary_dim, geometry.theta);
   check(table.inv_freq.size() == divisors.size(), "the table is of the model's heads");
   for (std::size_t i = 0; i < divisors.size(); ++i) {
     divisors[i] = std::min(divisors[i] / table.inv_freq[i], kStandstillFactor);
@@ -33,7 +33,7 @@ Json fields_of(const EvaluatedRope& rope) {
   const auto plain = Registry<RopeScheme>::instance().build(Config::parse("{type: none}", "export"));
   if (has_tables_of(rope, *plain)) return Json::object();
   if (has_tables_of(rope, rope.scheme)) {
-    if (auto said = rope.scheme.hugging_face(rope.geometry)) return *std::move(said);
+    if (auto said = rope.said()) return *std::move(said);
   }
   check(rope.fits_longrope(), "the table has a type of Hugging Face's");
   const RopeGeometry& geometry = rope.geometry;
@@ -54,6 +54,12 @@ EvaluatedRope::EvaluatedRope(const RopeScheme& own_scheme, const RopeGeometry& o
   for (const int64_t tokens : {int64_t{1}, trained, trained + 1, geometry.target_length, far}) {
     tables.emplace(tokens, table(tokens));
   }
+}
+
+std::optional<Json> EvaluatedRope::said() const {
+  std::optional<Json> fields = scheme.hugging_face(geometry);
+  if (!fields || !fields->contains("rope_scaling")) return fields;
+  return takes_type((*fields)["rope_scaling"]["rope_type"].get<std::string>()) ? fields : std::nullopt;
 }
 
 bool EvaluatedRope::fits_longrope() const {

@@ -3,6 +3,8 @@
 #pragma once
 #include <functional>
 #include <map>
+#include <optional>
+#include <string_view>
 
 #include "rope/scheme.h"
 
@@ -14,10 +16,14 @@ struct EvaluatedRope {
   RopeGeometry geometry;                ///< target_length is the length of the windows
   int64_t intended_length;              ///< max_position_embeddings, unless windows are longer
   std::map<int64_t, RopeTable> tables;  ///< by length, rescaled, at lengths that distinguish schemes
+  /// Returns whether the model's readers take a rope_type, in addition to longrope.
+  std::function<bool(std::string_view)> takes_type = [](std::string_view) { return true; };
 
   EvaluatedRope(const RopeScheme& own_scheme, const RopeGeometry& own_geometry, int64_t length,
                 const std::function<RopeTable(int64_t)>& table);
 
+  /// Returns the fields with which the readers compute the scheme's own table; nothing where they cannot.
+  std::optional<Json> said() const;
   /// Returns whether the rescaled tables have one attention factor and differ at most between lengths up to the trained
   /// length and longer ones.
   bool fits_longrope() const;

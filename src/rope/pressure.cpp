@@ -36,7 +36,7 @@ std::vector<double> interpolation_pressure(const RopeScheme& scheme, const RopeG
 
 std::vector<double> phase_displacement(const RopeScheme& scheme, const RopeGeometry& geometry, int64_t length,
                                        double distance) {
-  std::vector<double> displacement = base_frequencies(geometry.head_dim, geometry.theta);
+  std::vector<double> displacement = base_frequencies(geometry.rotary_dim, geometry.theta);
   const std::vector<double> inv_freq = scheme.table(geometry, length).inv_freq;
   for (std::size_t i = 0; i < displacement.size(); ++i) {
     displacement[i] = std::abs(displacement[i] - inv_freq[i]) * distance;

@@ -18,7 +18,7 @@ constexpr Range<double> kScale{1e-3, 1e3};
 double correction_index(const RopeGeometry& geometry, double rotations) {
   check(geometry.trained_length > 0, "a ramp needs the trained length");
   const auto trained = static_cast<double>(geometry.trained_length);
-  const auto d = static_cast<double>(geometry.head_dim);
+  const auto d = static_cast<double>(geometry.rotary_dim);
   return d * std::log(trained / (kTwoPi * rotations)) / (2 * std::log(geometry.theta));
 }
 
@@ -40,14 +40,14 @@ Ramp::Range Ramp::index_range(const RopeGeometry& geometry) const {
     high = std::ceil(high);
   }
   low = std::max(low, 0.0);
-  high = std::min(high, static_cast<double>(geometry.head_dim - 1));
+  high = std::min(high, static_cast<double>(geometry.rotary_dim - 1));
   // The released code widens an empty range by 0.001; a reversed range (L0 of a few tokens, or of billions) would
   // reverse the ramp there, so it is treated as empty too.
   return {low, high > low ? high : low + 0.001, high < low};
 }
 
 std::vector<double> Ramp::frequencies(const RopeGeometry& geometry, double s) const {
-  std::vector<double> inv_freq = base_frequencies(geometry.head_dim, geometry.theta);
+  std::vector<double> inv_freq = base_frequencies(geometry.rotary_dim, geometry.theta);
   const Range range = index_range(geometry);
   for (std::size_t i = 0; i < inv_freq.size(); ++i) {
     double ramp = (static_cast<double>(i) - range.low) / (range.high - range.low);

@@ -37,20 +37,20 @@ Json longrope_scaling(const RopeGeometry& geometry, double factor, double attent
           {"long_mscale", attention_factor}};
 }
 
-std::vector<double> base_frequencies(int64_t head_dim, double theta) {
-  if (head_dim < 2 || head_dim % 2 != 0)
-    fail("RoPE turns pairs: head_dim must be even and positive, found {}", head_dim);
+std::vector<double> base_frequencies(int64_t rotary_dim, double theta) {
+  if (rotary_dim < 2 || rotary_dim % 2 != 0)
+    fail("RoPE turns pairs: head_dim must be even and positive, found {}", rotary_dim);
   if (!(theta > 1 && std::isfinite(theta))) fail("the base of RoPE must be above 1, found {}", theta);
-  std::vector<double> inv_freq(static_cast<std::size_t>(head_dim / 2));
+  std::vector<double> inv_freq(static_cast<std::size_t>(rotary_dim / 2));
   for (std::size_t i = 0; i < inv_freq.size(); ++i) {
-    inv_freq[i] = std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(head_dim));
+    inv_freq[i] = std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(rotary_dim));
   }
   return inv_freq;
 }
 
-double ntk_base(int64_t head_dim, double theta, double stretch) {
-  if (head_dim < 4) fail("NTK-aware scaling needs a head_dim of at least 4, found {}", head_dim);
-  const auto d = static_cast<double>(head_dim);
+double ntk_base(int64_t rotary_dim, double theta, double stretch) {
+  if (rotary_dim < 4) fail("NTK-aware scaling needs a head_dim of at least 4, found {}", rotary_dim);
+  const auto d = static_cast<double>(rotary_dim);
   return theta * std::pow(stretch, d / (d - 2));
 }
 

@@ -1,6 +1,6 @@
 // The interface of a RoPE position interpolation scheme.  It does not use torch: a scheme is arithmetic in double.
-// Notation (reference: Su et al. arXiv 2104.09864): head dimension d, pair i = 0..d/2-1, inv_freq_i = theta^(-2i/d),
-// trained length L0, factor s = L/L0.
+// Notation (reference: Su et al. arXiv 2104.09864): d rotated channels of a head, pair i = 0..d/2-1, inv_freq_i =
+// theta^(-2i/d), trained length L0, factor s = L/L0.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -13,7 +13,7 @@ namespace qroar {
 
 /// The inputs of a scheme other than its own keys.
 struct RopeGeometry {
-  int64_t head_dim = 0;    ///< d, even
+  int64_t rotary_dim = 0;  ///< d, even: the channels of a head that RoPE rotates
   double theta = 10000.0;  ///< base of the frequencies (Hugging Face: rope_theta)
   int64_t trained_length =
       0;  ///< L0: original_max_position_embeddings where the model states it, else max_position_embeddings
@@ -55,11 +55,11 @@ Json longrope_scaling(const RopeGeometry& geometry, double factor, double attent
                       const std::vector<double>& short_divisors, const std::vector<double>& long_divisors);
 
 /// Returns theta^(-2i/d) for i = 0..d/2-1.
-std::vector<double> base_frequencies(int64_t head_dim, double theta);
+std::vector<double> base_frequencies(int64_t rotary_dim, double theta);
 
 /// Returns the NTK-aware base theta * stretch^(d/(d-2)), which keeps the frequency of pair 0 and divides that of the
 /// last pair by `stretch`.
-double ntk_base(int64_t head_dim, double theta, double stretch);
+double ntk_base(int64_t rotary_dim, double theta, double stretch);
 
 /// The `factor` key: a number >= 1, or `auto` = max(1, target_length / trained_length).
 class Factor {

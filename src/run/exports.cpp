@@ -12,6 +12,7 @@
 #include "base/files.h"
 #include "checkpoint/export.h"
 #include "config/check_at.h"
+#include "model/family.h"
 
 namespace qroar {
 namespace {
@@ -20,18 +21,29 @@ namespace fs = std::filesystem;
 
 const char* weights_of(const Job& job) { return job.output.exported->full_precision ? "full_precision" : "quantized"; }
 
+EvaluatedRope evaluated_rope(const Job& job, int64_t length, const std::function<RopeTable(int64_t)>& table) {
+  EvaluatedRope rope{*job.method.rope, job.method.geometry, length, table};
+  rope.takes_type = [family = std::shared_ptr<Family>(family_of(job.model.config.model_type))](std::string_view type) {
+    return family->takes_rope_type(type);
+  };
+  return rope;
+}
+
 /// Returns the RoPE to export; the source's own RoPE keeps the length that its config.json states.
 EvaluatedRope rope_of(const Job& job, const Llama& original) {
   const bool is_own = job.resolved["rope"]["type"] == "model";
-  return {*job.method.rope, job.method.geometry,
-          is_own ? job.model.config.max_position_embeddings : job.model.config.trained_length,
-          [&](int64_t length) { return job.table(length, original); }};
+  return evaluated_rope(job, is_own ? job.model.config.max_position_embeddings : job.model.config.trained_length,
+                        [&](int64_t length) { return job.table(length, original); });
 }
 
 void check_rope(const Job& job) {
   const auto table = [&](int64_t length) { return job.method.rope->table(job.method.geometry, length); };
-  const bool is_said = !job.method.rescaling->changes_table() && job.method.rope->hugging_face(job.method.geometry);
-  if (!is_said && !EvaluatedRope(*job.method.rope, job.method.geometry, 0, table).fits_longrope()) {
+  const EvaluatedRope rope = evaluated_rope(job, 0, table);
+  const LlamaConfig& llama = job.model.config;
+  if (llama.model_type == "llama" && llama.partial_rotary_factor != 1)
+    fail("transformers rotates the whole heads of a model of type llama, and partial_rotary_factor is {} here",
+         llama.partial_rotary_factor);
+  if (!(!job.method.rescaling->changes_table() && rope.said()) && !rope.fits_longrope()) {
     fail(
         "frequencies change with the length here in a way that no rope_type of config.json can describe; take a scheme "
         "with one table, such as ntk or yarn");

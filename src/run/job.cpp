@@ -109,7 +109,7 @@ Job::Job(const SweepPoint& point) {
 
   const Config rope_config = root.at("rope", "{type: model}"), rescale_config = root.at("rescale", "{type: none}");
   method.rope = Registry<RopeScheme>::instance().build(rope_config);
-  method.geometry = {llama.head_dim, llama.rope_theta, llama.trained_length, windows.length, llama.rope};
+  method.geometry = {llama.rotary_dim(), llama.rope_theta, llama.trained_length, windows.length, llama.rope};
   check_at(rope_config, [&] { method.rope->table(method.geometry, windows.length); });
   method.rescaling = parse_rescaling(rescale_config, llama);
   if (const BandLayout* bands = method.rescaling->unscaled_bands()) method.search = read_search(rescale_config, *bands);
@@ -157,11 +157,12 @@ void Job::check_windows(const Config& place) const {
   int64_t longest = windows.length;
   if (method.quantization.calibration) longest = std::max(longest, method.quantization.calibration->length);
   if (method.search) longest = std::max(longest, std::ranges::max(method.search->spec.lengths));
-  if (llama.sliding_window.value_or(longest) < longest) {
+  if (llama.doubtful_window.value_or(longest) < longest) {
     place.at("length").fail(
-        fmt::format("{} tokens go through the model, whose config.json says sliding_window: {}; attention here sees "
-                    "all of a window, so take windows up to that length",
-                    longest, *llama.sliding_window));
+        fmt::format("{} tokens go through a model of type llama whose config.json says sliding_window: {}, which "
+                    "transformers ignores and others do not; take windows up to that length, or set sliding_window to "
+                    "null where the model was trained without one",
+                    longest, *llama.doubtful_window));
   }
 }
 

@@ -34,9 +34,11 @@ at::Tensor part_of_logits(const QueryKey& of, const at::Tensor& rows_R, int64_t 
 
 /// Returns the Gram matrix of the bands' logits and the full ones, over one block of queries.
 at::Tensor gram(const QueryKey& quantized, const QueryKey& full, const at::Tensor& rows_R,
-                const std::vector<int64_t>& edges) {
+                const std::vector<int64_t>& edges, const ops::AttentionOptions& options) {
   const int64_t keys = rows_R[-1].item<int64_t>() + 1;
-  const at::Tensor seen_RS = at::arange(keys, rows_R.options()).unsqueeze(0) <= rows_R.unsqueeze(1);
+  const at::Tensor distance_RS = rows_R.unsqueeze(1) - at::arange(keys, rows_R.options()).unsqueeze(0);
+  at::Tensor seen_RS = distance_RS >= 0;
+  if (options.limits(keys)) seen_RS = seen_RS.logical_and(distance_RS < options.sliding_window);
   const at::Tensor seen = seen_RS.to(at::kFloat), count = seen.sum(-1, /*keepdim=*/true);
   std::vector<at::Tensor> parts;
   const auto add = [&](const at::Tensor& logits) {
@@ -80,14 +82,16 @@ void LogitDistortion::measure(const SearchInput& input, const std::vector<Window
     const int64_t T = tokens_T.size(0);
     const at::Tensor rows =
         at::linspace(0, T - 1, std::min(T, kQueries), tokens_T.options().dtype(at::kDouble)).to(at::kLong);
-    at::Tensor full_TD = at::embedding(input.full.embed_tokens_VD, tokens_T),
-               quantized_TD = at::embedding(rounded.embed_tokens_VD, tokens_T);
+    at::Tensor full_TD = embed(input.full, tokens_T), quantized_TD = embed(rounded, tokens_T);
     QueryKey full, quantized;
     HeadsObserver see_full(input.full, angles, full.visit()), see_quantized(input.full, angles, quantized.visit());
     for (std::size_t i = 0; i < forms_.size(); ++i) {
       decoder_layer(input.full.layers[i], input.full.config, full_TD, angles, &see_full);
       decoder_layer(rounded.layers[i], input.full.config, quantized_TD, angles, &see_quantized);
-      for (const at::Tensor& rows_R : rows.split(kBlockRows)) forms_[i] += gram(quantized, full, rows_R, edges_);
+      const DecoderLayer& layer = input.full.layers[i];
+      if (!layer.heads.rope) continue;
+      for (const at::Tensor& rows_R : rows.split(kBlockRows))
+        forms_[i] += gram(quantized, full, rows_R, edges_, layer.attention);
     }
   }
 }
@@ -96,12 +100,16 @@ double LogitDistortion::operator()(const BandScales& scales) const {
   const at::Tensor product_LP = (scales.query_LKP() * scales.key_LKP()).squeeze(1);
   const at::Tensor product_LB = product_LP.index_select(1, at::tensor(edges_, at::kLong).slice(0, 0, -1));
   double sum = 0;
+  int64_t counted = 0;
   for (std::size_t i = 0; i < forms_.size(); ++i) {
+    const double full_size = forms_[i][-1][-1].item<double>();
+    if (full_size == 0) continue;  // a layer without RoPE has no bands
+    ++counted;
     const auto own = scales.layout.layers == 1 ? 0 : static_cast<int64_t>(i);
     const at::Tensor a = at::cat({product_LB[own], at::full({1}, -1, at::kDouble)});
-    sum += (at::dot(a, at::mv(forms_[i], a)) / forms_[i][-1][-1]).item<double>();
+    sum += at::dot(a, at::mv(forms_[i], a)).item<double>() / full_size;
   }
-  return sum / static_cast<double>(forms_.size());
+  return sum / static_cast<double>(counted);
 }
 
 }  // namespace qroar

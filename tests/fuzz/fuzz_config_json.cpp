@@ -11,14 +11,16 @@ void fuzz_one(std::string_view input) {
     must(size >= 1, "a size below 1");
   }
   must(config.num_attention_heads % config.num_key_value_heads == 0, "heads");
-  must(config.head_dim % 2 == 0, "RoPE turns pairs");
+  must(config.rotary_dim() >= 2 && config.rotary_dim() % 2 == 0 && config.rotary_dim() <= config.head_dim,
+       "RoPE turns pairs");
+  must(std::ssize(config.layers) == config.num_hidden_layers, "a kind for each layer");
   must(config.rms_norm_eps > 0 && config.rope_theta > 1, "epsilon and theta");
   must(!config.bos_token_id || (*config.bos_token_id >= 0 && *config.bos_token_id < config.vocab_size), "BOS");
   for (const std::string& warning : config.warnings) must_be_one_line(warning);
   if (config.head_dim > 1024) return;
   const auto scheme = Registry<RopeScheme>::instance().build(block_of("{type: model}"));
   const int64_t longer = config.trained_length + 1000;
-  check_rope(*scheme, {config.head_dim, config.rope_theta, config.trained_length, longer, config.rope});
+  check_rope(*scheme, {config.rotary_dim(), config.rope_theta, config.trained_length, longer, config.rope});
 }
 
 }  // namespace qroar

@@ -12,7 +12,7 @@
 namespace qroar {
 
 inline void check_table(const RopeTable& table, const RopeGeometry& geometry) {
-  must(std::ssize(table.inv_freq) == geometry.head_dim / 2, "a frequency for each pair");
+  must(std::ssize(table.inv_freq) == geometry.rotary_dim / 2, "a frequency for each pair");
   for (const double frequency : table.inv_freq) {
     must(std::isfinite(frequency) && frequency >= 0, fmt::format("the frequency {}", frequency));
   }
@@ -39,7 +39,7 @@ inline void check_rope(const RopeScheme& scheme, const RopeGeometry& geometry) {
   if (!scheme.hugging_face(geometry) && !evaluated.fits_longrope()) return;
   Json config{{"architectures", {"LlamaForCausalLM"}},
               {"model_type", "llama"},
-              {"hidden_size", geometry.head_dim},
+              {"hidden_size", geometry.rotary_dim},
               {"intermediate_size", 8},
               {"num_hidden_layers", 1},
               {"num_attention_heads", 1},
@@ -47,7 +47,7 @@ inline void check_rope(const RopeScheme& scheme, const RopeGeometry& geometry) {
   config.update(exported_rope(evaluated));
   scratch().write("exported/config.json", config.dump());
   const LlamaConfig again = LlamaConfig::load(scratch().folder() / "exported");
-  RopeGeometry read{again.head_dim, again.rope_theta, again.trained_length, geometry.target_length, again.rope};
+  RopeGeometry read{again.rotary_dim(), again.rope_theta, again.trained_length, geometry.target_length, again.rope};
   const auto model = Registry<RopeScheme>::instance().build(block_of("{type: model}"));
   for (const auto& [length, known] : evaluated.tables) {
     must(are_close(model->table(read, length), known),

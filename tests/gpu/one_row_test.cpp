@@ -104,7 +104,7 @@ TEST_CASE("a query by itself on the GPU agrees with the definition", "[gpu]") {
 TEST_CASE("a layer of one token on the GPU has the bits of its ops one after another", "[gpu]") {
   LlamaConfig llama = small_llama_config();
   llama.vocab_size = 512;
-  llama.attention_bias = llama.mlp_bias = true;
+  llama.qkv_bias = llama.o_bias = llama.mlp_bias = true;
   struct Shape {
     int64_t hidden, heads, kv_heads, dim, intermediate;
   };

@@ -134,7 +134,7 @@ TEST_CASE("awq: scales and their fold leave the layer's function as it is, and g
   for (const int64_t kv_heads : {2, 4}) {
     for (const bool bias : {false, true}) {
       config.num_key_value_heads = kv_heads;
-      config.attention_bias = config.mlp_bias = bias;
+      config.qkv_bias = config.o_bias = config.mlp_bias = bias;
       const Llama model = random_llama(config, at::kDouble, 4);
       DecoderLayer scaled = model.layers[0];
       int folded = 0;

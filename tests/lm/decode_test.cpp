@@ -52,6 +52,34 @@ TEST_CASE("decoding equals a forward over the whole sequence, for every cache an
   CHECK(schemes >= 7);
 }
 
+TEST_CASE("decoding equals a forward for the features of every family and every cache, in float64") {
+  for (const auto& [feature, change] : model_features()) {
+    LlamaConfig llama = small_llama_config();
+    change(llama);
+    const Llama model = random_llama(llama, at::kDouble, 3);
+    const Scheme scheme{make_scheme("{type: yarn, factor: 2}"), llama};
+    for (const auto& kv : kCaches) {
+      INFO(feature << " " << kv);
+      CHECK(farthest(with(model, kv), scheme) < kTolerance);
+    }
+  }
+}
+
+TEST_CASE("a token goes through a layer in one with the bits of the separate ops, for the features of every family") {
+  for (const auto& [feature, change] : model_features()) {
+    LlamaConfig llama = small_llama_config();
+    llama.head_dim = 32;
+    change(llama);
+    const Llama model = random_llama(llama, at::kBFloat16, 3);
+    const Scheme scheme{make_scheme("{type: yarn, factor: 2}"), llama};
+    const TableOf table_of = [&](int64_t length) { return scheme.table(length); };
+    const at::Tensor tokens_T = random_tokens(40);
+    INFO(feature);
+    CHECK(at::equal(decoded_states(model, table_of, tokens_T, 3),
+                    decoded_states(op_by_op(model), table_of, tokens_T, 3)));
+  }
+}
+
 TEST_CASE("where frequencies depend on the length, all keys are turned anew: exact in the first layer") {
   LlamaConfig llama = small_llama_config();
   llama.num_hidden_layers = 1;
@@ -94,7 +122,7 @@ TEST_CASE("greedy decoding takes the most likely tokens of whole forwards, and s
 TEST_CASE("a layer of one parallel region has the bits of its ops one after another") {
   LlamaConfig llama = small_llama_config();
   llama.vocab_size = 512;
-  llama.attention_bias = llama.mlp_bias = true;
+  llama.qkv_bias = llama.o_bias = llama.mlp_bias = true;
   struct Shape {
     int64_t hidden, heads, kv_heads, dim, intermediate;
   };

@@ -30,7 +30,7 @@ Json config_fields(const LlamaConfig& config) {
           {"max_position_embeddings", config.max_position_embeddings},
           {"rms_norm_eps", config.rms_norm_eps},
           {"tie_word_embeddings", config.tie_word_embeddings},
-          {"attention_bias", config.attention_bias},
+          {"attention_bias", config.o_bias},
           {"mlp_bias", config.mlp_bias},
           {"torch_dtype", "float16"},
           {"pad_token_id", 7}};
@@ -101,7 +101,7 @@ TEST_CASE("an exported folder read back has the same tensors bit for bit, whatev
           LlamaConfig config = small_llama_config();
           config.num_key_value_heads = kv_heads;
           config.tie_word_embeddings = tied;
-          config.attention_bias = config.mlp_bias = bias;
+          config.qkv_bias = config.o_bias = config.mlp_bias = bias;
           const Fixture own(config, dtype);
           own.write();
           const Checkpoint checkpoint(own.out);

@@ -38,7 +38,7 @@ at::Tensor random_tokens(const LlamaConfig& config, int64_t T) {
 Llama small_llama(int64_t kv_heads, bool bias, at::ScalarType dtype = at::kDouble) {
   LlamaConfig config = small_llama_config();
   config.num_key_value_heads = kv_heads;
-  config.attention_bias = config.mlp_bias = bias;
+  config.qkv_bias = config.o_bias = config.mlp_bias = bias;
   return random_llama(config, dtype, 1);
 }
 

@@ -42,6 +42,34 @@ TEST_CASE("packed sequences equal forwards of each, with and without a parent") 
   }
 }
 
+TEST_CASE("packs of models with the features of every family equal forwards, behind a prefix or not") {
+  for (const auto& [feature, change] : model_features()) {
+    LlamaConfig llama = small_llama_config();
+    change(llama);
+    const Scheme scheme{make_scheme("{type: yarn, factor: 2}"), llama};
+    const Llama model = random_llama(llama, at::kDouble, 3);
+    const at::Tensor tokens_T = random_tokens(40), before_P = tokens_T.slice(0, 20, 40);
+    const SharedPrefix prefix(model, before_P, scheme.angles(40), 20);
+    const std::vector<PackedSequence> sequences{{8, -1}, {4, 0}, {8, -1}};
+    for (const SharedPrefix* before : {static_cast<const SharedPrefix*>(nullptr), &prefix}) {
+      const at::Tensor packed_TD =
+          forward(model, tokens_T.slice(0, 0, 20), packed(sequences, scheme.angles(40), before));
+      const auto whole_TD = [&](std::vector<at::Tensor> parts) {
+        if (before != nullptr) parts.insert(parts.begin(), before_P);
+        const at::Tensor whole_T = at::cat(parts);
+        return forward(model, whole_T, scheme.angles(whole_T.size(0)));
+      };
+      const auto far = [&](int64_t begin, int64_t end, const at::Tensor& expected_TD) {
+        return (packed_TD.slice(0, begin, end) - expected_TD.slice(0, -(end - begin))).abs().max().item<double>();
+      };
+      INFO(feature << (before == nullptr ? "" : ", behind a prefix"));
+      CHECK(far(0, 8, whole_TD({tokens_T.slice(0, 0, 8)})) < kTolerance);
+      CHECK(far(8, 12, whole_TD({tokens_T.slice(0, 0, 12)})) < kTolerance);
+      CHECK(far(12, 20, whole_TD({tokens_T.slice(0, 12, 20)})) < kTolerance);
+    }
+  }
+}
+
 TEST_CASE("packs behind a prefix equal forwards of prefix, parent and sequence") {
   const LlamaConfig llama = small_llama_config();
   const Scheme scheme{make_scheme("{type: yarn, factor: 2}"), llama};

@@ -83,7 +83,7 @@ TEST_CASE("a layer that nothing rounds has no error, whatever is rounded before 
 TEST_CASE("the output error of the first layer's projections is that of their weights on the normed embeddings") {
   // float64, so that only summation order separates the two computations: about 1e-15; the CSV keeps nine digits.
   LlamaConfig config = small_llama_config();
-  config.attention_bias = true;
+  config.qkv_bias = config.o_bias = true;
   const DiagnosedCell cell("[{match: 'layers.*', " + kFourBits + "}]", at::kDouble, config);
   const Table table = table_of(cell);
   const DecoderLayer &full = cell.full.layers[0], &rounded = cell.model.layers[0];

@@ -23,7 +23,7 @@ struct Kind {
 LlamaConfig config_of(const Kind& kind) {
   LlamaConfig config = small_llama_config();
   config.num_key_value_heads = kind.kv_heads;
-  config.attention_bias = kind.bias;
+  config.qkv_bias = config.o_bias = kind.bias;
   return config;
 }
 
@@ -52,7 +52,7 @@ std::string refused(const std::string& yaml) {
 }
 
 RopeGeometry geometry_of(const LlamaConfig& config) {
-  return {config.head_dim, config.rope_theta, config.trained_length, 128};
+  return {config.rotary_dim(), config.rope_theta, config.trained_length, 128};
 }
 
 at::Tensor tokens(const LlamaConfig& config) {

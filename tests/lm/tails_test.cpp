@@ -251,7 +251,7 @@ TEST_CASE("outliers are values beyond 6 standard deviations of their channel: th
 
 TEST_CASE("outlier counts are those of a direct count over all windows, and a constant channel has none") {
   LlamaConfig config = small_llama_config();
-  config.attention_bias = true;
+  config.qkv_bias = config.o_bias = true;
   DiagnosedCell cell("[{match: 'layers.*', weight: {type: rtn, bits: 3, group: 32}}]", at::kFloat, config);
   at::Tensor heavy = at::randn({50, 64}).pow(3);
   heavy[9] *= 1e4;

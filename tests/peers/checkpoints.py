@@ -1,4 +1,4 @@
-"""Small random checkpoints of the Llama family, and what people's files do to them."""
+"""Small random checkpoints of all families, and what people's files do to them."""
 import json
 
 import torch
@@ -26,9 +26,13 @@ def save_tokenizer(folder):
 
 
 def save_llama(folder, save_options=None, body_alone=False, **config):
+    return save_model(folder, transformers.LlamaConfig(**(BASE | config)), save_options, body_alone)
+
+
+def save_model(folder, config, save_options=None, body_alone=False, seed=0):
     """A checkpoint as transformers writes it, with biases and norms that are not ones."""
-    torch.manual_seed(0)
-    model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**(BASE | config)))
+    torch.manual_seed(seed)
+    model = transformers.AutoModelForCausalLM.from_config(config)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.dim() == 1:

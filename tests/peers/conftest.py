@@ -12,6 +12,7 @@ from sentencepiece import SentencePieceProcessor
 from tokenizers import Tokenizer
 
 from checkpoints import save_llama
+from evaluated import evaluate_with
 from support.program import read_token_file
 
 REPO = Path(__file__).resolve().parents[2]
@@ -121,3 +122,9 @@ def smollm2(run_script, smollm2_gguf, tmp_path_factory):
     process = run_script("import_gguf.py", smollm2_gguf, folder)
     assert process.returncode == 0, process.stderr
     return folder
+
+
+@pytest.fixture
+def evaluate(run, tmp_path):
+    """evaluate(verb, folder, changes) -> Evaluated (evaluated.py)."""
+    return evaluate_with(run, tmp_path)

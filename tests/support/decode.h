@@ -28,7 +28,7 @@ struct Scheme {
   LlamaConfig llama;
 
   RopeTable table(int64_t length) const {
-    return scheme->table({llama.head_dim, llama.rope_theta, llama.trained_length, 64}, length);
+    return scheme->table({llama.rotary_dim(), llama.rope_theta, llama.trained_length, 64}, length);
   }
   ops::RopeAngles angles(int64_t length) const {
     return rope_angles(table(length), length, at::kDouble, at::kCPU, false);

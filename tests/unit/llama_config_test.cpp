@@ -86,7 +86,8 @@ TEST_CASE("missing optional fields have Hugging Face's defaults, and null is mis
     CHECK(config.rope == Json{{"type", "none"}});
     CHECK(config.trained_length == 512);
     CHECK(!config.tie_word_embeddings);
-    CHECK(!config.attention_bias);
+    CHECK(!config.qkv_bias);
+    CHECK(!config.o_bias);
     CHECK(!config.mlp_bias);
     CHECK(config.bos_token_id == 1);
   }
@@ -116,7 +117,8 @@ TEST_CASE("stated optional fields are read") {
   CHECK(config.rms_norm_eps == 1e-5);
   CHECK(config.rope_theta == 500000);
   CHECK(config.tie_word_embeddings);
-  CHECK(config.attention_bias);
+  CHECK(config.qkv_bias);
+  CHECK(config.o_bias);
   CHECK(config.mlp_bias);
   CHECK(config.bos_token_id == 7);
 }

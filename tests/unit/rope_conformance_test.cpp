@@ -38,7 +38,7 @@ std::optional<RopeTable> table_of(const RopeScheme& scheme, const RopeGeometry& 
   try {
     return scheme.table(geometry, length);
   } catch (const Error& error) {
-    CHECK(std::string(error.what()).find(fmt::format("head_dim {}", geometry.head_dim)) != std::string::npos);
+    CHECK(std::string(error.what()).find(fmt::format("head_dim {}", geometry.rotary_dim)) != std::string::npos);
     return std::nullopt;
   }
 }
@@ -65,10 +65,10 @@ TEST_CASE("every scheme's frequencies are finite, ordered and never above the ba
       const std::optional<RopeTable> table = table_of(*scheme, geometry, length);
       if (!table) {
         bound_to_a_head_dim.insert(scheme_name);
-        CHECK(geometry.head_dim != 8);
+        CHECK(geometry.rotary_dim != 8);
         return;
       }
-      const std::vector<double> plain = base_frequencies(geometry.head_dim, geometry.theta);
+      const std::vector<double> plain = base_frequencies(geometry.rotary_dim, geometry.theta);
       REQUIRE(table->inv_freq.size() == plain.size());
       for (std::size_t i = 0; i < plain.size(); ++i) {
         const double frequency = table->inv_freq[i];
@@ -94,7 +94,7 @@ TEST_CASE("every scheme that says so is plain RoPE at factor 1 and the trained l
       if (length > kTrained) return;
       const std::optional<RopeTable> table = table_of(*scheme, geometry, length);
       if (!table) return;
-      const std::vector<double> plain = base_frequencies(geometry.head_dim, geometry.theta);
+      const std::vector<double> plain = base_frequencies(geometry.rotary_dim, geometry.theta);
       REQUIRE(table->inv_freq.size() == plain.size());
       for (std::size_t i = 0; i < plain.size(); ++i) {
         REQUIRE(std::abs(table->inv_freq[i] - plain[i]) <= 1e-15 * plain[i]);

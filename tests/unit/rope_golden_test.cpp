@@ -13,7 +13,7 @@ namespace {
 double ratio(const std::string& yaml, std::size_t pair) {
   const RopeGeometry geometry = llama2_geometry();
   const double scaled = make_scheme(yaml)->table(geometry, 4096).inv_freq.at(pair);
-  return scaled / base_frequencies(geometry.head_dim, geometry.theta).at(pair);
+  return scaled / base_frequencies(geometry.rotary_dim, geometry.theta).at(pair);
 }
 
 /// The base that a table's frequencies were made with, from its second pair.
@@ -134,7 +134,7 @@ TEST_CASE("llama3's ratios match the golden numbers") {
   const RopeGeometry geometry = llama3_geometry();
   const auto scheme = make_scheme("{type: llama3, factor: 8, low_freq_factor: 1, high_freq_factor: 4}");
   const std::vector<double> scaled = scheme->table(geometry, 8192).inv_freq;
-  const std::vector<double> plain = base_frequencies(geometry.head_dim, geometry.theta);
+  const std::vector<double> plain = base_frequencies(geometry.rotary_dim, geometry.theta);
   const std::vector<double> blended = {.828168, .643743, .493507, .371122, .271425, .190211};
   for (std::size_t pair = 0; pair <= 28; ++pair) CHECK(scaled[pair] == plain[pair]);
   for (std::size_t i = 0; i < blended.size(); ++i)

@@ -52,9 +52,10 @@ Attention stopping(const ops::RopeAngles& angles, const FarAngles& far, int64_t 
         const at::Tensor value_TKd = heads.value(v_TKd), zero_TKd = at::zeros_like(value_TKd);
         const auto wide = ops::wide_dtype(q_THd);
         // Attention divides by sqrt(2d) where sqrt(d) is meant; the rest is in the cell's dtype.
-        return ops::residual_attention(q_THe.to(wide) * std::numbers::sqrt2, at::cat({zero_TKd, far_TKd}, -1),
+        const double correction = layer.attention.scaling == 0 ? std::numbers::sqrt2 : 1;
+        return ops::residual_attention(q_THe.to(wide) * correction, at::cat({zero_TKd, far_TKd}, -1),
                                        at::cat({value_TKd, zero_TKd}, -1), at::cat({near_TKd, zero_TKd}, -1),
-                                       at::cat({value_TKd, zero_TKd}, -1), distance)
+                                       at::cat({value_TKd, zero_TKd}, -1), distance, layer.attention)
             .slice(2, 0, d)
             .to(q_THd.scalar_type());
       });
@@ -71,7 +72,7 @@ class Aliasing : public Diagnostic {
   CsvTable run(const DiagnosticInput& input) const override {
     const RopeGeometry& geometry = input.geometry;
     std::vector<bool> wrapped;
-    for (const double omega : base_frequencies(geometry.head_dim, geometry.theta)) {
+    for (const double omega : base_frequencies(geometry.rotary_dim, geometry.theta)) {
       wrapped.push_back(omega * static_cast<double>(geometry.trained_length) >= 2 * std::numbers::pi);
     }
     const std::vector<Window> windows = input.spread_windows(windows_);

@@ -17,7 +17,7 @@ class InterpolationPressure : public Diagnostic {
     if (config.has("distance")) distance_ = config.get<int64_t>("distance", 1, {1, int64_t{1} << 31});
   }
 
-  void check_cell(const LlamaConfig& llama, const WindowRule&) const override { bands_.edges(llama.head_dim / 2); }
+  void check_cell(const LlamaConfig& llama, const WindowRule&) const override { bands_.edges(llama.pairs()); }
 
   CsvTable run(const DiagnosticInput& input) const override {
     const int64_t length = input.geometry.target_length;

@@ -31,6 +31,7 @@ Llama probed(Llama model, Attended& seen) {
   const auto keep = [](at::Tensor& place) {
     return Transform{[&place](const at::Tensor& x) { return place = x; }, false};
   };
+  seen.pairs = model.config.pairs();
   for (DecoderLayer& layer : model.layers) {
     layer.heads.query = layer.heads.query.then(keep(seen.q_THd));
     layer.heads.key = layer.heads.key.then(keep(seen.k_TKd));
@@ -80,7 +81,7 @@ class LogitNoise : public Diagnostic {
         windows_(config.get<int64_t>("windows", 8, {1, 1'000'000})),
         bands_(config) {}
 
-  void check_cell(const LlamaConfig& llama, const WindowRule&) const override { bands_.edges(llama.head_dim / 2); }
+  void check_cell(const LlamaConfig& llama, const WindowRule&) const override { bands_.edges(llama.pairs()); }
 
   CsvTable run(const DiagnosticInput& input) const override {
     int64_t longest = 2;
@@ -88,7 +89,7 @@ class LogitNoise : public Diagnostic {
     for (const Window& window : windows) longest = std::max(longest, tokens_seen(window, input.feed));
     const bool rotated = std::ranges::any_of(
         input.full.layers, [](const DecoderLayer& layer) { return static_cast<bool>(layer.heads.rotate.function); });
-    const std::vector<int64_t> edges = rotated ? std::vector<int64_t>{0} : bands_.edges(input.full.config.head_dim / 2);
+    const std::vector<int64_t> edges = rotated ? std::vector<int64_t>{0} : bands_.edges(input.full.config.pairs());
     std::vector<DocumentSums> layers(input.full.layers.size());
     for (const Window& window : windows) add_window(input, window, longest, edges, layers);
 
@@ -115,11 +116,11 @@ class LogitNoise : public Diagnostic {
     const ops::RopeAngles angles = input.angles_of(tokens_T.size(0));
     Attended full_seen, model_seen;
     const Llama full = probed(input.full, full_seen), model = probed(input.model, model_seen);
-    at::Tensor full_TD = at::embedding(full.embed_tokens_VD, tokens_T),
-               model_TD = at::embedding(model.embed_tokens_VD, tokens_T);
+    at::Tensor full_TD = embed(full, tokens_T), model_TD = embed(model, tokens_T);
     for (std::size_t i = 0; i < layers.size(); ++i) {
       decoder_layer(full.layers[i], full.config, full_TD, angles);
       decoder_layer(model.layers[i], model.config, model_TD, angles);
+      full_seen.options = model_seen.options = full.layers[i].attention;
       Sums& sums = layers[i].try_emplace(input.cluster_of(window), longest, bands(edges)).first->second;
       add_layer(full_seen, model_seen, longest, edges, sums);
     }

@@ -63,7 +63,7 @@ class OutlierCounts : public Diagnostic {
   explicit OutlierCounts(const Config& config)
       : windows_(config.get<int64_t>("windows", 8, {1, 1'000'000})), bands_(config) {}
 
-  void check_cell(const LlamaConfig& llama, const WindowRule&) const override { bands_.edges(llama.head_dim / 2); }
+  void check_cell(const LlamaConfig& llama, const WindowRule&) const override { bands_.edges(llama.pairs()); }
 
   CsvTable run(const DiagnosticInput& input) const override {
     std::map<HeadsPlace, Channels> places;
@@ -74,7 +74,7 @@ class OutlierCounts : public Diagnostic {
     CsvTable table{{"layer", "site", "rope", "band", "documents", "count", "outliers", "fraction", "fraction_low",
                     "fraction_high"},
                    {}};
-    const std::vector<int64_t> edges = bands_.edges(input.model.config.head_dim / 2);
+    const std::vector<int64_t> edges = bands_.edges(input.model.config.pairs());
     for (const auto& [place, channels] : places) {
       for (std::size_t band = 0; band + 1 < edges.size(); ++band) {
         int64_t count = 0, found = 0;

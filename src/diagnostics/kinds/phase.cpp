@@ -14,7 +14,7 @@ class Phase : public Diagnostic {
  public:
   explicit Phase(const Config& config) : bands_(config) {}
 
-  void check_cell(const LlamaConfig& llama, const WindowRule&) const override { bands_.edges(llama.head_dim / 2); }
+  void check_cell(const LlamaConfig& llama, const WindowRule&) const override { bands_.edges(llama.pairs()); }
 
   CsvTable run(const DiagnosticInput& input) const override {
     CsvTable table{{"pair", "band", "wavelength_tokens", "wraps_trained", "wraps_target", "incomplete_trained",

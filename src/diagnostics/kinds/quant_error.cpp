@@ -54,7 +54,7 @@ class QuantError : public Diagnostic {
   explicit QuantError(const Config& config)
       : windows_(config.get<int64_t>("windows", 1, {1, 1'000'000})), bands_(config) {}
 
-  void check_cell(const LlamaConfig& llama, const WindowRule&) const override { bands_.edges(llama.head_dim / 2); }
+  void check_cell(const LlamaConfig& llama, const WindowRule&) const override { bands_.edges(llama.pairs()); }
 
   CsvTable run(const DiagnosticInput& input) const override {
     std::vector<Comparison> layers = comparisons(input);
@@ -104,7 +104,7 @@ class QuantError : public Diagnostic {
     for (const Window& window : input.first_windows(windows_)) {
       const at::Tensor tokens_T = input.tokens_T(window);
       const ops::RopeAngles angles = input.angles_of(tokens_T.size(0));
-      at::Tensor x_TD = at::embedding(probed.embed_tokens_VD, tokens_T);
+      at::Tensor x_TD = embed(probed, tokens_T);
       for (std::size_t k = 0; k < sublayers.size(); ++k) {
         const at::Tensor before_TD = x_TD.to(ops::wide_dtype(x_TD), /*non_blocking=*/false, /*copy=*/true);
         at::Tensor evaluated_TD = x_TD.clone();
@@ -136,11 +136,12 @@ class QuantError : public Diagnostic {
     };
     add("", [](const at::Tensor& x_O) { return x_O; });
     if (!layer.has_bands()) return;
-    const int64_t pairs = input.full.config.head_dim / 2;
+    const int64_t pairs = input.full.config.pairs(), d = input.full.config.head_dim;
     const std::vector<int64_t> edges = bands_.edges(pairs);
     for (std::size_t band = 0; band + 1 < edges.size(); ++band) {
       add(std::to_string(band), [&](const at::Tensor& x_O) {
-        return x_O.view({-1, pairs}).slice(1, edges[band], edges[band + 1]);  // a head's rows: i, then i + d/2
+        // A head's rows: i, then i + pairs, then those that RoPE leaves alone.
+        return x_O.view({-1, d}).slice(1, 0, 2 * pairs).unflatten(1, {2, pairs}).slice(2, edges[band], edges[band + 1]);
       });
     }
   }

@@ -34,7 +34,7 @@ class Sensitivity : public Diagnostic {
   explicit Sensitivity(const Config& config)
       : windows_(config.get<int64_t>("windows", 8, {1, 1'000'000})), bands_(config) {}
 
-  void check_cell(const LlamaConfig& llama, const WindowRule&) const override { bands_.edges(llama.head_dim / 2); }
+  void check_cell(const LlamaConfig& llama, const WindowRule&) const override { bands_.edges(llama.pairs()); }
 
   CsvTable run(const DiagnosticInput& input) const override {
     std::map<int64_t, DocumentSlopes> documents;

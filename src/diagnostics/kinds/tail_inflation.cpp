@@ -26,7 +26,7 @@ class TailInflationKind : public Diagnostic {
         bands_(config) {}
 
   void check_cell(const LlamaConfig& llama, const WindowRule& windows) const override {
-    bands_.edges(llama.head_dim / 2);
+    bands_.edges(llama.pairs());
     check_short_context(config_, short_, windows.length);
   }
 
@@ -37,7 +37,7 @@ class TailInflationKind : public Diagnostic {
                     "tir_w_low", "tir_w_high", "clip", "short_above", "long_above", "tir_a", "tir_a_low", "tir_a_high"},
                    {}};
     const Llama& model = of_full_ ? input.full : input.model;
-    const std::vector<int64_t> edges = bands_.edges(model.config.head_dim / 2);
+    const std::vector<int64_t> edges = bands_.edges(model.config.pairs());
     for (const TailInflation& tail :
          tail_inflation(model, input.angles_of, input.feed, windows, short_, edges, {0.99, 0.999})) {
       table.rows.push_back(

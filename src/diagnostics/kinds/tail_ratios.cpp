@@ -36,10 +36,10 @@ class TailRatios : public Diagnostic {
   explicit TailRatios(const Config& config)
       : windows_(config.get<int64_t>("windows", 8, {1, 1'000'000})), bands_(config) {}
 
-  void check_cell(const LlamaConfig& llama, const WindowRule&) const override { bands_.edges(llama.head_dim / 2); }
+  void check_cell(const LlamaConfig& llama, const WindowRule&) const override { bands_.edges(llama.pairs()); }
 
   CsvTable run(const DiagnosticInput& input) const override {
-    const std::vector<int64_t> edges = bands_.edges(input.model.config.head_dim / 2);
+    const std::vector<int64_t> edges = bands_.edges(input.model.config.pairs());
     std::map<HeadsPlace, std::vector<Tails>> places;
     for (const Window& window : input.spread_windows(windows_)) {
       const at::Tensor tokens_T = input.tokens_T(window);

@@ -34,6 +34,7 @@ struct Scene {
   const PackedKeys& own;  // one part per sequence
   int64_t before;         // own keys of a sequence that precede its first query
   const PackedKeys* prefix;
+  AttentionOptions options;  // a sliding window only without parents and prefix
 };
 
 /// One thread's workspace and the copies into and out of it.  The rows of a block are (token, head), where the query
@@ -52,7 +53,7 @@ class Worker {
     block_->dim = dim;
     block_->queries = queries_.get();
     block_->mixed = mixed_.get();
-    log2_scale_ = static_cast<float>(std::numbers::log2e / std::sqrt(static_cast<double>(dim)));
+    log2_scale_ = static_cast<float>(std::numbers::log2e / scene.options.divisor(dim));
   }
 
   void run(int64_t kv_head, const std::vector<Span>& spans) {
@@ -60,6 +61,7 @@ class Worker {
     for (const Span& span : spans) read(kv_head, span);
     start(*block_);
     if (scene_.prefix != nullptr) {
+      std::fill_n(block_->first, block_->rows, 0);
       std::fill_n(block_->position, block_->rows, scene_.prefix->count(0) - 1);
       attend(*block_, 0, block_->rows, scene_.prefix->of(kv_head, 0), log2_scale_);
     }
@@ -89,12 +91,15 @@ class Worker {
   void see(int64_t kv_head, const Span& span, int64_t begin, int64_t end) {
     if (sequence_of(span).parent >= 0) {
       const auto parent = static_cast<std::size_t>(sequence_of(span).parent);
+      std::fill(block_->first + begin, block_->first + end, 0);
       std::fill(block_->position + begin, block_->position + end, scene_.own.count(parent) - 1);
       attend(*block_, begin, end, scene_.own.of(kv_head, parent), log2_scale_);
     }
     for (int64_t row = begin; row < end; ++row) {
       const int64_t token = std::min((row - begin) / group_, span.tokens - 1);
       block_->position[row] = scene_.before + span.first + token;
+      const int64_t window = scene_.options.sliding_window;
+      block_->first[row] = window == 0 ? 0 : std::max<int64_t>(0, block_->position[row] - window + 1);
     }
     attend(*block_, begin, end, scene_.own.of(kv_head, span.sequence), log2_scale_);
   }
@@ -161,10 +166,12 @@ bool can_attend(const at::Tensor& q_THd, const at::Tensor& k_TKd, const at::Tens
   return supported && fits(q_THd) && fits(k_TKd) && fits(v_TKd) && q_THd.size(1) / k_TKd.size(1) <= kBlockRows;
 }
 
-at::Tensor attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::Tensor& v_NKd) {
+at::Tensor attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::Tensor& v_NKd,
+                     const AttentionOptions& options) {
   const int64_t tokens = q_THd.size(0), keys = k_NKd.size(0);
   const std::vector<SequenceRows> one{{0, tokens}};
-  return attend_all(q_THd, k_NKd.size(1), {one, PackedKeys(k_NKd, v_NKd, {{0, keys}}), keys - tokens, nullptr});
+  return attend_all(q_THd, k_NKd.size(1),
+                    {one, PackedKeys(k_NKd, v_NKd, {{0, keys}}), keys - tokens, nullptr, options});
 }
 
 Prefix packed_prefix(const at::Tensor& k_PKd, const at::Tensor& v_PKd) {
@@ -173,13 +180,15 @@ Prefix packed_prefix(const at::Tensor& k_PKd, const at::Tensor& v_PKd) {
 }
 
 at::Tensor attention_in_packs(const at::Tensor& q_THd, const at::Tensor& k_TKd, const at::Tensor& v_TKd,
-                              const std::vector<SequenceRows>& sequences, const Prefix* prefix) {
+                              const std::vector<SequenceRows>& sequences, const Prefix* prefix,
+                              const AttentionOptions& options) {
   std::vector<PackedKeys::Part> parts;
   for (const SequenceRows& sequence : sequences) parts.push_back({sequence.begin, sequence.end});
   const PackedKeys own(k_TKd, v_TKd, parts);
-  if (prefix == nullptr) return attend_all(q_THd, k_TKd.size(1), {sequences, own, 0, nullptr});
+  const AttentionOptions scaled{0, options.scaling};  // the caller says that no window acts
+  if (prefix == nullptr) return attend_all(q_THd, k_TKd.size(1), {sequences, own, 0, nullptr, scaled});
   const PackedKeys before(prefix->packed, prefix->length, k_TKd.size(2));
-  return attend_all(q_THd, k_TKd.size(1), {sequences, own, 0, &before});
+  return attend_all(q_THd, k_TKd.size(1), {sequences, own, 0, &before, scaled});
 }
 
 }  // namespace qroar::ops::cpu

@@ -10,13 +10,16 @@ bool can_attend(const at::Tensor& q_THd, const at::Tensor& k_TKd, const at::Tens
 
 /// ops::causal_attention.  Differs from its definition only in rounding: exponentials are rounded to bfloat16 before
 /// they are multiplied with the values, and sums have another order, the same one for any number of threads.
-at::Tensor attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::Tensor& v_NKd);
+at::Tensor attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::Tensor& v_NKd,
+                     const AttentionOptions& options);
 
 /// ops::keep_prefix in the kernel's memory layout.
 Prefix packed_prefix(const at::Tensor& k_PKd, const at::Tensor& v_PKd);
 
-/// ops::attention_in_packs.  The bits of a query's result do not depend on the other sequences of the pack.
+/// ops::attention_in_packs, without a sliding window.  The bits of a query's result do not depend on the other
+/// sequences of the pack.
 at::Tensor attention_in_packs(const at::Tensor& q_THd, const at::Tensor& k_TKd, const at::Tensor& v_TKd,
-                              const std::vector<SequenceRows>& sequences, const Prefix* prefix);
+                              const std::vector<SequenceRows>& sequences, const Prefix* prefix,
+                              const AttentionOptions& options);
 
 }  // namespace qroar::ops::cpu

@@ -55,7 +55,8 @@ __attribute__((noinline)) void raise_shift(QueryBlock& block, int64_t row, float
   }
 }
 
-/// Processes one key tile for the six rows from `row`; `masked` where a key may be after a row's position.
+/// Processes one key tile for the six rows from `row`; `masked` where a key may be before a row's first or after
+/// its position.
 QROAR_INLINE void attend_tile(QueryBlock& block, int64_t row, int64_t tile, PackedHead packed, __m512 scale,
                               bool masked) {
   const int64_t pairs = block.dim / 2;
@@ -66,7 +67,9 @@ QROAR_INLINE void attend_tile(QueryBlock& block, int64_t row, int64_t tile, Pack
   QROAR_UNROLL for (int r = 0; r < kRowTile; ++r) {
     if (masked) {
       const int64_t seen = block.position[row + r] - tile * kKeyTile + 1;
-      const uint64_t mask = seen >= kKeyTile ? ~0ull : seen <= 0 ? 0 : (1ull << seen) - 1;
+      const int64_t skipped = block.first[row + r] - tile * kKeyTile;
+      const uint64_t before = seen >= kKeyTile ? ~0ull : seen <= 0 ? 0 : (1ull << seen) - 1;
+      const uint64_t mask = skipped <= 0 ? before : skipped >= kKeyTile ? 0 : before & ~0ull << skipped;
       QROAR_UNROLL for (int i = 0; i < kVectors; ++i) {
         c[r][i] = _mm512_mask_mov_ps(_mm512_set1_ps(-__builtin_inff()), static_cast<__mmask16>(mask >> (i * kLanes)),
                                      c[r][i]);
@@ -130,11 +133,11 @@ void start(QueryBlock& block) {
 void attend(QueryBlock& block, int64_t begin, int64_t end, PackedHead packed, float log2_scale) {
   const __m512 scale = _mm512_set1_ps(log2_scale);
   const int64_t tiles = block.position[end - 1] / kKeyTile + 1;
-  for (int64_t tile = 0; tile < tiles; ++tile) {
+  for (int64_t tile = block.first[begin] / kKeyTile; tile < tiles; ++tile) {
     for (int64_t row = begin; row < end; row += kRowTile) {
       const int64_t first = block.position[row], last = block.position[row + kRowTile - 1];
-      if (last < tile * kKeyTile) continue;  // the tile is after these rows
-      if (first >= (tile + 1) * kKeyTile - 1) {
+      if (last < tile * kKeyTile || block.first[row] >= (tile + 1) * kKeyTile) continue;  // these rows see none of it
+      if (first >= (tile + 1) * kKeyTile - 1 && block.first[row + kRowTile - 1] <= tile * kKeyTile) {
         attend_tile(block, row, tile, packed, scale, /*masked=*/false);
       } else {
         attend_tile(block, row, tile, packed, scale, /*masked=*/true);

@@ -33,6 +33,7 @@ void pack_tile(HeadRows keys, HeadRows values, int64_t tile, int64_t tokens, int
 struct QueryBlock {
   alignas(64) float sum[kBlockRows][16];  ///< sums of exponentials, one per vector lane
   float shift[kBlockRows];                ///< the reference of the scores, in units of log2
+  int64_t first[kBlockRows];              ///< the first key that a row sees, among the given keys; non-decreasing
   int64_t position[kBlockRows];           ///< of the last key that a row sees, among the given keys; non-decreasing
   int64_t rows;                           ///< a multiple of kRowTile
   int64_t dim;
@@ -43,8 +44,8 @@ struct QueryBlock {
 /// Resets the accumulated sums.
 void start(QueryBlock& block);
 
-/// Accumulates the attention of rows [begin, end), complete tiles of rows, to these keys up to the rows' positions.
-/// log2_scale = log2(e) / sqrt(d).
+/// Accumulates the attention of rows [begin, end), complete tiles of rows, to these keys, from the rows' first ones up
+/// to their positions.  log2_scale = log2(e) / sqrt(d).
 void attend(QueryBlock& block, int64_t begin, int64_t end, PackedHead packed, float log2_scale);
 
 /// Writes one finished row of the block, normalized and rounded to nearest even.

@@ -137,7 +137,7 @@ at::Tensor rms_norm(const at::Tensor& x_TD, const at::Tensor& weight_D, double e
 }
 
 void rope_(at::Tensor& x_THd, const RopeAngles& angles) {
-  const int64_t heads = x_THd.size(1), pairs = x_THd.size(2) / 2;
+  const int64_t heads = x_THd.size(1), pairs = angles.cos_TP.size(1);
   check(angles.cos_TP.scalar_type() == at::kFloat && supports_rowwise({angles.cos_TP, angles.sin_TP}),
         "RoPE angles are float32");
   over_rows(x_THd, [&]<class T>(T, int64_t begin, int64_t end) {

@@ -30,7 +30,7 @@ at::Tensor rms_norm(const at::Tensor& x_TD, const at::Tensor& weight_D, double e
 
 void rope_(at::Tensor& x_THd, const RopeAngles& angles) {
   check_launch("RoPE", kernels::rope(x_THd.mutable_data_ptr(), element_of(x_THd), x_THd.size(0), x_THd.size(1),
-                                     x_THd.size(2) / 2, x_THd.stride(0), x_THd.stride(1),
+                                     angles.cos_TP.size(1), x_THd.stride(0), x_THd.stride(1),
                                      angles.cos_TP.const_data_ptr<float>(), angles.sin_TP.const_data_ptr<float>()));
 }
 

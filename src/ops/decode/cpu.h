@@ -23,9 +23,10 @@ std::vector<at::Tensor> linears(const at::Tensor& x_1I, const std::vector<Weight
 /// multiple of 32.
 bool supports_row_attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::Tensor& v_NKd);
 
-/// ops::causal_attention of the last of N tokens.  Keys are processed in chunks whose results are combined in order,
-/// with the same bits for any number of threads.
-at::Tensor attention_row(const at::Tensor& q_1Hd, const at::Tensor& k_NKd, const at::Tensor& v_NKd);
+/// ops::causal_attention of the last of N tokens, which sees all of them.  Keys are processed in chunks whose results
+/// are combined in order, with the same bits for any number of threads.
+at::Tensor attention_row(const at::Tensor& q_1Hd, const at::Tensor& k_NKd, const at::Tensor& v_NKd,
+                         const AttentionOptions& options);
 
 /// Returns whether decode_layer_() supports these: the CPU, bfloat16, last dimensions contiguous, head_dim a multiple
 /// of 32.

@@ -203,11 +203,12 @@ void RowAttention::join(int64_t begin, int64_t end, Bf16* out) const {
     join_chunks(sums_.data() + h, mixed_.get() + h * dim_, chunks_, heads_, dim_, out + h * dim_);
 }
 
-at::Tensor attention_row(const at::Tensor& q_1Hd, const at::Tensor& k_NKd, const at::Tensor& v_NKd) {
+at::Tensor attention_row(const at::Tensor& q_1Hd, const at::Tensor& k_NKd, const at::Tensor& v_NKd,
+                         const AttentionOptions& options) {
   const int64_t heads = q_1Hd.size(1), dim = q_1Hd.size(2);
   const at::Tensor q = q_1Hd.contiguous();
   const auto pairs = std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(heads * dim));
-  widen_pairs(bits(q), heads * dim, 1 / std::sqrt(static_cast<float>(dim)), pairs.get());
+  widen_pairs(bits(q), heads * dim, 1 / static_cast<float>(options.divisor(dim)), pairs.get());
   const auto rows = [](const at::Tensor& x_NKd) { return CacheRows{bits(x_NKd), x_NKd.stride(0), x_NKd.stride(1)}; };
   RowAttention attention(heads, k_NKd.size(1), dim, k_NKd.size(0), rows(k_NKd), rows(v_NKd));
   at::parallel_for(0, attention.tasks(), 1,

@@ -33,7 +33,8 @@ bool can_decode_layer(const at::Tensor& x_1D, const CachedLayer& layer) {
   };
   return x_1D.size(0) == 1 && is_bfloat16_on_cpu(x_1D) && is_bfloat16_on_cpu(layer.input_norm_D) &&
          is_bfloat16_on_cpu(layer.post_attention_norm_D) && is_bfloat16_on_cpu(layer.key_CKd) &&
-         is_bfloat16_on_cpu(layer.value_CKd) && layer.key_CKd.size(2) % kChannels == 0 &&
+         is_bfloat16_on_cpu(layer.value_CKd) && is_contiguous_or_undefined(layer.q_norm_d) &&
+         is_contiguous_or_undefined(layer.k_norm_d) && layer.key_CKd.size(2) % kChannels == 0 &&
          std::ranges::all_of(layer.linears(), takes);
 }
 
@@ -47,7 +48,9 @@ void decode_layer_(at::Tensor& x_1D, const CachedLayer& layer, const RopeAngles&
   const auto written = [&](const at::Tensor& x_CKd, int64_t head) {
     return static_cast<Bf16*>(x_CKd.mutable_data_ptr()) + position * x_CKd.stride(0) + head * x_CKd.stride(1);
   };
-  RowAttention attention(heads, kv_heads, dim, position + 1, cache(layer.key_CKd), cache(layer.value_CKd));
+  const int64_t first = layer.attention.limits(position + 1) ? position + 1 - layer.attention.sliding_window : 0;
+  RowAttention attention(heads, kv_heads, dim, position + 1 - first, cache(layer.key_CKd.slice(0, first)),
+                         cache(layer.value_CKd.slice(0, first)));
   const auto qkv = buffer<Bf16>(queries + 2 * keys), mixed = buffer<Bf16>(queries), branch = buffer<Bf16>(hidden),
              gate = buffer<Bf16>(intermediate), up = buffer<Bf16>(intermediate);
   const auto query_pairs = buffer<float>(queries);
@@ -59,9 +62,11 @@ void decode_layer_(at::Tensor& x_1D, const CachedLayer& layer, const RopeAngles&
 
   const auto rotate_and_keep = [&](int64_t head) {  // index among the heads of queries, keys and values
     Bf16* const own = qkv.get() + head * dim;
-    if (head < heads + kv_heads) rotate_head(own, cos, sin, dim / 2);
+    const at::Tensor& norm_d = head < heads ? layer.q_norm_d : layer.k_norm_d;
+    if (head < heads + kv_heads && norm_d.defined()) rms_norm_row(own, bits(norm_d), layer.rms_norm_eps, own, dim);
+    if (head < heads + kv_heads && layer.rope) rotate_head(own, cos, sin, angles_C.cos_TP.size(1));
     if (head < heads) {
-      widen_pairs(own, dim, 1 / std::sqrt(static_cast<float>(dim)), query_pairs.get() + head * dim);
+      widen_pairs(own, dim, 1 / static_cast<float>(layer.attention.divisor(dim)), query_pairs.get() + head * dim);
     } else {
       const bool is_key = head < heads + kv_heads;
       std::copy_n(own, dim, written(is_key ? layer.key_CKd : layer.value_CKd, head - heads - (is_key ? 0 : kv_heads)));

@@ -60,7 +60,7 @@ void attend_row(const kernels::RowQuery& in, at::Tensor& out) {
                kernels::attend_row(in, scratch.mutable_data_ptr(), out.mutable_data_ptr(), element_of(out)));
 }
 
-float score_scale(int64_t dim) { return 1 / std::sqrt(static_cast<float>(dim)); }
+float score_scale(const AttentionOptions& options, int64_t dim) { return 1 / static_cast<float>(options.divisor(dim)); }
 
 }  // namespace
 
@@ -92,13 +92,14 @@ bool supports_row_attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, co
          is_in_chunks(k_NKd, q_THd.scalar_type()) && is_in_chunks(v_NKd, q_THd.scalar_type());
 }
 
-at::Tensor attention_row(const at::Tensor& q_1Hd, const at::Tensor& k_NKd, const at::Tensor& v_NKd) {
+at::Tensor attention_row(const at::Tensor& q_1Hd, const at::Tensor& k_NKd, const at::Tensor& v_NKd,
+                         const AttentionOptions& options) {
   at::Tensor out_1Hd = at::empty(q_1Hd.sizes(), q_1Hd.options());
   const int64_t dim = q_1Hd.size(2);
   // The kernel writes to the cache only if there is a new key.
   attend_row({q_1Hd.const_data_ptr(), nullptr, nullptr, nullptr, nullptr, const_cast<void*>(k_NKd.const_data_ptr()),
               const_cast<void*>(v_NKd.const_data_ptr()), k_NKd.stride(0), k_NKd.stride(1), v_NKd.stride(0),
-              v_NKd.stride(1), q_1Hd.size(1), k_NKd.size(1), dim, k_NKd.size(0), score_scale(dim)},
+              v_NKd.stride(1), q_1Hd.size(1), k_NKd.size(1), dim, k_NKd.size(0), score_scale(options, dim)},
              out_1Hd);
   return out_1Hd;
 }
@@ -106,15 +107,18 @@ at::Tensor attention_row(const at::Tensor& q_1Hd, const at::Tensor& k_NKd, const
 bool can_decode_layer(const at::Tensor& x_1D, const CachedLayer& layer, const RopeAngles& angles_C) {
   const at::ScalarType dtype = x_1D.scalar_type();
   const auto is_row = [&](const at::Tensor& x) { return is_in_chunks(x, dtype); };
-  return x_1D.size(0) == 1 && is_row(x_1D) && is_row(layer.input_norm_D) && is_row(layer.post_attention_norm_D) &&
-         is_row(layer.key_CKd) && is_row(layer.value_CKd) && takes_head(layer.key_CKd.size(2)) &&
-         angles_C.cos_TP.scalar_type() == at::kFloat && angles_C.cos_TP.is_contiguous() &&
-         angles_C.sin_TP.is_contiguous() &&
+  const int64_t dim = layer.key_CKd.size(2);
+  return x_1D.size(0) == 1 && layer.rope && !layer.q_norm_d.defined() && 2 * angles_C.cos_TP.size(1) == dim &&
+         is_row(x_1D) && is_row(layer.input_norm_D) && is_row(layer.post_attention_norm_D) && is_row(layer.key_CKd) &&
+         is_row(layer.value_CKd) && takes_head(dim) && angles_C.cos_TP.scalar_type() == at::kFloat &&
+         angles_C.cos_TP.is_contiguous() && angles_C.sin_TP.is_contiguous() &&
          std::ranges::all_of(layer.linears(), [&](const Weights* linear) { return takes(*linear, dtype); });
 }
 
 void decode_layer_(at::Tensor& x_1D, const CachedLayer& layer, const RopeAngles& angles_C, int64_t position) {
-  const at::Tensor &key_CKd = layer.key_CKd, &value_CKd = layer.value_CKd;
+  // The new key, at `position`, is the last one that the query sees.
+  const int64_t first = layer.attention.limits(position + 1) ? position + 1 - layer.attention.sliding_window : 0;
+  const at::Tensor key_CKd = layer.key_CKd.slice(0, first), value_CKd = layer.value_CKd.slice(0, first);
   const int64_t queries = layer.q_proj.weight_OI.size(0), kv_heads = key_CKd.size(1), dim = key_CKd.size(2),
                 keys = kv_heads * dim;
   const auto row = [&](int64_t size) { return at::empty({1, size}, x_1D.options()); };
@@ -133,8 +137,8 @@ void decode_layer_(at::Tensor& x_1D, const CachedLayer& layer, const RopeAngles&
              kernels::RowResult::store, qkv);
   attend_row({qkv.const_data_ptr(), after(queries), after(queries + keys), angles_of(angles_C.cos_TP),
               angles_of(angles_C.sin_TP), key_CKd.mutable_data_ptr(), value_CKd.mutable_data_ptr(), key_CKd.stride(0),
-              key_CKd.stride(1), value_CKd.stride(0), value_CKd.stride(1), queries / dim, kv_heads, dim, position + 1,
-              score_scale(dim)},
+              key_CKd.stride(1), value_CKd.stride(0), value_CKd.stride(1), queries / dim, kv_heads, dim,
+              position + 1 - first, score_scale(layer.attention, dim)},
              mixed);
   linear_row(row_input(mixed), std::array{row_weights(layer.o_proj)}, kernels::RowResult::add, x_1D);
   linear_row(normed(layer.post_attention_norm_D), std::array{row_weights(layer.gate_proj), row_weights(layer.up_proj)},
@@ -154,7 +158,9 @@ bool supports_row_linear(const at::Tensor&, const std::vector<Weights>&) { retur
 bool supports_row_attention(const at::Tensor&, const at::Tensor&, const at::Tensor&) { return false; }
 bool can_decode_layer(const at::Tensor&, const CachedLayer&, const RopeAngles&) { return false; }
 std::vector<at::Tensor> linears(const at::Tensor&, const std::vector<Weights>&) { fail_without_kernels(); }
-at::Tensor attention_row(const at::Tensor&, const at::Tensor&, const at::Tensor&) { fail_without_kernels(); }
+at::Tensor attention_row(const at::Tensor&, const at::Tensor&, const at::Tensor&, const AttentionOptions&) {
+  fail_without_kernels();
+}
 void decode_layer_(at::Tensor&, const CachedLayer&, const RopeAngles&, int64_t) { fail_without_kernels(); }
 
 #endif

@@ -15,10 +15,12 @@ std::vector<at::Tensor> linears(const at::Tensor& x_1I, const std::vector<Weight
 /// Returns whether attention_row() supports these: one query on a GPU, not float64, head_dim 32, 64 or 128.
 bool supports_row_attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::Tensor& v_NKd);
 
-/// ops::causal_attention of the last of N tokens; the order of sums depends only on N.
-at::Tensor attention_row(const at::Tensor& q_1Hd, const at::Tensor& k_NKd, const at::Tensor& v_NKd);
+/// ops::causal_attention of the last of N tokens, which sees all of them; the order of sums depends only on N.
+at::Tensor attention_row(const at::Tensor& q_1Hd, const at::Tensor& k_NKd, const at::Tensor& v_NKd,
+                         const AttentionOptions& options);
 
-/// Returns whether decode_layer_() supports these: what the functions above support.
+/// Returns whether decode_layer_() supports these: what the functions above support, heads that are rotated wholly and
+/// have no norm.
 bool can_decode_layer(const at::Tensor& x_1D, const CachedLayer& layer, const RopeAngles& angles_C);
 
 /// ops::decode_layer_ in six kernels.

@@ -57,7 +57,7 @@ class Bands : public Rescaling {
   }
 
   void bind(const LlamaConfig& llama) override {
-    const int64_t pairs = llama.head_dim / 2;
+    const int64_t pairs = llama.pairs();
     BandLayout& layout = scales_.layout;
     if (bands_) layout.edges = bands_->edges(pairs);
     if (layout.edges.back() != pairs) {
@@ -66,6 +66,9 @@ class Bands : public Rescaling {
     }
     if (per_layer_) layout.layers = llama.num_hidden_layers;
     if (per_head_) layout.heads = llama.num_key_value_heads;
+    if (layout.heads > 1 && llama.qk_norm) {
+      config_.fail("all heads share the norm of queries and keys, which takes the scales; leave out per_head");
+    }
     if (searched_) return;
     if (layout.layers != 1 && layout.layers != llama.num_hidden_layers) {
       config_.fail(fmt::format("scales for {} layers, and the model has {}", layout.layers, llama.num_hidden_layers));

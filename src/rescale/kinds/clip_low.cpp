@@ -17,7 +17,7 @@ class ClipLow : public Rescaling {
         hard_(config.get_choice<bool>("form", false, {{"soft", false}, {"hard", true}})) {}
 
   void bind(const LlamaConfig& llama) override {
-    const int64_t pairs = llama.head_dim / 2;
+    const int64_t pairs = llama.pairs();
     if (pairs_ > pairs) {
       config_.fail(fmt::format("clip_low_n is {} and a head has {} pairs; take at most {}", pairs_, pairs, pairs));
     }

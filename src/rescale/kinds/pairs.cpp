@@ -18,11 +18,19 @@ class Pairs : public Rescaling {
   void bind(const LlamaConfig&) override {}
 
   RopeTable table(const RopeTable& scheme, const RopeGeometry& geometry, const Llama& full) const override {
-    const int64_t pairs = full.config.head_dim / 2;
+    const int64_t pairs = full.config.pairs();
     std::vector<at::Tensor> norms_NP;
     for (const DecoderLayer& layer : full.layers) {
+      if (!layer.heads.rope) continue;
       for (const Linear* linear : {&layer.q_proj, &layer.k_proj}) {
-        norms_NP.push_back(linear->weight_OI.to(at::kDouble).square().sum(1).sqrt().view({-1, pairs}).to(at::kCPU));
+        norms_NP.push_back(linear->weight_OI.to(at::kDouble)
+                               .square()
+                               .sum(1)
+                               .sqrt()
+                               .view({-1, full.config.head_dim})
+                               .slice(1, 0, 2 * pairs)
+                               .reshape({-1, pairs})
+                               .to(at::kCPU));
       }
     }
     const at::Tensor norms = at::cat(norms_NP);

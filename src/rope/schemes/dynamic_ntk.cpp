@@ -21,7 +21,7 @@ class DynamicNtk : public RopeScheme {
     RopeGeometry unstretched = geometry;  // the factor is a constant of the formula here, not s
     unstretched.stretch = 1;
     const double stretch = 1 + factor_.of(unstretched) * (s - 1);
-    return {base_frequencies(geometry.head_dim, ntk_base(geometry.head_dim, geometry.theta, stretch))};
+    return {base_frequencies(geometry.rotary_dim, ntk_base(geometry.rotary_dim, geometry.theta, stretch))};
   }
   /// The type takes L0 from max_position_embeddings and ignores other lengths in config.json.
   std::optional<Json> hugging_face(const RopeGeometry& geometry) const override {

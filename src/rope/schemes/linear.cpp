@@ -10,7 +10,7 @@ class Linear : public RopeScheme {
   explicit Linear(const Config& config) : factor_(config) {}
 
   RopeTable table(const RopeGeometry& geometry, int64_t) const override {
-    RopeTable table{base_frequencies(geometry.head_dim, geometry.theta)};
+    RopeTable table{base_frequencies(geometry.rotary_dim, geometry.theta)};
     for (double& frequency : table.inv_freq) frequency /= factor_.of(geometry);
     return table;
   }

@@ -27,7 +27,7 @@ class Llama3 : public RopeScheme {
   RopeTable table(const RopeGeometry& geometry, int64_t) const override {
     const auto trained = static_cast<double>(original_.value_or(geometry.trained_length));
     check(trained > 0, "llama3 needs the trained length");
-    RopeTable table{base_frequencies(geometry.head_dim, geometry.theta)};
+    RopeTable table{base_frequencies(geometry.rotary_dim, geometry.theta)};
     for (double& frequency : table.inv_freq) {
       const double rotations = trained * frequency / (2 * std::numbers::pi);
       const double kept = (rotations - low_freq_factor_) / (high_freq_factor_ - low_freq_factor_);

@@ -79,13 +79,13 @@ class LongRope : public RopeScheme {
 
   RopeTable table(const RopeGeometry& geometry, int64_t length) const override {
     check(geometry.trained_length > 1, "longrope needs the trained length");
-    RopeTable table{base_frequencies(geometry.head_dim, geometry.theta), attention(geometry)};
+    RopeTable table{base_frequencies(geometry.rotary_dim, geometry.theta), attention(geometry)};
     const bool is_long = length > geometry.trained_length;
     const std::vector<double>& divisors = is_long ? divisors_.for_long : divisors_.for_short;
     if (!is_long && divisors.empty()) return table;
     if (divisors.size() != table.inv_freq.size()) {
       fail("longrope has {} {} factors, but head_dim {} needs {}", divisors.size(), is_long ? "long" : "short",
-           geometry.head_dim, table.inv_freq.size());
+           geometry.rotary_dim, table.inv_freq.size());
     }
     for (std::size_t i = 0; i < divisors.size(); ++i) table.inv_freq[i] /= divisors[i];
     return table;

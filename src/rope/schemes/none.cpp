@@ -10,7 +10,7 @@ class None : public RopeScheme {
   explicit None(const Config&) {}
 
   RopeTable table(const RopeGeometry& geometry, int64_t) const override {
-    return {base_frequencies(geometry.head_dim, geometry.theta)};
+    return {base_frequencies(geometry.rotary_dim, geometry.theta)};
   }
   std::optional<Json> hugging_face(const RopeGeometry&) const override { return Json::object(); }
 };

@@ -10,8 +10,8 @@ class Ntk : public RopeScheme {
   explicit Ntk(const Config& config) : factor_(config) {}
 
   RopeTable table(const RopeGeometry& geometry, int64_t) const override {
-    const double base = ntk_base(geometry.head_dim, geometry.theta, factor_.of(geometry));
-    return {base_frequencies(geometry.head_dim, base)};
+    const double base = ntk_base(geometry.rotary_dim, geometry.theta, factor_.of(geometry));
+    return {base_frequencies(geometry.rotary_dim, base)};
   }
 
  private:
