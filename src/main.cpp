@@ -45,8 +45,8 @@ std::pair<std::string, Json> plugins() {
 
 void list(const std::string& only, const std::string& format) {
   const std::vector<std::pair<std::string, Json>> kinds{
-      plugins<Family>(),   plugins<RopeScheme>(), plugins<Quantizer>(), plugins<Rescaling>(),
-      plugins<Strategy>(), plugins<Metric>(),     plugins<Task>(),      plugins<Diagnostic>()};
+      plugins<RopeScheme>(), plugins<Quantizer>(), plugins<Rescaling>(),  plugins<Strategy>(),
+      plugins<Metric>(),     plugins<Task>(),      plugins<Diagnostic>(), plugins<Family>()};
   const auto name_of = [](const auto& kind) { return kind.first; };
   if (!only.empty() && std::ranges::find(kinds, only, name_of) == kinds.end()) {
     std::vector<std::string> names;
@@ -155,7 +155,7 @@ int run_command(int argc, char** argv) {
 
   auto* list_verb = app.add_subcommand("list", "list plugins with examples");
   list_verb->add_option("KIND", kind,
-                        "model family, rope scheme, quantizer, rescaling, search strategy, metric, task or diagnostic");
+                        "rope scheme, quantizer, rescaling, search strategy, metric, task, diagnostic or model family");
   list_verb->add_option("--format", list_format, "table or json")->check(CLI::IsMember({"table", "json"}));
 
   auto* show_verb = app.add_subcommand("show", "print the results of a folder");

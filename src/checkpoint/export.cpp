@@ -94,6 +94,11 @@ Json config_json(const Llama& model, const EvaluatedRope& rope, const fs::path& 
   config["torch_dtype"] = dtype_text(model.embed_tokens_VD.scalar_type());
   config["tie_word_embeddings"] = is_tied(model);
   config.update(exported_rope(rope));
+  // A family's readers may take a default of their own for this length where it stands among the RoPE parameters alone.
+  constexpr const char* kOriginal = "original_max_position_embeddings";
+  Json completed = config;
+  family_of(model.config.model_type)->complete(completed);
+  if (completed.contains(kOriginal)) config[kOriginal] = rope.geometry.trained_length;
   if (model.config.partial_rotary_factor != 1) config[kPartialRotary] = model.config.partial_rotary_factor;
   return config;
 }

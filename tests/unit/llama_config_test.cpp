@@ -174,14 +174,68 @@ TEST_CASE("sizes that do not fit each other are errors with both numbers") {
   CHECK(contains(error_with("hidden_size", 8 << 17), "head_dim (131072) must be even and at most 65536"));
 }
 
-TEST_CASE("a model that is no Llama is refused with what is supported") {
-  CHECK(contains(error_with("model_type", "mistral"), "a \"mistral\" model, but only Llama models"));
-  CHECK(!contains(error_with("model_type", "mistral"), "expected"));  // nobody is told to write llama there
+TEST_CASE("a model of no known family is refused with those that are known") {
+  CHECK(contains(error_with("model_type", "gemma2"),
+                 "a \"gemma2\" model; the families that are evaluated here have model_type granite, llama, mistral"));
+  CHECK(!contains(error_with("model_type", "gemma2"), "expected"));  // nobody is told to write llama there
   CHECK(contains(error_with("hidden_act", "gelu"),
                  "field 'hidden_act' is \"gelu\"; expected \"silu\", the only one supported"));
-  CHECK(contains(error_with("partial_rotary_factor", 0.5), "field 'partial_rotary_factor' is 0.5; expected 1"));
-  CHECK(contains(error_with("rope_parameters", {{"partial_rotary_factor", 0.5}}),
-                 "config.json: rope_parameters: field 'partial_rotary_factor' is 0.5; expected 1"));
+}
+
+TEST_CASE("a part of each head is rotated where the family knows the factor") {
+  Json json = minimal();
+  CHECK(load(json).rotary_dim() == 8);
+  json["partial_rotary_factor"] = 0.5;
+  CHECK(load(json).rotary_dim() == 4);
+  CHECK(load(json).pairs() == 2);
+  CHECK(contains(load(json).warnings.at(0), "rotates the first 4 channels of 8"));
+  json["rope_parameters"] = {{"rope_type", "default"}, {"partial_rotary_factor", 0.25}};
+  CHECK(load(json).rotary_dim() == 2);
+  CHECK(contains(error_with("partial_rotary_factor", 0.4), "rotates 3 channels; expected an even number"));
+  json["model_type"] = "qwen2";
+  CHECK(contains(error_text([&] { load(json); }), "RoPE rotates whole heads in a model of type qwen2"));
+}
+
+TEST_CASE("families read their own keys and defaults, layer by layer") {
+  const auto read = [](const char* family, const Json& more) {
+    Json json = minimal();
+    json["num_hidden_layers"] = 4;
+    json["model_type"] = family;
+    json.update(more);
+    return load(json);
+  };
+  const auto windows = [](const LlamaConfig& config) {
+    std::vector<int64_t> found;
+    for (const LayerConfig& layer : config.layers) found.push_back(layer.attention.sliding_window);
+    return found;
+  };
+  const auto rope = [](const LlamaConfig& config) {
+    std::vector<bool> found;
+    for (const LayerConfig& layer : config.layers) found.push_back(layer.rope);
+    return found;
+  };
+  using Windows = std::vector<int64_t>;
+  CHECK(windows(read("mistral", {})) == Windows{4096, 4096, 4096, 4096});
+  CHECK(windows(read("mistral", {{"sliding_window", nullptr}})) == Windows(4));
+  CHECK(windows(read("qwen2", {{"sliding_window", 7}})) == Windows(4));
+  CHECK(windows(read("qwen2", {{"sliding_window", 7}, {"use_sliding_window", true}})) == Windows(4));
+  CHECK(windows(read("qwen2", {{"sliding_window", 7}, {"use_sliding_window", true}, {"max_window_layers", 3}})) ==
+        Windows{0, 0, 0, 7});
+  const Json types{"sliding_attention", "full_attention", "full_attention", "sliding_attention"};
+  CHECK(windows(read("qwen3", {{"use_sliding_window", true}, {"layer_types", types}})) == Windows{4096, 0, 0, 4096});
+  CHECK(rope(read("smollm3", {})) == std::vector<bool>{true, true, true, false});
+  CHECK(rope(read("smollm3", {{"no_rope_layers", {0, 1, 1, 0}}})) == std::vector<bool>{false, true, true, false});
+  CHECK(read("smollm3", {{"vocab_size", 128256}}).rope_theta == 2e6);
+  CHECK(read("qwen3", {}).head_dim == 128);
+  CHECK(read("qwen3", {}).qk_norm);
+  CHECK(!read("qwen3", {}).bos_token_id);
+  const LlamaConfig qwen2 = read("qwen2", {});
+  CHECK(qwen2.qkv_bias);
+  CHECK(!qwen2.o_bias);
+  const LlamaConfig granite = read("granite", {{"attention_multiplier", 0.5}, {"logits_scaling", 8}});
+  CHECK(granite.layers[3].attention.scaling == 0.5);
+  CHECK(granite.logits_scaling == 8);
+  CHECK(granite.residual_multiplier == 1);
 }
 
 TEST_CASE("whole numbers may be written as floats") {
@@ -266,9 +320,9 @@ TEST_CASE("harmless keys pass, and all others are named in one warning") {
 
 TEST_CASE("a sliding window is what config.json says, unless it is switched off") {
   Json json = minimal();
-  CHECK(!load(json).sliding_window);
+  CHECK(!load(json).doubtful_window);
   json["sliding_window"] = 128;
-  CHECK(load(json).sliding_window == 128);
+  CHECK(load(json).doubtful_window == 128);
   json["use_sliding_window"] = false;
-  CHECK(!load(json).sliding_window);
+  CHECK(!load(json).doubtful_window);
 }
