@@ -25,7 +25,7 @@ at::ScalarType floating_type(Dtype dtype, const std::string& place) {
   for (const auto& [ours, theirs] : kTypes) {
     if (ours == dtype) return theirs;
   }
-  fail("{} has dtype {}, expected BF16, F16, F32 or F64; is this an already quantized checkpoint?", place,
+  fail("{} has dtype {}, expected BF16, F16, F32 or F64; a quantized checkpoint needs scripts/import_checkpoint FOLDER OUT", place,
        dtype_name(dtype));
 }
 

@@ -212,12 +212,13 @@ std::unique_ptr<Family> checked_family(const ConfigFields& fields) {
   }
   for (const char* key : {"quantization_config", "compression_config"}) {
     if (!fields.has(key)) continue;
-    fields.complain(
-        fmt::format("'{}' says that the weights are already quantized (quant_method {}), and such checkpoints are not "
-                    "evaluated; take the checkpoint in full precision that it was made from, and quantize with `quant`",
-                    key,
-                    fields.json()[key].is_object() ? fields.json()[key].value("quant_method", Json("unnamed")).dump()
-                                                   : fields.json()[key].dump()));
+    fields.complain(fmt::format(
+        "'{}' says that the weights are already quantized (quant_method {}); scripts/import_checkpoint FOLDER OUT "
+        "makes a folder with the same weights that is evaluated, or take the checkpoint that it was made "
+        "from, and quantize with `quant`",
+        key,
+        fields.json()[key].is_object() ? fields.json()[key].value("quant_method", Json("unnamed")).dump()
+                                       : fields.json()[key].dump()));
   }
   return family;
 }

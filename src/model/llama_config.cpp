@@ -89,12 +89,24 @@ LlamaConfig read(const std::string& bytes, const std::filesystem::path& file) {
   return config;
 }
 
+/// Returns the contents of imported.json, or null where there is none.
+Json read_imported(const std::filesystem::path& file) {
+  if (!std::filesystem::exists(file)) return nullptr;
+  const ConfigFields fields = ConfigFields::parse(read_file(file), file);
+  if (fields.text("label").empty()) fields.missing("label", "a text; import the checkpoint again");
+  if (!fields.has("bits_per_weight")) fields.missing("bits_per_weight", "a number; import the checkpoint again");
+  fields.number("bits_per_weight", 16, 0, 64);
+  return fields.json();
+}
+
 }  // namespace
 
 LlamaConfig LlamaConfig::load(const std::filesystem::path& folder) {
   const std::filesystem::path file = folder / "config.json";
   try {
-    return read(read_file(file), file);
+    LlamaConfig config = read(read_file(file), file);
+    config.imported = read_imported(folder / "imported.json");
+    return config;
   } catch (const Error& error) {
     throw UnreadableConfig(error.what());
   }

@@ -59,6 +59,10 @@ struct LlamaConfig {
   /// L0: original_max_position_embeddings where stated, else max_position_embeddings.
   int64_t trained_length = 0;
 
+  /// What FOLDER/imported.json says about weights that scripts/import_checkpoint took from a quantized checkpoint: a
+  /// `label` for tables and `bits_per_weight` among others; null without such a file.
+  Json imported;
+
   std::vector<std::string> warnings;  ///< what was guessed or is unknown, one line each
   std::string hash;                   ///< of the file's bytes
 
@@ -66,7 +70,7 @@ struct LlamaConfig {
   int64_t rotary_dim() const { return static_cast<int64_t>(static_cast<double>(head_dim) * partial_rotary_factor); }
   int64_t pairs() const { return rotary_dim() / 2; }
 
-  /// Reads and checks FOLDER/config.json.  Throws an UnreadableConfig that names the file, the field, the value found
+  /// Reads and checks FOLDER/config.json, and FOLDER/imported.json.  Throws an UnreadableConfig that names the file, the field, the value found
   /// and the value expected.
   static LlamaConfig load(const std::filesystem::path& folder);
 };

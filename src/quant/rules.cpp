@@ -107,13 +107,13 @@ std::shared_ptr<const Quantizer> QuantRules::input_quantizer(const std::string& 
   return rule == nullptr ? nullptr : rule->input;
 }
 
-double QuantRules::bits_per_weight(const std::vector<LinearSite>& sites) const {
+double QuantRules::bits_per_weight(const std::vector<LinearSite>& sites, double stored) const {
   double bits = 0, weights = 0;
   for (const LinearSite& site : sites) {
     if (site.name == "lm_head") continue;
     const auto quantizer = weight_quantizer(site.name);
     const auto own = static_cast<double>(site.rows * site.columns);
-    bits += own * (quantizer == nullptr ? 16 : quantizer->bits_per_weight(site));
+    bits += own * (quantizer == nullptr ? stored : quantizer->bits_per_weight(site));
     weights += own;
   }
   return bits / weights;

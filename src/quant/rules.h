@@ -35,8 +35,8 @@ class QuantRules {
   std::shared_ptr<const Quantizer> input_quantizer(const std::string& site) const;
 
   /// Returns the stored bits of a weight, scales included, as the mean over all weights of the decoder layers' linear
-  /// layers; 16 where nothing quantizes them.  Embeddings, norms and lm_head are not counted.
-  double bits_per_weight(const std::vector<LinearSite>& sites) const;
+  /// layers; `stored` where nothing quantizes them.  Embeddings, norms and lm_head are not counted.
+  double bits_per_weight(const std::vector<LinearSite>& sites, double stored) const;
 
   /// Returns the calibrated quantizers among those of a layer's weights, without duplicates.
   std::vector<std::shared_ptr<const CalibratedQuantizer>> calibrated(const DecoderLayer& layer) const;

@@ -68,7 +68,8 @@ std::string dtype_of(const std::vector<Json>& rows) {
 
 /// Returns "; quant rtn W4 g64; kv ...": the changes to the model that no column shows.
 std::string changes_of(const std::vector<Json>& rows) {
-  std::string text;
+  const std::string imported = common(rows, "/environment/imported/label");
+  std::string text = imported.empty() || imported == kSwept ? "" : "; weights " + imported;
   for (const std::string block : {"rotation", "quant", "kv", "rescale"}) {
     const std::string label = common(rows, "/config/" + block);
     if (!label.empty() && label != "none" && label != kSwept) text += fmt::format("; {} {}", block, label);

@@ -38,7 +38,12 @@ std::string json_pointer_of(const std::string& path) {
 }
 
 std::string axis_cell(const Json& row, const std::string& name) {
-  return row["axes"].contains(name) ? axis_label(row["axes"][name]) : "";
+  if (!row["axes"].contains(name)) return "";
+  const std::string label = axis_label(row["axes"][name]);
+  const Json& imported = value_at(row, "/environment/imported/label");
+  if (name != "quant" || !imported.is_string())
+    return label;  // weights that were quantized before are more than "none"
+  return imported.get<std::string>() + (label == "none" ? "" : " + " + label);
 }
 
 std::vector<std::string> size_names(const std::vector<Json>& rows) {

@@ -140,6 +140,7 @@ CellRunner::Measured CellRunner::run_parts(const Cell& cell, Json& row) {
   row["bits_per_weight"] = job.method.quantization.plan.bits_per_weight;
   row["bits_per_cached_value"] = job.method.quantization.plan.kv.bits_per_value();
   row["environment"].update(provenance_of(cell));
+  if (!job.model.config.imported.is_null()) row["environment"]["imported"] = job.model.config.imported;
   Json warnings = job.model.config.warnings;
   for (const std::string& warning : cell.warnings) {
     spdlog::warn("cell {}: {}", job.id, warning);

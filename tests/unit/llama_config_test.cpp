@@ -223,8 +223,9 @@ TEST_CASE("families read their own keys and defaults, layer by layer") {
         Windows{0, 0, 0, 7});
   const Json types{"sliding_attention", "full_attention", "full_attention", "sliding_attention"};
   CHECK(windows(read("qwen3", {{"use_sliding_window", true}, {"layer_types", types}})) == Windows{4096, 0, 0, 4096});
-  CHECK(rope(read("smollm3", {})) == std::vector<bool>{true, true, true, false});
-  CHECK(rope(read("smollm3", {{"no_rope_layers", {0, 1, 1, 0}}})) == std::vector<bool>{false, true, true, false});
+  CHECK(rope(read("smollm3", {{"bos_token_id", 1}})) == std::vector<bool>{true, true, true, false});
+  CHECK(rope(read("smollm3", {{"bos_token_id", 1}, {"no_rope_layers", {0, 1, 1, 0}}})) ==
+        std::vector<bool>{false, true, true, false});
   CHECK(read("smollm3", {{"vocab_size", 128256}}).rope_theta == 2e6);
   CHECK(read("qwen3", {}).head_dim == 128);
   CHECK(read("qwen3", {}).qk_norm);
