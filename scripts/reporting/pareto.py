@@ -3,8 +3,9 @@
 import math
 
 from .axes import LENGTH, joined
-from .charts import chart, limits, panel_of
+from .charts import chart, panel_of
 from .content import Section, Table, Text
+from .scales import limits
 from .tables import SIZES, sizes
 
 MOST_ROWS = 60

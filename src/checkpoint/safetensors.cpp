@@ -194,8 +194,8 @@ SafetensorsCheckpoint open_safetensors(const fs::path& folder) {
   }
   if (!is_there(index)) {
     fail(
-        "{}: holds neither model.safetensors nor model.safetensors.index.json; convert PyTorch .bin files to "
-        "safetensors, .gguf files with scripts/import_gguf.py",
+        "{}: holds neither model.safetensors nor model.safetensors.index.json; convert PyTorch .bin files with "
+        "scripts/import_checkpoint, .gguf files with scripts/import_gguf.py",
         folder.string());
   }
   checkpoint.add_shards(index);

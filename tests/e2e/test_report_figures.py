@@ -10,7 +10,7 @@ import pytest
 
 from support.findings import ROPES, found_of, row
 
-from reporting import charts, effects, figures, markdown, points
+from reporting import charts, effects, figures, markdown, points, scales
 from reporting.content import Cell, Table, Text
 from reporting.labels import MOST, joined_within, shortened
 from reporting.pareto import LINE, labelled, spread
@@ -239,8 +239,8 @@ def test_points_beside_each_other_stand_within_the_axis_and_rounding_errors_do_n
     (panel,) = figure_of(rows, tmp_path).panels
     first, last = panel["x_scale"]["domain"]
     assert all(first < point["at"] < last for point in panel["points"])
-    low, high = charts.limits([{"value": 2e-8, "low": -1e-8, "high": 4e-8}], 0, False)
-    assert low <= -charts.LEAST / 2 and high >= charts.LEAST
+    low, high = scales.limits([{"value": 2e-8, "low": -1e-8, "high": 4e-8}], 0, False)
+    assert low <= -scales.LEAST / 2 and high >= scales.LEAST
 
 
 def test_an_interaction_that_cannot_be_computed_says_why(tmp_path):
