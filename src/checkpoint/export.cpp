@@ -48,6 +48,13 @@ std::set<std::string> files_of_export(const fs::path& folder) {
   return names;
 }
 
+/// Returns the module that holds a linear layer in transformers: "model.layers.0.self_attn.qkv_proj".
+std::string module_of(const Family& family, const LlamaConfig& config, const std::string& site) {
+  const std::string layer = layer_of(site), own = site.substr(layer.size());
+  const std::optional<StoredRows> part = family.stored_in(config, own);
+  return (layer.empty() ? "" : "model.") + layer + (part ? part->name : own);
+}
+
 /// Returns the model's tensors under the names of its family.
 TensorMap named_tensors(Llama model) {
   const std::unique_ptr<Family> family = family_of(model.config.model_type);
@@ -65,14 +72,10 @@ TensorMap named_tensors(Llama model) {
     check(linear.bias_O.defined() == (!is_head && has_bias(model.config, linear.site)),
           "biases are as config.json says");
     if (is_head && tied) return;
-    const std::string layer = layer_of(linear.site), own = linear.site.substr(layer.size());
-    const std::optional<StoredRows> part = family->stored_in(model.config, own);
-    const std::string name = (is_head ? "" : "model.") + layer + (part ? part->name : own);
-    /// Stores the rows after those of the tensor's earlier layers: each_linear() visits them in that order.
+    const std::string name = module_of(*family, model.config, linear.site);
+    /// Stores the rows after those of the module's earlier layers: each_linear() visits them in that order.
     const auto store = [&](const char* kind, const at::Tensor& x) {
       at::Tensor& stored = tensors[name + kind];
-      check((stored.defined() ? stored.size(0) : 0) == (part ? part->first : 0),
-            "layers come in the order of their rows");
       stored = stored.defined() ? at::cat({stored, x}) : x;
     };
     store(".weight", linear.weight_OI);
@@ -101,6 +104,34 @@ Json config_json(const Llama& model, const EvaluatedRope& rope, const fs::path& 
   if (completed.contains(kOriginal)) config[kOriginal] = rope.geometry.trained_length;
   if (model.config.partial_rotary_factor != 1) config[kPartialRotary] = model.config.partial_rotary_factor;
   return config;
+}
+
+/// Replaces the weights of the layers that `grids` name by codes, and says so in the config.
+void pack(Llama model, const PackedGrids& grids, TensorMap& tensors, Json& config) {
+  const std::unique_ptr<Family> family = family_of(model.config.model_type);
+  std::map<std::string, std::optional<PackedGrid>> modules;
+  model.each_linear([&](const Linear& linear) {
+    const auto found = grids.find(linear.site);
+    const auto grid = found == grids.end() ? std::nullopt : std::optional(found->second);
+    const std::string module = module_of(*family, model.config, linear.site);
+    if (const auto other = modules.emplace(module, grid); other.first->second != grid)
+      fail("export: {} holds layers of several grids; give them one rule", module);
+  });
+  PackedGrids packed;
+  std::vector<std::string> others;
+  for (const auto& [module, grid] : modules) {
+    if (!grid) {
+      others.push_back(module);
+      continue;
+    }
+    packed[module] = *grid;
+    const auto weight = tensors.find(module + ".weight");
+    const std::optional<TensorMap> codes = packed_tensors(weight->second, *grid);
+    if (!codes) fail("export: the weight of {} is on no grid of 4 bits with scales in its own dtype", module);
+    tensors.erase(weight);
+    for (const auto& [kind, tensor] : *codes) tensors[module + "." + kind] = tensor;
+  }
+  config["quantization_config"] = packed_config(packed, others);
 }
 
 /// Compares with a relative tolerance, as a division and its inverse round twice.
@@ -143,16 +174,19 @@ void check_replaceable(const fs::path& folder) {
 }
 
 void export_model(const Llama& model, const EvaluatedRope& rope, const fs::path& source, const fs::path& folder,
-                  const Json& provenance) {
+                  const Json& provenance, const PackedGrids& grids) {
   check_transforms(model);
   const fs::path target = export_target(folder);
   check_replaceable(target);
-  const Json config = config_json(model, rope, source);
-  const TensorMap tensors = named_tensors(model);
+  Json config = config_json(model, rope, source);
+  TensorMap tensors = named_tensors(model);
+  const Json plain = config;
+  if (!grids.empty()) pack(model, grids, tensors, config);
   write_folder_atomically(target, [&](const fs::path& filling) {
     Json files = Json::array({"config.json", "model.safetensors", kExportMarker});
-    write_file_atomically(filling / "config.json", config.dump(1) + "\n");
+    write_file_atomically(filling / "config.json", plain.dump(1) + "\n");
     check_reads_back(filling, rope);
+    write_file_atomically(filling / "config.json", config.dump(1) + "\n");
     for (const char* name : kCopied) {
       if (!fs::exists(source / name)) continue;
       write_file_atomically(filling / name, read_file(source / name));

@@ -2,6 +2,7 @@
 #pragma once
 #include <filesystem>
 
+#include "checkpoint/packed.h"
 #include "model/llama.h"
 #include "rope/exported.h"
 
@@ -16,15 +17,17 @@ std::filesystem::path export_target(const std::filesystem::path& folder);
 /// Throws an Error where the folder contains anything but an earlier export, which would be replaced.
 void check_replaceable(const std::filesystem::path& folder);
 
-/// Writes a folder that Hugging Face transformers loads as LlamaForCausalLM and that computes what `model` computes,
-/// which must not transform activations:
+/// Writes a folder that Hugging Face transformers loads as a model of the family and that computes what `model`
+/// computes, which must not transform activations:
 ///   model.safetensors   the weights in their dtype; lm_head is omitted where it is still the embeddings' tensor
 ///   config.json         that of `source`, with dtype, tying, and RoPE as defined by rope/exported.h
 ///   tokenizer files and generation_config.json of `source`, unchanged
 ///   qroar_export.json   source, lengths, `provenance` and the names of the files written
-/// Throws an Error before anything is written for a folder that must not be replaced.  A later Error (disk full, no
-/// permission) leaves `folder` unchanged.
+/// Where `grids` name layers, their weights are 4-bit codes (checkpoint/packed.h) and config.json says so.
+/// Throws an Error before anything is written for a folder that must not be replaced and for a weight off its grid.  A
+/// later Error (disk full, no permission) leaves `folder` unchanged.
 void export_model(const Llama& model, const EvaluatedRope& rope, const std::filesystem::path& source,
-                  const std::filesystem::path& folder, const Json& provenance = Json::object());
+                  const std::filesystem::path& folder, const Json& provenance = Json::object(),
+                  const PackedGrids& grids = {});
 
 }  // namespace qroar

@@ -12,7 +12,13 @@ namespace {
 const std::pair<Dtype, at::ScalarType> kTypes[] = {
     {Dtype::f32, at::kFloat}, {Dtype::bf16, at::kBFloat16}, {Dtype::f16, at::kHalf}, {Dtype::f64, at::kDouble}};
 
+/// Those of codes and shapes, which are written and not read.
+const std::pair<Dtype, at::ScalarType> kWholeNumbers[] = {{Dtype::i32, at::kInt}, {Dtype::i64, at::kLong}};
+
 std::string_view name_of(at::ScalarType dtype) {
+  for (const auto& [ours, theirs] : kWholeNumbers) {
+    if (theirs == dtype) return dtype_name(ours);
+  }
   for (const auto& [ours, theirs] : kTypes) {
     if (theirs == dtype) return dtype_name(ours);
   }
@@ -25,8 +31,10 @@ at::ScalarType floating_type(Dtype dtype, const std::string& place) {
   for (const auto& [ours, theirs] : kTypes) {
     if (ours == dtype) return theirs;
   }
-  fail("{} has dtype {}, expected BF16, F16, F32 or F64; a quantized checkpoint needs scripts/import_checkpoint FOLDER OUT", place,
-       dtype_name(dtype));
+  fail(
+      "{} has dtype {}, expected BF16, F16, F32 or F64; a quantized checkpoint needs scripts/import_checkpoint FOLDER "
+      "OUT",
+      place, dtype_name(dtype));
 }
 
 at::Tensor tensor_of(const TensorView& view, const std::string& place) {

@@ -4,6 +4,7 @@
 namespace qroar::ops {
 
 enum class RtnZero { plain, awq, included };
+enum class RtnArithmetic { float32, float16, bfloat16 };
 
 /// The fields are explained in ops/rtn.h.
 struct RtnGrid {
@@ -11,6 +12,7 @@ struct RtnGrid {
   bool symmetric = false;
   RtnZero zero = RtnZero::plain;
   float clip = 1;
+  RtnArithmetic arithmetic = RtnArithmetic::float32;
 };
 
 /// 16 values in ascending order and the 15 thresholds between adjacent values; see ops/codebook.h.

@@ -47,20 +47,28 @@ RtnScale symmetric_scale(const at::Tensor& largest, const RtnGrid& grid) {
 
 }  // namespace
 
+at::ScalarType rtn_dtype(const RtnGrid& grid) {
+  return grid.arithmetic == RtnArithmetic::float16    ? at::kHalf
+         : grid.arithmetic == RtnArithmetic::bfloat16 ? at::kBFloat16
+                                                      : at::kFloat;
+}
+
 RtnScale rtn_scale(const at::Tensor& w_GS, const RtnGrid& grid) {
   const at::Tensor lo = w_GS.amin(1, /*keepdim=*/true) * grid.clip, hi = w_GS.amax(1, /*keepdim=*/true) * grid.clip;
   return grid.symmetric ? symmetric_scale(at::maximum(lo.abs(), hi.abs()), grid) : asymmetric_scale(lo, hi, grid);
 }
 
-at::Tensor rtn_round(const at::Tensor& w, const RtnScale& scale) {
-  return ((at::round(w / scale.scale) + scale.zero).clamp(scale.low, scale.high) - scale.zero) * scale.scale;
+at::Tensor rtn_round(const at::Tensor& w, const RtnScale& scale, const at::Tensor& stored_scale) {
+  return ((at::round(w / scale.scale) + scale.zero).clamp(scale.low, scale.high) - scale.zero) * stored_scale;
 }
+
+at::Tensor rtn_round(const at::Tensor& w, const RtnScale& scale) { return rtn_round(w, scale, scale.scale); }
 
 namespace reference {
 
 at::Tensor rtn_fake_quant(const at::Tensor& weight_OI, int64_t group, const RtnGrid& grid) {
   const int64_t size = group > 0 ? group : group == 0 ? weight_OI.size(1) : weight_OI.numel();
-  const at::Tensor w_GS = weight_OI.to(at::kFloat).view({-1, size});
+  const at::Tensor w_GS = weight_OI.to(rtn_dtype(grid)).view({-1, size});
   return rtn_round(w_GS, rtn_scale(w_GS, grid)).view(weight_OI.sizes()).to(weight_OI.scalar_type());
 }
 
@@ -83,7 +91,7 @@ at::Tensor rtn_fake_quant(const at::Tensor& weight_OI, int64_t group, const RtnG
   check(weight_OI.dim() == 2 && weight_OI.is_contiguous(), "RTN takes a contiguous matrix");
 #ifdef QROAR_HAVE_CUDA
   // The kernel uses at most one block per group, so a group of the complete tensor is left to ATen's reductions.
-  if (kernels_support(weight_OI) && group >= 0) {
+  if (kernels_support(weight_OI) && group >= 0 && grid.arithmetic == RtnArithmetic::float32) {
     return on_device(weight_OI, group > 0 ? group : weight_OI.size(1), grid);
   }
 #endif

@@ -23,6 +23,8 @@ namespace qroar::ops {
 ///               w' = clamp(round(w / scale), -2^(bits-1), 2^(bits-1) - 1) * scale
 ///     awq       the same with m at least 1e-5
 ///     included  scale = 2m / Q, zero = 2^(bits-1), as in the asymmetric formula (m = 0 becomes 1)
+/// With `arithmetic` float16 or bfloat16 the weight is cast to it first and the result of each operation is rounded to
+/// it, scale and product among them, as in libraries that quantize a model in its own dtype.
 /// weight_OI is contiguous [rows, columns]; `group` divides columns, or is 0 (one group per row) or -1 (one group).
 at::Tensor rtn_fake_quant(const at::Tensor& weight_OI, int64_t group, const RtnGrid& grid);
 
@@ -32,11 +34,16 @@ struct RtnScale {
   double low, high;
 };
 
-/// Returns the grid of every row of w_GS (float32) according to the contract.
+/// Returns the dtype of the arithmetic.
+at::ScalarType rtn_dtype(const RtnGrid& grid);
+
+/// Returns the grid of every row of w_GS, of rtn_dtype(), according to the contract.
 RtnScale rtn_scale(const at::Tensor& w_GS, const RtnGrid& grid);
 
-/// Rounds float32 numbers onto the grids, which are broadcast against them.
+/// Rounds numbers of that dtype onto the grids, which are broadcast against them.
 at::Tensor rtn_round(const at::Tensor& w, const RtnScale& scale);
+/// Returns what the same codes are worth with other scales.
+at::Tensor rtn_round(const at::Tensor& w, const RtnScale& scale, const at::Tensor& stored_scale);
 
 namespace reference {
 at::Tensor rtn_fake_quant(const at::Tensor& weight_OI, int64_t group, const RtnGrid& grid);

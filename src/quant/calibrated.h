@@ -46,6 +46,8 @@ class CalibratedQuantizer : public Quantizer {
     return rtn_.commutes_with_row_scaling(site);
   }
 
+  const Rtn& rtn() const { return rtn_; }
+
   /// Returns whether the inputs come from the quantized preceding layers (GPTQ) or from full-precision ones (AWQ).  The
   /// latter allows only one pass.
   virtual bool sees_quantized_inputs() const = 0;

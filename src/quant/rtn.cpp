@@ -8,6 +8,12 @@ Rtn::Rtn(const Config& config, const RtnDefaults& defaults)
     : config_(config), group_(config.get<int64_t>("group", defaults.group, {-1, int64_t{1} << 31})) {
   grid_.bits = static_cast<int>(config.get<int64_t>("bits", defaults.bits, {2, 8}));
   grid_.symmetric = config.get<bool>("symmetric", defaults.symmetric);
+  if (config.has("scale_dtype")) {
+    grid_.arithmetic = config.get_choice<ops::RtnArithmetic>("scale_dtype", ops::RtnArithmetic::float32,
+                                                             {{"float32", ops::RtnArithmetic::float32},
+                                                              {"float16", ops::RtnArithmetic::float16},
+                                                              {"bfloat16", ops::RtnArithmetic::bfloat16}});
+  }
   if (defaults.zero) {
     grid_.zero = *defaults.zero;
     return;
@@ -27,8 +33,9 @@ at::Tensor Rtn::fake_quantize(const at::Tensor& weight_OI) const {
 
 std::function<at::Tensor(const at::Tensor&)> Rtn::with_range(const at::Tensor& lo, const at::Tensor& hi) const {
   if (group_ >= 0) return {};
-  const ops::RtnScale scale = ops::rtn_scale(at::stack({lo, hi}).view({1, 2}), grid_);
-  return [scale](const at::Tensor& x) { return ops::rtn_round(x.to(at::kFloat), scale).to(x.scalar_type()); };
+  const at::ScalarType dtype = ops::rtn_dtype(grid_);
+  const ops::RtnScale scale = ops::rtn_scale(at::stack({lo, hi}).view({1, 2}).to(dtype), grid_);
+  return [scale, dtype](const at::Tensor& x) { return ops::rtn_round(x.to(dtype), scale).to(x.scalar_type()); };
 }
 
 std::optional<std::string> Rtn::couples_rows(const LinearSite&) const { return group_couples_rows(group_); }

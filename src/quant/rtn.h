@@ -17,7 +17,7 @@ struct RtnDefaults {
 
 class Rtn : public Quantizer {
  public:
-  /// Reads bits, group, symmetric and, where `defaults` leave the convention open, zero and clip.
+  /// Reads bits, group, symmetric, scale_dtype and, where `defaults` leave the convention open, zero and clip.
   explicit Rtn(const Config& config, const RtnDefaults& defaults = {});
 
   const ops::RtnGrid& grid() const { return grid_; }
@@ -28,9 +28,11 @@ class Rtn : public Quantizer {
   std::function<at::Tensor(const at::Tensor&)> with_range(const at::Tensor& lo, const at::Tensor& hi) const override;
   double bits_per_weight(const LinearSite& site) const override;
   std::optional<std::string> couples_rows(const LinearSite& site) const override;
-  /// awq's minimum range of 1e-5 does not scale with the row; one group per tensor shares its scale between rows.
+  /// awq's minimum range of 1e-5 does not scale with the row, nor do subnormal scales of 16 bits; one group per tensor
+  /// shares its scale between rows.
   RowScaling commutes_with_row_scaling(const LinearSite&) const override {
-    return group_ >= 0 && grid_.zero != ops::RtnZero::awq ? RowScaling::any : RowScaling::differs;
+    if (group_ < 0 || grid_.zero == ops::RtnZero::awq) return RowScaling::differs;
+    return grid_.arithmetic == ops::RtnArithmetic::float32 ? RowScaling::any : RowScaling::differs;
   }
 
  private:

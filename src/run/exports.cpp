@@ -13,13 +13,49 @@
 #include "checkpoint/export.h"
 #include "config/check_at.h"
 #include "model/family.h"
+#include "quant/calibrated.h"
 
 namespace qroar {
 namespace {
 
 namespace fs = std::filesystem;
 
-const char* weights_of(const Job& job) { return job.output.exported->full_precision ? "full_precision" : "quantized"; }
+enum class Weights { quantized, full_precision, packed };
+
+const char* weights_of(const Job& job) {
+  if (!job.output.exported->grids.empty()) return "packed";
+  return job.output.exported->full_precision ? "full_precision" : "quantized";
+}
+
+/// Returns the uniform grid of a quantizer, or null.
+const Rtn* grid_of(const Quantizer& quantizer) {
+  if (const auto* calibrated = dynamic_cast<const CalibratedQuantizer*>(&quantizer)) return &calibrated->rtn();
+  return dynamic_cast<const Rtn*>(&quantizer);
+}
+
+/// Returns the grids of the layers whose weights are quantized.  Throws an Error for one that 4-bit codes with scales
+/// in the model's dtype cannot hold.
+PackedGrids packed_grids(const QuantPlan& plan, const LlamaConfig& llama, at::ScalarType dtype) {
+  PackedGrids grids;
+  for (const LinearSite& site : linear_sites(llama)) {
+    const auto quantizer = plan.rules.weight_quantizer(site.name);
+    if (quantizer == nullptr) continue;
+    const Rtn* rtn = grid_of(*quantizer);
+    const bool fits = rtn != nullptr && rtn->grid().bits == 4 && rtn->group() >= 0 &&
+                      ops::rtn_dtype(rtn->grid()) == dtype &&
+                      (rtn->grid().symmetric || rtn->grid().zero != ops::RtnZero::plain);
+    if (!fits) {
+      fail(
+          "weights: packed holds codes of 4 bits with scales in the model's dtype; give {} rtn, awq or gptq with bits: "
+          "4, "
+          "scale_dtype: {}, and symmetric: true or zero: included",
+          site.name, dtype_text(dtype));
+    }
+    grids[site.name] = {rtn->group(), rtn->grid().symmetric};
+  }
+  if (grids.empty()) fail("weights: packed, and `quant` quantizes no weights; leave it out");
+  return grids;
+}
 
 EvaluatedRope evaluated_rope(const Job& job, int64_t length, const std::function<RopeTable(int64_t)>& table) {
   EvaluatedRope rope{*job.method.rope, job.method.geometry, length, table};
@@ -101,13 +137,18 @@ void check_not_a_source_model(const fs::path& folder, const std::vector<Job>& jo
 std::optional<ExportSpec> parse_export(const Config& root, const Job& job) {
   if (!root.has("export")) return std::nullopt;
   const Config block = root.at("export");
-  ExportSpec spec{block, block.get<std::string>("folder"),
-                  block.get_choice<bool>("weights", false, {{"quantized", false}, {"full_precision", true}})};
+  const auto weights = block.get_choice<Weights>(
+      "weights", Weights::quantized,
+      {{"quantized", Weights::quantized}, {"full_precision", Weights::full_precision}, {"packed", Weights::packed}});
+  ExportSpec spec{block, block.get<std::string>("folder"), weights == Weights::full_precision, {}};
   if (job.model.spec.bfloat16_rope)
     block.fail("an exported model computes its angles in float32; leave out model.rope_dtype");
   check_at(block, [&] {
     check_rope(job);
     if (!spec.full_precision) check_activations(job.method.quantization.plan, job.model.config);
+    if (weights == Weights::packed) {
+      spec.grids = packed_grids(job.method.quantization.plan, job.model.config, job.model.spec.dtype);
+    }
   });
   return spec;
 }
@@ -142,7 +183,7 @@ void export_cell(const Job& job, const Llama& original, const Rescaling& rescali
     redraw(job.method.quantization.plan.rounding, model);
   }
   export_model(model, rope_of(job, original), job.model.spec.path, job.output.exported->folder,
-               {{"cell", job.id}, {"weights", weights_of(job)}, {"config", job.resolved}});
+               {{"cell", job.id}, {"weights", weights_of(job)}, {"config", job.resolved}}, job.output.exported->grids);
   spdlog::info("cell {} exported to {}", job.id, job.output.exported->folder.string());
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/packed.h"
 #include "config/sweep.h"
 #include "data/dataset.h"
 #include "data/windows.h"
@@ -28,6 +29,7 @@ struct ExportSpec {
   Config block;                  ///< the block as written
   std::filesystem::path folder;  ///< see checkpoint/export.h
   bool full_precision = false;   ///< weights: full_precision ignores `quant`
+  PackedGrids grids;             ///< weights: packed: those of the layers that `quant` names
 };
 
 /// The result of open_models() for a model's folder.

@@ -17,6 +17,7 @@ constexpr int64_t kBlock = 128;  ///< channels per block: errors reach the chann
 struct GptqKeys {
   double percdamp;
   bool act_order, static_groups;
+  at::ScalarType scale_dtype;
 };
 
 /// Groups of layers that read one tensor, in the order in which they are quantized.
@@ -78,7 +79,8 @@ class ColumnWalk {
         }
         const at::Tensor w_O1 = block.narrow(1, i, 1);
         const at::Tensor rounded = ops::rtn_round(w_O1, scale);
-        q_OI.narrow(1, column, 1).copy_(rounded);
+        // The error that is fed back is that of the float32 grid; its code is stored with a scale of fewer bits.
+        q_OI.narrow(1, column, 1).copy_(keys_.scale_dtype == at::kFloat ? rounded : stored(w_O1, scale));
         const at::Tensor error = (w_O1 - rounded) / factor[i][i];
         errors.narrow(1, i, 1).copy_(error);
         block.narrow(1, i, count - i).addmm_(error, factor.narrow(0, i, 1).narrow(1, i, count - i), 1, -1);
@@ -95,8 +97,13 @@ class ColumnWalk {
  private:
   int64_t columns() const { return w_OI_.size(1); }
   int64_t group() const { return rtn_.group() > 0 ? rtn_.group() : columns(); }
+  at::Tensor stored(const at::Tensor& w_O1, const ops::RtnScale& scale) const {
+    return ops::rtn_round(w_O1, scale, scale.scale.to(keys_.scale_dtype).to(at::kFloat));
+  }
   ops::RtnScale scale_of(const at::Tensor& w_OI, int64_t first) const {
-    return ops::rtn_scale(w_OI.narrow(1, first, std::min(group(), columns() - first)), rtn_.grid());
+    ops::RtnGrid grid = rtn_.grid();
+    grid.arithmetic = ops::RtnArithmetic::float32;
+    return ops::rtn_scale(w_OI.narrow(1, first, std::min(group(), columns() - first)), grid);
   }
 
   const Rtn& rtn_;
@@ -158,7 +165,7 @@ class Gptq : public CalibratedQuantizer {
   explicit Gptq(const Config& config)
       : CalibratedQuantizer(config, {.zero = ops::RtnZero::included}),
         keys_{config.get<double>("percdamp", 0.01, {0, 1}), config.get<bool>("act_order", false),
-              config.get<bool>("static_groups", false)} {
+              config.get<bool>("static_groups", false), ops::rtn_dtype(rtn_.grid())} {
     if (rtn_.group() < 0) config.at("group").fail("gptq rounds rows apart; take a size or 0 for one group a row");
   }
 

@@ -24,7 +24,12 @@ class Hqq : public Quantizer {
         iterations_(config.get<int64_t>("iterations", 20, {1, 1000})),
         p_(config.get<double>("p", 0.7, {0.1, 1.0})),
         beta_(config.get<double>("beta", 10, {1e-6, 1e6})),
-        kappa_(config.get<double>("kappa", 1.01, {1, 10})) {}
+        kappa_(config.get<double>("kappa", 1.01, {1, 10})) {
+    if (config.has("scale_dtype")) {
+      stored_ = config.get_choice<at::ScalarType>(
+          "scale_dtype", at::kFloat, {{"float32", at::kFloat}, {"float16", at::kHalf}, {"bfloat16", at::kBFloat16}});
+    }
+  }
 
   void check_site(const LinearSite& site) const override {
     if (axis_ == 1) return check_group(config_, group_, site);
@@ -80,7 +85,8 @@ class Hqq : public Quantizer {
       if (!(mean_error < best_error)) break;
       best_error = mean_error;
     }
-    return (codes(zero) - zero) * (one / inverse_scale);
+    const auto stored = [&](const at::Tensor& x) { return x.to(stored_).to(at::kFloat); };
+    return (codes(zero) - stored(zero)) * stored(one / inverse_scale);
   }
 
   /// Returns the proximal step of |x|^p: sign(x) max(0, |x| - |x|^(p-1) / beta).
@@ -92,6 +98,7 @@ class Hqq : public Quantizer {
   Config config_;
   int64_t bits_, group_, axis_, iterations_;
   double p_, beta_, kappa_;
+  at::ScalarType stored_ = at::kFloat;  ///< of scale and zero
 };
 
 const Register<Quantizer, Hqq> kHqq{
