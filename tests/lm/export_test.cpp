@@ -194,7 +194,7 @@ TEST_CASE("config.json is the source's with what the export changes, in spelling
     CHECK_FALSE(config.contains(gone));
   }
   CHECK(config["pad_token_id"] == 7);
-  CHECK(config["architectures"] == Json::array({"LlamaForCausalLM"}));
+  CHECK_FALSE(config.contains("architectures"));  // as in the source
   CHECK(config["torch_dtype"] == "float32");
   CHECK(config["max_position_embeddings"] == 256);
   CHECK(config["rope_theta"] == 10000.0);

@@ -51,7 +51,7 @@ ops::RopeAngles angles(int64_t tokens, int64_t dim, at::ScalarType dtype) {
   return {angle.cos().to(stored), angle.sin().to(stored)};
 }
 
-using Attention = at::Tensor (*)(const at::Tensor&, const at::Tensor&, const at::Tensor&);
+using Attention = decltype(&ops::causal_attention);
 
 /// As a share of the bound for attention: with weights that sum to 1, rounding each weight costs at most one rounding
 /// of the largest |v|, and rounding the output another.
@@ -60,7 +60,7 @@ double attention_excess(Attention op, int64_t tokens, int64_t heads, int64_t kv_
   const at::Tensor q = random({tokens, heads, dim}, tolerance.dtype),
                    k = random({tokens, kv_heads, dim}, tolerance.dtype),
                    v = random({tokens, kv_heads, dim}, tolerance.dtype);
-  const at::Tensor want = ops::reference::causal_attention(wide(q), wide(k), wide(v)), got = op(q, k, v);
+  const at::Tensor want = ops::reference::causal_attention(wide(q), wide(k), wide(v)), got = op(q, k, v, {});
   REQUIRE(got.scalar_type() == tolerance.dtype);
   REQUIRE(got.sizes() == q.sizes());
   const double allowed = wide(v).abs().max().item<double>() * (2 * tolerance.rounding + tolerance.arithmetic);

@@ -138,7 +138,8 @@ TEST_CASE("what cannot be read is refused") {
   CHECK(contains(error_of(v4({{"rope_type", nullptr}, {"type", "linear"}})), "unknown rope_type null"));
   CHECK(contains(error_of({{"rope_parameters", {{"full_attention", {{"rope_type", "yarn"}}}}}}), "by layer type"));
   CHECK(contains(error_of(v4({{"type", "yarn"}, {"factor", 2}, {kOriginal, 128.5}})), "is 128.5; expected an integer"));
-  CHECK(contains(error_of({{"rope_parameters", {{"partial_rotary_factor", 0.5}}}}), "is 0.5; expected 1"));
+  CHECK(contains(error_of({{"rope_parameters", {{"partial_rotary_factor", 1.5}}}}),
+                 "is 1.5; expected a number above 0 and up to 1"));
   CHECK(contains(error_of({{"rope_scaling", "yarn"}}), "field 'rope_scaling' is \"yarn\"; expected an object"));
 }
 

@@ -197,7 +197,7 @@ TEST_CASE("a part of each head is rotated where the family knows the factor") {
 }
 
 TEST_CASE("families read their own keys and defaults, layer by layer") {
-  const auto read = [](const char* family, const Json& more) {
+  const auto read = [](const char* family, const Json& more = Json::object()) {
     Json json = minimal();
     json["num_hidden_layers"] = 4;
     json["model_type"] = family;
@@ -215,7 +215,7 @@ TEST_CASE("families read their own keys and defaults, layer by layer") {
     return found;
   };
   using Windows = std::vector<int64_t>;
-  CHECK(windows(read("mistral", {})) == Windows{4096, 4096, 4096, 4096});
+  CHECK(windows(read("mistral")) == Windows{4096, 4096, 4096, 4096});
   CHECK(windows(read("mistral", {{"sliding_window", nullptr}})) == Windows(4));
   CHECK(windows(read("qwen2", {{"sliding_window", 7}})) == Windows(4));
   CHECK(windows(read("qwen2", {{"sliding_window", 7}, {"use_sliding_window", true}})) == Windows(4));
@@ -227,10 +227,10 @@ TEST_CASE("families read their own keys and defaults, layer by layer") {
   CHECK(rope(read("smollm3", {{"bos_token_id", 1}, {"no_rope_layers", {0, 1, 1, 0}}})) ==
         std::vector<bool>{false, true, true, false});
   CHECK(read("smollm3", {{"vocab_size", 128256}}).rope_theta == 2e6);
-  CHECK(read("qwen3", {}).head_dim == 128);
-  CHECK(read("qwen3", {}).qk_norm);
-  CHECK(!read("qwen3", {}).bos_token_id);
-  const LlamaConfig qwen2 = read("qwen2", {});
+  CHECK(read("qwen3").head_dim == 128);
+  CHECK(read("qwen3").qk_norm);
+  CHECK(!read("qwen3").bos_token_id);
+  const LlamaConfig qwen2 = read("qwen2");
   CHECK(qwen2.qkv_bias);
   CHECK(!qwen2.o_bias);
   const LlamaConfig granite = read("granite", {{"attention_multiplier", 0.5}, {"logits_scaling", 8}});
