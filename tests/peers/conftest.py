@@ -6,8 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 import yaml
+from safetensors.torch import save_file
 from sentencepiece import SentencePieceProcessor
 from tokenizers import Tokenizer
 
@@ -128,3 +131,19 @@ def smollm2(run_script, smollm2_gguf, tmp_path_factory):
 def evaluate(run, tmp_path):
     """evaluate(verb, folder, changes) -> Evaluated (evaluated.py)."""
     return evaluate_with(run, tmp_path)
+
+
+@pytest.fixture
+def fake_quantize(tmp_path):
+    """fake_quantize({name: float32 matrix}, "{type: ...}") -> the same names with what the C++ quantizer makes of them."""
+    program = existing(BUILD / "tests/fake_quantize", "scripts/build makes it (QROAR_BUILD names another build folder)")
+
+    def run(weights, quantizer):
+        save_file({name: weight.contiguous() for name, weight in weights.items()}, tmp_path / "in.safetensors")
+        subprocess.run([program, tmp_path / "in.safetensors", quantizer, tmp_path / "out"], check=True)
+        flat = torch.from_numpy(np.fromfile(tmp_path / "out", dtype=np.float32))
+        names = sorted(weights)
+        parts = flat.split([weights[name].numel() for name in names])
+        return {name: part.view(weights[name].shape) for name, part in zip(names, parts, strict=True)}
+
+    return run

@@ -1,15 +1,13 @@
 """Fake-quantized weights against bitsandbytes (nf4, fp4, af4) and ml_dtypes (fp8, mx, nvfp4): SmolLM2's and random ones, bit for bit.
 Equal values in a block mean equal codes and an equal absmax: the largest magnitude decodes to the absmax, and codes decode to distinct values."""
-import subprocess
-
 import bitsandbytes.functional as bnb
 import ml_dtypes
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
-from conftest import BUILD, existing, model_folder
+from conftest import model_folder
 
 PROJECTIONS = ["layers.0.self_attn.q_proj", "layers.11.self_attn.k_proj", "layers.17.mlp.down_proj", "layers.29.mlp.up_proj"]
 
@@ -33,22 +31,6 @@ def random_weights():
 def smollm2_weights():
     tensors = load_file(model_folder("smollm2-135m") / "model.safetensors")
     return {name: tensors[f"model.{name}.weight"].float() for name in PROJECTIONS}
-
-
-@pytest.fixture
-def fake_quantize(tmp_path):
-    """fake_quantize({name: float32 matrix}, "{type: ...}") -> the same names with what the C++ quantizer makes of them."""
-    program = existing(BUILD / "tests/fake_quantize", "scripts/build makes it (QROAR_BUILD names another build folder)")
-
-    def run(weights, quantizer):
-        save_file({name: weight.contiguous() for name, weight in weights.items()}, tmp_path / "in.safetensors")
-        subprocess.run([program, tmp_path / "in.safetensors", quantizer, tmp_path / "out"], check=True)
-        flat = torch.from_numpy(np.fromfile(tmp_path / "out", dtype=np.float32))
-        names = sorted(weights)
-        parts = flat.split([weights[name].numel() for name in names])
-        return {name: part.view(weights[name].shape) for name, part in zip(names, parts, strict=True)}
-
-    return run
 
 
 def assert_equal(found, weights, expect):
