@@ -158,10 +158,7 @@ class Compressed:
         if group.strategy != "tensor_group":
             return self.on_grid(layer, group, codes)
         layer.groups("weight_packed", codes.shape[1], group.group_size)
-        total = layer.scales("weight_global_scale", 1)
-        if total <= 0:
-            layer.fail("weight_global_scale", f"is {total.item()}, not a number above 0; fetch it again")
-        scales = layer.scales("weight_scale", kinds=(*FLOATS, *FLOAT8)) / total
+        scales = layer.scales("weight_scale", kinds=(*FLOATS, *FLOAT8)) / layer.one("weight_global_scale")
         return codes * layer.blocks("weight_scale", scales, tuple(codes.shape), (1, group.group_size))
 
     def plain(self, layer, group):

@@ -4,7 +4,7 @@ A weight is its code times a scale of its tensor, row or block.  DeepSeek calls 
 import torch
 
 from importing import inputs
-from importing.layer import FLOAT8, FLOATS, float4
+from importing.layer import FLOAT8, float4
 
 
 def scaled(layer, part, block):
@@ -83,5 +83,5 @@ class ModelOpt:
             return scaled(layer, "weight_scale", None)[0]
         codes = float4(layer.matrix("weight", (torch.uint8,)))
         layer.groups("weight", codes.shape[1], self.group_size)
-        scales = layer.scales("weight_scale", kinds=FLOAT8) * layer.scales("weight_scale_2", kinds=FLOATS[:1])
+        scales = layer.scales("weight_scale", kinds=FLOAT8) * layer.one("weight_scale_2")
         return codes * layer.blocks("weight_scale", scales, tuple(codes.shape), (1, self.group_size))

@@ -50,6 +50,13 @@ class Layer:
         """Returns scales in float32; there is no weight where one is NaN or infinite."""
         return self.whole(part, self.take(part, kinds, *shape, counted=counted).float())
 
+    def one(self, part):
+        """Returns a scale of the whole layer, which is above 0."""
+        values = self.scales(part, kinds=FLOATS[:1])
+        if values.numel() != 1 or values <= 0:
+            self.fail(part, f"is {values.flatten()[:2].tolist()}, not one number above 0; fetch it again")
+        return values.reshape(())
+
     def whole(self, part, values):
         if not values.isfinite().all():
             self.fail(part, "holds NaN or infinity; fetch it again")

@@ -32,10 +32,10 @@ class Options:
 
     def size(self, key, default=NOTHING):
         """Returns a size above 0; where it is absent, null or -1, the default."""
-        if self.values.get(key) == -1 and default is not NOTHING:
+        if self.values.get(key) in (None, -1) and default is not NOTHING:
             return default
-        value = self.get(key, int, default)
-        if value is not default and not 1 <= value < 2**31:
+        value = self.get(key, int)
+        if not 1 <= value < 2**31:
             self.fail(key, "not a size; correct it")
         return value
 

@@ -12,7 +12,7 @@ HALF, FP8 = torch.float16, torch.float8_e4m3fn
 AWQ_ORDER = (0, 2, 4, 6, 1, 3, 5, 7)
 
 
-def write(source, folder, quantization, change):
+def write(source, folder, quantization, change, metadata=None):
     """Writes the checkpoint with config.json's quantization_config and what `change(layer, weight)` gives for every projection: its tensors by the rest
     of their names, and its weight; returns the weights."""
     folder.mkdir()
@@ -27,7 +27,7 @@ def write(source, folder, quantization, change):
         layer = name.removesuffix(".weight")
         parts, weights[layer] = change(layer, tensor.float())
         tensors |= {f"{layer}.{part}": value.contiguous().clone() for part, value in parts.items()}
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"} | (metadata or {}))
     return weights
 
 
@@ -240,3 +240,24 @@ def torch_ao(config, dtype=torch.bfloat16):
         return weights
 
     return make
+
+
+def torch_ao_int4(source, folder):
+    """Int4Tensor, whose codes only a GPU's package makes; the weight is what torchao's GPTQ takes it to be."""
+    from torchao.prototype.gptq.api import _int4_row_dequantize_zp
+    from torchao.prototype.safetensors.safetensors_support import flatten_tensor_state_dict
+    from torchao.quantization import Int4Tensor
+
+    header = {}
+
+    def change(layer, weight):
+        codes, scale, zero = rounded(weight, 4, torch.arange(weight.shape[1]) // 32, dtype=torch.bfloat16)
+        signed, zero = (codes - 8).to(torch.int8), ((8 - zero) * scale).to(torch.bfloat16)
+        pairs = (signed[:, 1::2] << 4) | (signed[:, ::2] & 15)
+        tensor = Int4Tensor(pairs, scale.T.contiguous().to(torch.bfloat16), zero.T.contiguous(), [1, 32], weight.shape)
+        parts, metadata = flatten_tensor_state_dict({f"{layer}.weight": tensor})
+        header.update(metadata)
+        return ({name.removeprefix(f"{layer}."): part for name, part in parts.items()},
+                _int4_row_dequantize_zp(signed, tensor.scale.float(), tensor.zero_point.float(), 32))
+
+    return write(source, folder, {"quant_method": "torchao", "quant_type": {"default": {"_type": "Int4WeightOnlyConfig"}}}, change, header)
