@@ -1,21 +1,25 @@
 """FP8 and NVFP4 outside of compressed-tensors: transformers' and vLLM's fp8 (DeepSeek's blocks, too), FBGEMM, NVIDIA's ModelOpt.
 
-A weight is its code times a scale of its tensor, row or block.  DeepSeek calls that scale weight_scale_inv, and multiplies with it, too."""
+A weight is its code times a scale of its tensor, row or block.  DeepSeek calls that scale weight_scale_inv, and multiplies with it, too; its newer files
+hold powers of two (ue8m0)."""
 import torch
 
 from importing import inputs
-from importing.layer import FLOAT8, float4
+from importing.layer import FLOAT8, FLOATS, float4
+
+DEFAULT_BLOCK = (128, 128)  # transformers' where config.json has none
 
 
 def scaled(layer, part, block):
     """Returns FP8 codes times their scales, and what shares one: tensor, channel or block."""
     codes = layer.matrix("weight", FLOAT8)
-    scales, shape = layer.scales(part), tuple(codes.shape)
+    scales, shape = layer.scales(part, kinds=(*FLOATS, torch.float8_e8m0fnu)), tuple(codes.shape)
     if scales.numel() == 1:
         block, over = shape, "tensor"
-    elif block is None:
+    elif block is None and scales.numel() == shape[0]:
         block, over = (1, shape[1]), "channel"
     else:
+        block = block or DEFAULT_BLOCK
         over = f"block {block[0]}x{block[1]}"
     return codes.float() * layer.blocks(part, scales, shape, block), over
 
@@ -30,18 +34,20 @@ class Fp8:
     def __init__(self, options, source):
         self.block = options.block("weight_block_size", None)
         options.one_of("fmt", ("e4m3",), "e4m3")
-        options.one_of("scale_fmt", ("float",), "float")
         self.given = self.given_inputs(options)
         self.over = set()
 
     def given_inputs(self, options):
         if options.one_of("activation_scheme", ("dynamic", "static"), "dynamic") == "static":
             return inputs.static({"type": "fp8", "group": -1})
+        if options.one_of("scale_fmt", ("float", "ue8m0"), "float") == "ue8m0":
+            return inputs.left_out("FP8 with a power of two for each block")
         return inputs.floats(self.block[1] if self.block else 0)
 
     @property
     def label(self):
-        return f"{self.name} {self.over.copy().pop() if len(self.over) == 1 else 'mixed'}"
+        found = self.over - {"tensor"} or self.over  # a layer may be no larger than a block
+        return f"{self.name} {next(iter(found)) if len(found) == 1 else 'mixed'}"
 
     def inputs(self, layer):
         return self.given

@@ -6,6 +6,12 @@ from importing.layer import unpacked
 INT32 = (torch.int32,)
 
 
+def layout(options, *known):
+    """Returns the layout of the codes, for which tools have had three names; without any it is the first that is known."""
+    key = next((key for key in ("checkpoint_format", "version", "format") if options.values.get(key) is not None), "format")
+    return options.one_of(key, known, known[0])
+
+
 def label(name, bits, group, symmetric):
     return f"{name} W{bits} {f'g{group}' if group else 'channel'}{'' if symmetric else ' asym'}"
 
@@ -23,7 +29,7 @@ class Gptq:
         self.bits = options.one_of("bits", (2, 3, 4, 8))
         self.group_size = options.size("group_size", 0)
         self.symmetric = options.get("sym", bool, True)
-        self.shift = 1 - ("gptq", "gptq_v2").index(options.one_of("checkpoint_format", ("gptq", "gptq_v2"), "gptq"))
+        self.shift = 1 if layout(options, "gptq", "gptq_v2") == "gptq" else 0
         options.one_of("pack_dtype", ("int32",), "int32")
         # A rule that begins with "-:" leaves layers as they are; any other gives some layers sizes of their own.
         if any(not rule.startswith("-:") for rule in options.get("dynamic", dict, {})):
@@ -53,7 +59,7 @@ class Awq:
     def __init__(self, options, source):
         self.bits = options.one_of("bits", (4,), 4)
         self.group_size = options.size("group_size", 0)
-        options.one_of("version", ("gemm", "GEMM"), "gemm")
+        layout(options, "gemm", "GEMM")
         options.one_of("zero_point", (True,), True)
         self.label = label("AWQ", self.bits, self.group_size, self.symmetric)
 

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from importing.layer import spelled
 from json_lines import BadInput
 
-MOST_SHARD = 2 << 30  # bytes; a tensor that is larger has a shard of its own
+MOST_SHARD = 1 << 30  # bytes; a tensor that is larger has a shard of its own
 ALONG = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt",
          "chat_template.jinja", "chat_template.json", "generation_config.json")
 
@@ -46,6 +46,7 @@ class Shards:
     def flush(self):
         self.paths.append(self.folder / f"{len(self.paths)}.safetensors")
         save_file(self.held, self.paths[-1], metadata={"format": "pt"})
+        self.paths[-1].chmod(self.folder.stat().st_mode & 0o666)  # safetensors lets nobody else read it
         self.names.append(list(self.held))
         self.held, self.size = {}, 0
 

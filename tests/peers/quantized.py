@@ -100,8 +100,11 @@ def fp8(method="fp8", over="tensor", name="weight_scale", more_parts=None, **opt
             block = {"tensor": weight.shape, "channel": (1, weight.shape[1])}.get(over, over)
             high, spread = in_blocks(weight, block)
             scale = high / 448
+            if options.get("scale_fmt") == "ue8m0":
+                scale = torch.exp2(scale.log2().ceil())
             codes = (weight / spread(scale)).to(FP8)
-            parts = {"weight": codes, name: scale.reshape(()) if over == "tensor" else scale} | {part: torch.ones(()) for part in more_parts or ()}
+            stored = scale.to(torch.float8_e8m0fnu) if options.get("scale_fmt") == "ue8m0" else scale
+            parts = {"weight": codes, name: stored.reshape(()) if over == "tensor" else stored} | {part: torch.ones(()) for part in more_parts or ()}
             return parts, codes.float() * spread(scale)
 
         return write(source, folder, {"quant_method": method} | options, change)

@@ -67,6 +67,7 @@ CASES = {
     "fp8 tensor": (None, fp8(activation_scheme="static", more_parts=["input_scale"]), "FP8 tensor", "{type: fp8, group: -1, static: true}"),
     "fp8 channel": (None, fp8(over="channel"), "FP8 channel", "{type: fp8, group: 0}"),
     "fp8 block": (None, fp8(over=(48, 128), name="weight_scale_inv", weight_block_size=[48, 128]), "FP8 block 48x128", "{type: fp8, group: 128}"),
+    "fp8 ue8m0": (None, fp8(over=(128, 128), name="weight_scale_inv", scale_fmt="ue8m0"), "FP8 block 128x128", None),
     "fbgemm": (None, fp8("fbgemm_fp8", "channel"), "FBGEMM FP8 channel", "{type: fp8, group: 0}"),
     "modelopt": (None, fp8("modelopt", more_parts=["input_scale"], quant_algo="FP8"), "FP8 tensor (ModelOpt)", "{type: fp8, group: -1, static: true}"),
     "modelopt NVFP4": ("compressed_tensors", modelopt_nvfp4, "NVFP4 (ModelOpt)", "{type: nvfp4, static: true}"),

@@ -136,9 +136,9 @@ def test_deepseeks_pieces(tmp_path, assert_same_tokens):
         return [text[begin:end] for _, (begin, end) in cut.pre_tokenize_str(text)]
 
     assert pieces("In 2048 don't\r\n  Straße, 中文字 река") == ["In", " ", "2", "0", "4", "8", " don", "'", "t", "\r", "\n", " ", " Stra", "ß", "e", ",", " ", "中文字", " река"]
-    assert pieces("a!b，。 ok  ") == ["a", "!", "b", "，。", " ok", "  "]
+    assert pieces("a!b，。 ok  ") == ["a", "!", "b", "，", "。", " ok", "  "]
     listed = {code for one in gguf_tokenizer.CASED.split() for ends in [[int(end, 16) for end in one.split("-")]] for code in range(ends[0], ends[-1] + 1)}
-    assert len(listed) == 1873 and all(unicodedata.category(chr(code)) in ("Lu", "Ll", "Lt") for code in listed)
+    assert all(unicodedata.category(chr(code)) in ("Lu", "Ll", "Lt") for code in listed)
     tokenizer, merges = trained(LLAMA3, False)
     out, _ = imported(tmp_path, **as_gguf(tokenizer, merges, "deepseek-llm"))
     assert_same_tokens(out, {name: text for name, text in TEXTS.items() if name != "newer scripts"})

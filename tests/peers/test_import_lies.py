@@ -112,6 +112,7 @@ LIES = [
     ("gptq", options(bits="4"), 'quantization_config.bits is "4", not a whole number'), ("gptq", options(bits=True), "bits is true, not a whole"),
     ("gptq", options(group_size=48), "down_proj.scales' has shape (8, 128), expected (6, 128)"), ("gptq", options(group_size=0), "group_size is 0, not a size"),
     ("gptq", options(checkpoint_format="marlin"), 'checkpoint_format is "marlin", and only gptq, gptq_v2'),
+    ("awq", options(version=None, format="gemv_fast"), 'format is "gemv_fast", and only gemm'), ("fp8", options(scale_fmt="half"), 'scale_fmt is "half"'),
     ("gptq", options(dynamic={"+:.*down.*": {"bits": 8}}), "dynamic is"), ("gptq", set_fields(quantization_config=[4]), "quantization_config is [4], not an object"),
     ("gptq", changed("g_idx", first(4)), f"'{LAYER}.g_idx' names a group that is not one of the 4"), ("gptq", changed("g_idx", first(-1)), "names a group"),
     ("gptq", changed("g_idx", lambda x: x[1:]), f"'{LAYER}.g_idx' has shape (127,), expected (128,)"),
