@@ -50,7 +50,8 @@ def smollm():
 DEEPSEEK = (r"[\r\n]", rf"\s?[{characters(CASED)}]+", rf"\s?[{characters(SIGNS)}]+", r"\s+$", rf"[{characters(IDEOGRAPHS)}]+", r"\p{N}")
 # tokenizer.ggml.pre -> what cuts, and whether a piece that is a token stays one, though merges would make others of it.
 PRE_TOKENIZERS = {"smollm": (smollm, False), "llama-bpe": (partial(split, LLAMA_3), True), "qwen2": (partial(split, QWEN_2), False),
-                  "deepseek-r1-qwen": (partial(split, QWEN_2), False), "tekken": (partial(split, TEKKEN), True), "deepseek-llm": (partial(split, *DEEPSEEK), False)}
+                  "deepseek-r1-qwen": (partial(split, QWEN_2), False), "tekken": (partial(split, TEKKEN), True),
+                  "deepseek-llm": (partial(split, *DEEPSEEK), False)}
 UNKNOWN, CONTROL, USER_DEFINED, BYTE = (int(gguf.TokenType[name]) for name in ("UNKNOWN", "CONTROL", "USER_DEFINED", "BYTE"))
 
 
@@ -135,7 +136,8 @@ def read_tokenizer(source):
         raise BadInput(f"tokenizer '{kind}' with pre-tokenizer '{pre}' is not supported; llama (SentencePiece) is, and gpt2 (byte-level BPE) with "
                        f"{', '.join(PRE_TOKENIZERS)}")
     tokens, types = read_tokens(source)
-    settings = {"tokenizer_class": "PreTrainedTokenizerFast" if kind == "gpt2" else "LlamaTokenizer", "clean_up_tokenization_spaces": False, "add_bos_token": False}
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast" if kind == "gpt2" else "LlamaTokenizer", "clean_up_tokenization_spaces": False,
+                "add_bos_token": False}
     for name, key in (("bos_token", "bos_token_id"), ("eos_token", "eos_token_id"), ("unk_token", "unknown_token_id")):
         if f"tokenizer.ggml.{key}" in source.fields:
             settings[name] = tokens[token_id(source, f"tokenizer.ggml.{key}", tokens)]

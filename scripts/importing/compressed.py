@@ -32,7 +32,8 @@ class Group:
         if self.floats and not self.symmetric:
             weights.fail("symmetric", "and float formats have no zero point")
         self.group_size = weights.size("group_size", 0)
-        self.strategy = weights.one_of("strategy", STRATEGIES, "group" if self.group_size else "tensor" if weights.values.get("group_size") is None else "channel")
+        implied = "group" if self.group_size else "tensor" if weights.values.get("group_size") is None else "channel"
+        self.strategy = weights.one_of("strategy", STRATEGIES, implied)
         if self.strategy in ("group", "tensor_group") and not self.group_size:
             weights.fail("group_size", f"and strategy {self.strategy} needs one")
         if self.strategy not in ("group", "tensor_group"):
@@ -169,7 +170,7 @@ class Compressed:
                 layer.fail("weight", f"is of {weight.dtype}, and quantization_config says {'float' if group.floats else 'int'}; is it that of these weights?")
             return self.on_grid(layer, group, weight)
         if group.floats and group.bits == 4:
-            raise BadInput(f"{layer.source.place(layer.parts['weight'])} is in full precision with scales of FP4; save the model compressed (save_compressed=True)")
+            layer.fail("weight", "is in full precision with scales of FP4; save the model compressed (save_compressed=True)")
         least = -(2**(group.bits - 1))
         quantize = (lambda x: x.clamp(-448, 448).to(FLOAT8[0]).float()) if group.floats else (lambda x: x.round().clamp(least, -least - 1))
         layer.bits -= (8 * weight.element_size() - group.bits) * weight.numel()  # what the format would store

@@ -37,9 +37,11 @@ def globs(names, every):
 def imported(form, folder, digest, names, kept, bits):
     """Returns what imported.json holds; `names` are the quantized layers, `bits` those of a weight on average."""
     libraries = {"python": platform.python_version(), "torch": torch.__version__, "safetensors": safetensors.__version__}
-    return {"label": form.label[:24] if form else "plain", "method": form.method if form else "none", "bits_per_weight": bits, "group_size": form.group_size if form else None,
-            "symmetric": form.symmetric if form else None, "quantized": len(names), "kept": globs(kept, {*names, *kept}), "source": folder.resolve().name,
-            "source_hash": digest, "libraries": libraries}
+    of_format = {"label": "plain", "method": "none", "group_size": None, "symmetric": None}
+    if form:
+        of_format = {"label": form.label[:24], "method": form.method, "group_size": form.group_size, "symmetric": form.symmetric}
+    return of_format | {"bits_per_weight": bits, "quantized": len(names), "kept": globs(kept, {*names, *kept}), "source": folder.resolve().name,
+                        "source_hash": digest, "libraries": libraries}
 
 
 def spelled_rule(match, rule):

@@ -121,3 +121,24 @@ def smollm2(run_script, smollm2_gguf, tmp_path_factory):
     process = run_script("import_gguf.py", smollm2_gguf, folder)
     assert process.returncode == 0, process.stderr
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_plain(tmp_path_factory):
+    """A plain checkpoint of one layer, of which small_made makes quantized ones."""
+    return save_llama(tmp_path_factory.mktemp("plain") / "model", intermediate_size=256, num_hidden_layers=1, hidden_size=128)
+
+
+@pytest.fixture
+def small_made(small_plain, tmp_path):
+    """small_made(kind) -> a fresh checkpoint of a kind of import_edits.py."""
+    from import_edits import MAKERS  # what it imports takes seconds
+
+    def make(kind):
+        package, maker = MAKERS[kind]
+        if package:
+            pytest.importorskip(package)
+        maker(small_plain, tmp_path / "model")
+        return tmp_path / "model"
+
+    return make

@@ -12,7 +12,8 @@ import yaml
 from safetensors.torch import load_file
 
 from checkpoints import TOKENIZER, VOCAB, save_llama
-from quantized import awq, bits_and_bytes, compressed, compressed_act_order, fp8, gptq, hqq, modelopt_nvfp4, torch_ao, torch_ao_int4
+from quantized import awq, compressed_act_order, fp8, gptq, modelopt_nvfp4
+from quantized_by_tools import bits_and_bytes, compressed, hqq, torch_ao, torch_ao_int4
 from support.program import REPO, read_rows, write_token_file
 
 sys.path.insert(0, str(REPO / "scripts"))
@@ -34,6 +35,7 @@ W8 = {"num_bits": 8, "type": "int", "symmetric": True, "strategy": "channel"}
 F8 = {"num_bits": 8, "type": "float", "symmetric": True, "strategy": "channel"}
 F4 = {"num_bits": 4, "type": "float", "symmetric": True, "strategy": "tensor_group", "group_size": 16, "scale_dtype": torch.float8_e4m3fn}
 TOKEN = {"dynamic": True, "strategy": "token"}
+INT8 = "{type: rtn, bits: 8, group: 0, symmetric: true, zero: included}"
 
 # What is made: the package it needs, its maker, the label and the rule for inputs in imported.json and on the screen.
 CASES = {
@@ -51,7 +53,7 @@ CASES = {
     "W4A16 tensor": ("compressed_tensors", compressed("pack-quantized", {"num_bits": 4, "strategy": "tensor"}), "W4A16 tensor", None),
     "W3A16": ("compressed_tensors", compressed("pack-quantized", W4 | {"num_bits": 3, "symmetric": False}), "W3A16 g32 asym", None),
     "W4A16 act-order": (None, compressed_act_order, "W4A16 g32 asym", None),
-    "W8A8": ("compressed_tensors", compressed("int-quantized", W8, W8 | TOKEN), "W8A8 channel", "{type: rtn, bits: 8, group: 0, symmetric: true, zero: included}"),
+    "W8A8": ("compressed_tensors", compressed("int-quantized", W8, W8 | TOKEN), "W8A8 channel", INT8),
     "W8A8 asym": ("compressed_tensors", compressed("int-quantized", W8 | {"symmetric": False}, W8 | TOKEN | {"symmetric": False}), "W8A8 channel asym",
                   "{type: rtn, bits: 8, group: 0, symmetric: false, zero: included}"),
     "FP8 static": ("compressed_tensors", compressed("float-quantized", F8 | {"strategy": "tensor"}, F8 | {"strategy": "tensor"}), "FP8 tensor",
@@ -62,7 +64,8 @@ CASES = {
     "naive": ("compressed_tensors", compressed("naive-quantized", W8), "W8A16 channel", None),
     "NVFP4A16": ("compressed_tensors", compressed("nvfp4-pack-quantized", F4), "NVFP4A16", None),
     "NVFP4": ("compressed_tensors", compressed("nvfp4-pack-quantized", F4, F4 | {"dynamic": "local"}), "NVFP4", "{type: nvfp4, static: true}"),
-    "MXFP4": ("compressed_tensors", compressed("mxfp4-pack-quantized", F4 | {"strategy": "group", "group_size": 32, "scale_dtype": torch.uint8}), "MXFP4A16", None),
+    "MXFP4": ("compressed_tensors", compressed("mxfp4-pack-quantized", F4 | {"strategy": "group", "group_size": 32, "scale_dtype": torch.uint8}),
+              "MXFP4A16", None),
     "dense": ("compressed_tensors", compressed("dense", W4, status="frozen"), "W4A16 g32", None),
     "fp8 tensor": (None, fp8(activation_scheme="static", more_parts=["input_scale"]), "FP8 tensor", "{type: fp8, group: -1, static: true}"),
     "fp8 channel": (None, fp8(over="channel"), "FP8 channel", "{type: fp8, group: 0}"),
@@ -79,10 +82,11 @@ CASES = {
     **{f"HQQ {bits} axis {axis}": ("hqq", hqq(bits, 32, axis), f"HQQ W{bits} g32", None) for bits in (1, 2, 3, 4, 8) for axis in (0, 1)},
     "HQQ float": ("hqq", hqq(4, 32, 1, as_float=True), "HQQ W4 g32", None),
     "torchao W8": ("torchao", ao("Int8WeightOnlyConfig", torch.bfloat16), "torchao W8 channel", None),
-    "torchao W4": ("torchao", ao("IntxWeightOnlyConfig", weight_dtype=torch.int4, granularity=lambda q: q.PerGroup(32), mapping_type=lambda q: q.MappingType.ASYMMETRIC),
+    "torchao W4": ("torchao", ao("IntxWeightOnlyConfig", weight_dtype=torch.int4, granularity=lambda q: q.PerGroup(32),
+                                 mapping_type=lambda q: q.MappingType.ASYMMETRIC),
                    "torchao W4 g32 asym", None),
     "torchao int4": ("torchao", torch_ao_int4, "torchao W4 g32 asym", None),
-    "torchao W8A8": ("torchao", ao("Int8DynamicActivationInt8WeightConfig"), "torchao W8 channel", "{type: rtn, bits: 8, group: 0, symmetric: true, zero: included}"),
+    "torchao W8A8": ("torchao", ao("Int8DynamicActivationInt8WeightConfig"), "torchao W8 channel", INT8),
     "torchao FP8": ("torchao", ao("Float8WeightOnlyConfig"), "torchao FP8 channel", None),
 }
 # Which of these transformers runs on a CPU as they are, with inputs in full precision.
@@ -166,8 +170,8 @@ def test_the_program_with_the_printed_rules_predicts_what_transformers_does_with
     write_token_file(tmp_path / "random.tok", xxhash.xxh3_128_hexdigest((out / "tokenizer.json").read_bytes()), dict(zip("abcd", tokens.tolist())), TOKENIZER)
     found = {}
     for name, rules in (("with", yaml.safe_load("\n".join(lines))["quant"]), ("without", [])):
-        process = run("run", experiment({"model": {"path": str(out), "device": "cpu"}, "data.path": str(tmp_path / "random.tok"), "windows": {"length": 128, "bos": True},
-                                         "sweep": None, "quant": rules}), "--results", tmp_path / name)
+        cell = {"model": {"path": str(out), "device": "cpu"}, "data.path": str(tmp_path / "random.tok"), "windows": {"length": 128, "bos": True}, "sweep": None}
+        process = run("run", experiment(cell | {"quant": rules}), "--results", tmp_path / name)
         assert process.returncode == 0, process.stderr
         ((_, row),) = read_rows(tmp_path / name).items()
         assert row["environment"]["dtype"] == "float32"
