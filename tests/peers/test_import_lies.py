@@ -1,7 +1,11 @@
 """scripts/import_checkpoint on quantized checkpoints that lie: each is one line that names file and tensor or key."""
+import json
+import shutil
+
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from checkpoints import change_tensors, set_fields
 from import_edits import LAYER, MAKERS, changed, first, group_0, options, refused, without
@@ -123,3 +127,74 @@ def test_every_tensor_that_is_bent_or_gone_is_one_line_or_harmless(small_made, s
             assert all(tensor.isfinite().all() for tensor in found.values()), part
             count += 1
     assert not litter(folder.parent)
+
+
+ODD = (..., None, -1, 0, 0.5, 2**40, "x", [1, 2], {"a": 1}, True)  # ... removes
+
+
+def places(value, path=()):
+    """The path of every value in a tree of JSON."""
+    yield path
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from places(inner, (*path, key))
+
+
+def placed(tree, path, value):
+    """A copy of a tree in which one place has another value."""
+    copy = json.loads(json.dumps(tree))
+    if not path:
+        return None if value is ... else value
+    place = copy
+    for key in path[:-1]:
+        place = place[key]
+    if value is ...:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = value
+    return copy
+
+
+def assert_refused_or_imported(folder, given, write):
+    """Whatever `write(tree)` writes, with every other value in every place of the tree that is given."""
+    refusals = 0
+    for path in places(given):
+        for value in ODD:
+            write(placed(given, path, value))
+            out = folder.with_name("out")
+            try:
+                SCRIPT.import_checkpoint(folder, out, None)
+                shutil.rmtree(out)
+            except BadInput as error:
+                refusals += 1
+                assert not out.exists() and printable(str(error)).isprintable() and len(str(error)) < 600
+            except Exception as error:
+                raise AssertionError(f"{path} = {value!r}: {type(error).__name__}: {error}") from error
+    assert refusals > 10
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_every_other_value_of_quantization_config_is_one_line_or_harmless(small_made, kind):
+    folder = small_made(kind)
+    given = json.loads((folder / "config.json").read_text(encoding="utf-8"))["quantization_config"]
+    assert_refused_or_imported(folder, given, lambda tree: set_fields(quantization_config=tree)(folder))
+
+
+def test_every_other_value_of_torchaos_header_is_one_line_or_harmless(small_made):
+    folder = small_made("torchao")
+    with safe_open(folder / "model.safetensors", "pt") as file:
+        header, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}
+
+    def write(tree):
+        save_file(tensors, folder / "model.safetensors", metadata=header | {f"{LAYER}.weight": json.dumps(tree)})
+
+    assert_refused_or_imported(folder, json.loads(header[f"{LAYER}.weight"]), write)
+
+
+def test_every_other_value_of_bitsandbytes_state_is_one_line_or_harmless(small_made):
+    folder, name = small_made("nf4"), f"{LAYER}.weight.quant_state.bitsandbytes__nf4"
+    tensors = load_file(folder / "model.safetensors")
+
+    def write(tree):
+        save_file(tensors | {name: torch.tensor(list(json.dumps(tree).encode()), dtype=torch.uint8)}, folder / "model.safetensors")
+
+    assert_refused_or_imported(folder, json.loads(bytes(tensors[name].tolist())), write)
