@@ -1,9 +1,11 @@
 """torchao as transformers writes it: the header of the safetensors file says of which class a weight was, and holds its fields as JSON."""
 import json
+from typing import NamedTuple
 
 import torch
 
 from importing import inputs
+from importing.format import Format, only
 from importing.layer import FLOAT8, FLOATS
 from importing.options import Options
 from json_lines import BadInput, finite
@@ -12,7 +14,17 @@ CLASSES = ("Int8Tensor", "IntxUnpackedToInt8Tensor", "Float8Tensor", "Int4Tensor
 ENDS = ("qdata", "scale", "zero_point", "act_pre_scale", "act_quant_scale", "act_quant_zero_point")
 
 
-class TorchAo:
+class Kind(NamedTuple):
+    """What one weight is; is_tensor: one scale for all of it."""
+
+    bits: int
+    is_float: bool
+    group: int
+    symmetric: bool
+    is_tensor: bool
+
+
+class TorchAo(Format):
     method, parts = "torchao", tuple(f"_weight_{end}" for end in ENDS)
 
     def __init__(self, options, source):
@@ -42,21 +54,20 @@ class TorchAo:
         codes = layer.matrix("_weight_qdata", FLOAT8 if kind == "Float8Tensor" else (torch.int8,))
         shape = tuple(codes.shape)
         block = fields.block("block_size")
-        if kind == "IntxUnpackedToInt8Tensor":
-            bits = self.width(layer, fields)
-            layer.bits -= (8 - bits) * codes.numel()  # a byte each, of which the format has so many bits
+        bits = self.width(fields) if kind == "IntxUnpackedToInt8Tensor" else 8
+        layer.bits -= (8 - bits) * codes.numel()  # a byte each, of which the format has so many bits
         group = block[1] if block[1] < shape[1] else 0
         if group:
             layer.groups("_weight_qdata", shape[1], group)
         zeros = torch.zeros(1)
         if layer.has("_weight_zero_point"):
             zeros = layer.scales("_weight_zero_point", kinds=(torch.int8, *FLOATS))
-        self.found.add((8 if kind != "IntxUnpackedToInt8Tensor" else bits, kind == "Float8Tensor", group, not zeros.any().item(), block[0] > 1))
+        self.found.add(Kind(bits, kind == "Float8Tensor", group, not zeros.any().item(), block[0] > 1))
         scales = layer.blocks("_weight_scale", layer.scales("_weight_scale"), shape, block)
         zeros = layer.blocks("_weight_zero_point", zeros, shape, block) if zeros.any() else 0
         return (codes.float() - zeros) * scales
 
-    def width(self, layer, fields):
+    def width(self, fields):
         """Returns the bits of target_dtype, int1 to int8."""
         name = fields.at("target_dtype").get("_data", str)
         if name not in [f"int{bits}" for bits in range(1, 9)]:
@@ -70,33 +81,29 @@ class TorchAo:
         shape = tuple(codes.shape)
         count = layer.groups("_weight_qdata", shape[1], group)
         scales, zeros = (layer.scales(f"_weight_{part}", count, shape[0]) for part in ("scale", "zero_point"))
-        self.found.add((4, False, group, False, False))
+        self.found.add(Kind(4, is_float=False, group=group, symmetric=False, is_tensor=False))
         scales, zeros = (layer.blocks(f"_weight_{part}", x.T, shape, (1, group)) for part, x in (("scale", scales), ("zero_point", zeros)))
         return codes * scales + zeros
 
-    def only(self, place):
-        values = {one[place] for one in self.found}
-        return values.pop() if len(values) == 1 else None
+    @property
+    def bits(self):
+        return only(kind.bits for kind in self.found)
 
     @property
     def group_size(self):
-        return self.only(2)
+        return only(kind.group for kind in self.found)
 
     @property
     def symmetric(self):
-        return self.only(3)
-
-    @property
-    def bits(self):
-        return self.only(0)
+        return only(kind.symmetric for kind in self.found)
 
     @property
     def label(self):
         if len(self.found) != 1:
             return "torchao mixed"
-        bits, is_float, group, symmetric, is_tensor = next(iter(self.found))
-        over = f"g{group}" if group else "tensor" if is_tensor else "channel"
-        return f"torchao {'FP' if is_float else 'W'}{bits} {over}{'' if symmetric else ' asym'}"
+        kind = next(iter(self.found))
+        over = f"g{kind.group}" if kind.group else "tensor" if kind.is_tensor else "channel"
+        return f"torchao {'FP' if kind.is_float else 'W'}{kind.bits} {over}{'' if kind.symmetric else ' asym'}"
 
     def inputs(self, layer):
         fields = self.state(layer)[1]

@@ -7,13 +7,14 @@ import math
 import torch
 
 from importing import inputs
+from importing.format import Format
 from importing.layer import FLOATS
 from json_lines import shortened
 
 STATES = tuple(f"weight.quant_state.bitsandbytes__{kind}" for kind in ("nf4", "fp4"))
 
 
-class BitsAndBytes:
+class BitsAndBytes(Format):
     method = "bitsandbytes"
     parts = ("weight", "weight.absmax", "weight.quant_map", "weight.nested_absmax", "weight.nested_quant_map", *STATES, "SCB", "weight_format")
     symmetric = True

@@ -6,6 +6,7 @@ import re
 
 import torch
 
+from importing.format import Format, only
 from importing.inputs import of_compressed
 from importing.layer import FLOAT8, FLOATS, float4, unpacked
 from json_lines import BadInput
@@ -71,7 +72,7 @@ def check_target(options, target):
             options.fail("targets", f"and '{target[:60]}' repeats too much to be compared with names; name the layers")
 
 
-class Compressed:
+class Compressed(Format):
     method = "compressed-tensors"
     parts = ("weight", "weight_packed", "weight_scale", "weight_zero_point", "weight_shape", "weight_g_idx", "weight_global_scale", "input_scale",
              "input_zero_point", "input_global_scale", "output_scale", "output_zero_point")
@@ -92,8 +93,7 @@ class Compressed:
         real = [group for group in self.groups if not group.is_empty]
         labels = list(dict.fromkeys(group.label for group in real)) or ["dense"]
         self.label = labels[0] if len(labels) == 1 else f"{labels[0]} + {len(labels) - 1} more"
-        self.bits, self.group_size, self.symmetric = (values.pop() if len(values := {getattr(group, name) for group in real}) == 1 else None
-                                                      for name in ("bits", "group_size", "symmetric"))
+        self.bits, self.group_size, self.symmetric = (only(getattr(group, name) for group in real) for name in ("bits", "group_size", "symmetric"))
         self.is_dense = form == "dense"
         self.kv_cache = options.values.get("kv_cache_scheme") is not None
 

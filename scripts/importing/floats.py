@@ -5,6 +5,7 @@ hold powers of two (ue8m0)."""
 import torch
 
 from importing import inputs
+from importing.format import Format, only
 from importing.layer import FLOAT8, FLOATS, float4
 
 DEFAULT_BLOCK = (128, 128)  # transformers' where config.json has none
@@ -24,7 +25,7 @@ def scaled(layer, part, block):
     return codes.float() * layer.blocks(part, scales, shape, block), over
 
 
-class Fp8:
+class Fp8(Format):
     """quant_method fp8, and fbgemm_fp8 by its subclass."""
 
     method, name = "fp8", "FP8"
@@ -46,8 +47,7 @@ class Fp8:
 
     @property
     def label(self):
-        found = self.over - {"tensor"} or self.over  # a layer may be no larger than a block
-        return f"{self.name} {next(iter(found)) if len(found) == 1 else 'mixed'}"
+        return f"{self.name} {only(self.over - {'tensor'} or self.over) or 'mixed'}"  # a layer may be no larger than a block
 
     def inputs(self, layer):
         return self.given
@@ -65,7 +65,7 @@ class FbgemmFp8(Fp8):
         return inputs.floats()
 
 
-class ModelOpt:
+class ModelOpt(Format):
     """NVIDIA's ModelOpt: FP8 with a scale for each tensor, NVFP4 with FP8 scales for 16 inputs under one of float32."""
 
     method = "modelopt"

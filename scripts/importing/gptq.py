@@ -1,6 +1,7 @@
 """GPTQ and AWQ.  Both store (code - zero) * scale with a scale and a zero for each group of inputs and each output, transposed, in int32."""
 import torch
 
+from importing.format import Format
 from importing.layer import unpacked
 
 INT32 = (torch.int32,)
@@ -16,14 +17,13 @@ def label(name, bits, group, symmetric):
     return f"{name} W{bits} {f'g{group}' if group else 'channel'}{'' if symmetric else ' asym'}"
 
 
-class Gptq:
+class Gptq(Format):
     """AutoGPTQ, GPTQModel, Optimum: codes of inputs lie behind each other in int32, zeros of outputs likewise.
 
     Files of the first format hold zeros minus one.  An asymmetric zero of 0 became -1 in it, of which only the lowest bits are stored, so that adding
     one and keeping these bits gives 0 again, as in AutoGPTQ's kernels."""
 
     method, parts = "gptq", ("qweight", "qzeros", "scales", "g_idx")
-    inputs = None
 
     def __init__(self, options, source):
         self.bits = options.one_of("bits", (2, 3, 4, 8))
@@ -49,11 +49,11 @@ class Gptq:
         return (codes - zeros.T[:, index]) * scales.T[:, index]
 
 
-class Awq:
+class Awq(Format):
     """AutoAWQ's layout for its gemm kernels: codes of outputs lie behind each other in int32, in the order of ORDER."""
 
     method, parts = "awq", ("qweight", "qzeros", "scales")
-    inputs, symmetric = None, False
+    symmetric = False
     ORDER = (0, 4, 1, 5, 2, 6, 3, 7)  # where in an int32 the codes of eight neighbours lie
 
     def __init__(self, options, source):

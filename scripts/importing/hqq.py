@@ -3,6 +3,7 @@
 The package loads such layers only onto a GPU, and multiplies in float16; the tests compare the two."""
 import torch
 
+from importing.format import Format, only
 from importing.gptq import label
 from importing.layer import FLOATS
 
@@ -13,9 +14,9 @@ META = ("nbits", "group_size", "shape", "axis", "packing", "unpack_view_dtype", 
 WHOLE = (torch.int32, torch.int64, torch.uint8)
 
 
-class Hqq:
+class Hqq(Format):
     method, parts = "hqq", ("W_q", "scale", "zero", *META)
-    inputs, symmetric = None, False
+    symmetric = False
 
     def __init__(self, options, source):
         self.found = set()
@@ -25,15 +26,11 @@ class Hqq:
 
     @property
     def bits(self):
-        return self.only(0)
+        return only(bits for bits, _ in self.found)
 
     @property
     def group_size(self):
-        return self.only(1)
-
-    def only(self, place):
-        values = {one[place] for one in self.found}
-        return values.pop() if len(values) == 1 else None
+        return only(group for _, group in self.found)
 
     @property
     def label(self):

@@ -145,12 +145,12 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 def test_an_import_that_is_stopped_leaves_nothing_and_can_run_again(small_made, tmp_path, run_script, number):
     folder = small_made("gptq")
     command = [sys.executable, "-c", SLOW, REPO / "scripts", REPO / "scripts/import_checkpoint", folder, tmp_path / "out"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         process.stdout.readline()
         assert litter(tmp_path)
         process.send_signal(number)
-        process.communicate(timeout=60)
-    assert process.returncode != 0 and sorted(path.name for path in tmp_path.iterdir()) == ["model"]
+        _, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stderr) == (128 + number, "") and sorted(path.name for path in tmp_path.iterdir()) == ["model"]
     assert run_script("import_checkpoint", folder, tmp_path / "out").returncode == 0
 
 
