@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import torch
 import transformers
+import xxhash
 from safetensors.torch import load_file
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from gguf_models import HEAD, import_gguf, imported, write
+from support.program import read_rows, write_token_file
 
 from json_lines import BadInput  # gguf_models has put scripts/ on the path
 
@@ -112,6 +114,24 @@ def test_scaling_that_lies_is_one_line(tmp_path, change, tensors, said):
         imported(tmp_path, change=change, tensors=tensors)
     assert said in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["model.gguf"]
+
+
+@pytest.mark.parametrize("options", [{}, {"tensors": {"rope_freqs.weight": llama3_factors()}}, {"tensors": {"rope_freqs.weight": np.linspace(1, 3, PAIRS)}},
+                                     {"change": scaling("yarn", 4.0, 128)}], ids=["none", "llama3", "divisors", "yarn"])
+def test_the_program_predicts_what_transformers_does(run, experiment, tmp_path, options):
+    tokens, types = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))], [2, 3, 3, *[6] * 256]
+    out, _ = imported(tmp_path, "float32", tokens=tokens, types=types, model="llama", pre="default", scores=[0.0] * len(tokens), **options)
+    rows = torch.randint(3, len(tokens), (4, 511), generator=torch.Generator().manual_seed(0))
+    write_token_file(tmp_path / "random.tok", xxhash.xxh3_128_hexdigest((out / "tokenizer.model").read_bytes()), dict(zip("abcd", rows.tolist())), len(tokens))
+    process = run("run", experiment({"model": {"path": str(out), "device": "cpu"}, "data.path": str(tmp_path / "random.tok"), "windows": {"length": 512},
+                                     "sweep": None}), "--results", tmp_path / "results")
+    assert process.returncode == 0, process.stderr
+    ((_, row),) = read_rows(tmp_path / "results").items()
+    rows = torch.nn.functional.pad(rows, (1, 0), value=1)
+    with torch.no_grad():
+        logits = transformers.AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32)(rows).logits[:, :-1].double()
+    expected = float(torch.nn.functional.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten()))
+    assert row["metrics"]["nll"]["value"] == pytest.approx(expected, abs=2e-5)
 
 
 # ---- dtypes
