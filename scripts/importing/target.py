@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from importing.layer import spelled
 from json_lines import BadInput
 
+SAYS = ("quantization_config", "compression_config")  # where config.json has how weights are quantized; the latter in older files
 MOST_SHARD = 1 << 30  # bytes; a tensor that is larger has a shard of its own
 ALONG = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt",
          "chat_template.jinja", "chat_template.json", "generation_config.json")
@@ -70,7 +71,7 @@ def write_object(path, value):
 
 def write_config(folder, config, dtype):
     """Writes config.json for weights in a dtype; None leaves what it says of that."""
-    plain = {key: value for key, value in config.items() if key != "quantization_config"}
+    plain = {key: value for key, value in config.items() if key not in SAYS}
     if dtype is not None:
         plain["dtype" if "dtype" in plain else "torch_dtype"] = spelled(dtype)
     write_object(folder / "config.json", plain)

@@ -192,6 +192,14 @@ def test_modelopt_may_say_what_it_did_in_a_file_of_its_own(small_plain, tmp_path
     assert lines[-1] == '  - {match: "layers.*", input: {type: fp8, group: -1, static: true}}'
 
 
+def test_older_files_have_another_name_for_quantization_config(small_made, tmp_path):
+    folder = small_made("packed")
+    given = json.loads((folder / "config.json").read_text(encoding="utf-8"))["quantization_config"]
+    set_fields(quantization_config=..., compression_config=given)(folder)
+    SCRIPT.import_checkpoint(folder, tmp_path / "out", None)
+    assert not {"quantization_config", "compression_config"} & json.loads((tmp_path / "out/config.json").read_text(encoding="utf-8")).keys()
+
+
 def test_older_gptq_says_what_it_did_in_a_file_of_its_own(small_made, tmp_path):
     folder = small_made("gptq")
     SCRIPT.import_checkpoint(folder, tmp_path / "out", None)
