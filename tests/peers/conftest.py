@@ -147,3 +147,24 @@ def fake_quantize(tmp_path):
         return {name: part.view(weights[name].shape) for name, part in zip(names, parts, strict=True)}
 
     return run
+
+
+@pytest.fixture(scope="session")
+def small_plain(tmp_path_factory):
+    """A plain checkpoint of one layer, of which small_made makes quantized ones."""
+    return save_llama(tmp_path_factory.mktemp("plain") / "model", intermediate_size=256, num_hidden_layers=1, hidden_size=128)
+
+
+@pytest.fixture
+def small_made(small_plain, tmp_path):
+    """small_made(kind) -> a fresh checkpoint of a kind of import_edits.py."""
+    from import_edits import MAKERS  # what it imports takes seconds
+
+    def make(kind):
+        package, maker = MAKERS[kind]
+        if package:
+            pytest.importorskip(package)
+        maker(small_plain, tmp_path / "model")
+        return tmp_path / "model"
+
+    return make

@@ -147,8 +147,8 @@ WHOLE = [("token_embd.weight", (3, 8)), ("output_norm.weight", (8,)), *BLOCK]
 
 @pytest.mark.parametrize(("file", "message"), [
     ({"architecture": "falcon"}, "architecture 'falcon' is not supported; only llama is"),
-    ({"tokenizer": "llama"}, "tokenizer 'llama' with pre-tokenizer 'smollm' is not supported"),
-    ({"llama__rope__scaling__type": "yarn"}, "RoPE scaling is not supported (llama.rope.scaling.type)"),
+    ({"tokenizer": "bert"}, "tokenizer 'bert' with pre-tokenizer 'smollm' is not supported"),
+    ({"llama__rope__scaling__type": "yarn"}, "metadata key 'llama.rope.scaling.factor' is missing"),
     ({"tensors": WHOLE[:-1]}, "tensor 'blk.0.ffn_norm.weight' is missing"),
     ({"tensors": [*WHOLE, ("blk.0.attn_q.bias", (8,))]}, "tensor 'blk.0.attn_q.bias' is not part of a Llama model"),
     ({"tensors": [("token_embd.weight", (4, 8)), *WHOLE[1:]]}, "tensor 'token_embd.weight' has shape (4, 8), expected (3, 8)"),

@@ -1,0 +1,111 @@
+"""Reads the folder of a checkpoint that nobody vouches for: config.json, and tensors by name, from safetensors or pickled files.
+
+safetensors compares a file's header with the file before it takes memory; pickled files are loaded with weights_only, which runs no code of theirs.
+Both are mapped, so that a tensor takes memory only while it is used."""
+import hashlib
+import json
+import pickle
+import zipfile
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from json_lines import BadInput, decoded, finite, shortened
+
+# The first that is there counts, as in transformers.
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+PIECE = 1 << 24  # bytes that are hashed at a time
+
+
+def read_object(path):
+    """Returns the object that a file of JSON holds."""
+    try:
+        value = json.loads(decoded(path.name, path.read_bytes()), parse_float=finite, parse_constant=finite)
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{path.name}: cannot be read as JSON ({str(error)[:200]}); fetch it again") from error
+    if not isinstance(value, dict):
+        raise BadInput(f"{path.name}: is {shortened(value)}, not an object; fetch it again")
+    return value
+
+
+class Pickled:
+    """A file of torch.save, with safe_open's methods."""
+
+    def __init__(self, path):
+        try:
+            self.tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        except (pickle.UnpicklingError, RuntimeError, ValueError, TypeError, EOFError, KeyError, AttributeError) as error:
+            raise BadInput(f"{path.name}: holds more than plain tensors, or is damaged, and is not loaded ({type(error).__name__}); "
+                           "convert it to safetensors where you trust it") from error
+        if not isinstance(self.tensors, dict) or not all(isinstance(name, str) and type(x) is torch.Tensor for name, x in self.tensors.items()):
+            raise BadInput(f"{path.name}: is no dictionary of tensors by name; save model.state_dict() alone")
+
+    def keys(self):
+        return list(self.tensors)
+
+    def get_tensor(self, name):
+        return self.tensors[name]
+
+    def metadata(self):
+        return {}
+
+
+class Source:
+    """An open folder: `config` and `files`, {name of a tensor: its file}."""
+
+    def __init__(self, folder):
+        self.folder, self.opened = folder, {}
+        if not (folder / "config.json").is_file():
+            raise BadInput("has no config.json; give a Hugging Face folder" if folder.is_dir() else "is no folder; give a Hugging Face folder")
+        self.config = read_object(folder / "config.json")
+        name = next((name for name in WEIGHTS if (folder / name).is_file()), None)
+        if name is None:
+            raise BadInput(f"has none of {', '.join(WEIGHTS)}; is it fetched whole?")
+        self.pickled = name.startswith("pytorch_model")
+        self.files = self.indexed(folder / name) if name.endswith(".index.json") else {tensor: folder / name for tensor in self.open(folder / name).keys()}
+
+    def indexed(self, path):
+        """Returns {name of a tensor: its file} as an index has it, once all are there."""
+        names = read_object(path).get("weight_map")
+        if not isinstance(names, dict) or not names:
+            raise BadInput(f'{path.name}: "weight_map" is {shortened(names)}, not the files of tensors; fetch it again')
+        held = {}
+        for tensor, file in names.items():
+            if not isinstance(file, str) or "/" in file or not (self.folder / file).is_file():
+                raise BadInput(f"{path.name}: tensor '{tensor}' is in {shortened(file)}, which is no file of the folder; fetch it")
+            if file not in held:
+                held[file] = set(self.open(self.folder / file).keys())
+            if tensor not in held[file]:
+                raise BadInput(f"{path.name}: tensor '{tensor}' is not in {file}; fetch both again")
+        return {tensor: self.folder / file for tensor, file in names.items()}
+
+    def open(self, path):
+        if path not in self.opened:
+            try:
+                self.opened[path] = Pickled(path) if path.suffix == ".bin" else safe_open(path, "pt")
+            except SafetensorError as error:
+                raise BadInput(f"{path.name}: no readable safetensors file ({error}); fetch it again") from error
+        return self.opened[path]
+
+    def place(self, name):
+        return f"{self.files[name].name}: tensor '{name}'"
+
+    def read(self, name):
+        try:
+            return self.open(self.files[name]).get_tensor(name)
+        except SafetensorError as error:
+            raise BadInput(f"{self.place(name)}: cannot be read ({error}); fetch it again") from error
+
+    def metadata(self):
+        """Returns what the headers of the weight files say beside the tensors."""
+        return {key: value for path in sorted(set(self.files.values())) for key, value in (self.open(path).metadata() or {}).items()}
+
+    def hash(self):
+        """Returns the SHA-256 of config.json and the weight files, each with its name and size before it, in order of their names."""
+        total = hashlib.sha256()
+        for path in sorted({self.folder / "config.json", *self.files.values()}):
+            total.update(f"{path.name}\0{path.stat().st_size}\0".encode())
+            with open(path, "rb") as file:
+                while piece := file.read(PIECE):
+                    total.update(piece)
+        return total.hexdigest()
