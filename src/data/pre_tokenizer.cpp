@@ -82,7 +82,10 @@ void Pieces::add(std::string_view piece) {
 
 void Pieces::each(const std::function<void(std::string_view)>& action) const {
   std::size_t begin = 0;
-  for (const std::size_t end : ends) action(std::string_view(text).substr(begin, end - begin)), begin = end;
+  for (const std::size_t end : ends) {
+    action(std::string_view(text).substr(begin, end - begin));
+    begin = end;
+  }
 }
 
 PreTokenizer::PreTokenizer(const Json& pre_tokenizer, const std::string& file) {

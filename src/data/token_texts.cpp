@@ -30,19 +30,26 @@ TokenTexts::TokenTexts(const Json& decoder, std::vector<std::string> names, bool
     read_sequence(decoder, file);
     return;
   }
-  if (!decoder.is_null() && type_of(decoder) != "ByteLevel") refuse(file, kPart, decoder);
+  if (!decoder.is_null()) {
+    if (type_of(decoder) != "ByteLevel") refuse(file, kPart, decoder);
+    check_keys(file, kPart, decoder, {"add_prefix_space", "trim_offsets", "use_regex"});  // no meaning in decoding
+  }
   for (std::string& text : texts_) text = bytes_of_name(text);
 }
 
 void TokenTexts::read_sequence(const Json& decoder, const std::string& file) {
   Json parts = type_of(decoder) == "Sequence" ? decoder.at("decoders") : Json::array();
   if (parts.size() == 4 && type_of(parts[3]) == "Strip" && parts[3].at("content") == " " && parts[3].at("stop") == 0) {
+    check_keys(file, kPart, parts[3], {"content", "start", "stop"});
     stripped_ = parts[3].at("start");
     parts.erase(3);
   }
   std::vector<std::string> types;
   for (const Json& part : parts) types.push_back(type_of(part));
   if (types != std::vector<std::string>{"Replace", "ByteFallback", "Fuse"}) refuse(file, kPart, decoder);
+  check_keys(file, kPart, parts[0], {"pattern", "content"});
+  check_keys(file, kPart, parts[1], {});
+  check_keys(file, kPart, parts[2], {});
   const std::string from = literal_of(parts[0].at("pattern")), to = parts[0].at("content");
   if (from.empty()) refuse(file, kPart, decoder);
   for (std::size_t id = 0; id < texts_.size(); ++id) {

@@ -122,6 +122,19 @@ TEST_CASE("a byte without a token is the unknown one where there is one, and a r
   CHECK(encode(R"(, "unk_token": "<unk>", "fuse_unk": true)") == std::vector<int32_t>{1, 0, 1});
 }
 
+TEST_CASE("a special token of the vocabulary is no piece of a text, even where whole pieces come first") {
+  const Scratch scratch;
+  const auto encode = [&](bool special) {
+    Json json = Json::parse(R"({"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false}, "added_tokens": [],
+                                "model": {"vocab": {"a": 0, "b": 1, "ab": 2}, "merges": [], "ignore_merges": true}})");
+    if (special) json["added_tokens"].push_back({{"id", 2}, {"content", "ab"}, {"special", true}});
+    scratch.write("tokenizer.json", json.dump());
+    return load_tokenizer(scratch.folder())->encode("ab");
+  };
+  CHECK(encode(false) == std::vector<int32_t>{2});
+  CHECK(encode(true) == std::vector<int32_t>{0, 1});
+}
+
 /// The parts of a tokenizer.json of SentencePiece's BPE: bytes are 3 to 258, then come letters and what they merge to.
 struct SentencePieceJson {
   Json json = Json::parse(R"({
@@ -215,6 +228,9 @@ TEST_CASE_METHOD(SentencePieceJson, "another normalizer, pre-tokenizer or decode
                  remedy));
   CHECK(contains(error_with("decoder", nullptr), "its decoder null " + remedy));
   CHECK(contains(error_with("decoder", {{"type", "Metaspace"}, {"replacement", "▁"}}), remedy));
+  json = whole.json;
+  json["decoder"]["decoders"][1]["odd"] = 1;
+  CHECK(contains(error(), "its decoder {\"type\":\"ByteFallback\",\"odd\":1} has the key \"odd\""));
   json = whole.json;
   json["decoder"]["decoders"].erase(1);
   CHECK(contains(error(), remedy));
