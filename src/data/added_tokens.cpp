@@ -88,7 +88,9 @@ const AddedToken* AddedTokenFinder::longest(std::string_view text) const {
     }
     if (depth == text.size()) break;
     const auto byte = [depth](const AddedToken& token) { return static_cast<unsigned char>(token.content[depth]); };
-    const auto same = std::ranges::equal_range(rest, static_cast<unsigned char>(text[depth]), {}, byte);
+    const auto next = static_cast<unsigned char>(text[depth]);
+    if (rest.empty() || (byte(rest.front()) == next && byte(rest.back()) == next)) continue;  // all go on like this
+    const auto same = std::ranges::equal_range(rest, next, {}, byte);
     rest = {same.begin(), same.end()};
   }
   return found;
