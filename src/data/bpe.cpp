@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/utf8.h"
+#include "data/tokenizer_parts.h"
 
 namespace qroar {
 namespace {
@@ -14,34 +15,36 @@ namespace {
 /// Splits a merge that is written as "Ġ t", as in older files.
 std::pair<std::string, std::string> halves(const std::string& merge, const std::string& file) {
   const std::size_t space = merge.find(' ');
-  if (space == merge.npos) fail("{}: the merge '{}' is not two tokens", file, merge);
+  if (space == merge.npos) fail("{}: the merge {} is not two tokens", file, excerpt(merge));
   return {merge.substr(0, space), merge.substr(space + 1)};
 }
 
 /// Throws an Error for settings of the model that would change ids.
 void check_plain(const Json& model, const std::string& file) {
+  if (model.value("type", "BPE") != "BPE") {
+    fail("{}: its model is {}, not BPE; tokenize with scripts/tokenize_texts.py instead", file, excerpt(model["type"]));
+  }
+  check_keys(file, "model", model,
+             {"dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", "byte_fallback",
+              "ignore_merges", "vocab", "merges"});
   const auto is_plain = [](const Json& value) { return value.is_null() || value == Json("") || value == 0.0; };
   for (const char* key : {"dropout", "continuing_subword_prefix", "end_of_word_suffix"}) {
     if (!is_plain(model.value(key, Json()))) {
       fail("{}: its model's {} is {}, which is not done here; tokenize with scripts/tokenize_texts.py instead", file,
-           key, model[key].dump());
+           key, excerpt(model[key]));
     }
   }
 }
 
 }  // namespace
 
-Bpe::Bpe(const Json& tokenizer, const std::string& file) {
-  const Json& model = tokenizer.at("model");
-  if (model.value("type", "BPE") != "BPE") {
-    fail("{}: its model is {}, not BPE; tokenize with scripts/tokenize_texts.py instead", file, model["type"].dump());
-  }
+Bpe::Bpe(const Json& model, const std::vector<AddedToken>& added, const std::string& file) {
   check_plain(model, file);
-  read_vocabulary(tokenizer, file);
+  read_vocabulary(model.at("vocab"), added, file);
   const auto token = [&](const std::string& name) {
-    const auto id = ids_.find(name);
-    if (id == ids_.end()) fail("{}: its vocabulary lacks {}", file, name);
-    return id->second;
+    const auto id = id_of(name);
+    if (!id) fail("{}: its vocabulary lacks {}", file, excerpt(name));
+    return *id;
   };
   if (model.value("byte_fallback", false)) {
     for (int byte = 0; byte < 256; ++byte) byte_tokens_.push_back(token(fmt::format("<0x{:02X}>", byte)));
@@ -53,63 +56,57 @@ Bpe::Bpe(const Json& tokenizer, const std::string& file) {
   read_merges(model.at("merges"), file);
 }
 
-void Bpe::read_vocabulary(const Json& tokenizer, const std::string& file) {
-  constexpr uint64_t kMostIds = 1 << 20;  // four times the largest vocabularies; memory grows with the highest id
-  const auto add = [&](const std::string& name, const Json& value) {
-    if (!value.is_number_unsigned() || value >= kMostIds)
-      fail("{}: the token {} has the id {}, not a number below {}", file, excerpt(name), excerpt(value), kMostIds);
-    const auto id = value.get<std::size_t>();
+std::optional<int32_t> Bpe::id_of(std::string_view token) const {
+  const auto id = ids_.find(token);
+  return id == ids_.end() ? std::nullopt : std::optional(id->second);
+}
+
+void Bpe::read_vocabulary(const Json& vocabulary, const std::vector<AddedToken>& added, const std::string& file) {
+  for (const auto& [name, value] : vocabulary.items()) {
+    const auto id = static_cast<std::size_t>(qroar::id_of(file, name, value));
     if (names_.size() <= id) names_.resize(id + 1);
+    names_[id] = name;
     ids_[name] = static_cast<int32_t>(id);
-    return id;
-  };
-  for (const auto& [name, id] : tokenizer.at("model").at("vocab").items()) names_[add(name, id)] = name;
+  }
   special_.resize(names_.size());
-  for (const Json& added : tokenizer.value("added_tokens", Json::array())) {
-    if (!added.value("special", false)) {
-      fail(
-          "{}: the added token {} is not special and is cut out of texts first, which is not done here; tokenize "
-          "with scripts/tokenize_texts.py instead",
-          file, added.at("content").dump());
-    }
-    const std::size_t id = add(added.at("content"), added.at("id"));
-    special_.resize(names_.size());
-    special_[id] = true;
-    names_[id].clear();
+  for (const AddedToken& token : added) {
+    if (const auto id = id_of(token.content)) special_[static_cast<std::size_t>(*id)] = token.is_special;
   }
 }
 
 void Bpe::read_merges(const Json& merges, const std::string& file) {
-  const auto id_of = [&](const std::string& name) {
-    const auto id = ids_.find(name);
-    if (id == ids_.end()) fail("{}: a merge names a token '{}' that is not in the vocabulary", file, name);
-    return id->second;
+  const auto token = [&](const std::string& name) {
+    const auto id = id_of(name);
+    if (!id) fail("{}: a merge names a token {} that is not in the vocabulary", file, excerpt(name));
+    return *id;
   };
   int32_t rank = 0;
   for (const Json& merge : merges) {
     const auto [left, right] = merge.is_array()
                                    ? std::pair(merge.at(0).get<std::string>(), merge.at(1).get<std::string>())
                                    : halves(merge.get<std::string>(), file);
-    const std::pair pair(id_of(left), id_of(right));
-    merges_.insert_or_assign(pair, Merge{rank++, id_of(left + right)});
+    const std::pair pair(token(left), token(right));
+    merges_.insert_or_assign(pair, Merge{rank++, token(left + right)});
   }
 }
 
-std::vector<int32_t> Bpe::encode(const std::vector<std::string>& pieces) const {
-  std::vector<int32_t> ids;
-  std::unordered_map<std::string_view, std::vector<int32_t>> known;
-  for (const std::string& piece : pieces) {
-    const auto [entry, fresh] = known.try_emplace(piece);
-    if (fresh) entry->second = encode_piece(piece);
-    ids.insert(ids.end(), entry->second.begin(), entry->second.end());
-  }
-  return ids;
+void Bpe::encode(const Pieces& pieces, KnownPieces& known, std::vector<int32_t>& ids) const {
+  constexpr std::size_t kMostKnown = 256;  // bytes; longer pieces hardly ever come again
+  pieces.each([&](std::string_view piece) {
+    if (const auto place = known.find(piece); place != known.end()) {
+      for (std::size_t i = 0; i < place->second.count; ++i) ids.push_back(ids[place->second.begin + i]);
+      return;
+    }
+    const std::vector<int32_t> fresh = encode_piece(piece);
+    if (piece.size() <= kMostKnown) known.emplace(piece, Place{ids.size(), fresh.size()});
+    ids.insert(ids.end(), fresh.begin(), fresh.end());
+  });
 }
 
 std::vector<int32_t> Bpe::encode_piece(std::string_view piece) const {
   if (ignore_merges_) {
-    const auto whole = ids_.find(piece);
-    if (whole != ids_.end() && !special_[static_cast<std::size_t>(whole->second)]) return {whole->second};
+    const auto whole = id_of(piece);
+    if (whole && !special_[static_cast<std::size_t>(*whole)]) return {*whole};
   }
   return merged(characters(piece));
 }
@@ -121,10 +118,10 @@ std::vector<int32_t> Bpe::characters(std::string_view piece) const {
   while (!piece.empty()) {
     const std::string_view character = piece.substr(0, std::max<std::size_t>(1, utf8_length(piece)));
     piece.remove_prefix(character.size());
-    const auto id = ids_.find(character);
-    const bool is_known = id != ids_.end() || !byte_tokens_.empty();
-    if (id != ids_.end()) {
-      ids.push_back(id->second);
+    const auto id = id_of(character);
+    const bool is_known = id || !byte_tokens_.empty();
+    if (id) {
+      ids.push_back(*id);
     } else if (is_known) {
       for (const char byte : character) ids.push_back(byte_tokens_[static_cast<unsigned char>(byte)]);
     } else if (unknown_ && !(fuse_unknown_ && after_unknown)) {

@@ -21,7 +21,7 @@ namespace fs = std::filesystem;
 /// Embeddings are padded to a round number of rows, rarely by more than this.
 constexpr int64_t kMostPadding = 256;
 /// Increment this when the same text would result in other tokens, ids or groups.
-constexpr int kCacheVersion = 4;
+constexpr int kCacheVersion = 5;
 
 TokenFile tokenize(std::string bytes, const fs::path& path, const fs::path& model_folder, const std::string& hash) {
   const auto tokenizer = load_tokenizer(model_folder);

@@ -8,8 +8,7 @@
 #include "base/files.h"
 #include "base/json.h"
 #include "base/warn_once.h"
-#include "data/byte_bpe.h"
-#include "data/sentencepiece_bpe.h"
+#include "data/json_tokenizer.h"
 
 namespace qroar {
 namespace {
@@ -50,8 +49,7 @@ class SentencePiece : public Tokenizer {
 std::unique_ptr<const Tokenizer> read_json_tokenizer(const fs::path& file) {
   const Json json = read_json_object(file);
   try {
-    if (json.at("model").value("byte_fallback", false)) return std::make_unique<SentencePieceBpe>(json, file.string());
-    return std::make_unique<ByteBpe>(json, file.string());
+    return std::make_unique<JsonTokenizer>(json, file.string());
   } catch (const Json::exception& error) {
     fail("{}: not a tokenizer.json of byte-level or SentencePiece BPE: {}", file.string(), error.what());
   }

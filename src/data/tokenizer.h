@@ -1,5 +1,5 @@
 // Converts text to tokens and back: SentencePiece (Kudo & Richardson, arXiv 1808.06226) from tokenizer.model; BPE from
-// tokenizer.json, either byte-level (GPT-2, Llama-3) or SentencePiece's (a Llama-2 that transformers 5 saved).
+// tokenizer.json (data/json_tokenizer.h).
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -14,7 +14,7 @@ class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
   /// Returns the token ids of a text, without BOS or EOS; a special token that is spelled out in the text counts as
-  /// text.
+  /// text, a plain added one as that token.
   virtual std::vector<int32_t> encode(const std::string& text) const = 0;
   /// Returns the text of token ids, without special tokens and ids that have no token.
   virtual std::string decode(std::span<const int32_t> ids) const = 0;

@@ -191,12 +191,8 @@ def test_merges_may_be_written_as_texts(assert_same_tokens, tmp_path):
     assert_same_tokens(tmp_path, STRINGS)
 
 
-def test_added_tokens_that_are_not_special_are_tokens_in_the_text_too_or_are_refused(run, assert_same_tokens, experiment, tmp_path):
+def test_added_tokens_that_are_not_special_are_tokens_in_the_text_too(assert_same_tokens, tmp_path):
     tokenizer = trained(byte_level())
     tokenizer.add_tokens([AddedToken("<tool_call>", special=False, normalized=False), AddedToken("    ", special=False, normalized=False)])
     tokenizer.save(str(tmp_path / "tokenizer.json"))
-    try:
-        assert_same_tokens(tmp_path, STRINGS | {"call": "a <tool_call> b<tool_call>c", "four": "a    b\n    c        d"})
-    except AssertionError as error:
-        if "added token" not in str(error) or "scripts/tokenize" not in str(error):  # what an error would have to name
-            raise
+    assert_same_tokens(tmp_path, STRINGS | {"call": "a <tool_call> b<tool_call>c", "four": "a    b\n    c        d"})

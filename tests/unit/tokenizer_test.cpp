@@ -55,21 +55,22 @@ TEST_CASE("a tokenizer that cannot be loaded is an Error that names the file") {
   }
   scratch.write("tokenizer.json", R"({"model": {"type": "WordPiece"}})");
   CHECK(contains(error(), "its model is \"WordPiece\", not BPE"));
-  scratch.write("tokenizer.json", R"({"normalizer": {"type": "NFC"}, "model": {"vocab": {}, "merges": []}})");
+  scratch.write("tokenizer.json", R"({"normalizer": {"type": "Nmt"}, "model": {"vocab": {}, "merges": []}})");
   CHECK(contains(
-      error(),
-      "has the normalizer {\"type\":\"NFC\"}, which is not read here; tokenize with scripts/tokenize_texts.py"));
-  scratch.write("tokenizer.json", R"({"pre_tokenizer": {"type": "Metaspace"}, "model": {"vocab": {}, "merges": []}})");
-  CHECK(contains(error(), "Metaspace"));
+      error(), "its normalizer {\"type\":\"Nmt\"} is not read here; tokenize with scripts/tokenize_texts.py instead"));
   scratch.write("tokenizer.json", R"({"pre_tokenizer": null, "model": {"vocab": {}, "merges": []}})");
-  CHECK(contains(error(), "its pre-tokenizer null is not read here"));
+  CHECK(contains(error(), "its decoder null is not read here"));
+  scratch.write("tokenizer.json",
+                R"({"pre_tokenizer": {"type": "ByteLevel"}, "decoder": {"type": "ByteLevel"}, "odd": 1,
+                                      "model": {"vocab": {}, "merges": []}})");
+  CHECK(contains(error(), "has the key \"odd\", which is not read here"));
   const auto model_error = [&](const std::string& model) {
     scratch.write("tokenizer.json", R"({"pre_tokenizer": {"type": "ByteLevel"}, "model": )" + model + "}");
     return error();
   };
   CHECK(contains(model_error(R"({"vocab": {"a": 0}, "merges": [["a", "b"]]})"),
-                 "a merge names a token 'b' that is not in the vocabulary"));
-  CHECK(contains(model_error(R"({"vocab": {"a": 0}, "merges": ["ab"]})"), "the merge 'ab' is not two tokens"));
+                 "a merge names a token \"b\" that is not in the vocabulary"));
+  CHECK(contains(model_error(R"({"vocab": {"a": 0}, "merges": ["ab"]})"), "the merge \"ab\" is not two tokens"));
   CHECK(
       contains(model_error(R"({"vocab": {"a": 4294967301}, "merges": []})"), "the token \"a\" has the id 4294967301"));
   CHECK(contains(model_error(R"({"vocab": {"a": 1.5}, "merges": []})"), "the token \"a\" has the id 1.5"));
@@ -77,9 +78,9 @@ TEST_CASE("a tokenizer that cannot be loaded is an Error that names the file") {
   CHECK(contains(model_error(R"({"vocab": {"a": 0}, "merges": [], "end_of_word_suffix": "</w>"})"),
                  "its model's end_of_word_suffix is \"</w>\", which is not done here"));
   CHECK(contains(model_error(R"({"vocab": {"a": 0}, "merges": [], "unk_token": "<unk>"})"),
-                 "its vocabulary lacks <unk>"));
+                 "its vocabulary lacks \"<unk>\""));
   CHECK(contains(model_error(R"({"vocab": {"a": 0}, "merges": [], "byte_fallback": true})"),
-                 "its vocabulary lacks <0x00>"));
+                 "its vocabulary lacks \"<0x00>\""));
   CHECK(model_error(R"({"vocab": {"a": 0}, "merges": [], "dropout": 0.0, "end_of_word_suffix": ""})") == "(no error)");
   for (const char* content : {"", "not a model", "{\"version\": \"1.0\"}"}) {
     const auto path = scratch.write("tokenizer.model", content);
@@ -119,6 +120,19 @@ TEST_CASE("a byte without a token is the unknown one where there is one, and a r
   CHECK(encode("") == std::vector<int32_t>{1, 1});
   CHECK(encode(R"(, "unk_token": "<unk>")") == std::vector<int32_t>{1, 0, 0, 1});
   CHECK(encode(R"(, "unk_token": "<unk>", "fuse_unk": true)") == std::vector<int32_t>{1, 0, 1});
+}
+
+TEST_CASE("a special token of the vocabulary is no piece of a text, even where whole pieces come first") {
+  const Scratch scratch;
+  const auto encode = [&](bool special) {
+    Json json = Json::parse(R"({"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false}, "added_tokens": [],
+                                "model": {"vocab": {"a": 0, "b": 1, "ab": 2}, "merges": [], "ignore_merges": true}})");
+    if (special) json["added_tokens"].push_back({{"id", 2}, {"content", "ab"}, {"special", true}});
+    scratch.write("tokenizer.json", json.dump());
+    return load_tokenizer(scratch.folder())->encode("ab");
+  };
+  CHECK(encode(false) == std::vector<int32_t>{2});
+  CHECK(encode(true) == std::vector<int32_t>{0, 1});
 }
 
 /// The parts of a tokenizer.json of SentencePiece's BPE: bytes are 3 to 258, then come letters and what they merge to.
@@ -194,15 +208,14 @@ TEST_CASE_METHOD(SentencePieceJson, "Metaspace puts a space before where none is
 
 TEST_CASE_METHOD(SentencePieceJson, "another normalizer, pre-tokenizer or decoder is an Error with the remedy") {
   const SentencePieceJson whole;
-  const std::string remedy =
-      "is not read here; copy the base model's tokenizer.model beside it, or tokenize with scripts/tokenize_texts.py";
+  const std::string remedy = "is not read here; tokenize with scripts/tokenize_texts.py instead";
   const auto error_with = [&](const char* part, const Json& value) {
     json = whole.json;
     json[part] = value;
     return error();
   };
-  CHECK(error_with("normalizer", {{"type", "NFKC"}}) ==
-        (scratch.folder() / "tokenizer.json").string() + ": its normalizer {\"type\":\"NFKC\"} " + remedy);
+  CHECK(error_with("normalizer", {{"type", "Lowercase"}}) ==
+        (scratch.folder() / "tokenizer.json").string() + ": its normalizer {\"type\":\"Lowercase\"} " + remedy);
   CHECK(contains(error_with("normalizer", {{"type", "Replace"}, {"pattern", {{"Regex", " "}}}, {"content", "▁"}}),
                  remedy));
   CHECK(contains(error_with("normalizer", {{"type", "Replace"}, {"pattern", {{"String", ""}}}, {"content", "▁"}}),
@@ -216,14 +229,35 @@ TEST_CASE_METHOD(SentencePieceJson, "another normalizer, pre-tokenizer or decode
   CHECK(contains(error_with("decoder", nullptr), "its decoder null " + remedy));
   CHECK(contains(error_with("decoder", {{"type", "Metaspace"}, {"replacement", "▁"}}), remedy));
   json = whole.json;
+  json["decoder"]["decoders"][1]["odd"] = 1;
+  CHECK(contains(error(), "its decoder {\"type\":\"ByteFallback\",\"odd\":1} has the key \"odd\""));
+  json = whole.json;
   json["decoder"]["decoders"].erase(1);
   CHECK(contains(error(), remedy));
   json = whole.json;
   json["model"]["vocab"].erase("<0x7F>");
-  CHECK(contains(error(), "its vocabulary lacks <0x7F>"));
+  CHECK(contains(error(), "its vocabulary lacks \"<0x7F>\""));
   json = whole.json;
-  json["added_tokens"][1]["special"] = false;
-  CHECK(contains(error(), "the added token \"<s>\" is not special and is cut out of texts first"));
+  json["added_tokens"][1]["id"] = 2;
+  CHECK(contains(error(), "the added token \"<s>\" has the id 2, where its vocabulary has 1"));
+  json["added_tokens"][1] = {{"id", 2}, {"content", "<t>"}};
+  CHECK(contains(error(), "the added token \"<t>\" has the id 2, where its vocabulary has \"</s>\""));
+}
+
+TEST_CASE_METHOD(SentencePieceJson, "plain added tokens cut a text into sections, each of which is normalized") {
+  json["added_tokens"].push_back({{"id", 265}, {"content", "<t>"}, {"normalized", false}, {"rstrip", true}});
+  json["added_tokens"].push_back({{"id", 266}, {"content", "\u00e4"}, {"normalized", true}});
+  const auto tokenizer = load();
+  CHECK(tokenizer->vocab_size() == 267);
+  CHECK(tokenizer->encode("lo<t>  lo <t>") == Ids{263, 265, 263, 259, 265});
+  CHECK(tokenizer->encode("l\u00e4\u00e4") ==
+        Ids{259, 260, 3 + 0xC3, 3 + 0xA4, 3 + 0xC3, 3 + 0xA4});  // is "▁\u00e4" here
+  CHECK(tokenizer->encode("\u00e4 \u00e4") == Ids{266, 266});
+  CHECK(tokenizer->decode(Ids{263, 265, 262}) == "lo<t>lo");
+  json["normalizer"] = nullptr;
+  json["pre_tokenizer"] = {{"type", "Metaspace"}, {"replacement", "▁"}, {"prepend_scheme", "first"}, {"split", false}};
+  CHECK(load()->encode("lo<t> lo\u00e4lo") == Ids{263, 265, 262, 266, 262});
+  CHECK(load()->encode("<t>lo lo") == Ids{265, 262, 263});
 }
 
 TEST_CASE_METHOD(SentencePieceJson, "a megabyte in one piece is merged in a moment") {
@@ -275,11 +309,13 @@ TEST_CASE("a pattern that backtracks without end, or is none, is one line") {
   const Scratch scratch;
   const auto error_with = [&](const std::string& pattern, const std::string& text) {
     Json json = Json::parse(R"({"model": {"vocab": {"a": 0}, "merges": []}})");
-    json["pre_tokenizer"] = {{"type", "Split"}, {"behavior", "Isolated"}, {"pattern", {{"Regex", pattern}}}};
+    const Json split{{"type", "Split"}, {"behavior", "Isolated"}, {"pattern", {{"Regex", pattern}}}};
+    json["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", {split, {{"type", "ByteLevel"}}}}};
     scratch.write("tokenizer.json", json.dump());
     return error_text([&] { load_tokenizer(scratch.folder())->encode(text); });
   };
-  CHECK(contains(error_with("(a+)+$", std::string(50'000, 'a') + "b"), "the tokenizer's pattern fails on a piece of"));
+  CHECK(contains(error_with("(a+)+$", std::string(50'000, 'a') + "b"),
+                 "tokenizer.json: its pattern fails on a piece of 50001 bytes: "));
   CHECK(contains(error_with("(a", "a"), "is wrong at 2: "));
   CHECK(contains(error_with(std::string(200'000, '('), "a"), "is wrong at "));
   CHECK(error_with("(a", "a").size() < 300);

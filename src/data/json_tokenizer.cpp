@@ -1,0 +1,66 @@
+#include "data/json_tokenizer.h"
+
+#include "base/error.h"
+#include "data/tokenizer_parts.h"
+
+namespace qroar {
+namespace {
+
+/// Returns the name of each id: the vocabulary's and those of plain added tokens; empty for special ones.
+std::vector<std::string> names_of(const Bpe& bpe, const std::vector<AddedToken>& added, const std::string& file) {
+  std::vector<std::string> names = bpe.names();
+  for (const AddedToken& token : added) {
+    const auto id = static_cast<std::size_t>(token.id);
+    if (names.size() <= id) names.resize(id + 1);
+    const auto known = bpe.id_of(token.content);
+    if (known ? *known != token.id : !names[id].empty()) {
+      fail(
+          "{}: the added token {} has the id {}, where its vocabulary has {}; take the tokenizer.json of the base "
+          "model",
+          file, excerpt(token.content), id, known ? std::to_string(*known) : excerpt(names[id]));
+    }
+    names[id] = token.content;
+  }
+  for (const AddedToken& token : added) {
+    if (token.is_special) names[static_cast<std::size_t>(token.id)].clear();
+  }
+  return names;
+}
+
+}  // namespace
+
+JsonTokenizer::JsonTokenizer(const Json& tokenizer, const std::string& file)
+    : added_(read_added_tokens(tokenizer, file)),
+      normalizer_(tokenizer.value("normalizer", Json()), file),
+      in_text_(added_, false, normalizer_, file),
+      in_normalized_(added_, true, normalizer_, file),
+      pre_tokenizer_(tokenizer.value("pre_tokenizer", Json()), file),
+      bpe_(tokenizer.at("model"), added_, file),
+      texts_(tokenizer.value("decoder", Json()), names_of(bpe_, added_, file), pre_tokenizer_.is_byte_level(), file) {
+  check_keys(file, "object", tokenizer,
+             {"version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer", "post_processor",
+              "decoder", "model"});
+}
+
+std::vector<int32_t> JsonTokenizer::encode(const std::string& text) const {
+  std::vector<int32_t> ids;
+  Bpe::KnownPieces known;
+  for (const auto& raw : in_text_.sections(text)) {
+    if (raw.id) {
+      ids.push_back(*raw.id);
+      continue;
+    }
+    const std::string normal = normalizer_.normalized(raw.text);
+    for (const auto& section : in_normalized_.sections(normal)) {
+      if (section.id) {
+        ids.push_back(*section.id);
+        continue;
+      }
+      const bool at_start = raw.text.data() == text.data() && section.text.data() == normal.data();
+      bpe_.encode(pre_tokenizer_.cut(std::string(section.text), at_start), known, ids);
+    }
+  }
+  return ids;
+}
+
+}  // namespace qroar

@@ -1,0 +1,123 @@
+#include "data/pattern.h"
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+
+#include "base/error.h"
+#include "base/json.h"
+
+namespace qroar {
+namespace {
+
+std::string message_of(int error) {
+  std::array<unsigned char, 256> message{};
+  pcre2_get_error_message(error, message.data(), message.size());
+  return reinterpret_cast<const char*>(message.data());
+}
+
+pcre2_code* code_of(const std::shared_ptr<void>& code) { return static_cast<pcre2_code*>(code.get()); }
+
+/// Returns the length of an escape that both engines read alike, or 0.  \p names a general category: PCRE2 takes a
+/// script's name for the characters that may stand in texts of it, Oniguruma for those of the script.
+std::size_t alike_escape(std::string_view rest) {
+  const auto kind = rest.size() < 2 ? 'z' : rest[1];
+  if (std::string_view("sSdDrntfx").find(kind) != rest.npos || std::isalnum(static_cast<unsigned char>(kind)) == 0)
+    return 2;
+  if ((kind != 'p' && kind != 'P') || !rest.substr(2).starts_with('{')) return 0;
+  const std::size_t end = std::min(rest.find('}'), rest.size());
+  std::string_view name = rest.substr(3, end - 3);
+  if (name.starts_with('^')) name.remove_prefix(1);
+  return name.size() == 1 || name.size() == 2 ? end + 1 : 0;
+}
+
+/// Returns the length of a group's opening that both engines read alike, or 0.  Where options stand alone they last to
+/// the end of the group in PCRE2, and of the alternative in Oniguruma, whose m is PCRE2's s.
+std::size_t alike_group(std::string_view rest) {
+  if (!rest.starts_with("(?")) return 1;
+  for (const std::string_view opening : {"(?:", "(?=", "(?!", "(?>", "(?<=", "(?<!", "(?i:"}) {
+    if (rest.starts_with(opening)) return opening.size();
+  }
+  return 0;
+}
+
+/// Returns where an expression begins to be something that the engines read differently, or its size.
+std::size_t first_unlike(std::string_view expression) {
+  bool in_class = false;
+  for (std::size_t at = 0; at < expression.size();) {
+    const std::string_view rest = expression.substr(at);
+    std::size_t length = 1;
+    if (rest[0] == '\\') {
+      length = alike_escape(rest);
+    } else if (in_class) {
+      in_class = rest[0] != ']';
+      if (rest[0] == '[' || rest.starts_with("&&")) length = 0;  // sets in sets
+    } else if (rest[0] == '[') {
+      in_class = true;
+      length = rest.starts_with("[^") ? 2 : 1;
+      if (rest.substr(length).starts_with(']')) length = 0;
+    } else if (rest[0] == '(') {
+      length = alike_group(rest);
+    } else if (rest.starts_with("{,") || rest.starts_with("}+")) {
+      length = 0;  // the range from 0, and once or more
+    }
+    if (length == 0) return at;
+    at += length;
+  }
+  return expression.size();
+}
+
+/// Memory for a match of any pattern; its groups are not asked for.
+pcre2_match_data* match_memory() {
+  thread_local const std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> memory(
+      pcre2_match_data_create(1, nullptr), pcre2_match_data_free);
+  return memory.get();
+}
+
+}  // namespace
+
+Pattern::Pattern(const std::string& expression, const std::string& file) : file_(file) {
+  if (const std::size_t at = first_unlike(expression); at < expression.size()) {
+    fail("{}: its pattern {} has at {} what is not read here: {}; tokenize with scripts/tokenize_texts.py instead",
+         file, excerpt(expression), at, excerpt(expression.substr(at, 8)));
+  }
+  int error = 0;
+  PCRE2_SIZE place = 0;
+  // MULTILINE: ^ and $ of Oniguruma are at every line's ends.
+  auto* code =
+      pcre2_compile(reinterpret_cast<PCRE2_SPTR>(expression.data()), expression.size(),
+                    PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_MATCH_INVALID_UTF, &error, &place, nullptr);
+  if (code == nullptr) {
+    fail("{}: its pattern {} is wrong at {}: {}", file, excerpt(expression), place, message_of(error));
+  }
+  pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);
+  code_ = std::shared_ptr<void>(code, [](void* c) { pcre2_code_free(static_cast<pcre2_code*>(c)); });
+}
+
+void Pattern::each_match(std::string_view piece, const std::function<void(std::size_t, std::size_t)>& found) const {
+  // PCRE2 treats U+180E as white space, but Unicode since 6.3 and the original regex engines do not, so it is replaced
+  // by another format character of three bytes for matching.
+  std::string copy;
+  if (std::size_t at = piece.find("\u180e"); at != piece.npos) {
+    copy = piece;
+    for (; at != copy.npos; at = copy.find("\u180e", at)) copy.replace(at, 3, "\u200b");
+    piece = copy;
+  }
+  pcre2_match_data* const match = match_memory();
+  const PCRE2_SIZE* const place = pcre2_get_ovector_pointer(match);
+  for (std::size_t from = 0; from < piece.size(); from = place[1]) {
+    const int groups = pcre2_match(code_of(code_), reinterpret_cast<PCRE2_SPTR>(piece.data()), piece.size(), from,
+                                   PCRE2_NOTEMPTY, match, nullptr);
+    if (groups == PCRE2_ERROR_NOMATCH) return;
+    if (groups < 0) {
+      fail("{}: its pattern fails on a piece of {} bytes: {}; tokenize with scripts/tokenize_texts.py instead", file_,
+           piece.size(), message_of(groups));
+    }
+    found(place[0], place[1]);
+  }
+}
+
+}  // namespace qroar

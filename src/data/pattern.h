@@ -1,0 +1,26 @@
+// The regular expressions of a tokenizer.json.  They are written for Oniguruma, which the original tokenizers match
+// them with; here PCRE2 does.
+#pragma once
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace qroar {
+
+class Pattern {
+ public:
+  /// Throws an Error that begins with `file` for an expression that is wrong, or that the two engines read differently:
+  /// \w, scripts, classes in classes and more.
+  Pattern(const std::string& expression, const std::string& file);
+
+  /// Calls `found` with the begin and the end of each match, from left to right; a piece is seen as a whole text.
+  /// Throws an Error where a match is empty or needs more steps than PCRE2's limit.
+  void each_match(std::string_view piece, const std::function<void(std::size_t, std::size_t)>& found) const;
+
+ private:
+  std::string file_;
+  std::shared_ptr<void> code_;  ///< compiled by PCRE2
+};
+
+}  // namespace qroar
