@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <tuple>
 #include <vector>
 
 #include "base/error.h"
@@ -42,8 +43,10 @@ void sort_marks(std::vector<Code>& codes) {
   for (auto begin = codes.begin(); begin != codes.end();) {
     begin = std::find_if(begin, codes.end(), is_mark);
     const auto end = std::find_if_not(begin, codes.end(), is_mark);
-    std::stable_sort(begin, end, [&](Code a, Code b) { return class_of(a) < class_of(b); });
-    begin = end;
+    std::vector<std::tuple<int, std::ptrdiff_t, Code>> marks;  // class, place, code: equal classes keep their order
+    for (auto mark = begin; mark != end; ++mark) marks.emplace_back(class_of(*mark), mark - begin, *mark);
+    std::ranges::sort(marks);
+    for (const auto& [own_class, place, code] : marks) *begin++ = code;
   }
 }
 

@@ -70,8 +70,8 @@ struct LlamaConfig {
   int64_t rotary_dim() const { return static_cast<int64_t>(static_cast<double>(head_dim) * partial_rotary_factor); }
   int64_t pairs() const { return rotary_dim() / 2; }
 
-  /// Reads and checks FOLDER/config.json, and FOLDER/imported.json.  Throws an UnreadableConfig that names the file, the field, the value found
-  /// and the value expected.
+  /// Reads and checks FOLDER/config.json and imported.json.  Throws an UnreadableConfig that names the file, the field,
+  /// the value found and the value expected.
   static LlamaConfig load(const std::filesystem::path& folder);
 };
 

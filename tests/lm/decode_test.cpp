@@ -141,12 +141,11 @@ TEST_CASE("a layer of one parallel region has the bits of its ops one after anot
       const DecoderLayer& layer = model.layers[0];
       at::Tensor x_1D = at::ones({1, hidden}, dtype);
       const at::Tensor key_CKd = at::zeros({4, kv_heads, dim}, dtype), value_CKd = key_CKd.clone();
-      return ops::decode_layer_(
-          x_1D,
-          {layer.input_norm_D, layer.post_attention_norm_D, layer.q_norm_d, layer.k_norm_d, layer.q_proj, layer.k_proj,
-           layer.v_proj, layer.o_proj, layer.gate_proj, layer.up_proj, layer.down_proj, 1e-5, layer.attention, true,
-           key_CKd, value_CKd},
-          {at::ones({4, dim / 2}), at::ones({4, dim / 2})}, 0);
+      return ops::decode_layer_(x_1D,
+                                {layer.input_norm_D, layer.post_attention_norm_D, layer.q_norm_d, layer.k_norm_d,
+                                 layer.q_proj, layer.k_proj, layer.v_proj, layer.o_proj, layer.gate_proj, layer.up_proj,
+                                 layer.down_proj, 1e-5, layer.attention, true, key_CKd, value_CKd},
+                                {at::ones({4, dim / 2}), at::ones({4, dim / 2})}, 0);
     };
     CHECK(takes_layer(at::kBFloat16));
     CHECK_FALSE(takes_layer(at::kFloat));
