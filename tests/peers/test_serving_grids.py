@@ -37,11 +37,11 @@ def by_compressed_tensors(weight, group, symmetric):
 
 
 def test_the_preset_of_llm_compressor_has_the_codes_of_compressed_tensors(fake_quantize):
-    weights = matrices(torch.bfloat16)
+    weights, group = matrices(torch.bfloat16), PRESET["w4a16_llmcompressor"]["group"]
     found = fake_quantize(weights, yaml.safe_dump(PRESET["w4a16_llmcompressor"], default_flow_style=True))
-    expected = by_compressed_tensors(weights["w"].bfloat16(), 128, symmetric=True).float()
+    expected = by_compressed_tensors(weights["w"].bfloat16(), group, symmetric=True).float()
     assert torch.equal(found["w"], expected)
-    assert not torch.equal(found["w"], by_compressed_tensors(weights["w"], 128, symmetric=True))  # float32's grid is another
+    assert not torch.equal(found["w"], by_compressed_tensors(weights["w"], group, symmetric=True))  # float32's grid is another
 
 
 def test_the_grid_of_autoawq_is_computed_in_float16(fake_quantize):
@@ -49,7 +49,7 @@ def test_the_grid_of_autoawq_is_computed_in_float16(fake_quantize):
     weights = matrices(torch.float16)
     grid = {"type": "rtn", "zero": "awq"} | {key: PRESET["w4a16_autoawq"][key] for key in ("bits", "group", "scale_dtype")}
     found = fake_quantize(weights, yaml.safe_dump(grid, default_flow_style=True))
-    w = weights["w"].half().unflatten(1, (-1, 128))
+    w = weights["w"].half().unflatten(1, (-1, grid["group"]))
     low, high = w.amin(-1, keepdim=True), w.amax(-1, keepdim=True)
     scale = (high - low).clamp(min=1e-5) / 15
     zero = (-torch.round(low / scale)).clamp_(0, 15)
