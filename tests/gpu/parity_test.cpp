@@ -140,4 +140,24 @@ TEST_CASE("our row kernels agree with the definition for sizes and addresses of 
       1);
 }
 
+TEST_CASE("attention with a sliding window is the reference's on a GPU, for all queries, the last ones and one",
+          "[gpu]") {
+  at::manual_seed(11);
+  for (const auto dtype : {at::kFloat, at::kHalf, at::kBFloat16}) {
+    for (const int64_t window : {1, 64, 200, 299}) {
+      const at::Tensor q = at::randn({300, 4, 64}), k = at::randn({300, 2, 64}), v = at::randn({300, 2, 64});
+      const auto device = [&](const at::Tensor& x) { return x.to(at::kCUDA, dtype); };
+      const auto rounded = [&](const at::Tensor& x) { return x.to(dtype).to(at::kDouble); };
+      const ops::AttentionOptions options{window, 0};
+      const at::Tensor want = ops::reference::causal_attention(rounded(q), rounded(k), rounded(v), options);
+      for (const int64_t queries : {300, 100, 1}) {
+        CAPTURE(at::toString(dtype), window, queries);
+        const at::Tensor got =
+            ops::causal_attention(device(q).slice(0, -queries).contiguous(), device(k), device(v), options);
+        CHECK(relative_error(got, want.slice(0, -queries)) < tolerance(dtype));
+      }
+    }
+  }
+}
+
 }  // namespace qroar
