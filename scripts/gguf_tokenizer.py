@@ -1,7 +1,7 @@
 """The tokenizer of a GGUF file as Hugging Face has it: tokenizer.json for byte-level BPE, SentencePiece's tokenizer.model for Llama-2's kind.
 
 A file names the pattern that cuts a text into pieces before BPE; the patterns are those of the models' own tokenizer.json.  Of these, Qwen2's has
-a normalizer (NFC), too, which neither llama.cpp nor the program applies."""
+a normalizer (NFC), too, which llama.cpp does not apply, and which is not written here."""
 import json
 import math
 import struct

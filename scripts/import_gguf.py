@@ -11,8 +11,6 @@ RoPE scaling, in metadata or in rope_freqs.weight, becomes rope_scaling of confi
 import argparse
 import json
 import math
-import os
-import shutil
 import sys
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from gguf_file import GgufFile
 from gguf_rope import TENSORS as ROPE_TENSORS
 from gguf_rope import read_rope
 from gguf_tokenizer import read_tokenizer
+from importing.whole import made_whole
 from json_lines import BadInput, printable
 
 TENSORS = {"token_embd.weight": "model.embed_tokens.weight", "output_norm.weight": "model.norm.weight",
@@ -156,15 +155,10 @@ def import_gguf(path, out, dtype="bfloat16"):
             raise BadInput(f"metadata key 'llama.block_count' is {config['num_hidden_layers']}, and the file has {len(source.tensors)} tensors")
         wanted = expected_shapes(config)
         check_tensors(source, wanted)
-        temporary = out.with_name(f"{out.name}.{os.getpid()}.tmp")
-        temporary.mkdir(parents=True)
-        try:
+        with made_whole(out) as temporary:
             write_safetensors(temporary / "model.safetensors", wanted, dtype, lambda name: read_weight(source, config, name))
             for name, content in files.items():
                 (temporary / name).write_bytes(content)
-            temporary.rename(out)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def main():

@@ -1,8 +1,6 @@
 """Writes the plain folder: tensors into shards, config.json without the quantization, and what goes along unchanged."""
 import json
-import os
 import shutil
-from contextlib import contextmanager
 
 from safetensors.torch import save_file
 
@@ -13,18 +11,6 @@ SAYS = ("quantization_config", "compression_config")  # where config.json has ho
 MOST_SHARD = 1 << 30  # bytes; a tensor that is larger has a shard of its own
 ALONG = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt",
          "chat_template.jinja", "chat_template.json", "generation_config.json")
-
-
-@contextmanager
-def made_whole(out):
-    """Gives a temporary folder beside `out`, which becomes `out` at the end, or vanishes."""
-    temporary = out.with_name(f"{out.name}.{os.getpid()}.tmp")
-    temporary.mkdir(parents=True)
-    try:
-        yield temporary
-        temporary.rename(out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 class Shards:

@@ -190,7 +190,7 @@ Llama Checkpoint::assemble(const Load& load) const {
   const int64_t hidden = config_.hidden_size;
   const std::unique_ptr<Family> family = family_of(config_.model_type);
   const auto load_linear = [&](const LinearSite& site, bool bias) {
-    const std::string layer = layer_of(site.name), name = site.name.substr(layer.size());
+    const std::string layer = layer_of(site.name), name = name_in_layer(site.name);
     std::optional<StoredRows> part = family->stored_in(config_, name);
     const std::string module = (layer.empty() ? "" : prefix_) + layer + (part ? part->name : name);
     const int64_t rows = part ? part->of : site.rows;

@@ -50,7 +50,7 @@ std::set<std::string> files_of_export(const fs::path& folder) {
 
 /// Returns the module that holds a linear layer in transformers: "model.layers.0.self_attn.qkv_proj".
 std::string module_of(const Family& family, const LlamaConfig& config, const std::string& site) {
-  const std::string layer = layer_of(site), own = site.substr(layer.size());
+  const std::string layer = layer_of(site), own = name_in_layer(site);
   const std::optional<StoredRows> part = family.stored_in(config, own);
   return (layer.empty() ? "" : "model.") + layer + (part ? part->name : own);
 }

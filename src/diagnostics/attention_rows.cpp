@@ -7,22 +7,18 @@
 
 namespace qroar {
 
-namespace {
-
-at::Tensor visible_RN(const at::Tensor& rows_R, int64_t N, const ops::AttentionOptions& options) {
+at::Tensor visible_keys(const at::Tensor& rows_R, int64_t N, const ops::AttentionOptions& options) {
   const at::Tensor distance_RN = rows_R.unsqueeze(1) - at::arange(N, rows_R.options());
   const at::Tensor before_RN = distance_RN >= 0;
   return options.limits(N) ? before_RN.logical_and(distance_RN < options.sliding_window) : before_RN;
 }
-
-}  // namespace
 
 AttentionRows::AttentionRows(const Attended& full, const Attended& model, const at::Tensor& rows_R, int64_t N)
     : full_(full),
       model_(model),
       rows_R_(rows_R),
       N_(N),
-      visible_R1N_(visible_RN(rows_R, N, full.options).unsqueeze(1)),
+      visible_R1N_(visible_keys(rows_R, N, full.options).unsqueeze(1)),
       seen_R11_(visible_R1N_.sum(2, /*keepdim=*/true)) {}
 
 AttentionRows::All AttentionRows::over_heads() const {

@@ -17,6 +17,9 @@ struct Attended {
   int64_t pairs = 0;  ///< of RoPE
 };
 
+/// Returns which of keys 0..N-1 the queries at some positions see, [R, N].
+at::Tensor visible_keys(const at::Tensor& rows_R, int64_t N, const ops::AttentionOptions& options);
+
 /// Queries at some rows of one layer, with keys 0..N-1, in both models.  Sums over heads are in float64.  Logits, and
 /// their errors, are taken less their mean over a query's keys.
 class AttentionRows {

@@ -34,6 +34,17 @@ std::optional<int64_t> used_sliding_window(const ConfigFields& fields) {
   return fields.integer("sliding_window", {}, 1, kMaxPositions);
 }
 
+void read_qwen_windows(const ConfigFields& fields, LlamaConfig& config) {
+  read_layer_types(fields, used_sliding_window(fields), fields.integer("max_window_layers", 28, 0, kMaxPositions),
+                   config);
+}
+
+void read_window_of_all(const ConfigFields& fields, LlamaConfig& config) {
+  if (!fields.has("sliding_window")) return;
+  const int64_t window = fields.integer("sliding_window", {}, 1, kMaxPositions);
+  for (LayerConfig& layer : config.layers) layer.attention.sliding_window = window;
+}
+
 void read_biases(const ConfigFields& fields, LlamaConfig& config) {
   config.qkv_bias = config.o_bias = fields.boolean("attention_bias", false);
   config.mlp_bias = fields.boolean("mlp_bias", false);

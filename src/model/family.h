@@ -52,6 +52,10 @@ std::unique_ptr<Family> family_of(const std::string& model_type);
 void read_layer_types(const ConfigFields& fields, std::optional<int64_t> window, int64_t first, LlamaConfig& config);
 /// Returns sliding_window, or nothing where it is null or use_sliding_window, false where absent, says so.
 std::optional<int64_t> used_sliding_window(const ConfigFields& fields);
+/// Sets the window of Qwen2 and Qwen3: where it is used, in layer_types or from max_window_layers on.
+void read_qwen_windows(const ConfigFields& fields, LlamaConfig& config);
+/// Sets sliding_window in every layer, none where it is null.
+void read_window_of_all(const ConfigFields& fields, LlamaConfig& config);
 /// Reads `attention_bias`, of q, k, v and o, and `mlp_bias`.
 void read_biases(const ConfigFields& fields, LlamaConfig& config);
 

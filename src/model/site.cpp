@@ -44,6 +44,8 @@ std::string layer_of(std::string_view site) {
   return std::string(site.substr(0, site.find('.', site.find('.') + 1) + 1));
 }
 
+std::string name_in_layer(std::string_view site) { return std::string(site.substr(layer_of(site).size())); }
+
 bool has_bias(const LlamaConfig& config, std::string_view site) {
   if (site.find(".mlp.") != std::string_view::npos) return config.mlp_bias;
   return site.ends_with(".o_proj") ? config.o_bias : config.qkv_bias;

@@ -20,6 +20,8 @@ struct LinearSite {
 
 /// Returns "layers.3." of "layers.3.mlp.up_proj", and nothing of a name that is in no layer.
 std::string layer_of(std::string_view site);
+/// Returns the rest: "mlp.up_proj".
+std::string name_in_layer(std::string_view site);
 
 /// Returns whether a linear layer of the decoder has a bias.
 bool has_bias(const LlamaConfig& config, std::string_view site);

@@ -16,6 +16,8 @@ struct AttentionOptions {
   double divisor(int64_t dim) const { return scaling == 0 ? std::sqrt(static_cast<double>(dim)) : 1 / scaling; }
   /// Returns whether a query at the end of so many keys does not see all of them.
   bool limits(int64_t keys) const { return sliding_window > 0 && sliding_window < keys; }
+  /// Returns the first key that such a query sees.
+  int64_t first(int64_t keys) const { return limits(keys) ? keys - sliding_window : 0; }
   /// Returns the pairs of a query and a key that it sees, of T queries after `before` other tokens.
   double pairs(int64_t T, int64_t before) const {
     const auto triangle = [](int64_t n) { return static_cast<double>(n) * (static_cast<double>(n) + 1) / 2; };

@@ -57,7 +57,7 @@ at::Tensor fused_attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, con
         .squeeze(0)
         .transpose(0, 1);
   };
-  if (T == 1) return attend(q_THd, slides ? N - options.sliding_window : 0, N, {}, /*is_causal=*/false);
+  if (T == 1) return attend(q_THd, options.first(N), N, {}, /*is_causal=*/false);
   if (T == N && !slides) return attend(q_THd, 0, N, {}, /*is_causal=*/true);
   // ATen's causal mask begins at the first key and has no window, so this builds its own mask, for a few rows at a time
   // and the keys that these see.
@@ -65,7 +65,7 @@ at::Tensor fused_attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, con
   const at::Tensor key_N = at::arange(N, q_THd.options().dtype(at::kLong));
   for (int64_t begin = 0; begin < T; begin += kMaskRows) {
     const int64_t end = std::min(begin + kMaskRows, T), keys = N - T + end;
-    const int64_t first = slides ? std::max<int64_t>(0, N - T + begin - options.sliding_window + 1) : 0;
+    const int64_t first = options.first(N - T + begin + 1);
     const at::Tensor key = key_N.slice(0, first, keys).unsqueeze(0),
                      query = key_N.slice(0, N - T + begin, keys).unsqueeze(1);
     const at::Tensor causal = key <= query;
@@ -150,7 +150,7 @@ at::Tensor causal_attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, co
                             const AttentionOptions& options) {
   if (is_differentiated({q_THd, k_NKd, v_NKd})) return fused_attention(q_THd, k_NKd, v_NKd, options);
   if (q_THd.size(0) == 1 && options.limits(k_NKd.size(0))) {  // the one query sees the last keys, all of them
-    const int64_t first = k_NKd.size(0) - options.sliding_window;
+    const int64_t first = options.first(k_NKd.size(0));
     return causal_attention(q_THd, k_NKd.slice(0, first), v_NKd.slice(0, first), options);
   }
   if (cpu::supports_row_attention(q_THd, k_NKd, v_NKd)) return cpu::attention_row(q_THd, k_NKd, v_NKd, options);

@@ -60,8 +60,4 @@ class CalibratedQuantizer : public Quantizer {
   const Rtn rtn_;
 };
 
-/// Returns "mlp.up_proj" for "layers.3.mlp.up_proj": the names of calibration results do not contain the layer's
-/// number.
-std::string name_in_layer(std::string_view site);
-
 }  // namespace qroar

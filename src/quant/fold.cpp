@@ -11,11 +11,6 @@ at::Tensor divided_by(const at::Tensor& x, const at::Tensor& scale) {
 
 }  // namespace
 
-std::string name_in_layer(std::string_view site) {
-  const auto dot = site.find('.', site.find('.') + 1);
-  return std::string(site.substr(dot + 1));
-}
-
 const std::vector<ScaleGroup>& scale_groups() {
   using L = DecoderLayer;
   static const std::vector<ScaleGroup> groups{

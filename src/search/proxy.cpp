@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "diagnostics/attention_rows.h"
 #include "diagnostics/heads.h"
 
 namespace qroar {
@@ -36,9 +37,7 @@ at::Tensor part_of_logits(const QueryKey& of, const at::Tensor& rows_R, int64_t 
 at::Tensor gram(const QueryKey& quantized, const QueryKey& full, const at::Tensor& rows_R,
                 const std::vector<int64_t>& edges, const ops::AttentionOptions& options) {
   const int64_t keys = rows_R[-1].item<int64_t>() + 1;
-  const at::Tensor distance_RS = rows_R.unsqueeze(1) - at::arange(keys, rows_R.options()).unsqueeze(0);
-  at::Tensor seen_RS = distance_RS >= 0;
-  if (options.limits(keys)) seen_RS = seen_RS.logical_and(distance_RS < options.sliding_window);
+  const at::Tensor seen_RS = visible_keys(rows_R, keys, options);
   const at::Tensor seen = seen_RS.to(at::kFloat), count = seen.sum(-1, /*keepdim=*/true);
   std::vector<at::Tensor> parts;
   const auto add = [&](const at::Tensor& logits) {

@@ -11,11 +11,7 @@ class Mistral : public Family {
   void complete(Json& json) const override {
     if (!json.contains("sliding_window")) json["sliding_window"] = 4096;
   }
-  void read(const ConfigFields& fields, LlamaConfig& config) const override {
-    if (!fields.has("sliding_window")) return;
-    const int64_t window = fields.integer("sliding_window", {}, 1, kMaxPositions);
-    for (LayerConfig& layer : config.layers) layer.attention.sliding_window = window;
-  }
+  void read(const ConfigFields& fields, LlamaConfig& config) const override { read_window_of_all(fields, config); }
   std::vector<std::string_view> keys() const override { return {"sliding_window"}; }
 };
 

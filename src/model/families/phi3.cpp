@@ -20,11 +20,7 @@ class Phi3 : public Family {
       if (type != "default" && !json.contains(kOriginal)) json[kOriginal] = 4096;
     }
   }
-  void read(const ConfigFields& fields, LlamaConfig& config) const override {
-    if (!fields.has("sliding_window")) return;
-    const int64_t window = fields.integer("sliding_window", {}, 1, kMaxPositions);
-    for (LayerConfig& layer : config.layers) layer.attention.sliding_window = window;
-  }
+  void read(const ConfigFields& fields, LlamaConfig& config) const override { read_window_of_all(fields, config); }
   std::vector<std::string_view> keys() const override { return {"sliding_window", kPartialRotary}; }
 
   bool takes_rope_type(std::string_view type) const override { return type == "longrope"; }

@@ -16,8 +16,7 @@ class Qwen3 : public Family {
   void read(const ConfigFields& fields, LlamaConfig& config) const override {
     config.qkv_bias = config.o_bias = fields.boolean("attention_bias", false);
     config.qk_norm = true;
-    read_layer_types(fields, used_sliding_window(fields), fields.integer("max_window_layers", 28, 0, kMaxPositions),
-                     config);
+    read_qwen_windows(fields, config);
   }
   std::vector<std::string_view> keys() const override {
     return {"attention_bias", "sliding_window", "use_sliding_window", "max_window_layers", "layer_types"};

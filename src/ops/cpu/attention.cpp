@@ -98,8 +98,7 @@ class Worker {
     for (int64_t row = begin; row < end; ++row) {
       const int64_t token = std::min((row - begin) / group_, span.tokens - 1);
       block_->position[row] = scene_.before + span.first + token;
-      const int64_t window = scene_.options.sliding_window;
-      block_->first[row] = window == 0 ? 0 : std::max<int64_t>(0, block_->position[row] - window + 1);
+      block_->first[row] = scene_.options.first(block_->position[row] + 1);
     }
     attend(*block_, begin, end, scene_.own.of(kv_head, span.sequence), log2_scale_);
   }

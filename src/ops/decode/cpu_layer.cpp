@@ -48,7 +48,7 @@ void decode_layer_(at::Tensor& x_1D, const CachedLayer& layer, const RopeAngles&
   const auto written = [&](const at::Tensor& x_CKd, int64_t head) {
     return static_cast<Bf16*>(x_CKd.mutable_data_ptr()) + position * x_CKd.stride(0) + head * x_CKd.stride(1);
   };
-  const int64_t first = layer.attention.limits(position + 1) ? position + 1 - layer.attention.sliding_window : 0;
+  const int64_t first = layer.attention.first(position + 1);
   RowAttention attention(heads, kv_heads, dim, position + 1 - first, cache(layer.key_CKd.slice(0, first)),
                          cache(layer.value_CKd.slice(0, first)));
   const auto qkv = buffer<Bf16>(queries + 2 * keys), mixed = buffer<Bf16>(queries), branch = buffer<Bf16>(hidden),

@@ -117,7 +117,7 @@ bool can_decode_layer(const at::Tensor& x_1D, const CachedLayer& layer, const Ro
 
 void decode_layer_(at::Tensor& x_1D, const CachedLayer& layer, const RopeAngles& angles_C, int64_t position) {
   // The new key, at `position`, is the last one that the query sees.
-  const int64_t first = layer.attention.limits(position + 1) ? position + 1 - layer.attention.sliding_window : 0;
+  const int64_t first = layer.attention.first(position + 1);
   const at::Tensor key_CKd = layer.key_CKd.slice(0, first), value_CKd = layer.value_CKd.slice(0, first);
   const int64_t queries = layer.q_proj.weight_OI.size(0), kv_heads = key_CKd.size(1), dim = key_CKd.size(2),
                 keys = kv_heads * dim;
