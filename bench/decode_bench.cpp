@@ -75,7 +75,7 @@ int run(int argc, char** argv) {
   fmt::print("# {}; weights {:.0f} MB\nprompt,ms,tokens_per_second,read_gb_per_second,bound,ratio,prefill_seconds\n",
              ops::device_name(device), weight_bytes(model) / 1e6);
   const auto plain = Registry<RopeScheme>::instance().build(Config::parse("{type: none}", "decode_bench"));
-  const RopeGeometry geometry{config.head_dim, config.rope_theta, config.trained_length, config.trained_length, ""};
+  const RopeGeometry geometry = config.rope_geometry(config.trained_length);
   const auto table_of = [&](int64_t length) { return plain->table(geometry, length); };
   for (const int64_t length : lengths) {
     Decoder decoder(model, table_of, length + kTries * (count + 8), false);

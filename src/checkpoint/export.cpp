@@ -145,8 +145,7 @@ void check_reads_back(const fs::path& folder, const EvaluatedRope& rope) {
   const LlamaConfig read = LlamaConfig::load(folder);
   const auto scheme = Registry<RopeScheme>::instance().build(Config::parse("{type: model}", "export"));
   for (const auto& [length, expected] : rope.tables) {
-    const RopeGeometry geometry{read.rotary_dim(), read.rope_theta, read.trained_length, length, read.rope};
-    const RopeTable found = scheme->table(geometry, length);
+    const RopeTable found = scheme->table(read.rope_geometry(length), length);
     check(is_near(found.attention_factor, expected.attention_factor) &&
               std::ranges::equal(found.inv_freq, expected.inv_freq, is_near),
           "an exported config.json says what was evaluated");

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "config/config.h"
 #include "ops/attention_options.h"
+#include "rope/scheme.h"
 
 namespace qroar {
 
@@ -69,6 +70,10 @@ struct LlamaConfig {
   /// Returns the channels of a head that RoPE rotates, as pairs (i, i + rotary_dim / 2).
   int64_t rotary_dim() const { return static_cast<int64_t>(static_cast<double>(head_dim) * partial_rotary_factor); }
   int64_t pairs() const { return rotary_dim() / 2; }
+  /// Returns what a RoPE scheme needs to know of this model for windows of `target_length` tokens.
+  RopeGeometry rope_geometry(int64_t target_length) const {
+    return {rotary_dim(), rope_theta, trained_length, target_length, rope};
+  }
 
   /// Reads and checks FOLDER/config.json and imported.json.  Throws an UnreadableConfig that names the file, the field,
   /// the value found and the value expected.

@@ -109,7 +109,7 @@ Job::Job(const SweepPoint& point) {
 
   const Config rope_config = root.at("rope", "{type: model}"), rescale_config = root.at("rescale", "{type: none}");
   method.rope = Registry<RopeScheme>::instance().build(rope_config);
-  method.geometry = {llama.rotary_dim(), llama.rope_theta, llama.trained_length, windows.length, llama.rope};
+  method.geometry = llama.rope_geometry(windows.length);
   check_at(rope_config, [&] { method.rope->table(method.geometry, windows.length); });
   method.rescaling = parse_rescaling(rescale_config, llama);
   if (const BandLayout* bands = method.rescaling->unscaled_bands()) method.search = read_search(rescale_config, *bands);

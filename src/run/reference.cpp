@@ -28,7 +28,7 @@ ReferenceSpec::ReferenceSpec(const Config& block, const ModelSpec& model, const 
     block.fail("the scheme is what config.json says, and its config.json says another one than the model's; give rope");
   }
   rope = Registry<RopeScheme>::instance().build(scheme);
-  geometry = {llama.rotary_dim(), llama.rope_theta, llama.trained_length, window, llama.rope};
+  geometry = llama.rope_geometry(window);
   try {
     table(window);
   } catch (const Error& error) {

@@ -24,7 +24,7 @@ struct Scored {
   std::unique_ptr<RopeScheme> scheme = make_scheme("{type: none}");
   AnglesOf angles_of = [this](int64_t length) {
     const LlamaConfig& config = model.config;
-    const RopeGeometry geometry{config.head_dim, config.rope_theta, config.trained_length, 512, ""};
+    const RopeGeometry geometry = config.rope_geometry(512);
     return rope_angles(scheme->table(geometry, length), length, at::kFloat, at::kCPU, false);
   };
 
@@ -232,7 +232,7 @@ TEST_CASE("a token is key by its loss in a short context that ends at it, and by
   const LlamaConfig config = small_llama_config();
   const Llama model = random_llama(config, at::kDouble, 3);
   const auto scheme = make_scheme("{type: none}");
-  const RopeGeometry geometry{config.head_dim, config.rope_theta, config.trained_length, 512, ""};
+  const RopeGeometry geometry = config.rope_geometry(512);
   const AnglesOf angles_of = [&](int64_t length) {
     return rope_angles(scheme->table(geometry, length), length, at::kDouble, at::kCPU, false);
   };

@@ -20,7 +20,7 @@ void fuzz_one(std::string_view input) {
   if (config.head_dim > 1024) return;
   const auto scheme = Registry<RopeScheme>::instance().build(block_of("{type: model}"));
   const int64_t longer = config.trained_length + 1000;
-  check_rope(*scheme, {config.rotary_dim(), config.rope_theta, config.trained_length, longer, config.rope});
+  check_rope(*scheme, config.rope_geometry(longer));
 }
 
 }  // namespace qroar

@@ -47,7 +47,7 @@ inline void check_rope(const RopeScheme& scheme, const RopeGeometry& geometry) {
   config.update(exported_rope(evaluated));
   scratch().write("exported/config.json", config.dump());
   const LlamaConfig again = LlamaConfig::load(scratch().folder() / "exported");
-  RopeGeometry read{again.rotary_dim(), again.rope_theta, again.trained_length, geometry.target_length, again.rope};
+  RopeGeometry read = again.rope_geometry(geometry.target_length);
   const auto model = Registry<RopeScheme>::instance().build(block_of("{type: model}"));
   for (const auto& [length, known] : evaluated.tables) {
     must(are_close(model->table(read, length), known),

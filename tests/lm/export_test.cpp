@@ -151,9 +151,7 @@ TEST_CASE("the exported config.json gives the same frequencies and attention fac
     for (const int64_t length : {32, 64, 65, 256, 1000}) {
       CAPTURE(length);
       const RopeTable expected = make_scheme(yaml)->table(own.geometry(), length);
-      const RopeTable found =
-          make_scheme("{type: model}")
-              ->table({read.head_dim, read.rope_theta, read.trained_length, length, read.rope}, length);
+      const RopeTable found = make_scheme("{type: model}")->table(read.rope_geometry(length), length);
       CHECK(found.attention_factor == expected.attention_factor);
       REQUIRE(found.inv_freq.size() == 8);
       for (std::size_t i = 0; i < found.inv_freq.size(); ++i) {

@@ -56,8 +56,7 @@ HeadTransforms heads_of(const std::string& yaml, const LlamaConfig& config = sma
 at::Tensor logits_of(const Llama& model, const at::Tensor& tokens_T) {
   const auto dtype = model.embed_tokens_VD.scalar_type();
   const int64_t T = tokens_T.size(0);
-  const RopeTable table =
-      make_scheme("{type: none}")->table({model.config.head_dim, 1e4, model.config.trained_length, T}, T);
+  const RopeTable table = make_scheme("{type: none}")->table(model.config.rope_geometry(T), T);
   return logits(model, forward(model, tokens_T, rope_angles(table, T, dtype, at::kCPU, false)));
 }
 

@@ -51,9 +51,7 @@ std::string refused(const std::string& yaml) {
   return error_text([&] { rescaling(yaml); });
 }
 
-RopeGeometry geometry_of(const LlamaConfig& config) {
-  return {config.rotary_dim(), config.rope_theta, config.trained_length, 128};
-}
+RopeGeometry geometry_of(const LlamaConfig& config) { return config.rope_geometry(128); }
 
 at::Tensor tokens(const LlamaConfig& config) {
   at::manual_seed(8);

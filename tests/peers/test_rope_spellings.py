@@ -27,8 +27,6 @@ REFUSED = {
     "linear-factor-below-1": "frequencies above the trained ones, with a warning",
     "linear-factor-0": "infinite frequencies, with a warning",
     "linear-factor-true": "counts as 1",
-    "linear-partial-half": "fewer pairs than the heads have, which its Llama then cannot turn",
-    "linear-partial-half-at-top": "as above",
     "yarn-broken-original": "128.5 tokens",
     "yarn-factor-below-1": "frequencies above the trained ones, with a warning",
     "yarn-max-below-original-factor-null": "a factor of 0.5, as above",

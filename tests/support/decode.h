@@ -27,9 +27,7 @@ struct Scheme {
   std::unique_ptr<RopeScheme> scheme;
   LlamaConfig llama;
 
-  RopeTable table(int64_t length) const {
-    return scheme->table({llama.rotary_dim(), llama.rope_theta, llama.trained_length, 64}, length);
-  }
+  RopeTable table(int64_t length) const { return scheme->table(llama.rope_geometry(64), length); }
   ops::RopeAngles angles(int64_t length) const {
     return rope_angles(table(length), length, at::kDouble, at::kCPU, false);
   }

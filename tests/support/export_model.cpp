@@ -70,7 +70,7 @@ void run(const char* setup, const char* tokens_file, const char* folder) {
   const Llama model = apply(plan, prepare(plan, full), {});
 
   const at::Tensor tokens_T = read_tokens(tokens_file);
-  const RopeGeometry geometry{llama.head_dim, llama.rope_theta, llama.trained_length, tokens_T.size(0), llama.rope};
+  const RopeGeometry geometry = llama.rope_geometry(tokens_T.size(0));
   const auto scheme = Registry<RopeScheme>::instance().build(config.at("rope"));
   const auto still = config.get<int64_t>("still_pairs", 0, {0, llama.head_dim / 2});
   const auto lengths = config.get<std::vector<int64_t>>("lengths", {tokens_T.size(0)});

@@ -20,8 +20,7 @@ void run(const char* folder, const std::vector<std::string>& lengths) {
   Json tables = Json::array();
   for (const std::string& text : lengths) {
     const int64_t length = std::stoll(text);
-    const RopeTable table =
-        scheme->table({llama.head_dim, llama.rope_theta, llama.trained_length, length, llama.rope}, length);
+    const RopeTable table = scheme->table(llama.rope_geometry(length), length);
     tables.push_back({{"length", length}, {"inv_freq", table.inv_freq}, {"attention_factor", table.attention_factor}});
   }
   std::puts(tables.dump().c_str());

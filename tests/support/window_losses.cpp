@@ -26,8 +26,7 @@ void run(const char* setup) {
   for (std::string line; std::getline(std::cin, line);) {
     const auto ids = Json::parse(line).get<std::vector<int64_t>>();
     const int64_t length = std::ssize(ids);
-    const RopeTable table =
-        scheme->table({llama.head_dim, llama.rope_theta, llama.trained_length, length, llama.rope}, length);
+    const RopeTable table = scheme->table(llama.rope_geometry(length), length);
     const auto losses =
         token_losses(model, at::tensor(ids, at::kLong), rope_angles(table, length, spec.dtype, at::kCPU, false), 0);
     std::puts(Json(losses).dump().c_str());
