@@ -118,12 +118,39 @@ std::vector<SweepPoint> expand_blocks(const Config& base, const Config& sweep) {
   return points;
 }
 
+/// Appends the points that `windows.lengths` of one point stands for, the values of an innermost axis windows.length.
+void append_by_length(SweepPoint point, std::vector<SweepPoint>& points) {
+  const Config windows = point.config.at("windows", "{}");
+  if (windows.kind() != Config::Kind::map || !windows.has("lengths")) {
+    points.push_back(std::move(point));
+    return;
+  }
+  const Config lengths = windows.at("lengths");
+  const std::string axis = "windows.length";
+  if (std::ranges::count(point.axes, axis, &std::pair<std::string, Json>::first) > 0) {
+    lengths.fail("the sweep has the axis windows.length already; write the lengths in one place");
+  }
+  if (lengths.kind() != Config::Kind::list || lengths.items().empty())
+    lengths.fail("expected a list of lengths; write [2048, 4096]");
+  refuse_repeats(lengths.items());
+  point.config = point.config.with("windows", windows.without("lengths"));
+  for (const Config& length : lengths.items()) {
+    points.push_back({point.config.with(axis, length), point.axes, point.origin});
+    points.back().axes.emplace_back(axis, length.json());
+  }
+  if (points.size() > kMaxPoints) lengths.fail(fmt::format("more than {} points; split the experiment", kMaxPoints));
+}
+
 }  // namespace
 
 std::vector<SweepPoint> expand(const Config& root) {
   const Config base = root.without("sweep");
-  std::vector<SweepPoint> points{{base, {}, root.where()}};
-  if (root.has("sweep")) points = expand_blocks(base, root.at("sweep"));
+  std::vector<SweepPoint> points;
+  if (root.has("sweep")) {
+    for (SweepPoint& point : expand_blocks(base, root.at("sweep"))) append_by_length(std::move(point), points);
+  } else {
+    append_by_length({base, {}, root.where()}, points);
+  }
   for (const SweepPoint& point : points) point.config.has("sweep");  // so that "did you mean" knows the word
   return points;
 }

@@ -1,5 +1,5 @@
 // Expands `sweep:` into cells.  A block is the product of its axes, and the sweep is the union of its blocks; values
-// may be maps.
+// may be maps.  `windows.lengths: [512, 1024]` is an innermost axis windows.length of every block.
 #pragma once
 #include "config/config.h"
 

@@ -59,9 +59,9 @@ struct WindowRule {
   Aggregate aggregate = Aggregate::tokens;
 
   WindowRule() = default;
-  /// Reads length (required, >= 2), stride (default length, 1..length), truncate (false), concatenate (false), bos
-  /// (true, false, start, replace), targets (inside, beyond), score (all), tail (keep), aggregate (tokens) and
-  /// `protocol`, a name that tables show.
+  /// Reads length (required, >= 2; a list `lengths` has become the axis of a sweep), stride (default
+  /// length, 1..length), truncate (false), concatenate (false), bos (true, false, start, replace), targets (inside,
+  /// beyond), score (all), tail (keep), aggregate (tokens) and `protocol`, a name that tables show.
   explicit WindowRule(const Config& config);
 };
 

@@ -1,16 +1,11 @@
-// Runs a model over windows and feeds its metrics, holding logits only in blocks of rows.
+// Runs a model over windows and feeds its metrics.
 #pragma once
 #include <functional>
-#include <memory>
 #include <vector>
 
 #include "base/statistics.h"
-#include "data/dataset.h"
-#include "data/windows.h"
-#include "eval/metric.h"
 #include "eval/parts.h"
-#include "eval/token_losses.h"
-#include "model/llama.h"
+#include "eval/score_windows.h"
 
 namespace qroar {
 
@@ -20,22 +15,37 @@ struct WindowLoss {
   Moments nll;  ///< of its scored tokens, nats
 };
 
-struct EvaluationInput {
-  const Llama& model;
-  const ReferenceModel* reference;  ///< may be null when no metric needs it
-  const AnglesOf& angles_of;
-  const std::vector<Document>& documents;
-  const std::vector<Window>& windows;
-  const Feed& feed;
+/// Keeps the results of windows that another evaluation has scored.
+class WindowStore {
+ public:
+  virtual ~WindowStore() = default;
+  virtual bool has(std::size_t window) const = 0;
+  /// `whole`: the other evaluation's window that begins with this one.
+  virtual void add(std::size_t window, const Json& result, std::size_t whole) = 0;
 };
 
-/// Scores all windows in order; short windows of one length go through the model several at a time.  `store` may be
-/// null. `after_window` is called after each finished window (progress).  Throws an Error for a loss that is not
-/// finite; the message names the document, the position and the first place in the model whose values are not finite.
-std::vector<WindowLoss> evaluate(const EvaluationInput& input, const std::vector<std::unique_ptr<Metric>>& metrics,
-                                 PartStore* store, const std::function<void(const Window&)>& after_window);
+/// Another evaluation of the same model and reference, whose windows may be prefixes of this one's: in a causal model
+/// the first tokens of a window have the hidden states of the window that they fill alone.
+struct Companion {
+  EvaluationInput input;
+  const Metrics& metrics;
+  WindowStore& store;
+};
 
-/// Returns the tokens [T] that the model sees in a window, int64 on its device.
-at::Tensor window_tokens(const Document& document, const Window& window, const Feed& feed, const Llama& model);
+/// A prefix of a longer window must have a multiple of this number of tokens: with a rest, matrix products and ATen's
+/// attention on the CPU add in another order than for the prefix alone.
+inline constexpr int64_t kPrefixTokens = 512;
+
+/// Returns the name under which the result of a window is kept.
+std::string window_part(std::size_t window);
+
+/// Scores all windows in order; short windows of one length go through the model several at a time.  `store` may be
+/// null. `after_window` is called after each finished window (progress).  Windows of companions that are prefixes of
+/// these, with the same angles, are scored from the same hidden states and put into their stores; of the first prefix
+/// it is checked that it alone gives the same bits, and without that (other processors may differ) none is used.
+/// Throws score_windows()'s Errors.
+std::vector<WindowLoss> evaluate(const EvaluationInput& input, const Metrics& metrics, PartStore* store,
+                                 const std::function<void(const Window&)>& after_window,
+                                 const std::vector<Companion>& companions = {});
 
 }  // namespace qroar

@@ -27,15 +27,19 @@ const Json* PartialCell::find(const std::string& part) const {
 }
 
 void PartialCell::add(const std::string& part, const Json& result) {
-  check_();
   const auto now = Clock::now();
-  const double seconds = std::chrono::duration<double>(now - since_).count();
+  add(part, result, std::chrono::duration<double>(now - since_).count());
   since_ = now;
+}
+
+void PartialCell::add(const std::string& part, const Json& result, double seconds) {
+  check_();
   log_.append({{"part", part}, {"seconds", seconds}, {"result", result}});
   parts_.emplace(part, Part{result, seconds});
 }
 
 double PartialCell::seconds(const std::string& kind) const {
+  if (const auto part = parts_.find(kind); part != parts_.end()) return part->second.seconds;
   double sum = 0;
   for (const auto& [name, part] : parts_) sum += name.starts_with(kind) ? part.seconds : 0;
   return sum;

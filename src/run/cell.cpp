@@ -89,7 +89,7 @@ std::vector<Cell> group_by_shared(std::vector<Cell> cells) {
     for (std::size_t i = 0; i < cell.job->shared.size(); ++i) {
       places.push_back(first.try_emplace({i, cell.job->shared[i]}, first.size()).first->second);
     }
-    return places;
+    return std::pair(places, -cell.job->data.windows.length);
   };
   for (const Cell& cell : cells) place(cell);
   std::ranges::stable_sort(cells, {}, place);

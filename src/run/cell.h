@@ -42,7 +42,8 @@ int64_t forward_bytes(const Cell& cell);
 /// Throws an Error when that exceeds the device's free memory.
 void check_memory(const Cell& cell, const at::Device& device);
 
-/// Returns the cells in the experiment's order, except that cells that share something become neighbours.
+/// Returns the cells in the experiment's order, except that cells that share something become neighbours, those with
+/// longer windows first: of these, shorter ones may be beginnings.
 std::vector<Cell> group_by_shared(std::vector<Cell> cells);
 
 /// Divides the cells into at most `parts` parts of about equal work; each part consists of neighbours by sharing.

@@ -5,7 +5,6 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <cmath>
 
 #include "base/error.h"
 #include "base/hash.h"
@@ -17,53 +16,15 @@
 #include "run/environment.h"
 #include "run/exports.h"
 #include "run/find_scales.h"
+#include "run/measure_windows.h"
+#include "run/shared_passes.h"
 
 namespace qroar {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
-Json to_json(const std::vector<MetricValue>& values) {
-  Json metrics = Json::object();
-  for (const MetricValue& value : values) {
-    if (std::isnan(value.value)) fail("{}: not a number, over {} samples", value.name, value.count);
-    Json& metric = metrics[value.name];
-    metric = {{"value", value.value}, {"stderr", value.stderr_}, {"count", value.count}};
-    if (value.clusters.empty()) continue;
-    const Estimate mean = estimate(value.clusters);
-    metric["clusters"] = mean.clusters;
-    metric["low"] = linked(value.link, mean.low());
-    metric["high"] = linked(value.link, mean.high());
-    if (!value.link.empty()) metric["link"] = value.link;
-  }
-  return metrics;
-}
-
-void append_clusters(std::vector<ClusterRecord>& to, const std::vector<MetricValue>& values) {
-  for (const MetricValue& value : values) {
-    for (const auto& [group, scored, sum, weight] : value.clusters)
-      to.push_back({value.name, group, scored, sum, weight});
-  }
-}
-
-std::vector<WindowRecord> records_of(const std::vector<WindowLoss>& losses, const std::vector<Document>& documents) {
-  std::vector<WindowRecord> records;
-  for (const auto& [window, nll] : losses) {
-    const Document& document = documents[static_cast<std::size_t>(window.document)];
-    records.push_back({document.id, window.begin, nll, document.cluster()});
-  }
-  return records;
-}
-
 }  // namespace
-
-void CellRunner::Measured::add(Measured more) {
-  row.update(more.row, /*merge_objects=*/true);
-  for (auto& window : more.output.windows) output.windows.push_back(std::move(window));
-  for (auto& cluster : more.output.clusters) output.clusters.push_back(std::move(cluster));
-  output.curves.merge(more.output.curves);
-  output.tasks.merge(more.output.tasks);
-}
 
 bool CellRunner::is_finished(const Cell& cell, const std::optional<Json>& row) {
   if (!row || (*row)["status"] != "ok" || !cell.job->model.open_error.empty()) return false;
@@ -76,8 +37,9 @@ bool CellRunner::is_finished(const Cell& cell, const std::optional<Json>& row) {
   return false;
 }
 
-std::optional<bool> CellRunner::run(const Cell& cell, Claim& claim) {
+std::optional<bool> CellRunner::run(const Cell& cell, Claim& claim, const std::vector<const Cell*>& companions) {
   claim_ = &claim;
+  companions_ = companions;
   const Job& job = *cell.job;
   results_.make_cell_folder(job.id);
   const CellLog log(results_.cell(job.id));
@@ -131,7 +93,7 @@ std::optional<bool> CellRunner::run(const Cell& cell, Claim& claim) {
   return ok;
 }
 
-CellRunner::Measured CellRunner::run_parts(const Cell& cell, Json& row) {
+Measured CellRunner::run_parts(const Cell& cell, Json& row) {
   const Job& job = *cell.job;
   const at::Device device = ops::parse_device(job.model.open_error.empty() ? job.model.spec.device : "cpu");
   const c10::DeviceGuard guard(device);  // our kernels run on the current device
@@ -147,13 +109,34 @@ CellRunner::Measured CellRunner::run_parts(const Cell& cell, Json& row) {
     warnings.push_back(warning);
   }
   if (!warnings.empty()) row["warnings"] = warnings;
-  const auto check_unchanged = [&] { models_.check_unchanged(job); };
-  const Json& environment = row["environment"];
-  PartialCell partial(results_.cell(job.id), {{"inputs", environment["inputs"]}, {"bits", deciding_bits(environment)}},
-                      rerun_, check_unchanged);
-  Measured measured = evaluate_cell(cell, device, partial);
-  check_unchanged();
+  const std::unique_ptr<PartialCell> partial = partial_of(job, row["environment"]);
+  Measured measured = evaluate_cell(cell, device, *partial);
+  models_.check_unchanged(job);
   return measured;
+}
+
+std::unique_ptr<PartialCell> CellRunner::partial_of(const Job& job, const Json& environment) {
+  const Json inputs{{"inputs", environment["inputs"]}, {"bits", deciding_bits(environment)}};
+  const bool restart = rerun_ && !kept_.contains(job.id);
+  return std::make_unique<PartialCell>(results_.cell(job.id), inputs, restart,
+                                       [this, &job] { models_.check_unchanged(job); });
+}
+
+std::vector<CompanionCell> CellRunner::companions_of(const Cell& cell, const Llama& original,
+                                                     const PartialCell& partial) {
+  std::vector<CompanionCell> companions;
+  for (const Cell* other : companions_) {
+    const Job& job = *other->job;
+    if (!models_.is_last({job, *job.method.rescaling, job.method.quantization, other->calibration.get()})) continue;
+    results_.make_cell_folder(job.id);
+    Json environment = describe_environment(original.embed_tokens_VD.device());
+    environment.update(provenance_of(*other));
+    const TableOf table_of = [&job, original](int64_t length) { return job.table(length, original); };
+    companions.push_back({*other, cached_angles(table_of, original.embed_tokens_VD, job.model.spec.bfloat16_rope),
+                          std::make_unique<PartsForAnother>(*other, partial_of(job, environment), cell, partial)});
+    kept_.insert(job.id);
+  }
+  return companions;
 }
 
 Json CellRunner::provenance_of(const Cell& cell) {
@@ -186,7 +169,7 @@ Json CellRunner::inputs_of(const Cell& cell) {
   return inputs;
 }
 
-CellRunner::Measured CellRunner::evaluate_cell(const Cell& cell, const at::Device& device, PartialCell& partial) {
+Measured CellRunner::evaluate_cell(const Cell& cell, const at::Device& device, PartialCell& partial) {
   const Job& job = *cell.job;
   check_memory(cell, device);
   const auto before = Clock::now();
@@ -203,9 +186,19 @@ CellRunner::Measured CellRunner::evaluate_cell(const Cell& cell, const at::Devic
   progress_->leave_out(Clock::now() - before);
   at::manual_seed(static_cast<uint64_t>(job.seed));
   ops::reset_peak_bytes(device);
-  if (partial.found() > 0)
-    spdlog::info("cell {}: {} parts (windows, questions) were finished already", job.id, partial.found());
-  Measured measured = score_windows(cell, model, angles_of, partial);
+  if (partial.found() > 0) {
+    const std::string origin = PartsForAnother::origin(partial, cell.windows.size());
+    spdlog::info("cell {}: {} parts (windows, questions) were finished already{}", job.id, partial.found(),
+                 origin.empty() ? "" : ", as beginnings of windows of cell " + origin);
+  }
+  Measured measured;
+  if (cell.data != nullptr) {
+    measured = measure_windows(cell, models_, model, angles_of, partial, companions_of(cell, original, partial),
+                               [&](const Window& window) {
+                                 advance(cell.flops(window), job);
+                                 throw_if_stop_requested();
+                               });
+  }
   measured.add(run_tasks(cell, model, table_of, angles_of, partial));
   measured.row["peak_bytes"] = ops::peak_bytes(device);
   if (!job.output.diagnostics.empty()) measured.output.diagnostics = diagnose(cell, model, angles_of);
@@ -218,59 +211,11 @@ CellRunner::Measured CellRunner::evaluate_cell(const Cell& cell, const at::Devic
   return measured;
 }
 
-CellRunner::Measured CellRunner::score_windows(const Cell& cell, const Llama& model, const AnglesOf& angles_of,
-                                               PartialCell& partial) {
-  if (cell.data == nullptr) return {};
-  const Job& job = *cell.job;
-  const std::vector<Document>& documents = cell.data->documents;
-  const Feed& feed = job.data.windows.feed;
-  Llama reference;
-  AnglesOf reference_angles = angles_of;
-  if (const auto& spec = job.model.reference) {
-    reference = models_.reference(*spec, model.embed_tokens_VD.device());
-    reference_angles = cached_angles([&job](int64_t length) { return job.model.reference->table(length); },
-                                     reference.embed_tokens_VD, job.model.spec.bfloat16_rope);
-  } else if (job.needs_reference()) {
-    reference = models_.full(job.method.quantization);
-  }
-  const ReferenceModel compared{reference, reference_angles};
-  partial.start_clock();
-  const auto metrics = job.output.make_metrics();
-  const auto losses =
-      evaluate({model, job.needs_reference() ? &compared : nullptr, angles_of, documents, cell.windows, feed}, metrics,
-               &partial, [&](const Window& window) {
-                 advance(cell.flops(window), job);
-                 throw_if_stop_requested();
-               });
-  double tokens = 0, flops = 0;
-  for (const Window& window : cell.windows) {
-    tokens += static_cast<double>(tokens_seen(window, feed));
-    flops += cell.flops(window);
-  }
-  const double seconds = partial.seconds("window/");
-  Measured measured{{{"metrics", Json::object()},
-                     {"seconds", seconds},
-                     {"tokens_per_second", tokens / seconds},
-                     {"model_tflops_per_second", flops / seconds / 1e12}},
-                    {}};
-  measured.output.windows = records_of(losses, documents);
-  for (const auto& metric : metrics) {
-    const std::vector<MetricValue> values = metric->values(job.data.windows.aggregate, documents);
-    measured.row["metrics"].update(to_json(values));
-    append_clusters(measured.output.clusters, values);
-    if (auto curve = metric->curve(documents)) {
-      append_clusters(measured.output.clusters, curve->points);
-      measured.output.curves.emplace(curve->name, std::move(curve->table));
-    }
-  }
-  return measured;
-}
-
 /// Runs the tasks.  Where there are windows, too, the row's time does not include that of the tasks.
-CellRunner::Measured CellRunner::run_tasks(const Cell& cell, const Llama& model, const TableOf& table_of,
-                                           const AnglesOf& angles_of, PartialCell& partial) {
+Measured CellRunner::run_tasks(const Cell& cell, const Llama& model, const TableOf& table_of, const AnglesOf& angles_of,
+                               PartialCell& partial) {
   const Job& job = *cell.job;
-  Measured measured{{{"metrics", Json::object()}}, {}};
+  Measured measured;
   partial.start_clock();
   for (const auto& task : job.data.tasks) {
     const double flops = task->flops(job.model.config);
@@ -282,8 +227,7 @@ CellRunner::Measured CellRunner::run_tasks(const Cell& cell, const Llama& model,
     };
     TaskResult result = task->run({model, angles_of, table_of, job.model.spec.bfloat16_rope,
                                    *job.model.opened.tokenizer, job.data.windows.length, report, partial});
-    measured.row["metrics"].update(to_json(result.values));
-    append_clusters(measured.output.clusters, result.values);
+    measured.add(result.values);
     measured.output.tasks[task->name()] = std::move(result.items);
   }
   if (cell.data == nullptr) measured.row["seconds"] = partial.seconds("");

@@ -2,6 +2,7 @@
 #pragma once
 #include <chrono>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "base/progress.h"
@@ -9,7 +10,7 @@
 #include "results/partial.h"
 #include "results/results.h"
 #include "run/cell.h"
-#include "run/models.h"
+#include "run/measure_windows.h"
 
 namespace qroar {
 
@@ -33,24 +34,18 @@ class CellRunner {
   Progress& progress() { return *progress_; }
 
   /// Runs the cell and writes its row; returns false when it failed, and nothing when another process took it over
-  /// meanwhile.
-  std::optional<bool> run(const Cell& cell, Claim& claim);
+  /// meanwhile.  Keeps for `companions`, which this process holds, too, what they share with it.
+  std::optional<bool> run(const Cell& cell, Claim& claim, const std::vector<const Cell*>& companions);
 
  private:
-  /// The results: members of the row, including `metrics`, and the files beside the row.
-  struct Measured {
-    Json row = Json::object();
-    CellOutput output;
-
-    void add(Measured more);
-  };
-
   /// Does everything that may fail the cell; stores in `row` at once what is known before the cell fails.
   Measured run_parts(const Cell& cell, Json& row);
   /// Returns everything that decides the cell's numbers, for `environment`.
   Json provenance_of(const Cell& cell);
+  std::unique_ptr<PartialCell> partial_of(const Job& job, const Json& environment);
+  /// Opens the stores of those companions that evaluate the last model.
+  std::vector<CompanionCell> companions_of(const Cell& cell, const Llama& original, const PartialCell& partial);
   Measured evaluate_cell(const Cell& cell, const at::Device& device, PartialCell& partial);
-  Measured score_windows(const Cell& cell, const Llama& model, const AnglesOf& angles_of, PartialCell& partial);
   Measured run_tasks(const Cell& cell, const Llama& model, const TableOf& table_of, const AnglesOf& angles_of,
                      PartialCell& partial);
   std::map<std::string, CsvTable> diagnose(const Cell& cell, const Llama& model, const AnglesOf& angles_of);
@@ -63,6 +58,8 @@ class CellRunner {
   Models models_;
   double done_ = 0, begun_ = 0, running_ = 0;  ///< work of all cells, of the cells before this one, and of this one
   Claim* claim_ = nullptr;                     ///< of the running cell
+  std::vector<const Cell*> companions_;        ///< of the running cell
+  std::set<std::string> kept_;                 ///< ids of cells for which this run has kept parts
 };
 
 }  // namespace qroar

@@ -38,6 +38,8 @@ class Models {
   /// Returns the model of a recipe.  Full-precision weights are shared with the last model where checkpoint, dtype and
   /// device are the same; the whole model is shared where rescaling and quantization are the same, too.
   const Llama& model(const Recipe& recipe, const at::Device& device);
+  /// Returns whether model() of this recipe would be the last model, of the same checkpoint, dtype and device.
+  bool is_last(const Recipe& recipe) const { return key_of(recipe) == quantized_key_; }
 
   /// Returns DiagnosticInput::full for the last model().  Built at every call.
   Llama full(const Quantization& quantization) const { return folded(prepare(quantization.plan, rescaled_), found_); }

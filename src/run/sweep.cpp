@@ -15,6 +15,7 @@
 #include "report/show.h"
 #include "run/cell_runner.h"
 #include "run/queue.h"
+#include "run/shared_passes.h"
 #include "run/submission.h"
 
 namespace qroar {
@@ -62,13 +63,13 @@ class Sweep {
       if (std::ranges::all_of(states, [](CellState state) { return state == CellState::done; })) break;
       throw_if_stop_requested();
       look(claims, cells, states);
-      const auto next = next_cell(states, last);
+      auto next = next_cell(states, last);
       if (!next) {
         std::this_thread::sleep_for(kPoll);
         continue;
       }
-      last = next;
-      const auto ok = take(claims, cells[*next]);
+      last = next = longest(cells, states, *next);
+      const auto ok = take(claims, cells, states, *next);
       if (!ok) continue;
       states[*next] = CellState::done;
       all_ok = all_ok && *ok;
@@ -102,19 +103,44 @@ class Sweep {
   }
 
   /// Returns whether the cell is ok, once it has a row; nothing while another process has it.
-  std::optional<bool> take(Claims& claims, const Cell& cell) {
+  std::optional<bool> take(Claims& claims, const std::vector<Cell>& cells, const std::vector<CellState>& states,
+                           std::size_t chosen) {
+    const Cell& cell = cells[chosen];
     if (const auto ok = finished_by_another(cell)) return ok;
     const std::unique_ptr<Claim> claim = claims.take(cell.job->id);
     if (claim == nullptr) return std::nullopt;
     if (const auto ok = finished_by_another(cell)) return ok;
-    return runner_.run(cell, *claim);
+    std::vector<const Cell*> companions;
+    std::vector<std::unique_ptr<Claim>> held;
+    // Cells of one model are neighbours, and those with longer windows come first.
+    for (std::size_t i = chosen + 1; i < cells.size() && cells[i].job->shared == cell.job->shared; ++i) {
+      if (states[i] != CellState::open || !may_share_passes(cell, cells[i]) || has_new_row(cells[i])) continue;
+      held.push_back(claims.take(cells[i].job->id));
+      if (held.back() != nullptr) companions.push_back(&cells[i]);
+    }
+    return runner_.run(cell, *claim, companions);
+  }
+
+  /// Returns the first open cell whose passes `next` may share, or `next` itself.
+  static std::size_t longest(const std::vector<Cell>& cells, const std::vector<CellState>& states, std::size_t next) {
+    std::size_t first = next;
+    for (std::size_t i = next; i-- > 0 && cells[i].job->shared == cells[next].job->shared;) {
+      if (states[i] == CellState::open && may_share_passes(cells[i], cells[next])) first = i;
+    }
+    return first;
+  }
+
+  /// Returns whether a row has appeared since this process first looked.
+  bool has_new_row(const Cell& cell) const {
+    const auto row = results_.row(cell.job->id);
+    const auto before = before_.find(cell.job->id);
+    return row && (before == before_.end() || before->second != *row);
   }
 
   /// Returns whether the cell is ok, where a row has appeared since this process first looked.
   std::optional<bool> finished_by_another(const Cell& cell) {
+    if (!has_new_row(cell)) return std::nullopt;
     const auto row = results_.row(cell.job->id);
-    const auto before = before_.find(cell.job->id);
-    if (!row || (before != before_.end() && before->second == *row)) return std::nullopt;
     const bool ok = (*row)["status"] == "ok";
     if (ok && !runner_.is_finished(cell, row)) return std::nullopt;
     runner_.skip(cell);

@@ -1,7 +1,9 @@
 // Which tokens of a window are scored, against the losses of sequences written out.
 #include "eval/evaluate.h"
 
+#include <map>
 #include <numeric>
+#include <random>
 
 #include "eval/token_losses.h"
 #include "support/catch.h"
@@ -64,6 +66,64 @@ TEST_CASE("where targets lie beyond the window, its last one is the token behind
   check_sum(found[0], 12, cell.loss_of(cell.text(0, 0, 13), 12));
   check_sum(found[1], 3, cell.loss_of(cell.text(1, 4, 20), 3));
   CHECK(window_tokens(cell.documents[0], cell.windows[0], cell.feed, cell.model).size(0) == 12);
+}
+
+namespace {
+
+struct KeptWindows : WindowStore {
+  std::map<std::size_t, Json> results;
+  std::map<std::size_t, std::size_t> wholes;
+  bool has(std::size_t window) const override { return results.contains(window); }
+  void add(std::size_t window, const Json& result, std::size_t whole) override {
+    results[window] = result;
+    wholes[window] = whole;
+  }
+};
+
+/// What the evaluation of windows of 1100 tokens leaves for shorter ones, in float32.
+struct LongDocuments : DiagnosedCell {
+  LongDocuments() : DiagnosedCell("[]") {
+    std::mt19937 random(3);
+    for (Document& document : documents) {
+      document.tokens.resize(1100);
+      for (int32_t& token : document.tokens) token = static_cast<int32_t>(random() % 50);
+    }
+    windows = {{0, 0, 1100, 1099}, {1, 0, 1100, 1099}, {1, 50, 1100, 7}};
+    feed = {Bos::none, false};
+  }
+  KeptWindows kept_for(const std::vector<Window>& others, const AnglesOf& angles) const {
+    KeptWindows kept;
+    const Metrics none;
+    evaluate({model, nullptr, angles_of, documents, windows, feed}, none, nullptr, [](const Window&) {},
+             {{{model, nullptr, angles, documents, others, feed}, none, kept}});
+    return kept;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a companion's window that begins another is scored with it, to the bit as by itself") {
+  const LongDocuments cell;
+  const std::vector<Window> others{{0, 0, 512, 511}, {0, 0, 700, 699},  {0, 512, 1024, 511},
+                                   {1, 0, 1024, 9},  {1, 50, 562, 100}, {1, 0, 1100, 30}};
+  const KeptWindows kept = cell.kept_for(others, cell.angles_of);
+  CHECK(kept.wholes == std::map<std::size_t, std::size_t>{{0, 0}, {3, 1}, {4, 2}, {5, 1}});
+  const auto alone = evaluate({cell.model, nullptr, cell.angles_of, cell.documents, others, cell.feed}, {}, nullptr,
+                              [](const Window&) {});
+  for (const auto& [window, result] : kept.results) CHECK(result["nll"] == to_json(alone[window].nll));
+}
+
+TEST_CASE("other angles, and a cache whose rounding depends on the window's end, are not shared") {
+  LongDocuments cell;
+  const std::vector<Window> others{{0, 0, 512, 511}};
+  const AnglesOf stretched = [&](int64_t length) {
+    return rope_angles(make_scheme("{type: linear, factor: 3}")->table(cell.geometry, length), length, at::kFloat,
+                       at::kCPU, false);
+  };
+  CHECK(cell.kept_for(others, cell.angles_of).results.size() == 1);
+  CHECK(cell.kept_for(others, stretched).results.empty());
+  cell.model.layers.front().heads.residual = 4;
+  CHECK(cell.kept_for(others, cell.angles_of).results.empty());
 }
 
 }  // namespace qroar

@@ -29,7 +29,7 @@ struct DiagnosedCell {
                          const LlamaConfig& config = small_llama_config())
       : full(random_llama(config, dtype, 11)),
         quant(Config::parse("quant: " + rules, "test.yaml"), config),
-        geometry = config.rope_geometry(40),
+        geometry(config.rope_geometry(40)),
         angles_of([this, dtype](int64_t length) {
           return rope_angles(scheme->table(geometry, length), length, dtype, at::kCPU, false);
         }) {

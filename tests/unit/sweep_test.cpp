@@ -101,6 +101,30 @@ TEST_CASE("a sweep of the wrong shape is refused at its place") {
   CHECK(refusal("sweep: [{a: []}]") == "s.yaml:1:13: sweep[0].a: an axis without values; remove it or give it some");
 }
 
+TEST_CASE("windows.lengths is an innermost axis of every block") {
+  const auto lengths_of = [](const std::string& yaml) {
+    std::vector<std::string> found;
+    for (const SweepPoint& point : expand(Config::parse(yaml, "s.yaml"))) {
+      CHECK_FALSE(point.config.at("windows").has("lengths"));
+      found.push_back(Json(point.axes).dump() + point.config.at("windows").json().dump());
+    }
+    return found;
+  };
+  CHECK(lengths_of("windows: {lengths: [4, 8], bos: false}") ==
+        std::vector<std::string>{R"([["windows.length",4]]{"bos":false,"length":4})",
+                                 R"([["windows.length",8]]{"bos":false,"length":8})"});
+  CHECK(lengths_of("windows: {length: 3, lengths: [4, 8]}\nsweep: [{a: [1, 2]}]") ==
+        std::vector<std::string>{
+            R"([["a",1],["windows.length",4]]{"length":4})", R"([["a",1],["windows.length",8]]{"length":8})",
+            R"([["a",2],["windows.length",4]]{"length":4})", R"([["a",2],["windows.length",8]]{"length":8})"});
+  CHECK(refusal("windows: {lengths: [4]}\nsweep: [{windows.length: [8]}]") ==
+        "s.yaml:1:20: windows.lengths: the sweep has the axis windows.length already; write the lengths in one place");
+  CHECK(refusal("windows: {lengths: 4}") ==
+        "s.yaml:1:20: windows.lengths: expected a list of lengths; write [2048, 4096]");
+  CHECK(refusal("windows: {lengths: [4, 4.0]}") ==
+        "s.yaml:1:24: windows.lengths[1]: the same value as at s.yaml:1:21; each value of an axis once");
+}
+
 TEST_CASE("an axis that changes nothing is refused") {
   CHECK(refusal("sweep: [{a: [1, 2, 1]}]") ==
         "s.yaml:1:20: sweep[0].a[2]: the same value as at s.yaml:1:14; each value of an axis once");

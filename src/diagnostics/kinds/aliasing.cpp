@@ -17,6 +17,7 @@
 
 #include "diagnostics/by_document.h"
 #include "diagnostics/diagnostic.h"
+#include "eval/token_losses.h"
 
 namespace qroar {
 namespace {
