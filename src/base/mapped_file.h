@@ -34,4 +34,7 @@ class MappedFile {
   mutable std::string hash_;
 };
 
+/// Tells the system that mapped bytes are about to be read, so that it reads them beside what the process computes.
+void read_ahead(const void* begin, std::size_t size);
+
 }  // namespace qroar

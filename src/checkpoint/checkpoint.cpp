@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/hash.h"
+#include "base/mapped_file.h"
 #include "checkpoint/tensors.h"
 #include "model/site.h"
 #include "ops/device.h"
@@ -94,6 +95,10 @@ CheckpointSpec::CheckpointSpec(const Config& block) : path(model_folder(block)) 
 ModelSpec::ModelSpec(const Config& config, const LlamaConfig& llama)
     : CheckpointSpec(config),
       device(config.get<std::string>("device", "auto")),
+      weights(config.get_choice<LayerWeights>("weights", LayerWeights::automatic,
+                                              {{"resident", LayerWeights::resident},
+                                               {"streamed", LayerWeights::streamed},
+                                               {"auto", LayerWeights::automatic}})),
       bfloat16_rope(config.get_choice<bool>("rope_dtype", false, {{"float32", false}, {"bfloat16", true}})) {
   try {
     ops::check_device_name(device);
@@ -111,11 +116,13 @@ Checkpoint::Checkpoint(const CheckpointSpec& spec)
   }
   prefix_ = files_.has("embed_tokens.weight") ? "" : "model.";
   std::set<std::string> read;
-  assemble([&](const std::string& name, at::IntArrayRef shape, const StoredRows*) {
-    floating_type(view(name, shape).dtype, fmt::format("{}: tensor {}", spec.path.string(), name));
-    if (read.insert(name).second) weights_ += c10::multiply_integers(shape);
-    return at::Tensor();
-  });
+  assemble(
+      [&](const std::string& name, at::IntArrayRef shape, const StoredRows*) {
+        floating_type(view(name, shape).dtype, fmt::format("{}: tensor {}", spec.path.string(), name));
+        if (read.insert(name).second) weights_ += c10::multiply_integers(shape);
+        return at::Tensor();
+      },
+      /*streamed=*/false);
   check_all_read(read);
 }
 
@@ -169,11 +176,27 @@ const TensorView& Checkpoint::view(const std::string& name, at::IntArrayRef shap
   return view;
 }
 
-Llama Checkpoint::build(at::ScalarType dtype, const at::Device& device) const {
-  Llama model = assemble([&](const std::string& name, at::IntArrayRef shape, const StoredRows* rows) {
+std::vector<TensorView> Checkpoint::views_of(const std::string& module) const {
+  std::vector<TensorView> views;
+  for (const std::string& name : files_.names()) {
+    if (name.starts_with(prefix_ + module)) views.push_back(files_.at(name));
+  }
+  return views;
+}
+
+Llama Checkpoint::build(at::ScalarType dtype, const at::Device& device, bool streamed) const {
+  const Load load = [this, dtype, device](const std::string& name, at::IntArrayRef shape, const StoredRows* rows) {
     const at::Tensor stored = tensor_of(view(name, shape), fmt::format("{}: tensor {}", spec_.path.string(), name));
     return (rows == nullptr ? stored : stored.narrow(0, rows->first, rows->count)).to(device, dtype);
-  });
+  };
+  Llama model = assemble(load, streamed);
+  if (streamed) {
+    for (DecoderLayer& layer : model.layers) {
+      layer.read_ahead = [views = views_of(layer.site + ".")] {
+        for (const TensorView& view : views) read_ahead(view.data, static_cast<std::size_t>(view.bytes));
+      };
+    }
+  }
   if (!config_.tie_word_embeddings || !files_.has(kHead)) return model;
   if (at::equal(model.lm_head.weight_OI, model.embed_tokens_VD)) {
     model.lm_head.weight_OI = model.embed_tokens_VD;
@@ -186,7 +209,7 @@ Llama Checkpoint::build(at::ScalarType dtype, const at::Device& device) const {
   return model;
 }
 
-Llama Checkpoint::assemble(const Load& load) const {
+Llama Checkpoint::assemble(const Load& load, bool streamed) const {
   const int64_t hidden = config_.hidden_size;
   const std::unique_ptr<Family> family = family_of(config_.model_type);
   const auto load_linear = [&](const LinearSite& site, bool bias) {
@@ -194,11 +217,13 @@ Llama Checkpoint::assemble(const Load& load) const {
     std::optional<StoredRows> part = family->stored_in(config_, name);
     const std::string module = (layer.empty() ? "" : prefix_) + layer + (part ? part->name : name);
     const int64_t rows = part ? part->of : site.rows;
-    const StoredRows* const own = part ? &*part : nullptr;
-    return Linear{load(module + ".weight", {rows, site.columns}, own),
-                  bias ? load(module + ".bias", {rows}, own) : at::Tensor(),
+    const auto own = [](const std::optional<StoredRows>& of) { return of ? &*of : nullptr; };
+    const auto weight = [=, columns = site.columns] { return load(module + ".weight", {rows, columns}, own(part)); };
+    const bool later = streamed && !layer.empty();
+    return Linear{{later ? at::Tensor() : weight(), bias ? load(module + ".bias", {rows}, own(part)) : at::Tensor()},
                   site.name,
-                  {}};
+                  {},
+                  later ? std::function<at::Tensor()>(weight) : nullptr};
   };
   const auto load_norm = [&](const std::string& name, int64_t size) {
     return load(prefix_ + name + ".weight", {size}, nullptr);
@@ -228,7 +253,7 @@ Llama Checkpoint::assemble(const Load& load) const {
     const LinearSite& here = sites[next++];
     if (here.name == "lm_head") {
       const bool tied = config_.tie_word_embeddings && !files_.has(kHead);
-      linear = tied ? Linear{model.embed_tokens_VD, {}, here.name, {}} : load_linear(here, false);
+      linear = tied ? Linear{{model.embed_tokens_VD, {}}, here.name, {}, {}} : load_linear(here, false);
     } else {
       linear = load_linear(here, has_bias(config_, here.name));
     }

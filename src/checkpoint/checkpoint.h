@@ -30,16 +30,23 @@ struct CheckpointSpec {
 };
 
 /// The YAML block `model`.
+enum class LayerWeights {
+  resident,
+  streamed,   ///< a layer's weights are read, changed and dropped as windows go through it together
+  automatic,  ///< streamed where resident weights do not fit
+};
+
 struct ModelSpec : CheckpointSpec {
   /// The dtype of the computation.  `auto` is the checkpoint's own: that of config.json, else that of the embeddings;
   /// float16 becomes float32 on a CPU without float16 arithmetic.
   at::ScalarType dtype = at::kFloat;
   std::string device = "auto";
+  LayerWeights weights = LayerWeights::automatic;  ///< changes no number
   bool bfloat16_rope =
       false;  ///< rope_dtype: bfloat16 rounds positions and frequencies to bfloat16 first, as module.to(bfloat16) does
 
   ModelSpec() = default;
-  /// Reads path (required), ignore_tensors ([]), device (auto), rope_dtype (float32), and dtype (auto).
+  /// Reads path (required), ignore_tensors ([]), device (auto), weights (auto), rope_dtype (float32), and dtype (auto).
   ModelSpec(const Config& config, const LlamaConfig& llama);
 };
 
@@ -65,13 +72,16 @@ class Checkpoint {
   int64_t weights() const { return weights_; }
 
   /// Builds the full-precision model.  On the CPU and in the stored dtype its tensors are views of the mapped files,
-  /// which they keep alive.
-  Llama build(at::ScalarType dtype, const at::Device& device) const;
+  /// which they keep alive.  Where it is `streamed`, the layers' weights are made when a layer is used, for as long as
+  /// this checkpoint exists.
+  Llama build(at::ScalarType dtype, const at::Device& device, bool streamed = false) const;
 
  private:
   /// Returns the tensor with a name and shape, or some of its rows where they are part of a larger one.
   using Load = std::function<at::Tensor(const std::string& name, at::IntArrayRef shape, const StoredRows* rows)>;
-  Llama assemble(const Load& load) const;
+  Llama assemble(const Load& load, bool streamed) const;
+  /// Returns the tensors of a module and of those in it: "layers.3.".
+  std::vector<TensorView> views_of(const std::string& module) const;
   const TensorView& view(const std::string& name, at::IntArrayRef shape) const;
   void check_all_read(const std::set<std::string>& read) const;
 

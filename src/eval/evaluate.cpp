@@ -2,19 +2,33 @@
 #include "eval/evaluate.h"
 
 #include <algorithm>
+#include <chrono>
 #include <map>
 #include <optional>
+#include <set>
 
+#include "base/stop.h"
 #include "base/warn_once.h"
 #include "model/packing.h"
+#include "ops/device.h"
 
 namespace qroar {
 namespace {
 
-/// Windows that go through the model together, and their final hidden states.
-struct Pass {
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point before) { return std::chrono::duration<double>(Clock::now() - before).count(); }
+
+/// Consecutive windows of one evaluation that go through the model together, and their final hidden states.
+struct Batch {
+  const EvaluationInput& input;
+  const Companion* companion;  ///< null for our own windows
   std::size_t first, end;
   std::vector<at::Tensor> tokens{}, hidden{}, reference{};
+  double seconds = 0;  ///< each window's share of the passes
+
+  std::size_t size() const { return end - first; }
+  int64_t length() const { return tokens_seen(input.windows[first], input.feed); }
 };
 
 /// A companion's window that is a prefix of one of ours.
@@ -26,12 +40,12 @@ struct Follower {
   int64_t tokens() const { return tokens_seen(own(), companion->input.feed); }
 };
 
-/// Returns the final hidden states [T, D] of sequences [T] of one length.
-std::vector<at::Tensor> forward_together(const Llama& model, const std::vector<at::Tensor>& tokens,
-                                         const ops::RopeAngles& angles) {
-  if (tokens.size() == 1) return {forward(model, tokens.front(), angles)};
-  const std::vector<PackedSequence> sequences(tokens.size(), {.length = tokens.front().size(0)});
-  return forward(model, at::cat(tokens), packed(sequences, angles)).split(tokens.front().size(0));
+/// Returns a batch's sequences as one pass.
+Pass pass_of(const Batch& batch, const AnglesOf& angles_of) {
+  const ops::RopeAngles angles = angles_of(batch.length());
+  if (batch.size() == 1) return {batch.tokens.front(), angles};
+  const std::vector<PackedSequence> sequences(batch.size(), {.length = batch.length()});
+  return {at::cat(batch.tokens), packed(sequences, angles)};
 }
 
 bool begins_with(const ops::RopeAngles& angles, const ops::RopeAngles& shorter, int64_t length) {
@@ -45,29 +59,38 @@ class Evaluator {
             const std::vector<Companion>& companions)
       : input_(input), metrics_(metrics), store_(store), companions_(companions) {
     together_ = can_pack(input.model) && (input.reference == nullptr || can_pack(input.reference->model));
-    if (!together_) return;  // what a token sees may depend on the window's end
-    for (const Companion& companion : companions) {
-      for (std::size_t i = 0; i < companion.input.windows.size(); ++i) {
-        if (!companion.store.has(i)) waiting_[place(companion.input, i)].push_back({&companion, i});
-      }
-    }
+    if (together_) find_followers();  // else what a token sees may depend on the window's end
   }
 
+  /// Takes the windows through the model a batch at a time, or, where it is streamed, as many batches as fit.
   void run(const std::function<void(const Window&)>& after_window) {
-    std::size_t end = 0;
-    for (std::size_t first = 0; first < input_.windows.size(); first = end) {
-      end = together_ ? end_of_batch(first) : first + 1;
-      // The batches depend on the windows alone, not on which of them are already known, since they may affect the last
-      // bits.
-      std::optional<Pass> pass;
-      for (std::size_t i = first; i < end; ++i) {
-        if (store_.find(window_part(i)) == nullptr) {
-          if (!pass) pass = taken_through(first, end);
-          score(*pass, i);
-        }
-        after_window(input_.windows[i]);
+    std::vector<Batch> group;
+    int64_t tokens = 0;
+    const auto end_group = [&] {
+      if (group.empty()) return;
+      take_through(group);
+      for (Batch& batch : group) score(batch);
+      group.clear();
+      tokens = 0;
+    };
+    for (const Batch& batch : batches()) {
+      const bool needed = is_needed(batch);
+      if (needed) {
+        group.push_back(batch);
+        tokens += batch.length() * static_cast<int64_t>(batch.size());
+        if (!input_.model.is_streamed() || tokens >= most_tokens()) end_group();
       }
+      for (std::size_t i = batch.first; i < batch.end && batch.companion == nullptr; ++i) {
+        if (!needed || group.empty()) {
+          after_window(input_.windows[i]);
+        } else {
+          later_.push_back(i);
+        }
+      }
+      if (group.empty()) report(after_window);
     }
+    end_group();
+    report(after_window);
   }
 
  private:
@@ -76,64 +99,142 @@ class Evaluator {
     return {input.document_of(input.windows[window]).id, input.windows[window].begin};
   }
 
-  /// Returns the end of the batch of windows that begins with window `first`: consecutive windows of the same number of
-  /// tokens, up to kPackedTokens in total.
-  std::size_t end_of_batch(std::size_t first) const {
-    const auto length = [&](std::size_t i) { return tokens_seen(input_.windows[i], input_.feed); };
-    const auto most = static_cast<std::size_t>(std::max<int64_t>(1, kPackedTokens / length(first)));
-    std::size_t end = first + 1;
-    while (end < input_.windows.size() && end - first < most && length(end) == length(first)) ++end;
-    return end;
+  void find_followers() {
+    std::map<Place, std::vector<std::size_t>> places;
+    for (std::size_t i = 0; i < input_.windows.size(); ++i) {
+      if (store_.find(window_part(i)) == nullptr) places[place(input_, i)].push_back(i);
+    }
+    for (const Companion& companion : companions_) {
+      for (std::size_t i = 0; i < companion.input.windows.size(); ++i) {
+        if (companion.store.has(i)) continue;
+        const std::vector<std::size_t>& here = places[place(companion.input, i)];
+        const Follower follower{&companion, i};
+        const auto whole = std::ranges::find_if(here, [&](std::size_t own) { return follows(follower, own); });
+        if (whole == here.end()) {
+          others_[&companion].insert(i);
+        } else {
+          followers_[*whole].push_back(follower);
+        }
+      }
+    }
   }
 
-  Pass taken_through(std::size_t first, std::size_t end) const {
-    Pass pass{first, end};
-    for (std::size_t i = first; i < end; ++i) pass.tokens.push_back(input_.tokens(input_.windows[i]));
-    const int64_t length = pass.tokens.front().size(0);
-    pass.hidden = forward_together(input_.model, pass.tokens, input_.angles_of(length));
-    pass.reference.resize(pass.tokens.size());
-    if (const ReferenceModel* reference = input_.reference)
-      pass.reference = forward_together(reference->model, pass.tokens, reference->angles_of(length));
-    return pass;
+  bool follows(const Follower& follower, std::size_t own) const {
+    const EvaluationInput& other = follower.companion->input;
+    const Window& window = input_.windows[own];
+    const int64_t length = follower.tokens(), all = tokens_seen(window, input_.feed);
+    if (length != all && (length > all || length % kPrefixTokens != 0)) return false;
+    if (!at::equal(other.tokens(follower.own()), input_.tokens(window).slice(0, 0, length))) return false;
+    return begins_with(input_.angles_of(all), other.angles_of(length), length) &&
+           (input_.reference == nullptr ||
+            begins_with(input_.reference->angles_of(all), other.reference->angles_of(length), length));
   }
 
-  /// Puts the results of window i and of its followers into their stores.
-  void score(const Pass& pass, std::size_t i) {
-    const at::Tensor &tokens_T = pass.tokens[i - pass.first], &hidden_TD = pass.hidden[i - pass.first];
-    std::vector<ScoredPrefix> windows{{input_, input_.windows[i], metrics_}};
-    const std::vector<Follower> followers = followers_of(i, tokens_T, hidden_TD);
-    for (const Follower& follower : followers)
-      windows.push_back({follower.companion->input, follower.own(), follower.companion->metrics});
-    const std::vector<Json> sums = score_windows(windows, tokens_T, hidden_TD, pass.reference[i - pass.first]);
-    store_.add(window_part(i), sums.front());
-    for (std::size_t k = 0; k < followers.size(); ++k)
-      followers[k].companion->store.add(followers[k].window, sums[k + 1], i);
+  /// Returns all batches of our windows and, where the model is streamed, of the companions'.
+  std::vector<Batch> batches() const {
+    std::vector<Batch> all;
+    append_batches(input_, nullptr, all);
+    if (!input_.model.is_streamed()) return all;
+    for (const Companion& companion : companions_) append_batches(companion.input, &companion, all);
+    return all;
   }
 
-  std::vector<Follower> followers_of(std::size_t i, const at::Tensor& tokens_T, const at::Tensor& hidden_TD) {
-    std::vector<Follower> followers;
-    const auto waiting = waiting_.find(place(input_, i));
-    if (waiting == waiting_.end()) return followers;
-    std::erase_if(waiting->second, [&](const Follower& follower) {
-      if (!follows(follower, tokens_T)) return false;
-      followers.push_back(follower);
-      return true;
-    });
-    const auto is_shorter = [&](const Follower& follower) { return follower.tokens() < tokens_T.size(0); };
+  /// A batch consists of consecutive windows of the same number of tokens, up to kPackedTokens in total.  It depends on
+  /// the windows alone, not on which of them are already known, since it may affect the last bits.
+  void append_batches(const EvaluationInput& input, const Companion* companion, std::vector<Batch>& batches) const {
+    const auto length = [&](std::size_t i) { return tokens_seen(input.windows[i], input.feed); };
+    std::size_t end = 0;
+    for (std::size_t first = 0; first < input.windows.size(); first = end) {
+      const auto most = static_cast<std::size_t>(std::max<int64_t>(1, kPackedTokens / length(first)));
+      end = first + 1;
+      while (together_ && end < input.windows.size() && end - first < most && length(end) == length(first)) ++end;
+      batches.push_back({input, companion, first, end});
+    }
+  }
+
+  bool is_needed(const Batch& batch, std::size_t window) const {
+    if (batch.companion == nullptr) return store_.find(window_part(window)) == nullptr;
+    const auto own = others_.find(batch.companion);
+    return own != others_.end() && own->second.contains(window);
+  }
+  bool is_needed(const Batch& batch) const {
+    for (std::size_t i = batch.first; i < batch.end; ++i) {
+      if (is_needed(batch, i)) return true;
+    }
+    return false;
+  }
+
+  /// Returns how many tokens a group may have: their hidden states take a quarter of what is free at most.
+  int64_t most_tokens() const {
+    const at::Tensor& weights = input_.model.embed_tokens_VD;
+    const int64_t states = input_.reference == nullptr ? 2 : 4;  // with a copy while the last norm is applied
+    const int64_t bytes = states * input_.model.config.hidden_size * static_cast<int64_t>(weights.element_size());
+    return ops::available_bytes(weights.device()) / 4 / bytes;
+  }
+
+  void take_through(std::vector<Batch>& group) const {
+    for (Batch& batch : group) {
+      for (std::size_t i = batch.first; i < batch.end; ++i)
+        batch.tokens.push_back(batch.input.tokens(batch.input.windows[i]));
+    }
+    const auto before = Clock::now();
+    const std::function<void()> after_layer = [streamed = input_.model.is_streamed()] {
+      if (streamed) throw_if_stop_requested();  // a group may take hours
+    };
+    const auto hidden_of = [&](const Llama& model, const auto& angles_of, auto Batch::*result) {
+      std::vector<Pass> passes;
+      for (const Batch& batch : group) passes.push_back(pass_of(batch, angles_of(batch.input)));
+      const std::vector<at::Tensor> found = forward(model, passes, nullptr, after_layer);
+      for (std::size_t k = 0; k < group.size(); ++k) group[k].*result = found[k].split(group[k].length());
+    };
+    hidden_of(
+        input_.model, [](const EvaluationInput& of) { return of.angles_of; }, &Batch::hidden);
+    if (input_.reference != nullptr) {
+      const auto angles_of = [](const EvaluationInput& of) { return of.reference->angles_of; };
+      hidden_of(input_.reference->model, angles_of, &Batch::reference);
+    }
+    double operations = 0;
+    const double seconds = seconds_since(before);
+    const auto of_window = [&](const Batch& batch) { return forward_flops(input_.model.config, batch.length()); };
+    for (const Batch& batch : group) operations += of_window(batch) * static_cast<double>(batch.size());
+    for (Batch& batch : group) batch.seconds = seconds * of_window(batch) / operations;
+  }
+
+  /// Puts the results of a batch's windows and of their followers into their stores.
+  void score(const Batch& batch) {
+    for (std::size_t i = batch.first; i < batch.end; ++i) {
+      if (!is_needed(batch, i)) continue;
+      const auto before = Clock::now();
+      const std::size_t k = i - batch.first;
+      const std::vector<Follower> followers =
+          batch.companion == nullptr ? followers_of(i, batch.hidden[k]) : std::vector<Follower>{};
+      const Metrics& metrics = batch.companion == nullptr ? metrics_ : batch.companion->metrics;
+      std::vector<ScoredPrefix> windows{{batch.input, batch.input.windows[i], metrics}};
+      for (const Follower& follower : followers)
+        windows.push_back({follower.companion->input, follower.own(), follower.companion->metrics});
+      const at::Tensor reference_TD = batch.reference.empty() ? at::Tensor() : batch.reference[k];
+      const std::vector<Json> sums = score_windows(windows, batch.tokens[k], batch.hidden[k], reference_TD);
+      const double seconds = batch.seconds + seconds_since(before);
+      if (batch.companion == nullptr) {
+        store_.add(window_part(i), sums.front(), seconds);
+      } else {
+        batch.companion->store.add(i, sums.front(), seconds);
+      }
+      const LlamaConfig& config = input_.model.config;
+      for (std::size_t f = 0; f < followers.size(); ++f) {
+        const double share = forward_flops(config, followers[f].tokens()) / forward_flops(config, batch.length());
+        followers[f].companion->store.add(followers[f].window, sums[f + 1], share * seconds);
+      }
+    }
+  }
+
+  std::vector<Follower> followers_of(std::size_t i, const at::Tensor& hidden_TD) {
+    std::vector<Follower> followers = followers_[i];
+    const auto is_shorter = [&](const Follower& follower) { return follower.tokens() < hidden_TD.size(0); };
     const auto shortest = std::ranges::min_element(followers, {}, &Follower::tokens);
     if (!exact_ && shortest != followers.end() && is_shorter(*shortest)) exact_ = gives_same_bits(*shortest, hidden_TD);
     if (exact_ == false) std::erase_if(followers, is_shorter);
     return followers;
-  }
-
-  bool follows(const Follower& follower, const at::Tensor& tokens_T) const {
-    const EvaluationInput& other = follower.companion->input;
-    const int64_t length = follower.tokens(), all = tokens_T.size(0);
-    if (length != all && (length > all || length % kPrefixTokens != 0)) return false;
-    if (!at::equal(other.tokens(follower.own()), tokens_T.slice(0, 0, length))) return false;
-    return begins_with(input_.angles_of(all), other.angles_of(length), length) &&
-           (input_.reference == nullptr ||
-            begins_with(input_.reference->angles_of(all), other.reference->angles_of(length), length));
   }
 
   bool gives_same_bits(const Follower& follower, const at::Tensor& hidden_TD) const {
@@ -146,13 +247,20 @@ class Evaluator {
     return false;
   }
 
+  void report(const std::function<void(const Window&)>& after_window) {
+    for (const std::size_t i : later_) after_window(input_.windows[i]);
+    later_.clear();
+  }
+
   const EvaluationInput& input_;
   const Metrics& metrics_;
   PartStore& store_;
   const std::vector<Companion>& companions_;
   bool together_;
-  std::map<Place, std::vector<Follower>> waiting_;
-  std::optional<bool> exact_;  ///< gives_same_bits(), once it is known
+  std::map<std::size_t, std::vector<Follower>> followers_;    ///< by our window
+  std::map<const Companion*, std::set<std::size_t>> others_;  ///< companions' windows that follow none of ours
+  std::vector<std::size_t> later_;                            ///< our windows in a group that has not ended
+  std::optional<bool> exact_;                                 ///< gives_same_bits(), once it is known
 };
 
 }  // namespace

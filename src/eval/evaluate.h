@@ -20,12 +20,11 @@ class WindowStore {
  public:
   virtual ~WindowStore() = default;
   virtual bool has(std::size_t window) const = 0;
-  /// `whole`: the other evaluation's window that begins with this one.
-  virtual void add(std::size_t window, const Json& result, std::size_t whole) = 0;
+  virtual void add(std::size_t window, const Json& result, double seconds) = 0;
 };
 
-/// Another evaluation of the same model and reference, whose windows may be prefixes of this one's: in a causal model
-/// the first tokens of a window have the hidden states of the window that they fill alone.
+/// Another evaluation of the same model and reference, perhaps under other angles.  Its windows may be prefixes of this
+/// one's: in a causal model the first tokens of a window have the hidden states of the window that they fill alone.
 struct Companion {
   EvaluationInput input;
   const Metrics& metrics;
@@ -39,10 +38,12 @@ inline constexpr int64_t kPrefixTokens = 512;
 /// Returns the name under which the result of a window is kept.
 std::string window_part(std::size_t window);
 
-/// Scores all windows in order; short windows of one length go through the model several at a time.  `store` may be
-/// null. `after_window` is called after each finished window (progress).  Windows of companions that are prefixes of
-/// these, with the same angles, are scored from the same hidden states and put into their stores; of the first prefix
-/// it is checked that it alone gives the same bits, and without that (other processors may differ) none is used.
+/// Scores all windows; short windows of one length go through the model several at a time, and all windows together
+/// through a streamed model, as far as their states fit.  `store` may be null. `after_window` is called after each
+/// finished window (progress).  Windows of companions that are prefixes of these, with the same angles, are scored from
+/// the same hidden states and put into their stores; of the first prefix it is checked that it alone gives the same
+/// bits, and without that (other processors may differ) none is used.  The companions' other windows are scored where
+/// the model is streamed, for which they cost no weights.  A window counts its share of a pass by its operations.
 /// Throws score_windows()'s Errors.
 std::vector<WindowLoss> evaluate(const EvaluationInput& input, const Metrics& metrics, PartStore* store,
                                  const std::function<void(const Window&)>& after_window,

@@ -12,7 +12,9 @@ class PartStore {
   virtual ~PartStore() = default;
   /// Returns the result of the part ("window/12", "task/hellaswag/7"); null where it is not finished.
   virtual const Json* find(const std::string& part) const = 0;
+  /// Adds the result of a part that took the time since the last one, or `seconds`.
   virtual void add(const std::string& part, const Json& result) = 0;
+  virtual void add(const std::string& part, const Json& result, double seconds) = 0;
 };
 
 /// Keeps them in memory.
@@ -23,6 +25,7 @@ class KeptParts : public PartStore {
     return found == parts_.end() ? nullptr : &found->second;
   }
   void add(const std::string& part, const Json& result) override { parts_.emplace(part, result); }
+  void add(const std::string& part, const Json& result, double) override { add(part, result); }
 
  private:
   std::map<std::string, Json> parts_;

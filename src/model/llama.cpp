@@ -3,6 +3,7 @@
 #include "model/llama.h"
 
 #include <algorithm>
+#include <optional>
 
 namespace qroar {
 namespace {
@@ -107,6 +108,10 @@ at::Tensor mlp(const DecoderLayer& layer, const at::Tensor& x_TD, Observer* obse
 
 void decoder_layer(const DecoderLayer& layer, const LlamaConfig& config, at::Tensor& x_TD, const Attention& attention,
                    Observer* observer) {
+  if (!layer.is_resident()) {
+    decoder_layer(layer.loaded(), config, x_TD, attention, observer);
+    return;
+  }
   const at::Tensor mixed_TD =
       self_attention(layer, config, ops::rms_norm(x_TD, layer.input_norm_D, config.rms_norm_eps), attention, observer);
   observe(observer, layer.site, ".self_attn", mixed_TD);
@@ -117,15 +122,36 @@ void decoder_layer(const DecoderLayer& layer, const LlamaConfig& config, at::Ten
   observe(observer, layer.site, "", x_TD);
 }
 
-at::Tensor forward(const Llama& model, const at::Tensor& tokens_T, const Attention& attention, Observer* observer) {
-  at::Tensor x_TD = embed(model, tokens_T);
-  observe(observer, "embed_tokens", "", x_TD);
-  for (const DecoderLayer& layer : model.layers) {
-    if (!attention.whole_layer(layer, x_TD)) decoder_layer(layer, model.config, x_TD, attention, observer);
+std::vector<at::Tensor> forward(const Llama& model, const std::vector<Pass>& passes, Observer* observer,
+                                const std::function<void()>& after_layer) {
+  std::vector<at::Tensor> streams;
+  for (const Pass& pass : passes) {
+    streams.push_back(embed(model, pass.tokens_T));
+    observe(observer, "embed_tokens", "", streams.back());
   }
-  const at::Tensor hidden_TD = ops::rms_norm(x_TD, model.norm_D, model.config.rms_norm_eps);
-  observe(observer, "norm", "", hidden_TD);
-  return hidden_TD;
+  for (std::size_t i = 0; i < model.layers.size(); ++i) {
+    const DecoderLayer& layer = model.layers[i];
+    std::optional<DecoderLayer> made;
+    if (!layer.is_resident()) {
+      made = layer.loaded();
+      if (i + 1 < model.layers.size()) model.layers[i + 1].read_ahead();
+    }
+    for (std::size_t k = 0; k < passes.size(); ++k) {
+      const Attention& attention = passes[k].attention;
+      if (attention.whole_layer(layer, streams[k])) continue;
+      decoder_layer(made ? *made : layer, model.config, streams[k], attention, observer);
+    }
+    after_layer();
+  }
+  for (at::Tensor& x_TD : streams) {
+    x_TD = ops::rms_norm(x_TD, model.norm_D, model.config.rms_norm_eps);
+    observe(observer, "norm", "", x_TD);
+  }
+  return streams;
+}
+
+at::Tensor forward(const Llama& model, const at::Tensor& tokens_T, const Attention& attention, Observer* observer) {
+  return forward(model, {{tokens_T, attention}}, observer).front();
 }
 
 at::Tensor logits(const Llama& model, const at::Tensor& hidden_RD, Observer* observer) {

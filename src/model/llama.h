@@ -39,8 +39,19 @@ struct Transform {
 
 struct Linear : ops::Weights {
   std::string site;
-  Transform input;  ///< applied to the input, [T, inputs], before the product
+  Transform input;                   ///< applied to the input, [T, inputs], before the product
+  std::function<at::Tensor()> make;  ///< makes weight_OI of a streamed layer, where it is undefined
 
+  at::Tensor weight() const { return weight_OI.defined() ? weight_OI : make(); }
+  /// Replaces the weight by f(weight): now, or each time that it is made.
+  template <class Function>
+  void change(Function f) {
+    if (weight_OI.defined()) {
+      weight_OI = f(weight_OI);
+    } else {
+      make = [before = make, f] { return f(before()); };
+    }
+  }
   bool transforms_input() const { return static_cast<bool>(input.function); }
 };
 
@@ -88,6 +99,12 @@ struct DecoderLayer {
   Linear q_proj, k_proj, v_proj, o_proj;
   Linear gate_proj, up_proj, down_proj;
   HeadTransforms heads;
+  std::function<void()> read_ahead;  ///< of a streamed layer: begins to read what its weights are made from
+
+  /// Returns whether the weights are there; those of a streamed layer are made when it is used.
+  bool is_resident() const { return q_proj.weight_OI.defined(); }
+  /// Returns the layer with its weights.
+  DecoderLayer loaded() const;
 
   /// Returns whether the layer has no transforms.
   bool is_plain() const;
@@ -103,12 +120,23 @@ inline bool DecoderLayer::is_plain() const {
   return !heads.any() && std::ranges::none_of(kLayerLinears, transforms);
 }
 
+inline DecoderLayer DecoderLayer::loaded() const {
+  DecoderLayer layer = *this;
+  for (const auto member : kLayerLinears) {
+    (layer.*member).weight_OI = (layer.*member).weight();
+  }
+  return layer;
+}
+
 struct Llama {
   LlamaConfig config;
   at::Tensor embed_tokens_VD;
   std::vector<DecoderLayer> layers;
   at::Tensor norm_D;
   Linear lm_head;  ///< shares embed_tokens' storage when tied
+
+  /// Returns whether the layers' weights are made when a layer is used; embeddings, norms and head are always there.
+  bool is_streamed() const { return !layers.empty() && !layers.front().is_resident(); }
 
   /// Calls visit(Linear&) for every linear layer, in the order of linear_sites().
   template <class Visit>
@@ -153,6 +181,18 @@ at::Tensor mlp(const DecoderLayer& layer, const at::Tensor& x_TD, Observer* obse
 /// Applies a decoder layer to the residual stream [T, D] in place (where autograd follows it, x becomes a new tensor).
 void decoder_layer(const DecoderLayer& layer, const LlamaConfig& config, at::Tensor& x_TD, const Attention& attention,
                    Observer* observer = nullptr);
+
+/// Token ids [T] and how they attend to each other.
+struct Pass {
+  at::Tensor tokens_T;
+  Attention attention;
+};
+
+/// Returns the final normed hidden states [T, D] of passes, which go through each layer together: a streamed layer is
+/// made once for all of them.  Calls `after_layer` after each layer.
+std::vector<at::Tensor> forward(
+    const Llama& model, const std::vector<Pass>& passes, Observer* observer = nullptr,
+    const std::function<void()>& after_layer = [] {});
 
 /// Returns the final normed hidden states [T, D] of token ids [T].  For one sequence at positions 0..T-1, `attention`
 /// is its angles, for at least T positions.

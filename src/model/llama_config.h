@@ -56,7 +56,7 @@ struct LlamaConfig {
   std::string dtype;  ///< dtype of the weights as in config.json ("bfloat16"), empty where absent
 
   /// The block `rope` that is equivalent to config.json's RoPE parameters (model/config_rope.h).
-  Json rope;
+  Json rope = {{"type", "none"}};
   /// L0: original_max_position_embeddings where stated, else max_position_embeddings.
   int64_t trained_length = 0;
 

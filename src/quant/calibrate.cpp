@@ -69,8 +69,9 @@ class Calibration {
     Stream exact = any_exact ? embedded() : Stream(), quantized = any_quantized ? embedded() : Stream();
     Progress progress(static_cast<double>(model_.layers.size()));
     TensorMap found;
-    for (const DecoderLayer& full : model_.layers) {
+    for (const DecoderLayer& stored : model_.layers) {
       throw_if_stop_requested();
+      const DecoderLayer full = stored.loaded();
       TensorMap of_layer;
       DecoderLayer layer = full;
       const Calibrators exact_watch = watch(full, false), quantized_watch = watch(full, true);

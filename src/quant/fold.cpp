@@ -34,11 +34,11 @@ void fold_scale(DecoderLayer& layer, const ScaleGroup& group, const at::Tensor& 
     layer.*group.norm = divided_by(layer.*group.norm, scale_I);
   } else {
     Linear& previous = layer.*group.previous;
-    previous.weight_OI = divided_by(previous.weight_OI, scale_I.unsqueeze(1));
+    previous.change([=](const at::Tensor& weight_OI) { return divided_by(weight_OI, scale_I.unsqueeze(1)); });
     if (previous.bias_O.defined()) previous.bias_O = divided_by(previous.bias_O, scale_I);
   }
   for (const auto linear : group.linears) {
-    (layer.*linear).weight_OI = scale_columns((layer.*linear).weight_OI, scale_I);
+    (layer.*linear).change([=](const at::Tensor& weight_OI) { return scale_columns(weight_OI, scale_I); });
   }
 }
 

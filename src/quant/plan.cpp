@@ -42,7 +42,7 @@ void quantize_layer(const QuantRules& rules, DecoderLayer& layer, const TensorMa
     Linear& linear = layer.*member;
     const auto weight = rules.weight_quantizer(linear.site);
     if (weight != nullptr && std::ranges::find(calibrated, weight) == calibrated.end()) {
-      linear.weight_OI = weight->fake_quantize(linear.weight_OI.contiguous());
+      linear.change([weight](const at::Tensor& weight_OI) { return weight->fake_quantize(weight_OI.contiguous()); });
     }
   }
 }

@@ -40,21 +40,24 @@ class Residual {
 /// Folds into a layer that reads the stream after a norm: W diag(norm) R^T.
 void fold_reader(const Residual& residual, const at::Tensor& norm_D, Linear& linear) {
   const at::Tensor scale_D = norm_D.to(at::kDouble);
-  linear.weight_OI = by_rows(linear.weight_OI, [&](const at::Tensor& rows_OD) { return residual(rows_OD * scale_D); });
+  linear.change([=](const at::Tensor& weight_OD) {
+    return by_rows(weight_OD, [&](const at::Tensor& rows_OD) { return residual(rows_OD * scale_D); });
+  });
 }
 
-/// Folds into a layer that writes to the stream: R W, and R b; where `online`, H on the input and H^T after the weight.
-void fold_writer(const Residual& residual, bool online, Linear& linear) {
-  const at::ScalarType dtype = linear.weight_OI.scalar_type();
-  at::Tensor weight_DI = linear.weight_OI.to(at::kDouble);
+/// Folds into a layer that writes to the stream: R W, and R b; where `online`, H on its `inputs` inputs and H^T after
+/// the weight.  `options`: of the weight.
+void fold_writer(const Residual& residual, bool online, int64_t inputs, const at::TensorOptions& options,
+                 Linear& linear) {
+  const auto dtype = c10::typeMetaToScalarType(options.dtype());
   if (online) {
-    const int64_t inputs = weight_DI.size(1);
-    weight_DI = ops::Hadamard(inputs, at::kDouble, weight_DI.device())(weight_DI);
-    linear.input = {ops::Hadamard(inputs, dtype, weight_DI.device()), /*couples_tokens=*/false,
-                    /*differentiable=*/true};
+    linear.input = {ops::Hadamard(inputs, dtype, options.device()), /*couples_tokens=*/false, /*differentiable=*/true};
   }
-  linear.weight_OI =
-      residual(weight_DI.t()).t().to(dtype, /*non_blocking=*/false, /*copy=*/false, at::MemoryFormat::Contiguous);
+  linear.change([=](const at::Tensor& stored_DI) {
+    at::Tensor weight_DI = stored_DI.to(at::kDouble);
+    if (online) weight_DI = ops::Hadamard(inputs, at::kDouble, weight_DI.device())(weight_DI);
+    return residual(weight_DI.t()).t().to(dtype, /*non_blocking=*/false, /*copy=*/false, at::MemoryFormat::Contiguous);
+  });
   if (linear.bias_O.defined()) linear.bias_O = residual(linear.bias_O.to(at::kDouble)).to(dtype);
 }
 
@@ -98,8 +101,10 @@ void rotate(const Rotation& rotation, Llama& model) {
     for (Linear* reader : {&layer.gate_proj, &layer.up_proj}) {
       fold_reader(residual, layer.post_attention_norm_D, *reader);
     }
-    fold_writer(residual, rotation.o_proj, layer.o_proj);
-    fold_writer(residual, rotation.down_proj, layer.down_proj);
+    const LlamaConfig& config = model.config;
+    fold_writer(residual, rotation.o_proj, config.num_attention_heads * config.head_dim, embed_VD.options(),
+                layer.o_proj);
+    fold_writer(residual, rotation.down_proj, config.intermediate_size, embed_VD.options(), layer.down_proj);
     layer.input_norm_D = at::ones_like(layer.input_norm_D);
     layer.post_attention_norm_D = at::ones_like(layer.post_attention_norm_D);
     if (rotation.qk) {

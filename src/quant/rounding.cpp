@@ -165,14 +165,16 @@ struct LayerMaps {
 
 /// Applies a map to a layer's outputs: rows of its weight, entries of its bias.
 void map_outputs(const ChannelMap& map, Linear& linear) {
-  for (at::Tensor* x : {&linear.weight_OI, &linear.bias_O}) {
-    if (x->defined()) *x = map(x->to(at::kDouble), 0).to(x->scalar_type());
-  }
+  const auto mapped = [map](const at::Tensor& x) { return map(x.to(at::kDouble), 0).to(x.scalar_type()); };
+  linear.change(mapped);
+  if (linear.bias_O.defined()) linear.bias_O = mapped(linear.bias_O);
 }
 
 /// Undoes an orthogonal map at a layer's inputs: W M^T.
 void map_inputs(const ChannelMap& map, Linear& linear) {
-  linear.weight_OI = by_rows(linear.weight_OI, [&](const at::Tensor& rows_OI) { return map(rows_OI, 1); });
+  linear.change([map](const at::Tensor& weight_OI) {
+    return by_rows(weight_OI, [&](const at::Tensor& rows_OI) { return map(rows_OI, 1); });
+  });
 }
 
 /// Moves a norm and the layers that read it into the stream y = M x: with norm weights n and n', W' = W diag(n) M^T
@@ -185,8 +187,9 @@ void map_norm(const ChannelMap& map, at::Tensor& norm_D, std::initializer_list<L
   norm_D = at::where(square_D == 0, 1.0, square_D.sqrt()).to(norm_D.scalar_type());
   const at::Tensor after_D = norm_D.to(at::kDouble);
   for (Linear* reader : readers) {
-    reader->weight_OI =
-        by_rows(reader->weight_OI, [&](const at::Tensor& rows_OD) { return map(rows_OD * before_D, 1) / after_D; });
+    reader->change([=](const at::Tensor& weight_OD) {
+      return by_rows(weight_OD, [&](const at::Tensor& rows_OD) { return map(rows_OD * before_D, 1) / after_D; });
+    });
   }
 }
 

@@ -36,7 +36,7 @@ void scale_heads(Linear& linear, at::Tensor& norm_d, int64_t head_dim, const at:
     norm_d = scale_rows(norm_d, head_dim, factor_KP);
     return;
   }
-  linear.weight_OI = scale_rows(linear.weight_OI, head_dim, factor_KP);
+  linear.change([=](const at::Tensor& weight_OI) { return scale_rows(weight_OI, head_dim, factor_KP); });
   if (linear.bias_O.defined()) linear.bias_O = scale_rows(linear.bias_O, head_dim, factor_KP);
 }
 

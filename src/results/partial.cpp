@@ -39,7 +39,6 @@ void PartialCell::add(const std::string& part, const Json& result, double second
 }
 
 double PartialCell::seconds(const std::string& kind) const {
-  if (const auto part = parts_.find(kind); part != parts_.end()) return part->second.seconds;
   double sum = 0;
   for (const auto& [name, part] : parts_) sum += name.starts_with(kind) ? part.seconds : 0;
   return sum;

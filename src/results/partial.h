@@ -18,13 +18,12 @@ class PartialCell : public PartStore {
 
   const Json* find(const std::string& part) const override;
   void add(const std::string& part, const Json& result) override;
-  /// Adds a part that took that long by another clock.
-  void add(const std::string& part, const Json& result, double seconds);
+  void add(const std::string& part, const Json& result, double seconds) override;
 
   std::size_t found() const { return found_; }
   /// Starts the clock that measures the time of the parts that are added.
   void start_clock() { since_ = Clock::now(); }
-  /// Returns the time that a part, or all parts whose names begin with `kind`, took, in all runs so far.
+  /// Returns the time that parts whose names begin with `kind` took, in all runs so far.
   double seconds(const std::string& kind) const;
   static void remove(const std::filesystem::path& cell);
 

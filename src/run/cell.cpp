@@ -72,6 +72,24 @@ int64_t forward_bytes(const Cell& cell) {
   return forward + cache_bytes(cell.job->model.config, cached, element_size);
 }
 
+int64_t resident_bytes(const Cell& cell) {
+  const Job& job = *cell.job;
+  const Json& key = job.method.quantization.key;
+  const Json none = {{"type", "none"}};
+  const bool changed = job.method.search || !job.method.rescaling->weights_key().is_null() ||
+                       !key.value("quant", Json::array()).empty() || key.value("rotation", none) != none;
+  const auto element_size = static_cast<int64_t>(c10::elementSize(job.model.spec.dtype));
+  return job.model.opened.weights * element_size * (changed ? 2 : 1) + forward_bytes(cell);
+}
+
+bool is_streamed(const Cell& cell, const at::Device& device) {
+  const Job& job = *cell.job;
+  if (job.model.spec.weights != LayerWeights::automatic) return job.model.spec.weights == LayerWeights::streamed;
+  static std::map<std::string, int64_t> free_at_first;
+  const int64_t available = free_at_first.try_emplace(device.str(), ops::available_bytes(device)).first->second;
+  return job.needs_resident_weights().empty() && resident_bytes(cell) > available;
+}
+
 void check_memory(const Cell& cell, const at::Device& device) {
   const int64_t needed = forward_bytes(cell), available = ops::available_bytes(device);
   if (needed > available) {

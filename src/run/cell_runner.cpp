@@ -122,8 +122,7 @@ std::unique_ptr<PartialCell> CellRunner::partial_of(const Job& job, const Json& 
                                        [this, &job] { models_.check_unchanged(job); });
 }
 
-std::vector<CompanionCell> CellRunner::companions_of(const Cell& cell, const Llama& original,
-                                                     const PartialCell& partial) {
+std::vector<CompanionCell> CellRunner::companions_of(const Cell& cell, const Llama& original) {
   std::vector<CompanionCell> companions;
   for (const Cell* other : companions_) {
     const Job& job = *other->job;
@@ -133,7 +132,7 @@ std::vector<CompanionCell> CellRunner::companions_of(const Cell& cell, const Lla
     environment.update(provenance_of(*other));
     const TableOf table_of = [&job, original](int64_t length) { return job.table(length, original); };
     companions.push_back({*other, cached_angles(table_of, original.embed_tokens_VD, job.model.spec.bfloat16_rope),
-                          std::make_unique<PartsForAnother>(*other, partial_of(job, environment), cell, partial)});
+                          std::make_unique<PartsForAnother>(partial_of(job, environment), cell.job->id)});
     kept_.insert(job.id);
   }
   return companions;
@@ -174,6 +173,9 @@ Measured CellRunner::evaluate_cell(const Cell& cell, const at::Device& device, P
   check_memory(cell, device);
   const auto before = Clock::now();
   progress_->clear();
+  const bool streamed = is_streamed(cell, device);
+  if (streamed) spdlog::info("cell {}: layers are streamed: read, changed and dropped in turn", job.id);
+  models_.stream(streamed);
   const Llama original = models_.original(job, device);
   const TableOf table_of = [&](int64_t length) { return job.table(length, original); };
   const AnglesOf angles_of = cached_angles(table_of, original.embed_tokens_VD, job.model.spec.bfloat16_rope);
@@ -189,11 +191,11 @@ Measured CellRunner::evaluate_cell(const Cell& cell, const at::Device& device, P
   if (partial.found() > 0) {
     const std::string origin = PartsForAnother::origin(partial, cell.windows.size());
     spdlog::info("cell {}: {} parts (windows, questions) were finished already{}", job.id, partial.found(),
-                 origin.empty() ? "" : ", as beginnings of windows of cell " + origin);
+                 origin.empty() ? "" : ", scored with those of cell " + origin);
   }
   Measured measured;
   if (cell.data != nullptr) {
-    measured = measure_windows(cell, models_, model, angles_of, partial, companions_of(cell, original, partial),
+    measured = measure_windows(cell, models_, model, angles_of, partial, companions_of(cell, original),
                                [&](const Window& window) {
                                  advance(cell.flops(window), job);
                                  throw_if_stop_requested();

@@ -44,7 +44,7 @@ class CellRunner {
   Json provenance_of(const Cell& cell);
   std::unique_ptr<PartialCell> partial_of(const Job& job, const Json& environment);
   /// Opens the stores of those companions that evaluate the last model.
-  std::vector<CompanionCell> companions_of(const Cell& cell, const Llama& original, const PartialCell& partial);
+  std::vector<CompanionCell> companions_of(const Cell& cell, const Llama& original);
   Measured evaluate_cell(const Cell& cell, const at::Device& device, PartialCell& partial);
   Measured run_tasks(const Cell& cell, const Llama& model, const TableOf& table_of, const AnglesOf& angles_of,
                      PartialCell& partial);

@@ -17,18 +17,6 @@ namespace fs = std::filesystem;
 
 bool is_cpu(const std::string& device) { return device == "cpu" || (device == "auto" && !ops::cuda_available()); }
 
-/// Returns the memory of the full-precision weights and of the changed ones beside them.
-double memory_of(const Cell& cell) {
-  const Job& job = *cell.job;
-  const Json& key = job.method.quantization.key;
-  const Json none = {{"type", "none"}};
-  const bool changed = job.method.search || !job.method.rescaling->weights_key().is_null() ||
-                       !key.value("quant", Json::array()).empty() || key.value("rotation", none) != none;
-  const auto weights =
-      static_cast<double>(job.model.opened.weights) * static_cast<double>(c10::elementSize(job.model.spec.dtype));
-  return weights * (changed ? 2 : 1) + static_cast<double>(forward_bytes(cell));
-}
-
 /// Returns the paths of the rows of finished cells, the newest files first.
 std::vector<fs::path> row_files(const fs::path& results) {
   std::vector<std::pair<fs::file_time_type, fs::path>> files;
@@ -106,7 +94,7 @@ std::string cost_of(const std::vector<Cell>& cells, const fs::path& results) {
     const bool calibrates = cell.calibration != nullptr && (before == nullptr || before->shared != cell.job->shared);
     if (calibrates) flops += cell.calibration_flops();
     if (cell.job->method.search && searches.insert(search_of(*cell.job)).second) flops += cell.search_flops();
-    memory = std::max(memory, memory_of(cell));
+    memory = std::max(memory, static_cast<double>(resident_bytes(cell)));
     diagnoses |= !cell.job->output.diagnostics.empty();
     cpu = cpu && is_cpu(cell.job->model.spec.device);
     before = cell.job;

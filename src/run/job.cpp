@@ -134,10 +134,15 @@ Job::Job(const SweepPoint& point) {
   }
   seed = root.get<int64_t>("seed", 0);
   output.exported = parse_export(root, *this);
+  if (const std::string key = needs_resident_weights(); model.spec.weights == LayerWeights::streamed && !key.empty()) {
+    root.at("model").at("weights").fail(
+        fmt::format("{} looks at every layer again and again, or at all at once; say model.weights: resident", key));
+  }
   check_all_read(root);
 
   resolved = root.resolved();
   resolved.erase("export");
+  resolved["model"].erase("weights");  // which changes no number
   method.quantization.resolve(resolved);
   if (method.searched) method.searched->resolve(resolved["rescale"]["search"]["quantization"]);
   id = hash_bytes(resolved.dump()).substr(0, 16);
@@ -145,6 +150,12 @@ Job::Job(const SweepPoint& point) {
   for (const Json& key : {resolved["model"], search_quantization().key, resolved["rescale"], method.quantization.key}) {
     shared.push_back(key.dump());
   }
+}
+
+std::string Job::needs_resident_weights() const {
+  if (!data.tasks.empty()) return "tasks";
+  if (output.exported) return "export";
+  return output.diagnostics.contains("quant_error") ? "diagnostics: quant_error" : "";
 }
 
 void Job::check_windows(const Config& place) const {

@@ -100,6 +100,9 @@ struct Job {
     return std::ranges::any_of(output.metrics, [](const auto& metric) { return metric->needs_reference(); });
   }
 
+  /// Returns the key of what works on resident weights alone ("tasks"); empty where nothing does.
+  std::string needs_resident_weights() const;
+
   const Quantization& search_quantization() const { return method.searched ? *method.searched : method.quantization; }
   const RopeScheme& search_rope() const { return method.search_rope ? *method.search_rope : *method.rope; }
   /// Returns the cell's geometry; for a scheme of the search's own, the one whose target is its longest window.

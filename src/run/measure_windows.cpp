@@ -49,7 +49,6 @@ Measured measure_windows(const Cell& cell, Models& models, const Llama& model, c
     const EvaluationInput own = input_of(other.cell, other.angles_of);
     others.push_back({own, metrics.back(), *other.store});
   }
-  partial.start_clock();
   const std::vector<WindowLoss> losses = evaluate(input, metrics.front(), &partial, after_window, others);
   double tokens = 0, flops = 0;
   for (const Window& window : cell.windows) {

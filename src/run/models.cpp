@@ -71,6 +71,10 @@ const Checkpoint& Models::reference_checkpoint(const ReferenceSpec& spec) {
   return *reference_source_.checkpoint;
 }
 
+std::string Models::build_key(at::ScalarType dtype, const at::Device& device) const {
+  return fmt::format("{} {} {}", at::toString(dtype), device.str(), streamed_ ? "streamed" : "resident");
+}
+
 const std::string& Models::hash(const Job& job) {
   checkpoint(job);
   return source_.hash;
@@ -83,11 +87,11 @@ const std::string& Models::reference_hash(const ReferenceSpec& spec) {
 
 const Llama& Models::reference(const ReferenceSpec& spec, const at::Device& device) {
   const Checkpoint& source = reference_checkpoint(spec);
-  const std::string key = fmt::format("{} {}", at::toString(spec.dtype), device.str());
+  const std::string key = build_key(spec.dtype, device);
   if (key != reference_key_) {
     reference_key_.clear();
     reference_ = {};
-    reference_ = source.build(spec.dtype, device);
+    reference_ = source.build(spec.dtype, device, streamed_);
     reference_key_ = key;
   }
   return reference_;
@@ -95,12 +99,12 @@ const Llama& Models::reference(const ReferenceSpec& spec, const at::Device& devi
 
 const Llama& Models::original(const Job& job, const at::Device& device) {
   const Checkpoint& source = checkpoint(job);
-  const std::string key = fmt::format("{} {}", at::toString(job.model.spec.dtype), device.str());
+  const std::string key = build_key(job.model.spec.dtype, device);
   if (key != full_key_) {
     full_key_.clear();
     forget_quantized();  // free the old weights before the new ones are made
     full_ = {};
-    full_ = source.build(job.model.spec.dtype, device);
+    full_ = source.build(job.model.spec.dtype, device, streamed_);
     full_key_ = key;
   }
   return full_;

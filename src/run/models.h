@@ -28,6 +28,9 @@ class Models {
   /// Returns the hash of the job's checkpoint.
   const std::string& hash(const Job& job);
 
+  /// Makes models whose layers are streamed (Checkpoint::build()) from now on, or not.
+  void stream(bool streamed) { streamed_ = streamed; }
+
   /// Returns the checkpoint's model without any change.
   const Llama& original(const Job& job, const at::Device& device);
 
@@ -50,6 +53,7 @@ class Models {
   RopeTable calibration_table(const Recipe& recipe) const;
   TensorMap calibrated(const Recipe& recipe, const Llama& prepared) const;
   std::string key_of(const Recipe& recipe) const;
+  std::string build_key(at::ScalarType dtype, const at::Device& device) const;
   void forget_quantized();
   const Checkpoint& checkpoint(const Job& job);
 
@@ -66,6 +70,7 @@ class Models {
   };
   const Checkpoint& reference_checkpoint(const ReferenceSpec& spec);
 
+  bool streamed_ = false;
   Source source_, reference_source_;
   std::string full_key_, quantized_key_, reference_key_;
   Llama full_, rescaled_, quantized_, reference_;

@@ -3,6 +3,8 @@
 #include <map>
 #include <set>
 
+#include "ops/device.h"
+
 namespace qroar {
 namespace {
 
@@ -15,6 +17,18 @@ bool begins(const Cell& longer, const Window& whole, const Cell& shorter, const 
   if (length > all || (length < all && length % kPrefixTokens != 0)) return false;
   return ours.method.rope->table(ours.method.geometry, all) ==
          theirs.method.rope->table(theirs.method.geometry, length);
+}
+
+/// Returns the other cell's windows that are beginnings of the first one's.
+std::set<std::size_t> beginnings(const Cell& first, const Cell& other) {
+  std::map<std::pair<int64_t, int64_t>, const Window*> places;
+  for (const Window& window : first.windows) places.emplace(std::pair(window.document, window.begin), &window);
+  std::set<std::size_t> found;
+  for (std::size_t i = 0; i < other.windows.size(); ++i) {
+    const auto whole = places.find({other.windows[i].document, other.windows[i].begin});
+    if (whole != places.end() && begins(first, *whole->second, other, other.windows[i])) found.insert(i);
+  }
+  return found;
 }
 
 }  // namespace
@@ -32,29 +46,27 @@ bool may_share_passes(const Cell& one, const Cell& other) {
          one.data->hash == other.data->hash && a.data.windows.feed.bos == b.data.windows.feed.bos;
 }
 
+bool profits(const Cell& first, const Cell& other) {
+  if (!may_share_passes(first, other)) return false;
+  return is_streamed(first, ops::parse_device(first.job->model.spec.device)) || !beginnings(first, other).empty();
+}
+
 double PassCount::flops(const Cell& cell) {
   if (!before_.empty() && before_.back()->job->shared != cell.job->shared) before_.clear();
-  double sum = cell.flops();
   std::set<std::size_t> shared;
   for (const Cell* earlier : before_) {
-    if (!may_share_passes(*earlier, cell)) continue;
-    std::map<std::pair<int64_t, int64_t>, const Window*> places;
-    for (const Window& window : earlier->windows) places.emplace(std::pair(window.document, window.begin), &window);
-    for (std::size_t i = 0; i < cell.windows.size(); ++i) {
-      const auto whole = places.find({cell.windows[i].document, cell.windows[i].begin});
-      if (whole == places.end() || !begins(*earlier, *whole->second, cell, cell.windows[i])) continue;
-      if (shared.insert(i).second) sum -= cell.flops(cell.windows[i]);
-    }
+    if (may_share_passes(*earlier, cell)) shared.merge(beginnings(*earlier, cell));
   }
   before_.push_back(&cell);
+  double sum = cell.flops();
+  for (const std::size_t i : shared) sum -= cell.flops(cell.windows[i]);
   return sum;
 }
 
-void PartsForAnother::add(std::size_t window, const Json& result, std::size_t whole) {
+void PartsForAnother::add(std::size_t window, const Json& result, double seconds) {
   Json kept = result;
-  kept[kFrom] = first_.job->id;
-  const double share = cell_.flops(cell_.windows[window]) / first_.flops(first_.windows[whole]);
-  partial_->add(window_part(window), kept, share * first_partial_.seconds(window_part(whole)));
+  kept[kFrom] = first_;
+  partial_->add(window_part(window), kept, seconds);
 }
 
 std::string PartsForAnother::origin(const PartialCell& partial, std::size_t windows) {

@@ -14,6 +14,9 @@ namespace qroar {
 /// Returns whether the cells evaluate the same model and reference on the same texts, as far as this is known before
 /// the model is built.  Cells that search scales have models of their own.
 bool may_share_passes(const Cell& one, const Cell& other);
+/// Returns whether scoring the other cell's windows with the first one's saves passes, or, where layers are streamed,
+/// the making of weights.
+bool profits(const Cell& first, const Cell& other);
 
 /// Counts what the windows of cells take in the order in which they run.
 class PassCount {
@@ -28,22 +31,18 @@ class PassCount {
 /// Keeps in a cell's `partial` what another cell, which runs first, has scored for it.
 class PartsForAnother : public WindowStore {
  public:
-  /// `first`: the cell that runs, and its own parts.
-  PartsForAnother(const Cell& cell, std::unique_ptr<PartialCell> partial, const Cell& first,
-                  const PartialCell& first_partial)
-      : cell_(cell), partial_(std::move(partial)), first_(first), first_partial_(first_partial) {}
+  /// `first`: the id of the cell that runs.
+  PartsForAnother(std::unique_ptr<PartialCell> partial, std::string first)
+      : partial_(std::move(partial)), first_(std::move(first)) {}
   bool has(std::size_t window) const override { return partial_->find(window_part(window)) != nullptr; }
-  /// Counts the share of the whole window's time that the cell's window has in its operations.
-  void add(std::size_t window, const Json& result, std::size_t whole) override;
+  void add(std::size_t window, const Json& result, double seconds) override;
 
   /// Returns the id of the cell that has kept one of the windows' parts; empty where there is none.
   static std::string origin(const PartialCell& partial, std::size_t windows);
 
  private:
-  const Cell& cell_;
   std::unique_ptr<PartialCell> partial_;
-  const Cell& first_;
-  const PartialCell& first_partial_;
+  std::string first_;
 };
 
 }  // namespace qroar

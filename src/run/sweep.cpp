@@ -114,7 +114,7 @@ class Sweep {
     std::vector<std::unique_ptr<Claim>> held;
     // Cells of one model are neighbours, and those with longer windows come first.
     for (std::size_t i = chosen + 1; i < cells.size() && cells[i].job->shared == cell.job->shared; ++i) {
-      if (states[i] != CellState::open || !may_share_passes(cell, cells[i]) || has_new_row(cells[i])) continue;
+      if (states[i] != CellState::open || !profits(cell, cells[i]) || has_new_row(cells[i])) continue;
       held.push_back(claims.take(cells[i].job->id));
       if (held.back() != nullptr) companions.push_back(&cells[i]);
     }
@@ -125,7 +125,7 @@ class Sweep {
   static std::size_t longest(const std::vector<Cell>& cells, const std::vector<CellState>& states, std::size_t next) {
     std::size_t first = next;
     for (std::size_t i = next; i-- > 0 && cells[i].job->shared == cells[next].job->shared;) {
-      if (states[i] == CellState::open && may_share_passes(cells[i], cells[next])) first = i;
+      if (states[i] == CellState::open && profits(cells[i], cells[next])) first = i;
     }
     return first;
   }

@@ -3,14 +3,11 @@
 namespace qroar {
 
 bool commutes_with_scales(const QuantPlan& plan, const Llama& model) {
-  for (const DecoderLayer& layer : model.layers) {
-    for (const Linear* linear : {&layer.q_proj, &layer.k_proj}) {
-      const auto quantizer = plan.rules.weight_quantizer(linear->site);
-      const LinearSite site{linear->site, linear->weight_OI.size(0), linear->weight_OI.size(1)};
-      if (quantizer != nullptr && quantizer->commutes_with_row_scaling(site) != RowScaling::any) return false;
-    }
-  }
-  return true;
+  return std::ranges::all_of(linear_sites(model.config), [&](const LinearSite& site) {
+    if (!site.name.ends_with(".q_proj") && !site.name.ends_with(".k_proj")) return true;
+    const auto quantizer = plan.rules.weight_quantizer(site.name);
+    return quantizer == nullptr || quantizer->commutes_with_row_scaling(site) == RowScaling::any;
+  });
 }
 
 Llama scaled_model(const SearchInput& input, const BandScales& scales) {

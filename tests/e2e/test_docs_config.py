@@ -286,7 +286,7 @@ def test_defaults_are_those_of_resolved_yaml(run, folder, finished):
         if row["axes"] == {path: values[0] for path, values in blocks[row["axes"]["seed"] - 1].items()}:  # not so a search's controls
             resolved[row["axes"]["seed"]] = yaml.safe_load((folder / "results/cells" / cell / "resolved.yaml").read_text(encoding="utf-8"))
     assert sorted(resolved) == list(range(1, len(blocks) + 1))
-    seen = {("Top level", "seed", None)}
+    seen = {("Top level", "seed", None), ("model", "weights", None)}  # the latter is no part of resolved.yaml
     for row in read_rows(finished[2]).values():
         assert row["config"]["seed"] == next(row.value for row in ROWS if (row.table, row.key) == ("Top level", "seed"))
     for number, probe in enumerate(tried):

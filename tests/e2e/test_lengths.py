@@ -51,7 +51,7 @@ def files(results):
 
 def joined(process):
     """The ids of the cells whose log says that they were scored with another."""
-    return {line.split("cell ")[1].split(":")[0] for line in process.stderr.splitlines() if "beginnings of windows" in line}
+    return {line.split("cell ")[1].split(":")[0] for line in process.stderr.splitlines() if "scored with those of cell" in line}
 
 
 def by_length(results):

@@ -182,8 +182,10 @@ class Awq : public CalibratedQuantizer {
       Linear& linear = layer.*member;
       if (!takes(linear.site)) continue;
       const auto clip = found.find("clip." + name_in_layer(linear.site));
-      if (clip != found.end()) linear.weight_OI = awq_clipped(linear.weight_OI, clip->second);
-      linear.weight_OI = rtn_.fake_quantize(linear.weight_OI.contiguous());
+      const at::Tensor part_OG = clip == found.end() ? at::Tensor() : clip->second;
+      linear.change([part_OG, rtn = rtn_](const at::Tensor& weight_OI) {
+        return rtn.fake_quantize((part_OG.defined() ? awq_clipped(weight_OI, part_OG) : weight_OI).contiguous());
+      });
     }
   }
 

@@ -178,7 +178,8 @@ class Gptq : public CalibratedQuantizer {
   void apply(DecoderLayer& layer, const TakesSite& takes, const TensorMap& found) const override {
     for (const auto member : kLayerLinears) {
       Linear& linear = layer.*member;
-      if (takes(linear.site)) linear.weight_OI = found.at(name_in_layer(linear.site));
+      if (!takes(linear.site)) continue;
+      linear.change([quantized_OI = found.at(name_in_layer(linear.site))](const at::Tensor&) { return quantized_OI; });
     }
   }
 

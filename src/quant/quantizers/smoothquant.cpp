@@ -68,7 +68,8 @@ class SmoothQuant : public CalibratedQuantizer {
   void apply(DecoderLayer& layer, const TakesSite& takes, const TensorMap&) const override {
     for (const auto member : kLayerLinears) {
       Linear& linear = layer.*member;
-      if (takes(linear.site)) linear.weight_OI = rtn_.fake_quantize(linear.weight_OI.contiguous());
+      if (!takes(linear.site)) continue;
+      linear.change([rtn = rtn_](const at::Tensor& weight_OI) { return rtn.fake_quantize(weight_OI.contiguous()); });
     }
   }
 

@@ -23,7 +23,8 @@ class Pairs : public Rescaling {
     for (const DecoderLayer& layer : full.layers) {
       if (!layer.heads.rope) continue;
       for (const Linear* linear : {&layer.q_proj, &layer.k_proj}) {
-        norms_NP.push_back(linear->weight_OI.to(at::kDouble)
+        norms_NP.push_back(linear->weight()
+                               .to(at::kDouble)
                                .square()
                                .sum(1)
                                .sqrt()
