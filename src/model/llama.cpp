@@ -15,26 +15,10 @@ void observe(Observer* observer, const std::string& layer, const char* part, con
   if (observer != nullptr) observer->on(layer + part, value);
 }
 
-/// Replaces x with x + y times a factor; a new tensor where autograd may still need the old x.
-void add(at::Tensor& x_TD, const at::Tensor& y_TD, double factor) {
-  const at::Tensor addend_TD = factor == 1 ? y_TD : y_TD * factor;
-  if (ops::is_differentiated(y_TD)) {
-    x_TD = x_TD + addend_TD;
-  } else {
-    x_TD.add_(addend_TD);
-  }
-}
-
 /// Returns heads [T, H, d], each normed over its channels where there is a weight.
 at::Tensor normed_heads(const at::Tensor& x_THd, const at::Tensor& norm_d, double eps) {
   if (!norm_d.defined()) return x_THd;
   return ops::rms_norm(x_THd.flatten(0, 1), norm_d, eps).view_as(x_THd);
-}
-
-at::Tensor apply(const Linear& linear, const at::Tensor& x_TI, Observer* observer) {
-  const at::Tensor seen_TI = linear.input(x_TI);
-  if (observer != nullptr) observer->on_input(linear.site, seen_TI);
-  return ops::linear(seen_TI, linear.weight_OI, linear.bias_O);
 }
 
 /// Applies parallel linear layers to the same x.
@@ -53,6 +37,22 @@ std::vector<at::Tensor> apply(std::initializer_list<const Linear*> linears, cons
 }
 
 }  // namespace
+
+at::Tensor apply(const Linear& linear, const at::Tensor& x_TI, Observer* observer) {
+  const at::Tensor seen_TI = linear.input(x_TI);
+  if (observer != nullptr) observer->on_input(linear.site, seen_TI);
+  return ops::linear(seen_TI, linear.weight_OI, linear.bias_O);
+}
+
+void add_sublayer(at::Tensor& x_TD, const at::Tensor& y_TD, const LlamaConfig& config) {
+  const double factor = config.residual_multiplier;
+  const at::Tensor addend_TD = factor == 1 ? y_TD : y_TD * factor;
+  if (ops::is_differentiated(y_TD)) {
+    x_TD = x_TD + addend_TD;
+  } else {
+    x_TD.add_(addend_TD);
+  }
+}
 
 at::Tensor attend(const DecoderLayer& layer, const ops::RopeAngles& angles, const at::Tensor& q_THd,
                   const at::Tensor& k_TKd, const at::Tensor& v_TKd) {
@@ -76,8 +76,8 @@ at::Tensor embed(const Llama& model, const at::Tensor& tokens_T) {
   return factor == 1 ? x_TD : x_TD.mul_(factor);
 }
 
-at::Tensor self_attention(const DecoderLayer& layer, const LlamaConfig& config, const at::Tensor& x_TD,
-                          const Attention& attention, Observer* observer) {
+at::Tensor mixed_heads(const DecoderLayer& layer, const LlamaConfig& config, const at::Tensor& x_TD,
+                       const Attention& attention, Observer* observer) {
   const int64_t T = x_TD.size(0), d = config.head_dim;
   const std::vector<at::Tensor> qkv = apply({&layer.q_proj, &layer.k_proj, &layer.v_proj}, x_TD, observer);
   const double eps = config.rms_norm_eps;
@@ -87,15 +87,23 @@ at::Tensor self_attention(const DecoderLayer& layer, const LlamaConfig& config, 
   observe(observer, layer.site, ".self_attn.q_proj", q_THd);
   observe(observer, layer.site, ".self_attn.k_proj", k_TKd);
   observe(observer, layer.site, ".self_attn.v_proj", v_TKd);
-  const at::Tensor mixed_THd = attention.attend(layer, q_THd, k_TKd, v_TKd);
-  return apply(layer.o_proj, mixed_THd.reshape({T, config.num_attention_heads * d}), observer);
+  return attention.attend(layer, q_THd, k_TKd, v_TKd).reshape({T, config.num_attention_heads * d});
+}
+
+at::Tensor self_attention(const DecoderLayer& layer, const LlamaConfig& config, const at::Tensor& x_TD,
+                          const Attention& attention, Observer* observer) {
+  return apply(layer.o_proj, mixed_heads(layer, config, x_TD, attention, observer), observer);
+}
+
+at::Tensor gated(const DecoderLayer& layer, const at::Tensor& x_TD, Observer* observer) {
+  const std::vector<at::Tensor> gate_and_up = apply({&layer.gate_proj, &layer.up_proj}, x_TD, observer);
+  return ops::silu_mul(gate_and_up[0], gate_and_up[1]);
 }
 
 at::Tensor mlp(const DecoderLayer& layer, const at::Tensor& x_TD, Observer* observer) {
   const int64_t T = x_TD.size(0);
   const auto of_rows = [&](const at::Tensor& x_RD) {
-    const std::vector<at::Tensor> gate_and_up = apply({&layer.gate_proj, &layer.up_proj}, x_RD, observer);
-    return apply(layer.down_proj, ops::silu_mul(gate_and_up[0], gate_and_up[1]), observer);
+    return apply(layer.down_proj, gated(layer, x_RD, observer), observer);
   };
   if (T <= kMlpRows) return of_rows(x_TD);
   at::Tensor y_TD = at::empty_like(x_TD);
@@ -115,10 +123,10 @@ void decoder_layer(const DecoderLayer& layer, const LlamaConfig& config, at::Ten
   const at::Tensor mixed_TD =
       self_attention(layer, config, ops::rms_norm(x_TD, layer.input_norm_D, config.rms_norm_eps), attention, observer);
   observe(observer, layer.site, ".self_attn", mixed_TD);
-  add(x_TD, mixed_TD, config.residual_multiplier);
+  add_sublayer(x_TD, mixed_TD, config);
   const at::Tensor mlp_TD = mlp(layer, ops::rms_norm(x_TD, layer.post_attention_norm_D, config.rms_norm_eps), observer);
   observe(observer, layer.site, ".mlp", mlp_TD);
-  add(x_TD, mlp_TD, config.residual_multiplier);
+  add_sublayer(x_TD, mlp_TD, config);
   observe(observer, layer.site, "", x_TD);
 }
 

@@ -171,6 +171,20 @@ struct Attention {
 /// Returns the residual stream [T, D] that token ids [T] begin with.
 at::Tensor embed(const Llama& model, const at::Tensor& tokens_T);
 
+/// Returns a linear layer's output for x [T, inputs].
+at::Tensor apply(const Linear& linear, const at::Tensor& x_TI, Observer* observer = nullptr);
+
+/// Returns what the attention heads mix, the input [T, H d] of o_proj, for normed hidden states [T, D].
+at::Tensor mixed_heads(const DecoderLayer& layer, const LlamaConfig& config, const at::Tensor& x_TD,
+                       const Attention& attention, Observer* observer = nullptr);
+
+/// Returns the input [T, F] of down_proj for normed hidden states [T, D].
+at::Tensor gated(const DecoderLayer& layer, const at::Tensor& x_TD, Observer* observer = nullptr);
+
+/// Adds a sublayer's output [T, D] times config.residual_multiplier to the residual stream, in place (where autograd
+/// follows it, x becomes a new tensor).
+void add_sublayer(at::Tensor& x_TD, const at::Tensor& y_TD, const LlamaConfig& config);
+
 /// Returns the attention sublayer's output for normed hidden states [T, D].
 at::Tensor self_attention(const DecoderLayer& layer, const LlamaConfig& config, const at::Tensor& x_TD,
                           const Attention& attention, Observer* observer = nullptr);
@@ -178,7 +192,7 @@ at::Tensor self_attention(const DecoderLayer& layer, const LlamaConfig& config, 
 /// Returns the MLP sublayer's output for normed hidden states [T, D].
 at::Tensor mlp(const DecoderLayer& layer, const at::Tensor& x_TD, Observer* observer = nullptr);
 
-/// Applies a decoder layer to the residual stream [T, D] in place (where autograd follows it, x becomes a new tensor).
+/// Applies a decoder layer to the residual stream [T, D], as add_sublayer() does.
 void decoder_layer(const DecoderLayer& layer, const LlamaConfig& config, at::Tensor& x_TD, const Attention& attention,
                    Observer* observer = nullptr);
 

@@ -1,43 +1,20 @@
 #include "quant/calibrate.h"
 
-#include <spdlog/spdlog.h>
-
-#include <optional>
-
 #include "base/error.h"
-#include "base/files.h"
-#include "base/hash.h"
-#include "base/host.h"
 #include "base/progress.h"
 #include "base/stop.h"
+#include "quant/calibration_cache.h"
+#include "quant/layer_walk.h"
 
 namespace qroar {
 namespace {
 
-/// The layers' inputs, one tensor [length, D] per sample.
-using Stream = std::vector<at::Tensor>;
 using Calibrators = std::vector<std::shared_ptr<LayerCalibrator>>;
-
-/// Forwards every call to several calibrators.
-class CalibratingObserver : public Observer {
- public:
-  explicit CalibratingObserver(const Calibrators& calibrators) : calibrators_(calibrators) {}
-  void on(std::string_view site, const at::Tensor& value) override {
-    for (const auto& calibrator : calibrators_) calibrator->on(site, value);
-  }
-  void on_input(std::string_view site, const at::Tensor& x_RI) override {
-    for (const auto& calibrator : calibrators_) calibrator->on_input(site, x_RI);
-  }
-
- private:
-  const Calibrators& calibrators_;
-};
 
 /// Records the lowest and the highest input value of each layer whose input has a static range.
 class RangeCalibrator : public LayerCalibrator {
  public:
   explicit RangeCalibrator(const QuantRules& rules) : rules_(rules) {}
-  void begin_sample(int64_t) override {}
   void on_input(std::string_view name, const at::Tensor& x_RI) override {
     const std::string site(name);
     if (!rules_.is_static(site)) return;
@@ -45,8 +22,7 @@ class RangeCalibrator : public LayerCalibrator {
     at::Tensor& range = found_[name_in_layer(site) + kRangeSuffix];
     range = range.defined() ? at::stack({at::minimum(range[0], now[0]), at::maximum(range[1], now[1])}) : now;
   }
-  bool end_pass(DecoderLayer&) override { return false; }
-  TensorMap found() const override { return found_; }
+  TensorMap found() override { return found_; }
 
  private:
   const QuantRules& rules_;
@@ -58,7 +34,7 @@ class Calibration {
   Calibration(const QuantRules& rules, const Llama& model, const CalibrationText& text, const ops::RopeAngles& angles)
       : rules_(rules), model_(model), text_(text), angles_(angles) {}
 
-  TensorMap run() {
+  TensorMap run(const CalibrationCache* cache) {
     bool any_exact = false, any_quantized = false;
     for (const DecoderLayer& layer : model_.layers) {
       any_quantized |= has_static(layer);
@@ -66,42 +42,45 @@ class Calibration {
         (quantizer->sees_quantized_inputs() ? any_quantized : any_exact) = true;
       }
     }
-    Stream exact = any_exact ? embedded() : Stream(), quantized = any_quantized ? embedded() : Stream();
+    CalibrationStreams streams;
+    std::vector<TensorMap> layers;
+    const std::size_t done = cache == nullptr ? 0 : cache->resume(model_.embed_tokens_VD.device(), layers, streams);
+    if (done == 0) streams = {any_exact ? embedded() : Stream(), any_quantized ? embedded() : Stream()};
     Progress progress(static_cast<double>(model_.layers.size()));
-    TensorMap found;
-    for (const DecoderLayer& stored : model_.layers) {
+    progress.advance(static_cast<double>(done), "");
+    for (std::size_t i = done; i < model_.layers.size(); ++i) {
       throw_if_stop_requested();
-      const DecoderLayer full = stored.loaded();
-      TensorMap of_layer;
-      DecoderLayer layer = full;
-      const Calibrators exact_watch = watch(full, false), quantized_watch = watch(full, true);
-      if (any_exact) {
-        exact = pass(full, exact, exact_watch);
-        for (const auto& calibrator : exact_watch) {
-          check(!calibrator->end_pass(layer), "a calibrator of exact inputs has one pass");
-        }
-        collect(exact_watch, full, of_layer);
-      }
-      for (const auto& calibrator : quantized_watch) {
-        do {
-          pass(layer, quantized, {calibrator});
-        } while (calibrator->end_pass(layer));
-      }
-      collect(quantized_watch, full, of_layer);
-      if (any_quantized) {
-        layer = full;
-        quantize_layer(rules_, layer, of_layer);
-        const Calibrators range_watch = {std::make_shared<RangeCalibrator>(rules_)};
-        quantized = pass(layer, quantized, range_watch);
-        collect(range_watch, full, of_layer);
-      }
-      for (const auto& [name, tensor] : of_layer) found[full.site + "." + name] = tensor;
-      progress.advance(1, "calibrating " + full.site);
+      layers.push_back(layer(model_.layers[i].loaded(), streams));
+      if (cache != nullptr) cache->keep(i, layers.back(), streams);
+      progress.advance(1, "calibrating " + model_.layers[i].site);
+    }
+    TensorMap found;
+    for (std::size_t i = 0; i < layers.size(); ++i) {
+      for (const auto& [name, tensor] : layers[i]) found[model_.layers[i].site + "." + name] = tensor;
     }
     return found;
   }
 
  private:
+  using Stream = std::vector<at::Tensor>;
+
+  /// Takes the samples through a full-precision layer and returns what its quantizers found.
+  TensorMap layer(const DecoderLayer& full, CalibrationStreams& streams) const {
+    TensorMap found;
+    DecoderLayer changed = full;
+    const auto through = [&](Stream& stream, const Calibrators& calibrators) {
+      if (stream.empty()) return;
+      stream = LayerWalk(model_.config, angles_, std::move(stream)).through(changed, calibrators);
+      collect(calibrators, full, found);
+    };
+    through(streams.exact, watch(full, /*quantized_inputs=*/false));
+    quantize_layer(rules_, changed, found, /*quantized_inputs=*/false);
+    Calibrators calibrators = watch(full, /*quantized_inputs=*/true);
+    calibrators.push_back(std::make_shared<RangeCalibrator>(rules_));
+    through(streams.quantized, calibrators);
+    return found;
+  }
+
   bool has_static(const DecoderLayer& layer) const {
     return std::ranges::any_of(kLayerLinears, [&](auto member) { return rules_.is_static((layer.*member).site); });
   }
@@ -125,25 +104,6 @@ class Calibration {
     return calibrators;
   }
 
-  /// Runs all samples through the layer.
-  Stream pass(const DecoderLayer& layer, const Stream& inputs, const Calibrators& calibrators) const {
-    CalibratingObserver observer(calibrators);
-    Stream outputs;
-    for (std::size_t i = 0; i < inputs.size(); ++i) {
-      for (const auto& calibrator : calibrators) calibrator->begin_sample(static_cast<int64_t>(i));
-      at::Tensor x_TD = inputs[i].clone();
-      decoder_layer(layer, model_.config, x_TD, angles_, calibrators.empty() ? nullptr : &observer);
-      if (!x_TD.isfinite().all().item<bool>()) {
-        fail(
-            "calibration: values that are not finite come out of {} for sample {} (dtype {}); check the weights, or "
-            "try model.dtype: float32",
-            layer.site, i, at::toString(x_TD.scalar_type()));
-      }
-      outputs.push_back(std::move(x_TD));
-    }
-    return outputs;
-  }
-
   static void collect(const Calibrators& calibrators, const DecoderLayer& layer, TensorMap& found) {
     for (const auto& calibrator : calibrators) {
       for (auto& [name, tensor] : calibrator->found()) {
@@ -161,76 +121,20 @@ class Calibration {
   const ops::RopeAngles& angles_;
 };
 
-/// Returns the hash of the tensors' names, types, shapes and bytes.
-std::string hash_of(const TensorMap& tensors) {
-  std::string all;
-  for (const auto& [name, tensor] : tensors) {
-    const at::Tensor here = tensor.to(at::kCPU).contiguous();
-    const std::string_view bytes(static_cast<const char*>(here.const_data_ptr()), here.nbytes());
-    all += fmt::format("{} {} {} {}\n", name, at::toString(here.scalar_type()), fmt::join(here.sizes(), " "),
-                       hash_bytes(bytes));
-  }
-  return hash_bytes(all);
-}
-
-/// Returns the name of an empty tensor that records what a file was made for and what it holds.
-std::string mark_of(const std::string& key, const TensorMap& tensors) {
-  return fmt::format("key.{}.{}", key, hash_of(tensors));
-}
-
-/// Returns the cached result, or nothing when there is none.  A cache that cannot be used costs only time.
-std::optional<TensorMap> read_cache(const std::filesystem::path& file, const std::string& key,
-                                    const at::Device& device) {
-  std::error_code unreadable;
-  if (!std::filesystem::exists(file, unreadable)) return std::nullopt;
-  try {
-    TensorMap found;
-    std::string mark;
-    // Copies the tensors, so that what is hashed is what is used even when the file changes.
-    for (const auto& [name, tensor] : read_tensors(file, at::kCPU)) {
-      if (name.starts_with("key.")) {
-        mark = name;
-      } else {
-        found[name] = tensor.clone();
-      }
-    }
-    if (mark == mark_of(key, found)) {
-      for (auto& [name, tensor] : found) tensor = tensor.to(device);
-      return found;
-    }
-    spdlog::warn("{}: not what a calibration of this model and these settings wrote; calibrating again", file.string());
-  } catch (const Error& error) {
-    spdlog::warn("{}; calibrating again", error.what());
-  }
-  return std::nullopt;
-}
-
 }  // namespace
 
 TensorMap calibrate_cached(const std::string& key, const QuantRules& rules, const Llama& prepared,
                            const CalibrationText& text, const ops::RopeAngles& angles) {
-  const std::string hash = hash_bytes(key);
-  const auto file = cache_folder() / "calibration" / (hash + ".safetensors");
-  if (auto cached = read_cache(file, hash, prepared.embed_tokens_VD.device())) {
-    spdlog::info("calibration from {}", file.string());
-    return *std::move(cached);
-  }
-  TensorMap found = calibrate(rules, prepared, text, angles);
-  try {
-    TensorMap marked = found;
-    marked[mark_of(hash, found)] = at::empty({0}, at::kFloat);
-    std::filesystem::create_directories(file.parent_path());
-    remove_stale_temporaries(file.parent_path());
-    write_tensors(file, marked);
-  } catch (const std::exception& error) {
-    spdlog::warn("the calibration is not cached and will be made again next time: {}", error.what());
-  }
+  const CalibrationCache cache(key);
+  if (auto cached = cache.read(prepared.embed_tokens_VD.device())) return *std::move(cached);
+  TensorMap found = Calibration(rules, prepared, text, angles).run(&cache);
+  cache.write(found);
   return found;
 }
 
 TensorMap calibrate(const QuantRules& rules, const Llama& prepared, const CalibrationText& text,
                     const ops::RopeAngles& angles) {
-  return Calibration(rules, prepared, text, angles).run();
+  return Calibration(rules, prepared, text, angles).run(nullptr);
 }
 
 }  // namespace qroar

@@ -1,5 +1,6 @@
 // Sends calibration texts through a model, one decoder layer after the other, for the quantizers that depend on inputs.
-// Memory beside the model: two hidden states per sample and what the quantizers keep of one layer.
+// Each layer takes one forward.  Memory beside the model: per sample two hidden states and the widest input of a linear
+// layer, and what the quantizers keep of one layer.
 #pragma once
 #include "quant/calibration.h"
 #include "quant/plan.h"
@@ -13,8 +14,8 @@ namespace qroar {
 TensorMap calibrate(const QuantRules& rules, const Llama& prepared, const CalibrationText& text,
                     const ops::RopeAngles& angles);
 
-/// Does the same through the cache in cache_folder()/calibration, in a file named after `key`: a text that holds
-/// everything the result depends on.
+/// Does the same through the cache (quant/calibration_cache.h) for `key`: a text that holds everything the result
+/// depends on.  A calibration that was killed goes on behind the last layer that it had finished.
 TensorMap calibrate_cached(const std::string& key, const QuantRules& rules, const Llama& prepared,
                            const CalibrationText& text, const ops::RopeAngles& angles);
 

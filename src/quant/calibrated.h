@@ -24,14 +24,21 @@ struct LayerContext {
   TakesSite takes;
 };
 
+/// The linear layers that read one tensor, in the order of a forward: all samples reach a stage before any leaves it.
+inline const std::vector<std::vector<Linear DecoderLayer::*>> kStages{
+    {&DecoderLayer::q_proj, &DecoderLayer::k_proj, &DecoderLayer::v_proj},
+    {&DecoderLayer::o_proj},
+    {&DecoderLayer::gate_proj, &DecoderLayer::up_proj},
+    {&DecoderLayer::down_proj}};
+
 class LayerCalibrator : public Observer {
  public:
   void on(std::string_view, const at::Tensor&) override {}
-  virtual void begin_sample(int64_t index) = 0;
-  /// Called when all samples have passed.  Returns true to request another pass, through `layer` as this call left it.
-  virtual bool end_pass(DecoderLayer& layer) = 0;
-  /// Returns what apply() needs; called after the last pass.
-  virtual TensorMap found() const = 0;
+  virtual void begin_sample(int64_t /*index*/) {}
+  /// Called when all samples have reached a stage; what it does to the stage's linear layers, the samples see.
+  virtual void end_stage(std::size_t /*stage*/, DecoderLayer& /*layer*/) {}
+  /// Returns what apply() needs; called after all samples have passed.
+  virtual TensorMap found() = 0;
 };
 
 /// Used as a plain quantizer, it is the RTN that it rounds with.
@@ -49,7 +56,7 @@ class CalibratedQuantizer : public Quantizer {
   const Rtn& rtn() const { return rtn_; }
 
   /// Returns whether the inputs come from the quantized preceding layers (GPTQ) or from full-precision ones (AWQ).  The
-  /// latter allows only one pass.
+  /// latter's calibrator must not change the layer.
   virtual bool sees_quantized_inputs() const = 0;
   virtual std::unique_ptr<LayerCalibrator> watch(const LayerContext& context) const = 0;
   /// Quantizes the layers that `takes` selects in a full-precision decoder layer into which fold_found() has folded the

@@ -34,10 +34,13 @@ Llama prepare(const QuantPlan& plan, const Llama& full) {
   return model;
 }
 
-void quantize_layer(const QuantRules& rules, DecoderLayer& layer, const TensorMap& found) {
+void quantize_layer(const QuantRules& rules, DecoderLayer& layer, const TensorMap& found, bool quantized_inputs) {
   fold_found(layer, found);
   const auto calibrated = rules.calibrated(layer);
-  for (const auto& quantizer : calibrated) quantizer->apply(layer, rules.sites_of(*quantizer), found);
+  for (const auto& quantizer : calibrated) {
+    if (quantized_inputs || !quantizer->sees_quantized_inputs())
+      quantizer->apply(layer, rules.sites_of(*quantizer), found);
+  }
   for (const auto member : kLayerLinears) {
     Linear& linear = layer.*member;
     const auto weight = rules.weight_quantizer(linear.site);

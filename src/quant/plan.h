@@ -28,8 +28,9 @@ Llama prepare(const QuantPlan& plan, const Llama& full);
 inline constexpr const char* kRangeSuffix = ".input_range";
 
 /// Replaces the weights of one prepared layer; `found` is what calibration found for it, empty when nothing is
-/// calibrated.
-void quantize_layer(const QuantRules& rules, DecoderLayer& layer, const TensorMap& found);
+/// calibrated.  Without `quantized_inputs`, leaves out those whose quantizers are calibrated on inputs that quantized
+/// layers make.
+void quantize_layer(const QuantRules& rules, DecoderLayer& layer, const TensorMap& found, bool quantized_inputs = true);
 
 /// Returns a view of the prepared model with weights replaced and transforms attached as the plan specifies.  Whatever
 /// the plan does not change stays shared, and `prepared` is not written to.  `found`: the result of calibrate(), whose

@@ -107,10 +107,23 @@ std::vector<Cell> group_by_shared(std::vector<Cell> cells) {
     for (std::size_t i = 0; i < cell.job->shared.size(); ++i) {
       places.push_back(first.try_emplace({i, cell.job->shared[i]}, first.size()).first->second);
     }
-    return std::pair(places, -cell.job->data.windows.length);
+    return places;
   };
   for (const Cell& cell : cells) place(cell);
   std::ranges::stable_sort(cells, {}, place);
+  return cells;
+}
+
+std::vector<Cell> longest_first(std::vector<Cell> cells) {
+  const auto of_one_model = [](const Cell& one, const Cell& other) { return one.job->shared == other.job->shared; };
+  for (auto begin = cells.begin(); begin != cells.end();) {
+    auto end = begin;
+    while (end != cells.end() && of_one_model(*begin, *end)) ++end;
+    std::stable_sort(begin, end, [](const Cell& one, const Cell& other) {
+      return one.job->data.windows.length > other.job->data.windows.length;
+    });
+    begin = end;
+  }
   return cells;
 }
 

@@ -47,9 +47,12 @@ bool is_streamed(const Cell& cell, const at::Device& device);
 /// Throws an Error when that exceeds the device's free memory.
 void check_memory(const Cell& cell, const at::Device& device);
 
-/// Returns the cells in the experiment's order, except that cells that share something become neighbours, those with
-/// longer windows first: of these, shorter ones may be beginnings.
+/// Returns the cells in the experiment's order, except that cells that share something become neighbours.
 std::vector<Cell> group_by_shared(std::vector<Cell> cells);
+
+/// Returns the cells with those of longer windows first among neighbours of one model: shorter windows may be
+/// beginnings of theirs.
+std::vector<Cell> longest_first(std::vector<Cell> cells);
 
 /// Divides the cells into at most `parts` parts of about equal work; each part consists of neighbours by sharing.
 std::vector<std::vector<Cell>> packed_cells(std::vector<Cell> cells, std::size_t parts);

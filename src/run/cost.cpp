@@ -83,7 +83,7 @@ std::string cost_of(const std::vector<Cell>& cells, const fs::path& results) {
   std::set<std::string> searches;
   PassCount passes;
   double alone = 0;
-  for (const Cell& cell : group_by_shared(cells)) {
+  for (const Cell& cell : longest_first(group_by_shared(cells))) {
     if (!cell.job->model.open_error.empty()) continue;
     windows += static_cast<double>(cell.windows.size());
     for (const Window& window : cell.windows)

@@ -211,7 +211,7 @@ bool run_experiment(const RunOptions& options) {
   const std::vector<Cell> all = plan(jobs);
   std::vector<Cell> cells = group_by_shared(all);
   if (!options.only.empty()) cells = only(std::move(cells), options);
-  cells = shard(std::move(cells), options);
+  cells = longest_first(shard(std::move(cells), options));
   Sweep sweep(results, file, options.rerun);
   sweep.check(cells);
   results.write_plan(file, planned(all));

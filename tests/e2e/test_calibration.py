@@ -80,16 +80,39 @@ def test_what_a_calibration_depends_on_makes_another_one(run, calibrated, cached
     assert process.returncode == 0 and "calibration from" in process.stderr
 
 
-def test_a_calibration_that_is_killed_leaves_nothing_and_runs_again(start, run, calibrated, cached, tmp_path):
+@pytest.mark.parametrize(("kind", "weights"), [("gptq", "resident"), ("awq", "resident"), ("gptq", "streamed")])
+def test_a_calibration_that_is_killed_goes_on_at_its_layer_with_the_same_bits(start, run, calibrated, cached, tmp_path, kind, weights):
+    options, folder = cached
+    file = calibrated({"calibration.samples": 14, "calibration.length": 128, "model.weights": weights}, type=kind)
+    whole = os.environ | {"QROAR_CACHE": str(tmp_path / "whole"), "OMP_NUM_THREADS": "1"}
+    assert run("run", file, "--results", tmp_path / "expected", env=whole).returncode == 0
+    with start("run", file, "--results", tmp_path / "results", **options) as process:
+        while process.poll() is None and not list(folder.glob("*.unfinished/samples.safetensors")):
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL and not read_rows(tmp_path / "results")
+    again = run("run", file, "--results", tmp_path / "results", **options)
+    assert again.returncode == 0 and "calibration goes on at layer" in again.stderr, again.stderr
+    assert [lasting(row) for row in read_rows(tmp_path / "results").values()] == [lasting(row) for row in read_rows(tmp_path / "expected").values()]
+    (made,), (expected,) = (list(cache.iterdir()) for cache in (folder, tmp_path / "whole/calibration"))
+    assert made.read_bytes() == expected.read_bytes() and not litter(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["samples.safetensors", "layers.0.safetensors"])
+def test_a_damaged_piece_of_an_unfinished_calibration_starts_it_again(start, run, calibrated, cached, tmp_path, name):
     options, folder = cached
     file = calibrated({"calibration.samples": 14, "calibration.length": 128}, type="gptq")
     with start("run", file, "--results", tmp_path / "results", **options) as process:
-        time.sleep(0.6)
+        while process.poll() is None and not list(folder.glob("*.unfinished/samples.safetensors")):
+            time.sleep(0.002)
         process.send_signal(signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL
-    assert not read_rows(tmp_path / "results") and not (folder.exists() and list(folder.iterdir()))
+    (piece,) = folder.glob(f"*.unfinished/{name}")
+    content = bytearray(piece.read_bytes())
+    content[-1] ^= 1
+    piece.write_bytes(content)
     again = run("run", file, "--results", tmp_path / "results", **options)
-    assert again.returncode == 0 and len(read_rows(tmp_path / "results")) == 1 and not litter(tmp_path)
+    assert again.returncode == 0 and "calibrating again" in again.stderr and "goes on" not in again.stderr, again.stderr
+    assert [path.suffix for path in folder.iterdir()] == [".safetensors"]
 
 
 def test_a_cell_without_calibration_does_not_know_of_it(run, experiment, tmp_path):

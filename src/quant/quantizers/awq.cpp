@@ -62,7 +62,7 @@ class AwqCalibrator : public LayerCalibrator {
     reader.position += x_RI.size(0);
   }
 
-  bool end_pass(DecoderLayer&) override {
+  TensorMap found() override {
     DecoderLayer scaled = layer();
     for (const ScaleGroup& group : scale_groups()) {
       if (!can_fold(layer(), group) || !takes_any(group)) continue;
@@ -85,10 +85,8 @@ class AwqCalibrator : public LayerCalibrator {
       }
     }
     readers_.clear();
-    return false;
+    return found_;
   }
-
-  TensorMap found() const override { return found_; }
 
  private:
   /// What is kept of the inputs of the layers that read one tensor.

@@ -20,13 +20,6 @@ struct GptqKeys {
   at::ScalarType scale_dtype;
 };
 
-/// Groups of layers that read one tensor, in the order in which they are quantized.
-const std::vector<std::vector<Linear DecoderLayer::*>> kStages{
-    {&DecoderLayer::q_proj, &DecoderLayer::k_proj, &DecoderLayer::v_proj},
-    {&DecoderLayer::o_proj},
-    {&DecoderLayer::gate_proj, &DecoderLayer::up_proj},
-    {&DecoderLayer::down_proj}};
-
 /// Returns the upper Cholesky factor of the damped Hessian's inverse, float32 [I, I].
 at::Tensor inverse_factor(const at::Tensor& hessian_II, double percdamp, const std::string& site) {
   at::Tensor damped = hessian_II.to(at::kDouble).clone();
@@ -112,50 +105,46 @@ class ColumnWalk {
   std::vector<ops::RtnScale> static_;
 };
 
-/// Makes one pass per stage: sums the Hessian of the inputs of the stage's layers, then quantizes them.
+/// Sums the Hessian of the inputs of a stage's layers, then quantizes them.
 class GptqCalibrator : public LayerCalibrator {
  public:
   GptqCalibrator(const LayerContext& context, const Rtn& rtn, const GptqKeys& keys)
-      : context_(context), rtn_(rtn), keys_(keys) {
-    skip_untaken();
-  }
-
-  void begin_sample(int64_t) override {}
+      : context_(context), rtn_(rtn), keys_(keys) {}
 
   void on_input(std::string_view site, const at::Tensor& x_RI) override {
-    if (stage_ == kStages.size() || (context_.layer.*kStages[stage_].front()).site != site) return;
+    if (!reads(site)) return;
     const at::Tensor x = x_RI.to(at::kFloat);
     if (!sum_II_.defined()) sum_II_ = at::zeros({x.size(1), x.size(1)}, x.options());
     sum_II_.addmm_(x.t(), x);
   }
 
-  bool end_pass(DecoderLayer& layer) override {
+  void end_stage(std::size_t stage, DecoderLayer& layer) override {
+    if (!sum_II_.defined()) return;
     const at::Tensor hessian_II = sum_II_ * (2 / static_cast<double>(context_.samples * context_.length));
     sum_II_ = at::Tensor();
-    for (const auto member : kStages[stage_]) {
+    for (const auto member : kStages[stage]) {
       Linear& linear = layer.*member;
       if (!context_.takes(linear.site)) continue;
       const auto dtype = linear.weight_OI.scalar_type();
       linear.weight_OI = ColumnWalk(linear, hessian_II.clone(), rtn_, keys_).quantized().to(dtype);
       found_[name_in_layer(linear.site)] = linear.weight_OI;
     }
-    ++stage_;
-    skip_untaken();
-    return stage_ < kStages.size();
   }
 
-  TensorMap found() const override { return found_; }
+  TensorMap found() override { return found_; }
 
  private:
-  void skip_untaken() {
-    const auto taken = [&](auto member) { return context_.takes((context_.layer.*member).site); };
-    while (stage_ < kStages.size() && std::ranges::none_of(kStages[stage_], taken)) ++stage_;
+  /// Returns whether the site is the first of a stage that has a layer to quantize: the others read the same.
+  bool reads(std::string_view site) const {
+    return std::ranges::any_of(kStages, [&](const auto& stage) {
+      return (context_.layer.*stage.front()).site == site &&
+             std::ranges::any_of(stage, [&](auto member) { return context_.takes((context_.layer.*member).site); });
+    });
   }
 
   LayerContext context_;
   const Rtn& rtn_;
   GptqKeys keys_;
-  std::size_t stage_ = 0;
   at::Tensor sum_II_;
   TensorMap found_;
 };

@@ -23,9 +23,7 @@ class MaximumCalibrator : public LayerCalibrator {
     }
   }
 
-  bool end_pass(DecoderLayer&) override { return false; }
-
-  TensorMap found() const override {
+  TensorMap found() override {
     TensorMap found;
     for (const ScaleGroup& group : scale_groups()) {
       const auto largest = largest_.find(group.name);
