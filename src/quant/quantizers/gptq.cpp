@@ -12,7 +12,8 @@
 namespace qroar {
 namespace {
 
-constexpr int64_t kBlock = 128;  ///< channels per block: errors reach the channels after the block only at its end
+constexpr int64_t kGramRows = 192;  ///< rows of a block of the symmetric sum of inputs
+constexpr int64_t kBlock = 128;     ///< channels per block: errors reach the channels after the block only at its end
 
 struct GptqKeys {
   double percdamp;
@@ -114,13 +115,20 @@ class GptqCalibrator : public LayerCalibrator {
   void on_input(std::string_view site, const at::Tensor& x_RI) override {
     if (!reads(site)) return;
     const at::Tensor x = x_RI.to(at::kFloat);
-    if (!sum_II_.defined()) sum_II_ = at::zeros({x.size(1), x.size(1)}, x.options());
-    sum_II_.addmm_(x.t(), x);
+    const int64_t inputs = x.size(1);
+    if (!sum_II_.defined()) sum_II_ = at::zeros({inputs, inputs}, x.options());
+    for (int64_t begin = 0; begin < inputs; begin += kGramRows) {  // the upper blocks alone: the sum is symmetric
+      const int64_t rows = std::min(kGramRows, inputs - begin), columns = inputs - begin;
+      sum_II_.narrow(0, begin, rows)
+          .narrow(1, begin, columns)
+          .addmm_(x.narrow(1, begin, rows).t(), x.narrow(1, begin, columns));
+    }
   }
 
   void end_stage(std::size_t stage, DecoderLayer& layer) override {
     if (!sum_II_.defined()) return;
-    const at::Tensor hessian_II = sum_II_ * (2 / static_cast<double>(context_.samples * context_.length));
+    const at::Tensor upper_II = sum_II_.triu() * (2 / static_cast<double>(context_.samples * context_.length));
+    const at::Tensor hessian_II = upper_II + upper_II.triu(1).t();
     sum_II_ = at::Tensor();
     for (const auto member : kStages[stage]) {
       Linear& linear = layer.*member;
