@@ -117,9 +117,10 @@ const std::string& MappedFile::hash() const {
 }
 
 void read_ahead(const void* begin, std::size_t size) {
-  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE)), first = reinterpret_cast<uintptr_t>(begin);
-  const uintptr_t start = first - first % page;
-  ::madvise(reinterpret_cast<void*>(start), first + size - start, MADV_WILLNEED);  // a hint: it may fail
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const std::size_t before = reinterpret_cast<uintptr_t>(begin) % page;
+  auto* start = const_cast<char*>(static_cast<const char*>(begin) - before);
+  ::madvise(start, before + size, MADV_WILLNEED);  // a hint: it may fail
 }
 
 }  // namespace qroar
