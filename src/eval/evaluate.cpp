@@ -3,12 +3,9 @@
 
 #include <algorithm>
 #include <chrono>
-#include <map>
-#include <optional>
-#include <set>
 
 #include "base/stop.h"
-#include "base/warn_once.h"
+#include "eval/followers.h"
 #include "model/packing.h"
 #include "ops/device.h"
 
@@ -31,15 +28,6 @@ struct Batch {
   int64_t length() const { return tokens_seen(input.windows[first], input.feed); }
 };
 
-/// A companion's window that is a prefix of one of ours.
-struct Follower {
-  const Companion* companion;
-  std::size_t window;
-
-  const Window& own() const { return companion->input.windows[window]; }
-  int64_t tokens() const { return tokens_seen(own(), companion->input.feed); }
-};
-
 /// Returns a batch's sequences as one pass.
 Pass pass_of(const Batch& batch, const AnglesOf& angles_of) {
   const ops::RopeAngles angles = angles_of(batch.length());
@@ -48,18 +36,14 @@ Pass pass_of(const Batch& batch, const AnglesOf& angles_of) {
   return {at::cat(batch.tokens), packed(sequences, angles)};
 }
 
-bool begins_with(const ops::RopeAngles& angles, const ops::RopeAngles& shorter, int64_t length) {
-  const ops::RopeAngles own = angles.slice(0, length), other = shorter.slice(0, length);
-  return at::equal(own.cos_TP, other.cos_TP) && at::equal(own.sin_TP, other.sin_TP);
-}
-
 class Evaluator {
  public:
   Evaluator(const EvaluationInput& input, const Metrics& metrics, PartStore& store,
             const std::vector<Companion>& companions)
       : input_(input), metrics_(metrics), store_(store), companions_(companions) {
     together_ = can_pack(input.model) && (input.reference == nullptr || can_pack(input.reference->model));
-    if (together_) find_followers();  // else what a token sees may depend on the window's end
+    // Else what a token sees may depend on the window's end.
+    if (together_) followers_ = Followers(input, store, companions);
   }
 
   /// Takes the windows through the model a batch at a time, or, where it is streamed, as many batches as fit.
@@ -94,42 +78,6 @@ class Evaluator {
   }
 
  private:
-  using Place = std::pair<std::string, int64_t>;  // the id of a document and a token of it
-  static Place place(const EvaluationInput& input, std::size_t window) {
-    return {input.document_of(input.windows[window]).id, input.windows[window].begin};
-  }
-
-  void find_followers() {
-    std::map<Place, std::vector<std::size_t>> places;
-    for (std::size_t i = 0; i < input_.windows.size(); ++i) {
-      if (store_.find(window_part(i)) == nullptr) places[place(input_, i)].push_back(i);
-    }
-    for (const Companion& companion : companions_) {
-      for (std::size_t i = 0; i < companion.input.windows.size(); ++i) {
-        if (companion.store.has(i)) continue;
-        const std::vector<std::size_t>& here = places[place(companion.input, i)];
-        const Follower follower{&companion, i};
-        const auto whole = std::ranges::find_if(here, [&](std::size_t own) { return follows(follower, own); });
-        if (whole == here.end()) {
-          others_[&companion].insert(i);
-        } else {
-          followers_[*whole].push_back(follower);
-        }
-      }
-    }
-  }
-
-  bool follows(const Follower& follower, std::size_t own) const {
-    const EvaluationInput& other = follower.companion->input;
-    const Window& window = input_.windows[own];
-    const int64_t length = follower.tokens(), all = tokens_seen(window, input_.feed);
-    if (length != all && (length > all || length % kPrefixTokens != 0)) return false;
-    if (!at::equal(other.tokens(follower.own()), input_.tokens(window).slice(0, 0, length))) return false;
-    return begins_with(input_.angles_of(all), other.angles_of(length), length) &&
-           (input_.reference == nullptr ||
-            begins_with(input_.reference->angles_of(all), other.reference->angles_of(length), length));
-  }
-
   /// Returns all batches of our windows and, where the model is streamed, of the companions'.
   std::vector<Batch> batches() const {
     std::vector<Batch> all;
@@ -154,8 +102,7 @@ class Evaluator {
 
   bool is_needed(const Batch& batch, std::size_t window) const {
     if (batch.companion == nullptr) return store_.find(window_part(window)) == nullptr;
-    const auto own = others_.find(batch.companion);
-    return own != others_.end() && own->second.contains(window);
+    return followers_.are_without(*batch.companion, window);
   }
   bool is_needed(const Batch& batch) const {
     for (std::size_t i = batch.first; i < batch.end; ++i) {
@@ -207,7 +154,7 @@ class Evaluator {
       const auto before = Clock::now();
       const std::size_t k = i - batch.first;
       const std::vector<Follower> followers =
-          batch.companion == nullptr ? followers_of(i, batch.hidden[k]) : std::vector<Follower>{};
+          batch.companion == nullptr ? followers_.of(i, batch.hidden[k]) : std::vector<Follower>{};
       const Metrics& metrics = batch.companion == nullptr ? metrics_ : batch.companion->metrics;
       std::vector<ScoredPrefix> windows{{batch.input, batch.input.windows[i], metrics}};
       for (const Follower& follower : followers)
@@ -228,25 +175,6 @@ class Evaluator {
     }
   }
 
-  std::vector<Follower> followers_of(std::size_t i, const at::Tensor& hidden_TD) {
-    std::vector<Follower> followers = followers_[i];
-    const auto is_shorter = [&](const Follower& follower) { return follower.tokens() < hidden_TD.size(0); };
-    const auto shortest = std::ranges::min_element(followers, {}, &Follower::tokens);
-    if (!exact_ && shortest != followers.end() && is_shorter(*shortest)) exact_ = gives_same_bits(*shortest, hidden_TD);
-    if (exact_ == false) std::erase_if(followers, is_shorter);
-    return followers;
-  }
-
-  bool gives_same_bits(const Follower& follower, const at::Tensor& hidden_TD) const {
-    const at::Tensor tokens_T = follower.companion->input.tokens(follower.own());
-    const at::Tensor alone_TD = forward(input_.model, tokens_T, input_.angles_of(tokens_T.size(0)));
-    if (at::equal(alone_TD, hidden_TD.slice(0, 0, tokens_T.size(0)))) return true;
-    warn_once(
-        "on this processor the first tokens of a window have other last bits than alone; each length is evaluated by "
-        "itself");
-    return false;
-  }
-
   void report(const std::function<void(const Window&)>& after_window) {
     for (const std::size_t i : later_) after_window(input_.windows[i]);
     later_.clear();
@@ -257,10 +185,8 @@ class Evaluator {
   PartStore& store_;
   const std::vector<Companion>& companions_;
   bool together_;
-  std::map<std::size_t, std::vector<Follower>> followers_;    ///< by our window
-  std::map<const Companion*, std::set<std::size_t>> others_;  ///< companions' windows that follow none of ours
-  std::vector<std::size_t> later_;                            ///< our windows in a group that has not ended
-  std::optional<bool> exact_;                                 ///< gives_same_bits(), once it is known
+  Followers followers_;
+  std::vector<std::size_t> later_;  ///< our windows in a group that has not ended
 };
 
 }  // namespace
