@@ -57,6 +57,7 @@ class WindowScore {
       targets_T_ = at::cat({targets_T_, at::full({1}, beyond, targets_T_.options())});
     }
     begin_ = targets_T_.size(0) - prefix.window.scored;
+    check(begin_ >= 0, "a window scores no more tokens than it has targets");
     for (const auto& metric : prefix.metrics) metric->begin_window({prefix.window, tokens_T_, input.reference});
   }
 
