@@ -53,28 +53,20 @@ class Evaluator {
     const auto end_group = [&] {
       if (group.empty()) return;
       take_through(group);
-      for (Batch& batch : group) score(batch);
+      for (const Batch& batch : group) score(batch, after_window);
       group.clear();
       tokens = 0;
     };
     for (const Batch& batch : batches()) {
-      const bool needed = is_needed(batch);
-      if (needed) {
-        group.push_back(batch);
-        tokens += batch.length() * static_cast<int64_t>(batch.size());
-        if (!input_.model.is_streamed() || tokens >= most_tokens()) end_group();
+      if (!is_needed(batch)) {
+        for (std::size_t i = batch.first; i < batch.end; ++i) finish(batch, i, after_window);
+        continue;
       }
-      for (std::size_t i = batch.first; i < batch.end && batch.companion == nullptr; ++i) {
-        if (!needed || group.empty()) {
-          after_window(input_.windows[i]);
-        } else {
-          later_.push_back(i);
-        }
-      }
-      if (group.empty()) report(after_window);
+      group.push_back(batch);
+      tokens += batch.length() * static_cast<int64_t>(batch.size());
+      if (!input_.model.is_streamed() || tokens >= most_tokens()) end_group();
     }
     end_group();
-    report(after_window);
   }
 
  private:
@@ -147,37 +139,39 @@ class Evaluator {
     for (Batch& batch : group) batch.seconds = seconds * of_window(batch) / operations;
   }
 
-  /// Puts the results of a batch's windows and of their followers into their stores.
-  void score(const Batch& batch) {
-    for (std::size_t i = batch.first; i < batch.end; ++i) {
-      if (!is_needed(batch, i)) continue;
-      const auto before = Clock::now();
-      const std::size_t k = i - batch.first;
-      const std::vector<Follower> followers =
-          batch.companion == nullptr ? followers_.of(i, batch.hidden[k]) : std::vector<Follower>{};
-      const Metrics& metrics = batch.companion == nullptr ? metrics_ : batch.companion->metrics;
-      std::vector<ScoredPrefix> windows{{batch.input, batch.input.windows[i], metrics}};
-      for (const Follower& follower : followers)
-        windows.push_back({follower.companion->input, follower.own(), follower.companion->metrics});
-      const at::Tensor reference_TD = batch.reference.empty() ? at::Tensor() : batch.reference[k];
-      const std::vector<Json> sums = score_windows(windows, batch.tokens[k], batch.hidden[k], reference_TD);
-      const double seconds = batch.seconds + seconds_since(before);
-      if (batch.companion == nullptr) {
-        store_.add(window_part(i), sums.front(), seconds);
-      } else {
-        batch.companion->store.add(i, sums.front(), seconds);
-      }
-      const LlamaConfig& config = input_.model.config;
-      for (std::size_t f = 0; f < followers.size(); ++f) {
-        const double share = forward_flops(config, followers[f].tokens()) / forward_flops(config, batch.length());
-        followers[f].companion->store.add(followers[f].window, sums[f + 1], share * seconds);
-      }
-    }
+  static void finish(const Batch& batch, std::size_t window, const std::function<void(const Window&)>& after_window) {
+    if (batch.companion == nullptr) after_window(batch.input.windows[window]);
   }
 
-  void report(const std::function<void(const Window&)>& after_window) {
-    for (const std::size_t i : later_) after_window(input_.windows[i]);
-    later_.clear();
+  /// Puts the results of a batch's windows and of their followers into their stores.
+  void score(const Batch& batch, const std::function<void(const Window&)>& after_window) {
+    for (std::size_t i = batch.first; i < batch.end; ++i) {
+      if (is_needed(batch, i)) score(batch, i);
+      finish(batch, i, after_window);
+    }
+  }
+  void score(const Batch& batch, std::size_t i) {
+    const auto before = Clock::now();
+    const std::size_t k = i - batch.first;
+    const std::vector<Follower> followers =
+        batch.companion == nullptr ? followers_.of(i, batch.hidden[k]) : std::vector<Follower>{};
+    const Metrics& metrics = batch.companion == nullptr ? metrics_ : batch.companion->metrics;
+    std::vector<ScoredPrefix> windows{{batch.input, batch.input.windows[i], metrics}};
+    for (const Follower& follower : followers)
+      windows.push_back({follower.companion->input, follower.own(), follower.companion->metrics});
+    const at::Tensor reference_TD = batch.reference.empty() ? at::Tensor() : batch.reference[k];
+    const std::vector<Json> sums = score_windows(windows, batch.tokens[k], batch.hidden[k], reference_TD);
+    const double seconds = batch.seconds + seconds_since(before);
+    if (batch.companion == nullptr) {
+      store_.add(window_part(i), sums.front(), seconds);
+    } else {
+      batch.companion->store.add(i, sums.front(), seconds);
+    }
+    const LlamaConfig& config = input_.model.config;
+    for (std::size_t f = 0; f < followers.size(); ++f) {
+      const double share = forward_flops(config, followers[f].tokens()) / forward_flops(config, batch.length());
+      followers[f].companion->store.add(followers[f].window, sums[f + 1], share * seconds);
+    }
   }
 
   const EvaluationInput& input_;
@@ -186,7 +180,6 @@ class Evaluator {
   const std::vector<Companion>& companions_;
   bool together_;
   Followers followers_;
-  std::vector<std::size_t> later_;  ///< our windows in a group that has not ended
 };
 
 }  // namespace
