@@ -74,6 +74,7 @@ class Calibration {
       collect(calibrators, full, found);
     };
     through(streams.exact, watch(full, /*quantized_inputs=*/false));
+    if (streams.quantized.empty()) return found;
     quantize_layer(rules_, changed, found, /*quantized_inputs=*/false);
     Calibrators calibrators = watch(full, /*quantized_inputs=*/true);
     calibrators.push_back(std::make_shared<RangeCalibrator>(rules_));

@@ -37,12 +37,11 @@ std::vector<at::Tensor> LayerWalk::through(DecoderLayer& layer,
     for (std::size_t i = 0; i < stream_.size(); ++i) {
       seen_[i] = next(stage, layer, i);
       check_finite(seen_[i], layer.site, i);
-      for (const auto& calibrator : calibrators) {
-        calibrator->begin_sample(static_cast<int64_t>(i));
-        for (const auto member : kStages[stage]) {
-          const Linear& linear = layer.*member;
-          calibrator->on_input(linear.site, linear.input(seen_[i]));
-        }
+      for (const auto& calibrator : calibrators) calibrator->begin_sample(static_cast<int64_t>(i));
+      for (const auto member : kStages[stage]) {
+        const Linear& linear = layer.*member;
+        const at::Tensor input_TI = linear.input(seen_[i]);
+        for (const auto& calibrator : calibrators) calibrator->on_input(linear.site, input_TI);
       }
     }
     for (const auto& calibrator : calibrators) calibrator->end_stage(stage, layer);
