@@ -18,8 +18,8 @@ from one_cell import one_cell
 REPO = Path(__file__).resolve().parents[1]
 
 
-def read_document(path, length):
-    """The first `length` tokens of the first document that has as many; the format is src/data/token_file.h's."""
+def read_documents(path, length=None):
+    """The first `length` tokens of each document that has as many, or all documents; the format is src/data/token_file.h's."""
     import numpy
 
     blob = Path(path).read_bytes()
@@ -30,10 +30,8 @@ def read_document(path, length):
     begin = 16 + header_bytes
     offsets = numpy.frombuffer(blob, numpy.int64, documents + 1, begin)
     tokens = numpy.frombuffer(blob, numpy.int32, offsets[-1], begin + 8 * (documents + 1))
-    for start, end in zip(offsets, offsets[1:]):
-        if end - start >= length:
-            return tokens[start : start + length].astype(numpy.int64)
-    sys.exit(f"{path}: no document of {length} tokens")
+    windows = [tokens[start : start + length if length else end].astype(numpy.int64) for start, end in zip(offsets, offsets[1:]) if end - start >= (length or 0)]
+    return windows or sys.exit(f"{path}: no document of {length} tokens")
 
 
 def transformers_worker(options):
@@ -46,7 +44,7 @@ def transformers_worker(options):
 
     torch.set_num_threads(options.threads)
     model = AutoModelForCausalLM.from_pretrained(options.model, dtype=getattr(torch, options.dtype), attn_implementation="sdpa")
-    tokens = torch.from_numpy(read_document(options.tokens, options.length))[None]
+    tokens = torch.from_numpy(read_documents(options.tokens, options.length)[0])[None]
     with torch.inference_mode():
         start = time.perf_counter()
         loss = model(tokens, labels=tokens, use_cache=False).loss.item()

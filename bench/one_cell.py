@@ -9,12 +9,12 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def one_cell(binary, experiment, threads=None):
-    """(row, folder of the cell, which is gone afterwards) of an experiment of one cell."""
+def one_cell(binary, experiment, threads=None, prefix=()):
+    """(row, folder of the cell, which is gone afterwards) of an experiment of one cell; `prefix` starts the command."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "bench.yaml")
         file.write_text(json.dumps(experiment))
         environment = os.environ | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
-        subprocess.run([binary, "run", file, "--results", folder], env=environment, capture_output=True, check=True)
+        subprocess.run([*prefix, binary, "run", file, "--results", folder], env=environment, capture_output=True, check=True)
         (row_file,) = Path(folder).glob("cells/*/row.json")
         yield json.loads(row_file.read_text()), row_file.parent

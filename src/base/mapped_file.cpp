@@ -21,20 +21,22 @@ namespace {
 struct Range {
   std::atomic<uintptr_t> begin = 0;
   std::atomic<std::size_t> size = 0;
+  std::atomic<bool> unreadable = false;  ///< a page of it was
 };
 constexpr std::size_t kMostRanges = 4096;
 std::array<Range, kMostRanges> ranges;
 std::mutex ranges_mutex;
 struct sigaction previous_action = {};
 
-/// Maps a page of zeros where a mapped file has been truncated; passes any other SIGBUS to the previous handler.
+/// Maps a page of zeros where a page of a mapped file cannot be read; passes any other SIGBUS to the previous handler.
 void handle_sigbus(int signal, siginfo_t* info, void* context) {
   const auto place = reinterpret_cast<uintptr_t>(info->si_addr);
-  for (const Range& range : ranges) {
+  for (Range& range : ranges) {
     const uintptr_t begin = range.begin;
     if (place < begin || place >= begin + range.size) continue;
     const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
     void* start = static_cast<char*>(info->si_addr) - place % page;
+    range.unreadable = true;
     if (::mmap(start, page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED) return;
   }
   if ((previous_action.sa_flags & SA_SIGINFO) != 0 && previous_action.sa_sigaction != nullptr)
@@ -42,7 +44,8 @@ void handle_sigbus(int signal, siginfo_t* info, void* context) {
   std::signal(signal, SIG_DFL);  // the access is repeated and ends the process
 }
 
-void guard(std::string_view bytes) {
+/// Returns the slot of `ranges` that guards the bytes.
+std::size_t guard(std::string_view bytes) {
   const std::lock_guard lock(ranges_mutex);
   static const bool installed = [] {
     struct sigaction action = {};
@@ -51,20 +54,14 @@ void guard(std::string_view bytes) {
     return ::sigaction(SIGBUS, &action, &previous_action) == 0;
   }();
   check(installed, "SIGBUS can be handled");
-  for (Range& range : ranges) {
-    if (range.size != 0) continue;
-    range.begin = reinterpret_cast<uintptr_t>(bytes.data());
-    range.size = bytes.size();
-    return;
+  for (std::size_t i = 0; i < kMostRanges; ++i) {
+    if (ranges[i].size != 0) continue;
+    ranges[i].unreadable = false;
+    ranges[i].begin = reinterpret_cast<uintptr_t>(bytes.data());
+    ranges[i].size = bytes.size();
+    return i;
   }
   fail("more than {} weight files are open at once", kMostRanges);
-}
-
-void unguard(std::string_view bytes) {
-  const std::lock_guard lock(ranges_mutex);
-  for (Range& range : ranges) {
-    if (range.begin == reinterpret_cast<uintptr_t>(bytes.data()) && range.size == bytes.size()) range.size = 0;
-  }
 }
 
 bool same_time(const timespec& a, const timespec& b) { return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec; }
@@ -90,15 +87,23 @@ MappedFile::MappedFile(const std::filesystem::path& path)
   void* data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, descriptor_, 0);
   if (data == MAP_FAILED) system_error("map into memory");
   bytes_ = {static_cast<const char*>(data), size};
-  guard(bytes_);
+  range_ = guard(bytes_);
 }
 
 MappedFile::~MappedFile() {
   if (!bytes_.empty()) {
-    unguard(bytes_);
+    ranges[range_].size = 0;
     ::munmap(const_cast<char*>(bytes_.data()), bytes_.size());
   }
   ::close(descriptor_);
+}
+
+void MappedFile::check_unchanged() const {
+  if (!bytes_.empty() && ranges[range_].unreadable) {
+    fail("{}: a part of it could not be read: it was cut off, or its disk fails (see the system's log); run again",
+         path_.string());
+  }
+  if (!is_unchanged()) fail("{}: changed while it was read; run again", path_.string());
 }
 
 bool MappedFile::is_unchanged() const {

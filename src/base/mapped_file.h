@@ -7,8 +7,8 @@
 
 namespace qroar {
 
-/// When the file is truncated while it is mapped, the missing part reads as zeros (the kernel would end the process
-/// with SIGBUS), and is_unchanged() is false from then on.
+/// What cannot be read while it is mapped, since the file is truncated or its disk fails, reads as zeros (the kernel
+/// would end the process with SIGBUS), and check_unchanged() throws from then on.
 class MappedFile {
  public:
   /// Throws an Error where the file cannot be opened or is not a regular file; an empty file has no bytes.
@@ -19,16 +19,20 @@ class MappedFile {
 
   const std::filesystem::path& path() const { return path_; }
   std::string_view bytes() const { return bytes_; }
-  /// Returns whether the bytes are the same as when the file was opened.  Compares the size and the modification time;
-  /// if only the status change time differs (e.g. after a change of permissions or links), hashes all bytes.
-  bool is_unchanged() const;
+  /// Throws an Error unless all bytes that were read are those of the file that was opened.  Compares the size and the
+  /// modification time; if only the status change time differs (e.g. after a change of permissions or links), hashes
+  /// all bytes.
+  void check_unchanged() const;
   /// Returns the XXH3 hash of all bytes, the same as hash_file(); computed once.
   const std::string& hash() const;
 
  private:
+  bool is_unchanged() const;
+
   std::filesystem::path path_;
   int descriptor_;
   std::string_view bytes_;
+  std::size_t range_ = 0;  ///< the slot that guards the bytes
   struct stat opened_ = {};
   mutable struct stat seen_ = {};  ///< the newest status for which the bytes were unchanged
   mutable std::string hash_;

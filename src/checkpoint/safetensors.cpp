@@ -157,7 +157,7 @@ SafetensorsFile::SafetensorsFile(const fs::path& path) : file_(std::make_shared<
 }
 
 std::string SafetensorsFile::hash() const { return file_->hash(); }
-bool SafetensorsFile::is_unchanged() const { return file_->is_unchanged(); }
+void SafetensorsFile::check_unchanged() const { file_->check_unchanged(); }
 std::filesystem::path SafetensorsFile::path() const { return file_->path(); }
 
 namespace {
@@ -238,9 +238,7 @@ std::vector<std::string> SafetensorsCheckpoint::names() const {
 }
 
 void SafetensorsCheckpoint::check_unchanged() const {
-  for (const SafetensorsFile& file : files_) {
-    if (!file.is_unchanged()) fail("{}: changed while it was read; run again", file.path().string());
-  }
+  for (const SafetensorsFile& file : files_) file.check_unchanged();
 }
 
 std::string SafetensorsCheckpoint::hash() const {

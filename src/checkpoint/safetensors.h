@@ -41,8 +41,8 @@ class SafetensorsFile {
   const std::map<std::string, TensorView>& tensors() const { return tensors_; }
   /// Returns the XXH3 hash of the file, the same as hash_file().
   std::string hash() const;
-  /// Returns false once another process has changed the file.
-  bool is_unchanged() const;
+  /// Throws an Error once another process has changed the file or a part of it could not be read.
+  void check_unchanged() const;
   std::filesystem::path path() const;
 
  private:

@@ -4,6 +4,8 @@
 
 #include "base/error.h"
 #include "ops/cpu/attention.h"
+#include "ops/cpu/avx512_bf16.h"
+#include "ops/cpu/gram.h"
 #include "ops/cpu/rowwise.h"
 #include "ops/cuda/rowwise.h"
 #include "ops/decode/cpu.h"
@@ -15,6 +17,9 @@ namespace {
 
 /// Rows of queries that share a mask [rows, N].
 constexpr int64_t kMaskRows = 256;
+
+/// Rows of the Gram matrix that are summed together, from the diagonal on.
+constexpr int64_t kGramRows = 192;
 
 /// The fast ops have no derivatives.
 bool use_cpu_rowwise(at::TensorList tensors) { return !is_differentiated(tensors) && cpu::supports_rowwise(tensors); }
@@ -155,16 +160,22 @@ at::Tensor causal_attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, co
   }
   if (cpu::supports_row_attention(q_THd, k_NKd, v_NKd)) return cpu::attention_row(q_THd, k_NKd, v_NKd, options);
   if (cuda::supports_row_attention(q_THd, k_NKd, v_NKd)) return cuda::attention_row(q_THd, k_NKd, v_NKd, options);
-  if (cpu::can_attend(q_THd, k_NKd, v_NKd)) return cpu::attention(q_THd, k_NKd, v_NKd, options);
+  if constexpr (cpu::kHasBf16Kernels) {
+    if (cpu::can_attend(q_THd, k_NKd, v_NKd)) return cpu::attention(q_THd, k_NKd, v_NKd, options);
+  }
   if (q_THd.scalar_type() == at::kDouble) return reference::causal_attention(q_THd, k_NKd, v_NKd, options);
   return fused_attention(q_THd, k_NKd, v_NKd, options);
 }
 
+bool has_cpu_attention() { return cpu::has_avx512_bf16(); }
+
 Prefix keep_prefix(const at::Tensor& q_PHd, const at::Tensor& k_PKd, const at::Tensor& v_PKd, int64_t room,
                    const AttentionOptions& options) {
-  if (!options.limits(k_PKd.size(0) + room) && !is_differentiated({q_PHd, k_PKd, v_PKd}) &&
-      cpu::can_attend(q_PHd, k_PKd, v_PKd))
-    return cpu::packed_prefix(k_PKd, v_PKd);
+  if constexpr (cpu::kHasBf16Kernels) {
+    if (!options.limits(k_PKd.size(0) + room) && !is_differentiated({q_PHd, k_PKd, v_PKd}) &&
+        cpu::can_attend(q_PHd, k_PKd, v_PKd))
+      return cpu::packed_prefix(k_PKd, v_PKd);
+  }
   const int64_t length = k_PKd.size(0);
   const auto with_room = [&](const at::Tensor& x_PKd) {
     // The tokens of a head are contiguous, as attention reads them.
@@ -181,8 +192,10 @@ at::Tensor attention_in_packs(const at::Tensor& q_THd, const at::Tensor& k_TKd, 
   // A window that a sequence with what precedes it does not fill has no effect.
   const int64_t longest = (prefix == nullptr ? 0 : prefix->length) + q_THd.size(0);
   const bool packed = prefix == nullptr ? !options.limits(longest) : prefix->packed.defined();
-  if (packed && !is_differentiated({q_THd, k_TKd, v_TKd}) && cpu::can_attend(q_THd, k_TKd, v_TKd))
-    return cpu::attention_in_packs(q_THd, k_TKd, v_TKd, sequences, prefix, options);
+  if constexpr (cpu::kHasBf16Kernels) {
+    if (packed && !is_differentiated({q_THd, k_TKd, v_TKd}) && cpu::can_attend(q_THd, k_TKd, v_TKd))
+      return cpu::attention_in_packs(q_THd, k_TKd, v_TKd, sequences, prefix, options);
+  }
   return attend_one_by_one(q_THd, k_TKd, v_TKd, sequences, prefix, options);
 }
 
@@ -214,6 +227,20 @@ bool decode_layer_(at::Tensor& x_1D, const CachedLayer& layer, const RopeAngles&
     return false;
   }
   return true;
+}
+
+void add_gram(at::Tensor& sum_II, const at::Tensor& x_RI) {
+  if constexpr (cpu::kHasBf16Kernels) {
+    if (cpu::can_add_gram(x_RI)) return cpu::add_gram(sum_II, x_RI);
+  }
+  const at::Tensor x = x_RI.to(at::kFloat);
+  const int64_t inputs = x.size(1);
+  for (int64_t begin = 0; begin < inputs; begin += kGramRows) {
+    const int64_t rows = std::min(kGramRows, inputs - begin), columns = inputs - begin;
+    sum_II.narrow(0, begin, rows)
+        .narrow(1, begin, columns)
+        .addmm_(x.narrow(1, begin, rows).t(), x.narrow(1, begin, columns));
+  }
 }
 
 }  // namespace qroar::ops

@@ -83,6 +83,10 @@ struct Prefix {
   at::Tensor packed;  ///< in a kernel's own memory layout
 };
 
+/// Returns whether this processor has our kernel for causal_attention() in bfloat16 (AVX512-BF16); ATen's serves
+/// elsewhere.
+bool has_cpu_attention();
+
 /// Keeps keys and values for attention_in_packs() of queries of this kind, with the same options.  `room` is the length
 /// of the longest sequence, including its parent.
 Prefix keep_prefix(const at::Tensor& q_PHd, const at::Tensor& k_PKd, const at::Tensor& v_PKd, int64_t room,
@@ -122,6 +126,10 @@ struct CachedLayer {
   }
 };
 
+/// Adds x^T x to the upper triangle of sum_II (what is below the diagonal stays undefined): exact products of x and
+/// sums in float32.
+void add_gram(at::Tensor& sum_II, const at::Tensor& x_RI);
+
 /// Takes one token at `position` of C through a complete decoder layer: in place on its residual stream x and in the
 /// cache.  Returns false without effect where there is no such kernel.  Bitwise equal to the ops above in the order of
 /// decoder_layer() (model/llama.h).
@@ -138,6 +146,7 @@ at::Tensor residual_attention(const at::Tensor& q_THd, const at::Tensor& cached_
                               const AttentionOptions& options = {});
 at::Tensor silu_mul(const at::Tensor& gate_TF, const at::Tensor& up_TF);
 at::Tensor token_nll(const at::Tensor& logits_TV, const at::Tensor& targets_T);
+void add_gram(at::Tensor& sum_II, const at::Tensor& x_RI);
 }  // namespace reference
 
 }  // namespace qroar::ops

@@ -104,4 +104,9 @@ at::Tensor token_nll(const at::Tensor& logits_TV, const at::Tensor& targets_T) {
   return log_sum + margin.squeeze(-1);
 }
 
+void add_gram(at::Tensor& sum_II, const at::Tensor& x_RI) {
+  const at::Tensor x = x_RI.to(at::kDouble);
+  sum_II += x.t().matmul(x).to(at::kFloat);
+}
+
 }  // namespace qroar::ops::reference

@@ -44,14 +44,14 @@ class Calibration {
     }
     CalibrationStreams streams;
     std::vector<TensorMap> layers;
-    const std::size_t done = cache == nullptr ? 0 : cache->resume(model_.embed_tokens_VD.device(), layers, streams);
+    const std::size_t done = cache == nullptr ? 0 : cache->resume(layers, streams);
     if (done == 0) streams = {any_exact ? embedded() : Stream(), any_quantized ? embedded() : Stream()};
     Progress progress(static_cast<double>(model_.layers.size()));
     progress.advance(static_cast<double>(done), "");
     for (std::size_t i = done; i < model_.layers.size(); ++i) {
       throw_if_stop_requested();
       layers.push_back(layer(model_.layers[i].loaded(), streams));
-      if (cache != nullptr) cache->keep(i, layers.back(), streams);
+      if (cache != nullptr) layers.back() = cache->keep(i, std::move(layers.back()), streams);
       progress.advance(1, "calibrating " + model_.layers[i].site);
     }
     TensorMap found;
@@ -126,11 +126,9 @@ class Calibration {
 
 TensorMap calibrate_cached(const std::string& key, const QuantRules& rules, const Llama& prepared,
                            const CalibrationText& text, const ops::RopeAngles& angles) {
-  const CalibrationCache cache(key);
-  if (auto cached = cache.read(prepared.embed_tokens_VD.device())) return *std::move(cached);
-  TensorMap found = Calibration(rules, prepared, text, angles).run(&cache);
-  cache.write(found);
-  return found;
+  const CalibrationCache cache(key, prepared.embed_tokens_VD.device(), prepared.is_streamed());
+  if (auto cached = cache.read()) return *std::move(cached);
+  return cache.write(Calibration(rules, prepared, text, angles).run(&cache));
 }
 
 TensorMap calibrate(const QuantRules& rules, const Llama& prepared, const CalibrationText& text,

@@ -31,8 +31,10 @@ std::string mark_of(const std::string& key, const TensorMap& tensors) {
 
 }  // namespace
 
-CalibrationCache::CalibrationCache(const std::string& key)
+CalibrationCache::CalibrationCache(const std::string& key, const at::Device& device, bool mapped)
     : hash_(hash_bytes(key)),
+      device_(device),
+      mapped_(mapped),
       file_(cache_folder() / "calibration" / (hash_ + ".safetensors")),
       unfinished_(cache_folder() / "calibration" / (hash_ + ".unfinished")) {}
 
@@ -40,23 +42,22 @@ std::filesystem::path CalibrationCache::file_of_layer(std::size_t layer) const {
   return unfinished_ / fmt::format("layers.{}.safetensors", layer);
 }
 
-std::optional<TensorMap> CalibrationCache::read_file(const std::filesystem::path& file,
-                                                     const at::Device& device) const {
+std::optional<TensorMap> CalibrationCache::read_file(const std::filesystem::path& file, bool mapped) const {
   std::error_code unreadable;
   if (!std::filesystem::exists(file, unreadable)) return std::nullopt;
   try {
     TensorMap found;
     std::string mark;
-    // Copies the tensors, so that what is hashed is what is used even when the file changes.
+    // Copies tensors that memory can hold, so that what is hashed is what is used even when the file changes.
     for (const auto& [name, tensor] : read_tensors(file, at::kCPU)) {
       if (name.starts_with("key.")) {
         mark = name;
       } else {
-        found[name] = tensor.clone();
+        found[name] = mapped ? tensor : tensor.clone();
       }
     }
     if (mark == mark_of(hash_, found)) {
-      for (auto& [name, tensor] : found) tensor = tensor.to(device);
+      for (auto& [name, tensor] : found) tensor = tensor.to(device_);
       return found;
     }
     spdlog::warn("{}: not what a calibration of this model and these settings wrote; calibrating again", file.string());
@@ -78,34 +79,42 @@ void CalibrationCache::write_file(const std::filesystem::path& file, TensorMap t
   }
 }
 
-std::optional<TensorMap> CalibrationCache::read(const at::Device& device) const {
-  auto found = read_file(file_, device);
+TensorMap CalibrationCache::written(const std::filesystem::path& file, TensorMap found, const char* what) const {
+  write_file(file, found, what);
+  if (!mapped_) return found;
+  auto mapped = read_file(file, mapped_);
+  return mapped ? *std::move(mapped) : found;
+}
+
+std::optional<TensorMap> CalibrationCache::read() const {
+  auto found = read_file(file_, mapped_);
   if (found) spdlog::info("calibration from {}", file_.string());
   return found;
 }
 
-void CalibrationCache::write(const TensorMap& found) const {
-  write_file(file_, found, "will be made again next time");
+TensorMap CalibrationCache::write(TensorMap found) const {
+  found = written(file_, std::move(found), "will be made again next time");
   std::error_code stays;  // it only takes room
   std::filesystem::remove_all(unfinished_, stays);
+  return found;
 }
 
-void CalibrationCache::keep(std::size_t layer, const TensorMap& found, const CalibrationStreams& streams) const {
+TensorMap CalibrationCache::keep(std::size_t layer, TensorMap found, const CalibrationStreams& streams) const {
   const char* what = "starts again where this run is stopped";
-  write_file(file_of_layer(layer), found, what);
+  found = written(file_of_layer(layer), std::move(found), what);
   TensorMap samples{{kLayers, at::full({1}, static_cast<double>(layer + 1), at::kDouble)}};
   if (!streams.exact.empty()) samples["exact"] = at::stack(streams.exact);
   if (!streams.quantized.empty()) samples["quantized"] = at::stack(streams.quantized);
   write_file(unfinished_ / "samples.safetensors", std::move(samples), what);
+  return found;
 }
 
-std::size_t CalibrationCache::resume(const at::Device& device, std::vector<TensorMap>& found,
-                                     CalibrationStreams& streams) const {
-  const auto samples = read_file(unfinished_ / "samples.safetensors", device);
+std::size_t CalibrationCache::resume(std::vector<TensorMap>& found, CalibrationStreams& streams) const {
+  const auto samples = read_file(unfinished_ / "samples.safetensors", /*mapped=*/false);
   if (!samples) return 0;
   const auto layers = static_cast<std::size_t>(samples->at(kLayers).item<double>());
   for (std::size_t i = 0; i < layers; ++i) {
-    auto of_layer = read_file(file_of_layer(i), device);
+    auto of_layer = read_file(file_of_layer(i), mapped_);
     if (!of_layer) {
       found.clear();
       return 0;

@@ -90,13 +90,24 @@ bool is_streamed(const Cell& cell, const at::Device& device) {
   return job.needs_resident_weights().empty() && resident_bytes(cell) > available;
 }
 
-void check_memory(const Cell& cell, const at::Device& device) {
-  const int64_t needed = forward_bytes(cell), available = ops::available_bytes(device);
+int64_t streamed_bytes(const Cell& cell) {
+  const LlamaConfig& config = cell.job->model.config;
+  const int64_t ends = config.vocab_size * config.hidden_size * (config.tie_word_embeddings ? 1 : 2);
+  const int64_t layer = (cell.job->model.opened.weights - ends) / config.num_hidden_layers;
+  const auto element_size = static_cast<int64_t>(c10::elementSize(cell.job->model.spec.dtype));
+  return (ends + 2 * layer) * element_size + forward_bytes(cell);
+}
+
+void check_memory(const Cell& cell, const at::Device& device, bool streamed) {
+  const int64_t needed = streamed ? streamed_bytes(cell) : forward_bytes(cell);
+  const int64_t available = ops::available_bytes(device);
   if (needed > available) {
     fail(
-        "a window of {} tokens needs about {:.1f} GiB beside the weights and {} has {:.1f} GiB free; take a smaller "
-        "windows.length or another device",
-        cell.longest(), static_cast<double>(needed) / 0x1p30, device.str(), static_cast<double>(available) / 0x1p30);
+        "a window of {} tokens needs about {:.1f} GiB {} and {} has {:.1f} GiB free; take a smaller windows.length or "
+        "another device",
+        cell.longest(), static_cast<double>(needed) / 0x1p30,
+        streamed ? "with streamed weights (embeddings, head and two layers)" : "beside the weights", device.str(),
+        static_cast<double>(available) / 0x1p30);
   }
 }
 

@@ -5,6 +5,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <mutex>
 
 #include "base/error.h"
 #include "base/hash.h"
@@ -12,6 +13,7 @@
 #include "base/stop.h"
 #include "model/angles.h"
 #include "ops/device.h"
+#include "ops/ops.h"
 #include "run/cell_log.h"
 #include "run/environment.h"
 #include "run/exports.h"
@@ -23,6 +25,13 @@ namespace qroar {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+
+void say_no_kernel_once() {
+  static std::once_flag said;
+  std::call_once(said, [] {
+    spdlog::info("no kernel of ours for attention in bfloat16: this processor lacks AVX512-BF16, ATen's is used");
+  });
+}
 
 }  // namespace
 
@@ -170,10 +179,11 @@ Json CellRunner::inputs_of(const Cell& cell) {
 
 Measured CellRunner::evaluate_cell(const Cell& cell, const at::Device& device, PartialCell& partial) {
   const Job& job = *cell.job;
-  check_memory(cell, device);
+  const bool streamed = is_streamed(cell, device);
+  check_memory(cell, device, streamed);
   const auto before = Clock::now();
   progress_->clear();
-  const bool streamed = is_streamed(cell, device);
+  if (device.is_cpu() && job.model.spec.dtype == at::kBFloat16 && !ops::has_cpu_attention()) say_no_kernel_once();
   if (streamed) spdlog::info("cell {}: layers are streamed: read, changed and dropped in turn", job.id);
   models_.stream(streamed);
   const Llama original = models_.original(job, device);

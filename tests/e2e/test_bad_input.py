@@ -112,11 +112,12 @@ def test_a_row_that_is_no_json_is_marked_by_show_and_run_again_by_run(run, exper
 
 # ---- the machine
 
-def test_a_length_beyond_memory_fails_with_what_is_needed_and_what_is_there(failed, experiment, tmp_path):
+@pytest.mark.parametrize(("weights", "with_what"), [("resident", "beside the weights"), ("auto", "with streamed weights (embeddings, head and two layers)")])
+def test_a_length_beyond_memory_fails_with_what_is_needed_and_what_is_there(failed, experiment, tmp_path, weights, with_what):
     # 20 million tokens at 22 kB each in float64: 420 GiB.
     write_token_file(tmp_path / "long.tok", tiny_books_tokenizer_hash(), {"long": np.zeros(20_000_000, dtype="<i4")})
-    failed(experiment({"data.path": str(tmp_path / "long.tok"), "windows.length": 20_000_000, "model.dtype": "float64", "sweep": None}),
-           "a window of 20000000 tokens needs about", "GiB beside the weights and cpu has", "GiB free; take a smaller windows.length")
+    failed(experiment({"data.path": str(tmp_path / "long.tok"), "windows.length": 20_000_000, "model.dtype": "float64", "model.weights": weights, "sweep": None}),
+           "a window of 20000000 tokens needs about", f"GiB {with_what} and cpu has", "GiB free; take a smaller windows.length")
 
 
 def test_an_unknown_device_is_named_with_its_place(refused, experiment):

@@ -13,6 +13,7 @@ from importlib.util import module_from_spec, spec_from_loader
 import pytest
 import yaml
 
+from support.checkout import Checkout
 from support.program import REPO
 
 sys.path.insert(0, str(REPO / "scripts"))
@@ -110,7 +111,7 @@ def test_the_files_have_the_sizes_of_the_papers_model_and_take_those_of_others(n
     assert not of_llama & set(re.findall(r"[\w-]+", json.dumps(filled(name, tiny))))
 
 
-def test_a_killed_call_goes_on_and_targets_share_their_cells(begin, paper, sizes, tmp_path):
+def test_a_killed_call_goes_on_targets_share_their_cells_and_all_is_published(begin, paper, sizes, tmp_path, binary):
     out = tmp_path / "out"
     process = begin(sizes, "f3")
     for _ in range(1200):
@@ -151,6 +152,15 @@ def test_a_killed_call_goes_on_and_targets_share_their_cells(begin, paper, sizes
     again = paper(sizes, "f3")
     assert again.returncode == 0
     assert after == {path.parent.name: path.stat().st_mtime_ns for path in out.glob("cells/*/row.json")}
+
+    checkout = Checkout(tmp_path / "checkout", binary, out, "results/paper/small")
+    published = checkout.publish()
+    assert published.returncode == 0 and published.stdout == f"{checkout.folder}/published/paper/small/report.md\n", published.stderr
+    shown = {f"paper/small/{name}" for name in [*pictures, "report.md", "verdicts.json", "verdicts.md", "f3/table.csv", "f3/table.tex", "f3/table.dat"]}
+    assert shown <= set(checkout.published()) and not [name for name in checkout.published() if "cells" in name or name.endswith(".html")]
+    row = next(checkout.results.glob("cells/*/row.json"))
+    row.unlink()
+    checkout.refused("1 of ", "cells are missing", row.parent.name)
 
 
 @pytest.mark.parametrize("arguments, said", [

@@ -115,6 +115,47 @@ TEST_CASE("a companion's window that begins another is scored with it, to the bi
   for (const auto& [window, result] : kept.results) CHECK(result["nll"] == to_json(alone[window].nll));
 }
 
+TEST_CASE("a streamed model's weights are made once for the windows of several cells, whatever their tables") {
+  LongDocuments cell;
+  const Llama resident = cell.model;
+  int made = 0;
+  for (DecoderLayer& layer : cell.model.layers) {
+    layer.read_ahead = [] {};
+    for (const auto member : kLayerLinears) {
+      Linear& linear = layer.*member;
+      linear.make = [weight_OI = linear.weight_OI, &made] {
+        ++made;
+        return weight_OI;
+      };
+      linear.weight_OI = at::Tensor();
+    }
+  }
+  const auto angles_by = [&](double factor) -> AnglesOf {
+    return [&cell, factor](int64_t length) {
+      const RopeTable table =
+          make_scheme(fmt::format("{{type: linear, factor: {}}}", factor))->table(cell.geometry, length);
+      return rope_angles(table, length, at::kFloat, at::kCPU, false);
+    };
+  };
+  const std::vector<AnglesOf> tables{angles_by(2), angles_by(3), angles_by(4)};
+  const Metrics none;
+  std::vector<KeptWindows> kept(tables.size());
+  std::vector<Companion> companions;
+  for (std::size_t i = 0; i < tables.size(); ++i) {
+    companions.push_back({{cell.model, nullptr, tables[i], cell.documents, cell.windows, cell.feed}, none, kept[i]});
+  }
+  evaluate(
+      {cell.model, nullptr, cell.angles_of, cell.documents, cell.windows, cell.feed}, none, nullptr,
+      [](const Window&) {}, companions);
+  CHECK(made == std::ssize(cell.model.layers) * std::ssize(kLayerLinears));
+  for (std::size_t i = 0; i < tables.size(); ++i) {
+    const auto alone = evaluate({resident, nullptr, tables[i], cell.documents, cell.windows, cell.feed}, {}, nullptr,
+                                [](const Window&) {});
+    REQUIRE(kept[i].results.size() == cell.windows.size());
+    for (const auto& [window, result] : kept[i].results) CHECK(result["nll"] == to_json(alone[window].nll));
+  }
+}
+
 TEST_CASE("other angles, and a cache whose rounding depends on the window's end, are not shared") {
   LongDocuments cell;
   const std::vector<Window> others{{0, 0, 512, 511}};

@@ -9,16 +9,11 @@
 #include <memory>
 #include <numbers>
 
+#include "ops/cpu/avx512_bf16.h"
 #include "ops/cpu/packed_keys.h"
 
 namespace qroar::ops::cpu {
 namespace {
-
-bool has_avx512_bf16() {
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-         __builtin_cpu_supports("avx512bf16");
-}
 
 int64_t whole_tiles(int64_t rows) { return (rows + kRowTile - 1) / kRowTile * kRowTile; }
 
@@ -158,11 +153,10 @@ at::Tensor attend_all(const at::Tensor& q_THd, int64_t kv_heads, const Scene& sc
 }  // namespace
 
 bool can_attend(const at::Tensor& q_THd, const at::Tensor& k_TKd, const at::Tensor& v_TKd) {
-  static const bool supported = has_avx512_bf16();
   const auto fits = [](const at::Tensor& x) {
     return x.is_cpu() && x.scalar_type() == at::kBFloat16 && x.size(2) % kKeyTile == 0 && x.stride(2) == 1;
   };
-  return supported && fits(q_THd) && fits(k_TKd) && fits(v_TKd) && q_THd.size(1) / k_TKd.size(1) <= kBlockRows;
+  return has_avx512_bf16() && fits(q_THd) && fits(k_TKd) && fits(v_TKd) && q_THd.size(1) / k_TKd.size(1) <= kBlockRows;
 }
 
 at::Tensor attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::Tensor& v_NKd,

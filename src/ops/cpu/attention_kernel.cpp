@@ -4,33 +4,16 @@
 // rarely rescaled; and sums of exponentials are kept per vector lane until the end.
 #include "ops/cpu/attention_kernel.h"
 
-#include <immintrin.h>
+#include "ops/cpu/bf16_tile.h"
 
 namespace qroar::ops::cpu {
 namespace {
 
-constexpr int kLanes = 16;                   // floats per register
-constexpr int kVectors = kKeyTile / kLanes;  // registers per row of a tile
-constexpr float kSlack = 8;                  // in powers of two: exponentials stay below 256 and far from overflow
-constexpr float kLowest = -1e30f;            // below any score; finite, so that -inf scores stay -inf relative to it
+static_assert(kKeyTile == kTileColumns);
+constexpr float kSlack = 8;        // in powers of two: exponentials stay below 256 and far from overflow
+constexpr float kLowest = -1e30f;  // below any score; finite, so that -inf scores stay -inf relative to it
 
 using Tile = __m512[kRowTile][kVectors];
-
-#define QROAR_INLINE inline __attribute__((always_inline))
-#define QROAR_UNROLL _Pragma("GCC unroll 8")
-
-/// Computes c += a b for 6 rows of a (row stride in pairs) and 64 columns of b [pairs][64].
-QROAR_INLINE void multiply(Tile& c, const Bf16Pair* a, int64_t stride, const Bf16Pair* b, int64_t pairs) {
-  for (int64_t p = 0; p < pairs; ++p) {
-    __m512bh column[kVectors];
-    QROAR_UNROLL for (int i = 0; i < kVectors; ++i) column[i] =
-        (__m512bh)_mm512_loadu_si512(b + p * kKeyTile + i * kLanes);
-    QROAR_UNROLL for (int r = 0; r < kRowTile; ++r) {
-      const __m512bh pair = (__m512bh)_mm512_set1_epi32(static_cast<int>(a[r * stride + p]));
-      QROAR_UNROLL for (int i = 0; i < kVectors; ++i) c[r][i] = _mm512_dpbf16_ps(c[r][i], pair, column[i]);
-    }
-  }
-}
 
 /// Returns 2^t to 2.6e-6 relative, three orders of magnitude below bfloat16's rounding, by a minimax polynomial of
 /// degree 4 in the fraction of t.  2^-inf is 0, NaN stays NaN.
@@ -61,7 +44,7 @@ QROAR_INLINE void attend_tile(QueryBlock& block, int64_t row, int64_t tile, Pack
                               bool masked) {
   const int64_t pairs = block.dim / 2;
   Tile c = {};
-  multiply(c, block.queries + row * pairs, pairs, packed.keys + tile * pairs * kKeyTile, pairs);
+  multiply<1>(c, block.queries + row * pairs, pairs, packed.keys + tile * pairs * kKeyTile, pairs);
 
   alignas(64) Bf16Pair weights[kRowTile][kKeyTile / 2];
   QROAR_UNROLL for (int r = 0; r < kRowTile; ++r) {
@@ -93,7 +76,7 @@ QROAR_INLINE void attend_tile(QueryBlock& block, int64_t row, int64_t tile, Pack
     QROAR_UNROLL for (int r = 0; r < kRowTile; ++r) {
       QROAR_UNROLL for (int i = 0; i < kVectors; ++i) c[r][i] = _mm512_loadu_ps(mixed + r * block.dim + i * kLanes);
     }
-    multiply(c, weights[0], kKeyTile / 2, packed.values + (tile * block.dim + panel) * (kKeyTile / 2), kKeyTile / 2);
+    multiply<1>(c, weights[0], kKeyTile / 2, packed.values + (tile * block.dim + panel) * (kKeyTile / 2), kKeyTile / 2);
     QROAR_UNROLL for (int r = 0; r < kRowTile; ++r) {
       QROAR_UNROLL for (int i = 0; i < kVectors; ++i) _mm512_storeu_ps(mixed + r * block.dim + i * kLanes, c[r][i]);
     }

@@ -12,8 +12,7 @@
 namespace qroar {
 namespace {
 
-constexpr int64_t kGramRows = 192;  ///< rows of a block of the symmetric sum of inputs
-constexpr int64_t kBlock = 128;     ///< channels per block: errors reach the channels after the block only at its end
+constexpr int64_t kBlock = 128;  ///< channels per block: errors reach the channels after the block only at its end
 
 struct GptqKeys {
   double percdamp;
@@ -114,15 +113,9 @@ class GptqCalibrator : public LayerCalibrator {
 
   void on_input(std::string_view site, const at::Tensor& x_RI) override {
     if (!reads(site)) return;
-    const at::Tensor x = x_RI.to(at::kFloat);
-    const int64_t inputs = x.size(1);
-    if (!sum_II_.defined()) sum_II_ = at::zeros({inputs, inputs}, x.options());
-    for (int64_t begin = 0; begin < inputs; begin += kGramRows) {  // the upper blocks alone: the sum is symmetric
-      const int64_t rows = std::min(kGramRows, inputs - begin), columns = inputs - begin;
-      sum_II_.narrow(0, begin, rows)
-          .narrow(1, begin, columns)
-          .addmm_(x.narrow(1, begin, rows).t(), x.narrow(1, begin, columns));
-    }
+    const int64_t inputs = x_RI.size(1);
+    if (!sum_II_.defined()) sum_II_ = at::zeros({inputs, inputs}, x_RI.options().dtype(at::kFloat));
+    ops::add_gram(sum_II_, x_RI);
   }
 
   void end_stage(std::size_t stage, DecoderLayer& layer) override {
