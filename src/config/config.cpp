@@ -87,8 +87,7 @@ void Config::read_name() const {
   if (child == nullptr || child->reading.done) return;
   const auto name = Config(child).as<std::string>();
   constexpr std::size_t kLongest = 24;  // what fits into a legend
-  const bool has_control = std::ranges::any_of(name, [](unsigned char c) { return c < ' ' || c == 0x7f; });
-  if (name.empty() || has_control || utf8_characters(name) > kLongest) {
+  if (name.empty() || !is_visible(name) || utf8_characters(name) > kLongest) {
     Config(child).fail(fmt::format("names this in figures; write 1 to {} characters", kLongest));
   }
   child->reading.names = true;

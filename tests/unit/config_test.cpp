@@ -98,12 +98,13 @@ TEST_CASE("a number outside its bounds names them") {
 
 TEST_CASE("a name is read once and is no part of what is resolved") {
   const Config c = parse(
-      "a: {name: Short, size: 4}\nb: {name: 'a name of twenty-five ch.'}\nc: {name: [x]}\nd: {name: ''}\ne: {}\n");
+      "a: {name: Short, size: 4}\nb: {name: 'a name of twenty-five ch.'}\nc: {name: [x]}\nd: {name: ''}\ne: {}\n"
+      "f: {name: \"a\\u202eb\"}\n");
   CHECK(c.at("a").get<int64_t>("size") == 4);
   c.at("a").read_name();
   c.at("e").read_name();
   CHECK(c.resolved()["a"].dump() == R"({"size":4})");
-  for (const char* key : {"b", "c", "d"}) CHECK_THROWS_AS(c.at(key).read_name(), Error);
+  for (const char* key : {"b", "c", "d", "f"}) CHECK_THROWS_AS(c.at(key).read_name(), Error);
   CHECK(error_text([&] { c.at("b").read_name(); }) ==
         "c.yaml:2:11: b.name: names this in figures; write 1 to 24 characters");
   CHECK(error_text([&] { check_all_read(c); }) == "c.yaml:2:5: b.name: unknown key; no keys are known here");
