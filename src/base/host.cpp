@@ -23,9 +23,10 @@ std::string first_word(const char* file) {
 }
 
 /// Returns the start time of a process in clock ticks since boot, or empty when there is no such process; a zombie
-/// counts as none.
+/// counts as none.  Reads the first thread's file, since emulators such as qemu-user replace /proc/PID/stat for the
+/// process itself alone, so that others would not recognize it.
 std::string start_of(const std::string& pid) {
-  std::ifstream in("/proc/" + pid + "/stat");
+  std::ifstream in("/proc/" + pid + "/task/" + pid + "/stat");
   std::string text;
   std::getline(in, text);
   std::istringstream fields(text.substr(std::min(text.size(), text.rfind(')') + 1)));  // after the program's name
