@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Calibration side by side: GPTQ and AWQ of qroar and of llm-compressor, same model, tokens, format (W4, groups of 64), dtype and threads in one run.
 
-usage: bench/compare_calibration.py MODEL TOKENS.tok --peer FOLDER [--samples 128] [--length 512] [--threads N] [--binary build/release/qroar]
+usage: bench/compare_calibration.py MODEL TOKENS.tok --peer FOLDER [--methods gptq awq] [--samples 128] [--length 512] [--threads N] [--binary build/release/qroar]
 FOLDER holds llm-compressor's packages beside those of scripts/setup --test, made by
   .venv/bin/pip install --target FOLDER --no-deps llmcompressor==0.14.0.1 compressed-tensors==0.19.0 loguru auto-round==0.15.1 nvidia-ml-py pillow
 Ours is the whole process with one window of 64 tokens and an empty cache; theirs is oneshot() alone, without imports and loading.
@@ -37,7 +37,10 @@ def theirs(options, method):
     command = [sys.executable, __file__, options.model, options.tokens, "--peer", options.peer, "--samples", str(options.samples),
                "--length", str(options.length), "--threads", str(options.threads), "--worker", method]
     environment = os.environ | {"PYTHONPATH": f"{options.peer}:{Path(__file__).parent}", "HF_HUB_OFFLINE": "1"}
-    return float(subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1])
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if process.returncode != 0:
+        sys.exit(process.stderr)
+    return float(process.stdout.splitlines()[-1])
 
 
 def worker(options):
@@ -52,6 +55,8 @@ def worker(options):
     from transformers import AutoModelForCausalLM
 
     torch.set_num_threads(options.threads)
+    if not torch.cuda.is_available():
+        torch.Tensor.pin_memory = lambda tensor, *_: tensor  # its AWQ pins memory even where no GPU would read it
     model = AutoModelForCausalLM.from_pretrained(options.model, dtype=torch.bfloat16)
     tokens = numpy.concatenate(read_documents(options.tokens))
     samples = tokens[: options.samples * options.length].reshape(options.samples, options.length)
@@ -69,6 +74,7 @@ def main():
     parser.add_argument("model")
     parser.add_argument("tokens")
     parser.add_argument("--peer", required=True)
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     parser.add_argument("--samples", type=int, default=128)
     parser.add_argument("--length", type=int, default=512)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
@@ -77,7 +83,7 @@ def main():
     options = parser.parse_args()
     if options.worker:
         return worker(options)
-    for method in METHODS:
+    for method in options.methods:
         own, peer = ours(options, method), theirs(options, method)
         print(f"{method}: qroar {own:.1f} s, llm-compressor {peer:.1f} s, {peer / own:.2f} times as long", flush=True)
     return None

@@ -10,7 +10,7 @@ namespace qroar {
 namespace {
 
 /// Increment it when calibration would give different results for the same inputs.
-constexpr int kCalibrationVersion = 3;
+constexpr int kCalibrationVersion = 4;
 
 }  // namespace
 
