@@ -34,7 +34,7 @@ def make(options):
 
     folder = options.folder
     folder.mkdir(parents=True)
-    books = Path(__file__).resolve().parents[1] / "models/tiny-books"
+    books = Path(__file__).resolve().parents[1] / "configs/models/tiny-books"
     (folder / "config.json").write_text(json.dumps(SHAPE | {"num_hidden_layers": options.layers}))
     (folder / "tokenizer.model").write_bytes((books / "tokenizer.model").read_bytes())
     random = torch.Generator().manual_seed(0)
@@ -55,7 +55,7 @@ def make(options):
         shapes = {f"self_attn.{name}_proj": (hidden, hidden) for name in "qkvo"}
         shapes |= {"mlp.gate_proj": (wide, hidden), "mlp.up_proj": (wide, hidden), "mlp.down_proj": (hidden, wide)}
         tensors = {f"{name}.weight": weight(*shape) for name, shape in shapes.items()}
-        tensors |= {"input_layernorm.weight": one, "post_attention_layernorm.weight": one}
+        tensors |= {"input_layernorm.weight": one, "post_attention_layernorm.weight": one.clone()}
         write(f"layer{i}.safetensors", {f"model.layers.{i}.{name}": tensor for name, tensor in tensors.items()})
     (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
     # Documents of random tokens that the tokenizer knows, in the format of src/data/token_file.h.

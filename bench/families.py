@@ -36,7 +36,7 @@ def make(folder, kind, changes):
     torch.manual_seed(0)
     model = transformers.AutoModelForCausalLM.from_config(kind(**(SHAPE | changes)), dtype=torch.bfloat16)
     model.save_pretrained(folder)
-    books = Path(__file__).resolve().parents[1] / "models/tiny-books"
+    books = Path(__file__).resolve().parents[1] / "configs/models/tiny-books"
     (folder / "tokenizer.model").write_bytes((books / "tokenizer.model").read_bytes())
 
 
