@@ -19,7 +19,8 @@ import xxhash
 from one_cell import one_cell
 
 SHAPE = {"vocab_size": 8192, "hidden_size": 1024, "intermediate_size": 2816, "num_hidden_layers": 12, "num_attention_heads": 16, "num_key_value_heads": 8,
-         "max_position_embeddings": 65536, "rms_norm_eps": 1e-5, "pad_token_id": None}
+         "max_position_embeddings": 65536, "rms_norm_eps": 1e-5, "bos_token_id": 1,
+         "eos_token_id": 2, "pad_token_id": None}
 FAMILIES = {
     "llama": (transformers.LlamaConfig, {}),
     "mistral": (transformers.MistralConfig, {"sliding_window": None}),

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -15,6 +16,8 @@ def one_cell(binary, experiment, threads=None, prefix=()):
         file = Path(folder, "bench.yaml")
         file.write_text(json.dumps(experiment))
         environment = os.environ | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
-        subprocess.run([*prefix, binary, "run", file, "--results", folder], env=environment, capture_output=True, check=True)
+        process = subprocess.run([*prefix, binary, "run", file, "--results", folder], env=environment, capture_output=True, text=True, check=False)
+        if process.returncode != 0:
+            sys.exit(process.stderr)
         (row_file,) = Path(folder).glob("cells/*/row.json")
         yield json.loads(row_file.read_text()), row_file.parent
