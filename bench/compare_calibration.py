@@ -7,29 +7,25 @@ FOLDER holds llm-compressor's packages beside those of scripts/setup --test, mad
 Ours is the whole process with one window of 64 tokens and an empty cache; theirs is oneshot() alone, without imports and loading.
 """
 import argparse
-import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from one_cell import one_cell, output_of
+
 METHODS = ("gptq", "awq")
 
 
 def ours(options, method):
-    with tempfile.TemporaryDirectory() as folder:
-        path = str(Path(options.tokens).resolve())
-        experiment = {"model": {"path": str(Path(options.model).resolve()), "dtype": "bfloat16"},
-                      "data": {"path": path, "documents": 1}, "windows": {"length": 64, "truncate": True},
-                      "quant": [{"match": "layers.*", "weight": {"type": method, "bits": 4, "group": 64}}],
-                      "calibration": {"data": {"path": path}, "samples": options.samples, "length": options.length}}
-        file = Path(folder, "bench.yaml")
-        file.write_text(json.dumps(experiment))
-        environment = os.environ | {"OMP_NUM_THREADS": str(options.threads), "QROAR_CACHE": str(Path(folder, "cache"))}
-        before = time.perf_counter()
-        subprocess.run([options.binary, "run", file, "--results", folder], env=environment, capture_output=True, check=True)
+    path = str(Path(options.tokens).resolve())
+    experiment = {"model": {"path": str(Path(options.model).resolve()), "dtype": "bfloat16"},
+                  "data": {"path": path, "documents": 1}, "windows": {"length": 64, "truncate": True},
+                  "quant": [{"match": "layers.*", "weight": {"type": method, "bits": 4, "group": 64}}],
+                  "calibration": {"data": {"path": path}, "samples": options.samples, "length": options.length}}
+    before = time.perf_counter()
+    with tempfile.TemporaryDirectory() as cache, one_cell(options.binary, experiment, options.threads, ["env", f"QROAR_CACHE={cache}"]):
         return time.perf_counter() - before
 
 
@@ -37,10 +33,7 @@ def theirs(options, method):
     command = [sys.executable, __file__, options.model, options.tokens, "--peer", options.peer, "--samples", str(options.samples),
                "--length", str(options.length), "--threads", str(options.threads), "--worker", method]
     environment = os.environ | {"PYTHONPATH": f"{options.peer}:{Path(__file__).parent}", "HF_HUB_OFFLINE": "1"}
-    process = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if process.returncode != 0:
-        sys.exit(process.stderr)
-    return float(process.stdout.splitlines()[-1])
+    return float(output_of(command, environment).splitlines()[-1])
 
 
 def worker(options):

@@ -13,12 +13,15 @@ import argparse
 import contextlib
 import json
 import os
-import struct
-import subprocess
+import shutil
 import sys
 from pathlib import Path
 
-from one_cell import one_cell
+from one_cell import one_cell, output_of
+
+REPO = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPO / "tests"))
+from support.program import TINY_BOOKS, tiny_books_tokenizer_hash, write_token_file  # noqa: E402
 
 CGROUPS = Path("/sys/fs/cgroup")
 SHAPE = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 4096, "intermediate_size": 11008, "num_attention_heads": 32,
@@ -29,14 +32,12 @@ TEXTS = "tokens.tok"
 
 def make(options):
     import torch
-    import xxhash
     from safetensors.torch import save_file
 
     folder = options.folder
     folder.mkdir(parents=True)
-    books = Path(__file__).resolve().parents[1] / "configs/models/tiny-books"
     (folder / "config.json").write_text(json.dumps(SHAPE | {"num_hidden_layers": options.layers}))
-    (folder / "tokenizer.model").write_bytes((books / "tokenizer.model").read_bytes())
+    shutil.copy(TINY_BOOKS / "tokenizer.model", folder)
     random = torch.Generator().manual_seed(0)
 
     def weight(*shape):
@@ -58,13 +59,8 @@ def make(options):
         tensors |= {"input_layernorm.weight": one, "post_attention_layernorm.weight": one.clone()}
         write(f"layer{i}.safetensors", {f"model.layers.{i}.{name}": tensor for name, tensor in tensors.items()})
     (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
-    # Documents of random tokens that the tokenizer knows, in the format of src/data/token_file.h.
-    documents, length = 16, 8192
-    header = json.dumps({"tokenizer": xxhash.xxh3_128_hexdigest((folder / "tokenizer.model").read_bytes()), "vocab_size": 4096,
-                         "source": "random", "ids": [str(i) for i in range(documents)]}).encode()
-    tokens = torch.randint(3, 4096, (documents * length,), generator=random, dtype=torch.int32).numpy().astype("<i4")
-    offsets = struct.pack(f"<{documents + 1}q", *range(0, len(tokens) + 1, length))
-    (folder / TEXTS).write_bytes(b"QROARTOK" + struct.pack("<II", 1, len(header)) + header + offsets + tokens.tobytes())
+    documents = torch.randint(3, 4096, (16, 8192), generator=random).numpy()  # tokens that the tokenizer knows
+    write_token_file(folder / TEXTS, tiny_books_tokenizer_hash(), {str(i): tokens for i, tokens in enumerate(documents)})
 
 
 @contextlib.contextmanager
@@ -101,7 +97,7 @@ def peer(options, prefix):
     drop_from_page_cache(options.folder)
     command = [*prefix, sys.executable, __file__, "worker", str(options.folder), "--length", str(options.length),
                "--peer-windows", str(options.peer_windows), "--threads", str(options.threads)]
-    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+    return json.loads(output_of(command).splitlines()[-1])
 
 
 def worker(options):

@@ -7,16 +7,19 @@ Needs transformers, which writes the checkpoints.  The operations are those that
 families take turns, and each rate is the best of the runs.
 """
 import argparse
-import json
 import os
-import struct
+import shutil
+import sys
 import tempfile
 from pathlib import Path
 
 import torch
 import transformers
-import xxhash
 from one_cell import one_cell
+
+REPO = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPO / "tests"))
+from support.program import TINY_BOOKS, tiny_books_tokenizer_hash, write_token_file  # noqa: E402
 
 SHAPE = {"vocab_size": 8192, "hidden_size": 1024, "intermediate_size": 2816, "num_hidden_layers": 12, "num_attention_heads": 16, "num_key_value_heads": 8,
          "max_position_embeddings": 65536, "rms_norm_eps": 1e-5, "bos_token_id": 1,
@@ -37,20 +40,11 @@ def make(folder, kind, changes):
     torch.manual_seed(0)
     model = transformers.AutoModelForCausalLM.from_config(kind(**(SHAPE | changes)), dtype=torch.bfloat16)
     model.save_pretrained(folder)
-    books = Path(__file__).resolve().parents[1] / "configs/models/tiny-books"
-    (folder / "tokenizer.model").write_bytes((books / "tokenizer.model").read_bytes())
-
-
-def write_tokens(path, folder, length):
-    """One document of random tokens, in the format of src/data/token_file.h."""
-    tokenizer = xxhash.xxh3_128_hexdigest((folder / "tokenizer.model").read_bytes())
-    header = json.dumps({"tokenizer": tokenizer, "vocab_size": 4096, "source": "random", "ids": ["random"]}).encode()
-    tokens = torch.randint(3, 4096, (length,), dtype=torch.int32).numpy().astype("<i4")
-    path.write_bytes(b"QROARTOK" + struct.pack("<II", 1, len(header)) + header + struct.pack("<2q", 0, length) + tokens.tobytes())
+    shutil.copy(TINY_BOOKS / "tokenizer.model", folder)
 
 
 def measure(options, folder, length):
-    write_tokens(folder / "random.tok", folder, length)
+    write_token_file(folder / "random.tok", tiny_books_tokenizer_hash(), {"random": torch.randint(3, 4096, (length,)).numpy()})
     experiment = {"model": {"path": str(folder), "dtype": "bfloat16"}, "rope": {"type": "none"}, "data": {"path": str(folder / "random.tok")},
                   "windows": {"length": length, "truncate": True, "bos": False}}
     with one_cell(options.binary, experiment, options.threads) as (row, _):

@@ -9,6 +9,12 @@ import tempfile
 from pathlib import Path
 
 
+def output_of(command, environment=None):
+    """What a command prints; ends with its errors where it fails."""
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return process.stdout if process.returncode == 0 else sys.exit(process.stderr)
+
+
 @contextlib.contextmanager
 def one_cell(binary, experiment, threads=None, prefix=()):
     """(row, folder of the cell, which is gone afterwards) of an experiment of one cell; `prefix` starts the command."""
@@ -16,8 +22,6 @@ def one_cell(binary, experiment, threads=None, prefix=()):
         file = Path(folder, "bench.yaml")
         file.write_text(json.dumps(experiment))
         environment = os.environ | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
-        process = subprocess.run([*prefix, binary, "run", file, "--results", folder], env=environment, capture_output=True, text=True, check=False)
-        if process.returncode != 0:
-            sys.exit(process.stderr)
+        output_of([*prefix, binary, "run", file, "--results", folder], environment)
         (row_file,) = Path(folder).glob("cells/*/row.json")
         yield json.loads(row_file.read_text()), row_file.parent

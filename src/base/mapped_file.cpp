@@ -99,11 +99,12 @@ MappedFile::~MappedFile() {
 }
 
 void MappedFile::check_unchanged() const {
-  if (!bytes_.empty() && ranges[range_].unreadable) {
-    fail("{}: a part of it could not be read: it was cut off, or its disk fails (see the system's log); run again",
-         path_.string());
+  const bool unreadable = !bytes_.empty() && ranges[range_].unreadable;
+  if (unreadable || !is_unchanged()) {
+    fail("{}: changed while it was read; run again{}", path_.string(),
+         unreadable ? " (a part of it could not be read: if nobody cut it off, see the system's log for a failing disk)"
+                    : "");
   }
-  if (!is_unchanged()) fail("{}: changed while it was read; run again", path_.string());
 }
 
 bool MappedFile::is_unchanged() const {

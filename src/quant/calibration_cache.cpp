@@ -34,7 +34,7 @@ std::string mark_of(const std::string& key, const TensorMap& tensors) {
 CalibrationCache::CalibrationCache(const std::string& key, const at::Device& device, bool mapped)
     : hash_(hash_bytes(key)),
       device_(device),
-      mapped_(mapped),
+      mapped_(mapped && device.is_cpu()),
       file_(cache_folder() / "calibration" / (hash_ + ".safetensors")),
       unfinished_(cache_folder() / "calibration" / (hash_ + ".unfinished")) {}
 

@@ -90,6 +90,10 @@ bool is_streamed(const Cell& cell, const at::Device& device) {
   return job.needs_resident_weights().empty() && resident_bytes(cell) > available;
 }
 
+namespace {
+
+/// Returns an estimate of the bytes of forward_bytes() and of what a streamed model keeps: embeddings, head, a layer as
+/// it is read and as it is changed.
 int64_t streamed_bytes(const Cell& cell) {
   const LlamaConfig& config = cell.job->model.config;
   const int64_t ends = config.vocab_size * config.hidden_size * (config.tie_word_embeddings ? 1 : 2);
@@ -97,6 +101,8 @@ int64_t streamed_bytes(const Cell& cell) {
   const auto element_size = static_cast<int64_t>(c10::elementSize(cell.job->model.spec.dtype));
   return (ends + 2 * layer) * element_size + forward_bytes(cell);
 }
+
+}  // namespace
 
 void check_memory(const Cell& cell, const at::Device& device, bool streamed) {
   const int64_t needed = streamed ? streamed_bytes(cell) : forward_bytes(cell);

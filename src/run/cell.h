@@ -44,10 +44,8 @@ int64_t resident_bytes(const Cell& cell);
 /// Returns whether the cell's model is streamed on the device: as `model.weights` says, or, where that is auto and
 /// nothing needs resident weights, since they do not fit what was free when this was first asked.
 bool is_streamed(const Cell& cell, const at::Device& device);
-/// Returns an estimate of the bytes of forward_bytes() and of what a streamed model keeps: embeddings, head, a layer as
-/// it is read and as it is changed.
-int64_t streamed_bytes(const Cell& cell);
-/// Throws an Error when streamed_bytes(), or, with resident weights, forward_bytes() exceeds the device's free memory.
+/// Throws an Error when forward_bytes(), with streamed weights together with embeddings, head and two layers, exceeds
+/// the device's free memory.
 void check_memory(const Cell& cell, const at::Device& device, bool streamed);
 
 /// Returns the cells in the experiment's order, except that cells that share something become neighbours.

@@ -47,18 +47,14 @@ def restore_times(edit):
     return both
 
 
-CHANGED = ("changed while it was read",)
-CUT = (*CHANGED, "a part of it could not be read: it was cut off, or its disk fails (see the system's log)")  # if weights are read once more
-
-
-@pytest.mark.parametrize(("name", "edit", "reasons"), [
-    ("model.safetensors", overwrite, CHANGED),
-    ("model.safetensors", restore_times(overwrite), CHANGED),
-    ("model.safetensors", lambda file: os.truncate(file, 1_000_000), CUT),
-    ("model.safetensors", lambda file: os.truncate(file, 0), CUT),
-    ("config.json", lambda file: file.write_text(file.read_text(encoding="utf-8").replace("1e-05", "1e-04"), encoding="utf-8"), CHANGED),
+@pytest.mark.parametrize(("name", "edit"), [
+    ("model.safetensors", overwrite),
+    ("model.safetensors", restore_times(overwrite)),
+    ("model.safetensors", lambda file: os.truncate(file, 1_000_000)),
+    ("model.safetensors", lambda file: os.truncate(file, 0)),
+    ("config.json", lambda file: file.write_text(file.read_text(encoding="utf-8").replace("1e-05", "1e-04"), encoding="utf-8")),
 ], ids=["bytes", "bytes with the old time", "cut", "emptied", "config"])
-def test_a_model_that_changes_under_a_cell_fails_it(start, slow, name, edit, reasons):
+def test_a_model_that_changes_under_a_cell_fails_it(start, slow, name, edit):
     file, model, results = slow
     process = start("run", file, "--results", results)
     wait_for_parts(process, results, 2)
@@ -66,7 +62,7 @@ def test_a_model_that_changes_under_a_cell_fails_it(start, slow, name, edit, rea
     stdout, stderr = process.communicate(timeout=120)
     assert process.returncode == 1, (process.returncode, stderr)
     (row,) = read_rows(results).values()
-    assert row["status"] == "failed" and any(f"{model}/{name}: {reason}; run again" in row["error"] for reason in reasons)
+    assert row["status"] == "failed" and f"{model}/{name}: changed while it was read; run again" in row["error"]
     assert row["metrics"] == {}
 
 

@@ -93,6 +93,12 @@ struct LongDocuments : DiagnosedCell {
     windows = {{0, 0, 1100, 1099}, {1, 0, 1100, 1099}, {1, 50, 1100, 7}};
     feed = {Bos::none, false};
   }
+  AnglesOf stretched(double factor) const {
+    return [this, factor](int64_t length) {
+      const RopeTable table = make_scheme(fmt::format("{{type: linear, factor: {}}}", factor))->table(geometry, length);
+      return rope_angles(table, length, at::kFloat, at::kCPU, false);
+    };
+  }
   KeptWindows kept_for(const std::vector<Window>& others, const AnglesOf& angles) const {
     KeptWindows kept;
     const Metrics none;
@@ -130,14 +136,7 @@ TEST_CASE("a streamed model's weights are made once for the windows of several c
       linear.weight_OI = at::Tensor();
     }
   }
-  const auto angles_by = [&](double factor) -> AnglesOf {
-    return [&cell, factor](int64_t length) {
-      const RopeTable table =
-          make_scheme(fmt::format("{{type: linear, factor: {}}}", factor))->table(cell.geometry, length);
-      return rope_angles(table, length, at::kFloat, at::kCPU, false);
-    };
-  };
-  const std::vector<AnglesOf> tables{angles_by(2), angles_by(3), angles_by(4)};
+  const std::vector<AnglesOf> tables{cell.stretched(2), cell.stretched(3), cell.stretched(4)};
   const Metrics none;
   std::vector<KeptWindows> kept(tables.size());
   std::vector<Companion> companions;
@@ -159,12 +158,8 @@ TEST_CASE("a streamed model's weights are made once for the windows of several c
 TEST_CASE("other angles, and a cache whose rounding depends on the window's end, are not shared") {
   LongDocuments cell;
   const std::vector<Window> others{{0, 0, 512, 511}};
-  const AnglesOf stretched = [&](int64_t length) {
-    return rope_angles(make_scheme("{type: linear, factor: 3}")->table(cell.geometry, length), length, at::kFloat,
-                       at::kCPU, false);
-  };
   CHECK(cell.kept_for(others, cell.angles_of).results.size() == 1);
-  CHECK(cell.kept_for(others, stretched).results.empty());
+  CHECK(cell.kept_for(others, cell.stretched(3)).results.empty());
   cell.model.layers.front().heads.residual = 4;
   CHECK(cell.kept_for(others, cell.angles_of).results.empty());
 }
