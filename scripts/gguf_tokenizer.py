@@ -1,7 +1,7 @@
 """The tokenizer of a GGUF file as Hugging Face has it: tokenizer.json for byte-level BPE, SentencePiece's tokenizer.model for Llama-2's kind.
 
-A file names the pattern that cuts a text into pieces before BPE; the patterns are those of the models' own tokenizer.json.  Of these, Qwen2's has
-a normalizer (NFC), too, which llama.cpp does not apply, and which is not written here."""
+A file names the pattern that cuts a text into pieces before BPE; the patterns are those of the models' own tokenizer.json.  Qwen2's normalizes the
+text before (NFC), as it is written here, though llama.cpp does not: what the model was trained on decides."""
 import json
 import math
 import struct
@@ -9,7 +9,7 @@ from functools import partial
 
 import gguf
 import numpy as np
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from gguf_fields import get, token_id
 from gguf_file import by_name
@@ -48,10 +48,10 @@ def smollm():
 
 
 DEEPSEEK = (r"[\r\n]", rf"\s?[{characters(CASED)}]+", rf"\s?[{characters(SIGNS)}]+", r"\s+$", rf"[{characters(IDEOGRAPHS)}]+", r"\p{N}")
-# tokenizer.ggml.pre -> what cuts, and whether a piece that is a token stays one, though merges would make others of it.
-PRE_TOKENIZERS = {"smollm": (smollm, False), "llama-bpe": (partial(split, LLAMA_3), True), "qwen2": (partial(split, QWEN_2), False),
-                  "deepseek-r1-qwen": (partial(split, QWEN_2), False), "tekken": (partial(split, TEKKEN), True),
-                  "deepseek-llm": (partial(split, *DEEPSEEK), False)}
+# tokenizer.ggml.pre -> what normalizes, what cuts, and whether a piece that is a token stays one, though merges would make others of it.
+PRE_TOKENIZERS = {"smollm": (None, smollm, False), "llama-bpe": (None, partial(split, LLAMA_3), True), "qwen2": (normalizers.NFC, partial(split, QWEN_2), False),
+                  "deepseek-r1-qwen": (normalizers.NFC, partial(split, QWEN_2), False), "tekken": (None, partial(split, TEKKEN), True),
+                  "deepseek-llm": (None, partial(split, *DEEPSEEK), False)}
 UNKNOWN, CONTROL, USER_DEFINED, BYTE = (int(gguf.TokenType[name]) for name in ("UNKNOWN", "CONTROL", "USER_DEFINED", "BYTE"))
 
 
@@ -67,13 +67,15 @@ def read_tokens(source):
 
 def byte_level(source, tokens, types):
     """Returns tokenizer.json of byte-level BPE."""
-    make, ignore_merges = PRE_TOKENIZERS[get(source, "tokenizer.ggml.pre", str, "default")]
+    normalizer, make, ignore_merges = PRE_TOKENIZERS[get(source, "tokenizer.ggml.pre", str, "default")]
     ids = by_name(((token, index) for index, token in enumerate(tokens)), "token")
     merges = [tuple(merge.split(" ")) for merge in get(source, "tokenizer.ggml.merges", list)]
     for merge in merges:
         if len(merge) != 2 or not {*merge, "".join(merge)} <= ids.keys():
             raise BadInput(f"merge '{' '.join(merge)}' is not of two tokens that are a third one")
     tokenizer = Tokenizer(models.BPE(ids, merges, ignore_merges=ignore_merges))
+    if normalizer is not None:
+        tokenizer.normalizer = normalizer()
     tokenizer.pre_tokenizer = make()
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken(t, normalized=False, special=True) for t, k in zip(tokens, types) if k == CONTROL])
