@@ -14,6 +14,10 @@ class Progress {
   void advance(double done, const std::string& label);
   /// Excludes the time of work that is not part of `total` from the estimate.
   void leave_out(std::chrono::steady_clock::duration time) { start_ += time; }
+  /// Includes the time that an earlier run took for work which this one only advances over.
+  void include(double seconds) {
+    start_ -= std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
+  }
   /// Ends the terminal line, so that other output starts on a new line.
   void clear();
 

@@ -202,6 +202,7 @@ Measured CellRunner::evaluate_cell(const Cell& cell, const at::Device& device, P
     const std::string origin = PartsForAnother::origin(partial, cell.windows.size());
     spdlog::info("cell {}: {} parts (windows, questions) were finished already{}", job.id, partial.found(),
                  origin.empty() ? "" : ", scored with those of cell " + origin);
+    if (!kept_.contains(job.id)) progress_->include(partial.seconds(""));
   }
   Measured measured;
   if (cell.data != nullptr) {
