@@ -103,11 +103,14 @@ class Builder {
   };
   using Members = std::vector<Json::object_t::value_type>;
 
-  static bool is_twice(Level& level, const std::string& name) {
-    const Members& members = level.value->get_ref<Json::object_t&>();
+  bool is_twice(Level& level, const std::string& name) const {
+    Members& members = level.value->get_ref<Json::object_t&>();
     if (members.size() < kFewKeys)
       return std::ranges::any_of(members, [&](const auto& member) { return member.first == name; });
     if (level.keys.empty()) {
+      // Members are copied when their list grows, as keys are const.  That of the whole text takes no more than the
+      // text.
+      if (open_.size() == 1) members.reserve(std::max(members.size(), text_.size() / sizeof(Members::value_type)));
       for (const auto& [key, value] : members) level.keys.insert(key);
     }
     return !level.keys.insert(name).second;

@@ -11,7 +11,6 @@
 #include "base/json.h"
 #include "base/mapped_file.h"
 #include "config/config.h"
-#include "model/site.h"
 
 namespace qroar {
 namespace {
@@ -39,28 +38,34 @@ bool is_there(const fs::path& path) {
   return fs::exists(path, unreadable);
 }
 
+/// Which tensor an error is about; its text is made when there is one, as a header has tens of thousands of tensors.
+struct Place {
+  const std::string &file, &tensor;
+  std::string text() const { return fmt::format("{}: tensor {}", file, excerpt(tensor)); }
+};
+
 /// Reads a list of integers from 0 to 2^63 - 1.
-std::vector<int64_t> naturals(const Json& entry, const char* key, const std::string& place) {
+std::vector<int64_t> naturals(const Json& entry, const char* key, const Place& place) {
   const auto list = entry.find(key);
-  if (list == entry.end() || !list->is_array()) fail("{}: no list {}", place, key);
+  if (list == entry.end() || !list->is_array()) fail("{}: no list {}", place.text(), key);
   std::vector<int64_t> numbers;
   for (const Json& number : *list) {
     if (!number.is_number_unsigned() || number.get<uint64_t>() > INT64_MAX) {
-      fail("{}: {} holds {}, not an integer from 0 to 2^63 - 1", place, key, excerpt(number));
+      fail("{}: {} holds {}, not an integer from 0 to 2^63 - 1", place.text(), key, excerpt(number));
     }
     numbers.push_back(number.get<int64_t>());
   }
   return numbers;
 }
 
-const DtypeRow& read_dtype(const Json& entry, const std::string& place) {
+const DtypeRow& read_dtype(const Json& entry, const Place& place) {
   const auto dtype = entry.find("dtype");
-  if (dtype == entry.end() || !dtype->is_string()) fail("{}: no dtype", place);
+  if (dtype == entry.end() || !dtype->is_string()) fail("{}: no dtype", place.text());
   const auto row = std::ranges::find(kDtypes, dtype->get_ref<const std::string&>(), &DtypeRow::name);
   if (row != std::end(kDtypes)) return *row;
   std::string known;
   for (const DtypeRow& each : kDtypes) known += fmt::format(" {}", each.name);
-  fail("{}: unknown dtype {}; known are{}", place, excerpt(*dtype), known);
+  fail("{}: unknown dtype {}; known are{}", place.text(), excerpt(*dtype), known);
 }
 
 /// A header entry whose offsets are not yet resolved to a place in the file.
@@ -72,8 +77,8 @@ struct Entry {
 };
 
 Entry read_entry(const std::string& name, const Json& json, const std::string& file) {
-  const std::string place = fmt::format("{}: tensor {}", file, excerpt(name));
-  if (!json.is_object()) fail("{}: is a JSON {}, not an object", place, json.type_name());
+  const Place place{file, name};
+  if (!json.is_object()) fail("{}: is a JSON {}, not an object", place.text(), json.type_name());
   const DtypeRow& dtype = read_dtype(json, place);
   Entry entry;
   entry.name = name;
@@ -82,17 +87,17 @@ Entry read_entry(const std::string& name, const Json& json, const std::string& f
   entry.view.bytes = dtype.bytes;
   for (const int64_t size : entry.view.shape) {
     if (__builtin_mul_overflow(entry.view.bytes, size, &entry.view.bytes)) {
-      fail("{}: shape {} overflows 64 bits", place, excerpt(json["shape"]));
+      fail("{}: shape {} overflows 64 bits", place.text(), excerpt(json["shape"]));
     }
   }
   const std::vector<int64_t> offsets = naturals(json, "data_offsets", place);
-  if (offsets.size() != 2) fail("{}: data_offsets has {} numbers, not 2", place, offsets.size());
+  if (offsets.size() != 2) fail("{}: data_offsets has {} numbers, not 2", place.text(), offsets.size());
   entry.begin = offsets[0];
   entry.end = offsets[1];
-  if (entry.begin > entry.end) fail("{}: data_offsets [{}, {}] run backwards", place, entry.begin, entry.end);
+  if (entry.begin > entry.end) fail("{}: data_offsets [{}, {}] run backwards", place.text(), entry.begin, entry.end);
   if (entry.end - entry.begin != entry.view.bytes) {
-    fail("{}: shape {} of {} needs {} bytes, data_offsets [{}, {}] give {}", place, excerpt(json["shape"]), dtype.name,
-         entry.view.bytes, entry.begin, entry.end, entry.end - entry.begin);
+    fail("{}: shape {} of {} needs {} bytes, data_offsets [{}, {}] give {}", place.text(), excerpt(json["shape"]),
+         dtype.name, entry.view.bytes, entry.begin, entry.end, entry.end - entry.begin);
   }
   return entry;
 }
@@ -121,10 +126,10 @@ std::string_view dtype_name(Dtype dtype) { return std::ranges::find(kDtypes, dty
 int64_t dtype_bytes(Dtype dtype) { return std::ranges::find(kDtypes, dtype, &DtypeRow::dtype)->bytes; }
 
 bool is_derived_tensor(const std::string& name) {
-  return glob_matches(
-      "*{rotary_emb.inv_freq,rotary_emb.original_inv_freq,rotary_emb.cos_cached,rotary_emb.sin_cached,"
-      "causal_mask,attn.masked_bias,self_attn.masked_bias}",
-      name);
+  constexpr std::string_view kDerived[] = {"rotary_emb.inv_freq",   "rotary_emb.original_inv_freq",
+                                           "rotary_emb.cos_cached", "rotary_emb.sin_cached",
+                                           "causal_mask",           "attn.masked_bias"};
+  return std::ranges::any_of(kDerived, [&](std::string_view end) { return name.ends_with(end); });
 }
 
 SafetensorsFile::SafetensorsFile(const fs::path& path) : file_(std::make_shared<const MappedFile>(path)) {
