@@ -72,14 +72,17 @@ int64_t forward_bytes(const Cell& cell) {
   return forward + cache_bytes(cell.job->model.config, cached, element_size);
 }
 
-int64_t resident_bytes(const Cell& cell) {
+int64_t memory_bytes(const Cell& cell, bool streamed) {
   const Job& job = *cell.job;
+  const LlamaConfig& config = job.model.config;
   const Json& key = job.method.quantization.key;
   const Json none = {{"type", "none"}};
   const bool changed = job.method.search || !job.method.rescaling->weights_key().is_null() ||
                        !key.value("quant", Json::array()).empty() || key.value("rotation", none) != none;
-  const auto element_size = static_cast<int64_t>(c10::elementSize(job.model.spec.dtype));
-  return job.model.opened.weights * element_size * (changed ? 2 : 1) + forward_bytes(cell);
+  const int64_t ends = config.vocab_size * config.hidden_size * (config.tie_word_embeddings ? 1 : 2);
+  const int64_t layer = (job.model.opened.weights - ends) / config.num_hidden_layers;
+  const int64_t weights = streamed ? ends + 2 * layer : job.model.opened.weights * (changed ? 2 : 1);
+  return weights * static_cast<int64_t>(c10::elementSize(job.model.spec.dtype)) + forward_bytes(cell);
 }
 
 bool is_streamed(const Cell& cell, const at::Device& device) {
@@ -87,25 +90,11 @@ bool is_streamed(const Cell& cell, const at::Device& device) {
   if (job.model.spec.weights != LayerWeights::automatic) return job.model.spec.weights == LayerWeights::streamed;
   static std::map<std::string, int64_t> free_at_first;
   const int64_t available = free_at_first.try_emplace(device.str(), ops::available_bytes(device)).first->second;
-  return job.needs_resident_weights().empty() && resident_bytes(cell) > available;
+  return job.needs_resident_weights().empty() && memory_bytes(cell, false) > available;
 }
-
-namespace {
-
-/// Returns an estimate of the bytes of forward_bytes() and of what a streamed model keeps: embeddings, head, a layer as
-/// it is read and as it is changed.
-int64_t streamed_bytes(const Cell& cell) {
-  const LlamaConfig& config = cell.job->model.config;
-  const int64_t ends = config.vocab_size * config.hidden_size * (config.tie_word_embeddings ? 1 : 2);
-  const int64_t layer = (cell.job->model.opened.weights - ends) / config.num_hidden_layers;
-  const auto element_size = static_cast<int64_t>(c10::elementSize(cell.job->model.spec.dtype));
-  return (ends + 2 * layer) * element_size + forward_bytes(cell);
-}
-
-}  // namespace
 
 void check_memory(const Cell& cell, const at::Device& device, bool streamed) {
-  const int64_t needed = streamed ? streamed_bytes(cell) : forward_bytes(cell);
+  const int64_t needed = streamed ? memory_bytes(cell, true) : forward_bytes(cell);
   const int64_t available = ops::available_bytes(device);
   if (needed > available) {
     fail(

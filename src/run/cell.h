@@ -39,13 +39,13 @@ void check_opened(const std::vector<Cell>& cells);
 
 /// Returns an estimate of the bytes that a cell's largest forward needs in addition to the weights.
 int64_t forward_bytes(const Cell& cell);
-/// Returns an estimate of the bytes of the weights, of the changed ones beside them, and of forward_bytes().
-int64_t resident_bytes(const Cell& cell);
+/// Returns an estimate of the bytes that a cell needs in all: forward_bytes(), and the weights with the changed ones
+/// beside them or, where they are streamed, embeddings, head and a layer as it is read and as it is changed.
+int64_t memory_bytes(const Cell& cell, bool streamed);
 /// Returns whether the cell's model is streamed on the device: as `model.weights` says, or, where that is auto and
 /// nothing needs resident weights, since they do not fit what was free when this was first asked.
 bool is_streamed(const Cell& cell, const at::Device& device);
-/// Throws an Error when forward_bytes(), with streamed weights together with embeddings, head and two layers, exceeds
-/// the device's free memory.
+/// Throws an Error when forward_bytes(), with streamed weights memory_bytes(), exceeds the device's free memory.
 void check_memory(const Cell& cell, const at::Device& device, bool streamed);
 
 /// Returns the cells in the experiment's order, except that cells that share something become neighbours.

@@ -17,6 +17,13 @@ namespace fs = std::filesystem;
 
 bool is_cpu(const std::string& device) { return device == "cpu" || (device == "auto" && !ops::cuda_available()); }
 
+/// Returns whether the cell's model will be streamed; here, where its device is here.
+bool will_stream(const Cell& cell) {
+  const ModelSpec& spec = cell.job->model.spec;
+  if (spec.weights != LayerWeights::automatic) return spec.weights == LayerWeights::streamed;
+  return (is_cpu(spec.device) || ops::cuda_available()) && is_streamed(cell, ops::parse_device(spec.device));
+}
+
 /// Returns the paths of the rows of finished cells, the newest files first.
 std::vector<fs::path> row_files(const fs::path& results) {
   std::vector<std::pair<fs::file_time_type, fs::path>> files;
@@ -78,7 +85,7 @@ std::string search_of(const Job& job) {
 
 std::string cost_of(const std::vector<Cell>& cells, const fs::path& results) {
   double windows = 0, tokens = 0, flops = 0, memory = 0;
-  bool cpu = true, diagnoses = false;
+  bool cpu = true, diagnoses = false, streams = false;
   const Job* before = nullptr;
   std::set<std::string> searches;
   PassCount passes;
@@ -94,7 +101,9 @@ std::string cost_of(const std::vector<Cell>& cells, const fs::path& results) {
     const bool calibrates = cell.calibration != nullptr && (before == nullptr || before->shared != cell.job->shared);
     if (calibrates) flops += cell.calibration_flops();
     if (cell.job->method.search && searches.insert(search_of(*cell.job)).second) flops += cell.search_flops();
-    memory = std::max(memory, static_cast<double>(resident_bytes(cell)));
+    const bool streamed = will_stream(cell);
+    streams |= streamed;
+    memory = std::max(memory, static_cast<double>(memory_bytes(cell, streamed)));
     diagnoses |= !cell.job->output.diagnostics.empty();
     cpu = cpu && is_cpu(cell.job->model.spec.device);
     before = cell.job;
@@ -103,6 +112,7 @@ std::string cost_of(const std::vector<Cell>& cells, const fs::path& results) {
                                  cells.size(), grouped(windows), grouped(tokens), flops / 1e12, memory / 1e9);
   if (alone > 0)
     text += fmt::format(" ({:.3g} TFLOP fewer, since windows begin longer ones of other cells)", alone / 1e12);
+  if (streams) text += ", layers streamed";
   if (diagnoses) text += ", what diagnostics take not counted";
   if (const auto rate = last_rate(results, cpu))
     text += fmt::format("; about {} here, by the rate of this machine's last rows", format_seconds(flops / *rate));

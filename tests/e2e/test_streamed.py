@@ -1,10 +1,13 @@
 """model.weights: streamed gives the rows of resident weights, bit for bit, in any kind of cell; several schemes share the reading of weights."""
+import json
 import os
+import re
+import struct
 import time
 
 import pytest
 
-from support.program import TEXT, TINY_BOOKS, lasting, read_rows
+from support.program import TEXT, TINY_BOOKS, copy_of_tiny_books, lasting, read_rows
 
 CALIBRATION = {"data": {"path": str(TEXT)}, "samples": 4, "length": 64}
 
@@ -94,3 +97,32 @@ def test_a_killed_run_goes_on(run, start, experiment, tmp_path):
     ({"model.weights": "streamed", "export": {"folder": "out"}}, "export")], ids=["unknown", "diagnostic", "tasks", "export"])
 def test_what_cannot_be_streamed_is_refused(refused, experiment, changes, named):
     refused(experiment(changes | {"sweep": None}), "model.weights", named)
+
+
+def test_check_says_the_memory_of_streamed_weights(run, experiment, tmp_path):
+    """40 layers of 67 million weights, of which no byte is on the disk: check reads the header alone."""
+    hidden, mlp, layers = 2048, 8192, 40
+    model = copy_of_tiny_books(tmp_path / "model", hidden_size=hidden, intermediate_size=mlp, num_hidden_layers=layers, num_attention_heads=32,
+                               num_key_value_heads=32, head_dim=64)
+    shapes = {"model.embed_tokens.weight": [4096, hidden], "model.norm.weight": [hidden]}
+    for layer in range(layers):
+        shapes |= {f"model.layers.{layer}.{norm}.weight": [hidden] for norm in ("input_layernorm", "post_attention_layernorm")}
+        shapes |= {f"model.layers.{layer}.self_attn.{name}_proj.weight": [hidden, hidden] for name in "qkvo"}
+        shapes |= {f"model.layers.{layer}.mlp.{name}_proj.weight": [mlp, hidden] for name in ("gate", "up")}
+        shapes[f"model.layers.{layer}.mlp.down_proj.weight"] = [hidden, mlp]
+    header, end = {}, 0
+    for name, shape in shapes.items():
+        begin, end = end, end + 2 * shape[0] * (shape[1] if len(shape) == 2 else 1)
+        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [begin, end]}
+    text = json.dumps(header).encode()
+    (model / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text)
+    os.truncate(model / "model.safetensors", 8 + len(text) + end)
+    file = experiment({"model.path": str(model), "model.dtype": "bfloat16", "sweep": None})
+
+    def memory(kind):
+        said = run("check", file, "--set", f"model.weights={kind}").stdout
+        assert (", layers streamed" in said) == (kind == "streamed")
+        return float(re.search(r"largest memory about ([\d.]+) GB", said)[1])
+
+    assert 0.99 * end / 1e9 < memory("resident") < 1.1 * end / 1e9
+    assert 0.2 < memory("streamed") < 0.5
