@@ -39,27 +39,27 @@ Pass pass_of(const Batch& batch, const AnglesOf& angles_of) {
 class Evaluator {
  public:
   Evaluator(const EvaluationInput& input, const Metrics& metrics, PartStore& store,
-            const std::vector<Companion>& companions)
-      : input_(input), metrics_(metrics), store_(store), companions_(companions) {
+            const std::vector<Companion>& companions, const Advance& advance)
+      : input_(input), metrics_(metrics), store_(store), companions_(companions), advance_(advance) {
     together_ = can_pack(input.model) && (input.reference == nullptr || can_pack(input.reference->model));
     // Else what a token sees may depend on the window's end.
     if (together_) followers_ = Followers(input, store, companions);
   }
 
   /// Takes the windows through the model a batch at a time, or, where it is streamed, as many batches as fit.
-  void run(const std::function<void(const Window&)>& after_window) {
+  void run() {
     std::vector<Batch> group;
     int64_t tokens = 0;
     const auto end_group = [&] {
       if (group.empty()) return;
       take_through(group);
-      for (const Batch& batch : group) score(batch, after_window);
+      for (const Batch& batch : group) score(batch);
       group.clear();
       tokens = 0;
     };
     for (const Batch& batch : batches()) {
       if (!is_needed(batch)) {
-        for (std::size_t i = batch.first; i < batch.end; ++i) finish(batch, i, after_window);
+        advance(batch, 1);
         continue;
       }
       group.push_back(batch);
@@ -117,8 +117,10 @@ class Evaluator {
         batch.tokens.push_back(batch.input.tokens(batch.input.windows[i]));
     }
     const auto before = Clock::now();
-    const std::function<void()> after_layer = [streamed = input_.model.is_streamed()] {
-      if (streamed) throw_if_stop_requested();  // a group may take hours
+    const std::function<void()> after_layer = [&] {
+      if (!input_.model.is_streamed()) return;
+      for (const Batch& batch : group) advance(batch, 1 / stages());
+      throw_if_stop_requested();  // a group may take hours
     };
     const auto hidden_of = [&](const Llama& model, const auto& angles_of, auto Batch::*result) {
       std::vector<Pass> passes;
@@ -139,15 +141,26 @@ class Evaluator {
     for (Batch& batch : group) batch.seconds = seconds * of_window(batch) / operations;
   }
 
-  static void finish(const Batch& batch, std::size_t window, const std::function<void(const Window&)>& after_window) {
-    if (batch.companion == nullptr) after_window(batch.input.windows[window]);
+  /// Returns in how many stages a window of a group is done: the layers of a streamed model and of its reference, which
+  /// groups go through one by one, and what follows.
+  double stages() const {
+    if (!input_.model.is_streamed()) return 1;
+    const std::size_t others = input_.reference == nullptr ? 0 : input_.reference->model.layers.size();
+    return static_cast<double>(input_.model.layers.size() + others + 1);
+  }
+
+  void advance(const Batch& batch, double share) const {
+    for (std::size_t i = batch.first; i < batch.end; ++i) advance(batch, i, share);
+  }
+  void advance(const Batch& batch, std::size_t window, double share) const {
+    if (batch.companion == nullptr) advance_(batch.input.windows[window], share);
   }
 
   /// Puts the results of a batch's windows and of their followers into their stores.
-  void score(const Batch& batch, const std::function<void(const Window&)>& after_window) {
+  void score(const Batch& batch) {
     for (std::size_t i = batch.first; i < batch.end; ++i) {
       if (is_needed(batch, i)) score(batch, i);
-      finish(batch, i, after_window);
+      advance(batch, i, 1 / stages());
     }
   }
   void score(const Batch& batch, std::size_t i) {
@@ -178,6 +191,7 @@ class Evaluator {
   const Metrics& metrics_;
   PartStore& store_;
   const std::vector<Companion>& companions_;
+  const Advance& advance_;
   bool together_;
   Followers followers_;
 };
@@ -187,11 +201,10 @@ class Evaluator {
 std::string window_part(std::size_t window) { return fmt::format("window/{}", window); }
 
 std::vector<WindowLoss> evaluate(const EvaluationInput& input, const Metrics& metrics, PartStore* store,
-                                 const std::function<void(const Window&)>& after_window,
-                                 const std::vector<Companion>& companions) {
+                                 const std::vector<Companion>& companions, const Advance& advance) {
   KeptParts kept;
   PartStore& parts = store == nullptr ? kept : *store;
-  Evaluator(input, metrics, parts, companions).run(after_window);
+  Evaluator(input, metrics, parts, companions, advance).run();
   std::vector<WindowLoss> losses;
   for (std::size_t i = 0; i < input.windows.size(); ++i) {
     const Json& sums = *parts.find(window_part(i));

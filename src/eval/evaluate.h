@@ -39,14 +39,16 @@ inline constexpr int64_t kPrefixTokens = 512;
 std::string window_part(std::size_t window);
 
 /// Scores all windows; short windows of one length go through the model several at a time, and all windows together
-/// through a streamed model, as far as their states fit.  `store` may be null. `after_window` is called after each
-/// finished window (progress).  Windows of companions that are prefixes of these, with the same angles, are scored from
-/// the same hidden states and put into their stores; of the first prefix it is checked that it alone gives the same
-/// bits, and without that (other processors may differ) none is used.  The companions' other windows are scored where
-/// the model is streamed, for which they cost no weights.  A window counts its share of a pass by its operations.
+/// through a streamed model, as far as their states fit.  `store` may be null.  Windows of companions that are prefixes
+/// of these, with the same angles, are scored from the same hidden states and put into their stores; of the first
+/// prefix it is checked that it alone gives the same bits, and without that (other processors may differ) none is used.
+/// The companions' other windows are scored where the model is streamed, for which they cost no weights.  A window
+/// counts its share of a pass by its operations. `advance` is called with the share of a window that has been done
+/// since, after each layer of a streamed model and after each finished window; the shares of a window add up to 1.
 /// Throws score_windows()'s Errors.
-std::vector<WindowLoss> evaluate(const EvaluationInput& input, const Metrics& metrics, PartStore* store,
-                                 const std::function<void(const Window&)>& after_window,
-                                 const std::vector<Companion>& companions = {});
+using Advance = std::function<void(const Window&, double share)>;
+std::vector<WindowLoss> evaluate(
+    const EvaluationInput& input, const Metrics& metrics, PartStore* store = nullptr,
+    const std::vector<Companion>& companions = {}, const Advance& advance = [](const Window&, double) {});
 
 }  // namespace qroar

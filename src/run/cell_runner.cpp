@@ -207,8 +207,8 @@ Measured CellRunner::evaluate_cell(const Cell& cell, const at::Device& device, P
   Measured measured;
   if (cell.data != nullptr) {
     measured = measure_windows(cell, models_, model, angles_of, partial, companions_of(cell, original),
-                               [&](const Window& window) {
-                                 advance(cell.flops(window), job);
+                               [&](const Window& window, double share) {
+                                 advance(share * cell.flops(window), job);
                                  throw_if_stop_requested();
                                });
   }

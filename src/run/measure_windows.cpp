@@ -29,8 +29,7 @@ std::vector<WindowRecord> records_of(const std::vector<WindowLoss>& losses, cons
 }  // namespace
 
 Measured measure_windows(const Cell& cell, Models& models, const Llama& model, const AnglesOf& angles_of,
-                         PartialCell& partial, const std::vector<CompanionCell>& companions,
-                         const std::function<void(const Window&)>& after_window) {
+                         PartialCell& partial, const std::vector<CompanionCell>& companions, const Advance& advance) {
   const Llama reference = reference_of(*cell.job, models, model.embed_tokens_VD.device());
   std::deque<Metrics> metrics;
   std::deque<AnglesOf> angles_of_references;
@@ -49,7 +48,7 @@ Measured measure_windows(const Cell& cell, Models& models, const Llama& model, c
     const EvaluationInput own = input_of(other.cell, other.angles_of);
     others.push_back({own, metrics.back(), *other.store});
   }
-  const std::vector<WindowLoss> losses = evaluate(input, metrics.front(), &partial, after_window, others);
+  const std::vector<WindowLoss> losses = evaluate(input, metrics.front(), &partial, others, advance);
   double tokens = 0, flops = 0;
   for (const Window& window : cell.windows) {
     tokens += static_cast<double>(tokens_seen(window, input.feed));

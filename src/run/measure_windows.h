@@ -22,7 +22,6 @@ struct CompanionCell {
 /// Scores the cell's windows with the last model of `models`, and those windows of the companions that are beginnings
 /// of them.  `partial` is the cell's own.
 Measured measure_windows(const Cell& cell, Models& models, const Llama& model, const AnglesOf& angles_of,
-                         PartialCell& partial, const std::vector<CompanionCell>& companions,
-                         const std::function<void(const Window&)>& after_window);
+                         PartialCell& partial, const std::vector<CompanionCell>& companions, const Advance& advance);
 
 }  // namespace qroar

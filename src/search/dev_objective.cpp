@@ -77,8 +77,8 @@ BandScales DevObjective::scales(const std::vector<double>& point) const {
 
 double DevObjective::mean_nll(const Llama& model, const std::vector<Window>& windows) const {
   Moments sum;
-  for (const WindowLoss& loss : evaluate({model, nullptr, input_.angles_of, input_.documents, windows, input_.feed}, {},
-                                         nullptr, [](const Window&) {})) {
+  for (const WindowLoss& loss :
+       evaluate({model, nullptr, input_.angles_of, input_.documents, windows, input_.feed}, {})) {
     sum += loss.nll;
   }
   return sum.mean();

@@ -20,8 +20,7 @@ struct Evaluated : DiagnosedCell {
   /// The sums of evaluate() over the cell's windows.
   std::vector<Moments> sums() const {
     std::vector<Moments> found;
-    for (const WindowLoss& loss :
-         evaluate({model, nullptr, angles_of, documents, windows, feed}, {}, nullptr, [](const Window&) {}))
+    for (const WindowLoss& loss : evaluate({model, nullptr, angles_of, documents, windows, feed}, {}))
       found.push_back(loss.nll);
     return found;
   }
@@ -102,7 +101,7 @@ struct LongDocuments : DiagnosedCell {
   KeptWindows kept_for(const std::vector<Window>& others, const AnglesOf& angles) const {
     KeptWindows kept;
     const Metrics none;
-    evaluate({model, nullptr, angles_of, documents, windows, feed}, none, nullptr, [](const Window&) {},
+    evaluate({model, nullptr, angles_of, documents, windows, feed}, none, nullptr,
              {{{model, nullptr, angles, documents, others, feed}, none, kept}});
     return kept;
   }
@@ -116,8 +115,7 @@ TEST_CASE("a companion's window that begins another is scored with it, to the bi
                                    {1, 0, 1024, 9},  {1, 50, 562, 100}, {1, 0, 1100, 30}};
   const KeptWindows kept = cell.kept_for(others, cell.angles_of);
   CHECK(kept.windows() == std::set<std::size_t>{0, 3, 4, 5});
-  const auto alone = evaluate({cell.model, nullptr, cell.angles_of, cell.documents, others, cell.feed}, {}, nullptr,
-                              [](const Window&) {});
+  const auto alone = evaluate({cell.model, nullptr, cell.angles_of, cell.documents, others, cell.feed}, {});
   for (const auto& [window, result] : kept.results) CHECK(result["nll"] == to_json(alone[window].nll));
 }
 
@@ -143,13 +141,20 @@ TEST_CASE("a streamed model's weights are made once for the windows of several c
   for (std::size_t i = 0; i < tables.size(); ++i) {
     companions.push_back({{cell.model, nullptr, tables[i], cell.documents, cell.windows, cell.feed}, none, kept[i]});
   }
-  evaluate(
-      {cell.model, nullptr, cell.angles_of, cell.documents, cell.windows, cell.feed}, none, nullptr,
-      [](const Window&) {}, companions);
+  std::map<std::pair<int64_t, int64_t>, double> advanced;
+  int64_t steps = 0;
+  const Advance advance = [&](const Window& window, double share) {
+    advanced[{window.document, window.begin}] += share;
+    ++steps;
+  };
+  evaluate({cell.model, nullptr, cell.angles_of, cell.documents, cell.windows, cell.feed}, none, nullptr, companions,
+           advance);
+  CHECK(advanced.size() == cell.windows.size());
+  for (const auto& [window, share] : advanced) CHECK(std::abs(share - 1) < 1e-12);
+  CHECK(steps == std::ssize(cell.windows) * (std::ssize(cell.model.layers) + 1));
   CHECK(made == std::ssize(cell.model.layers) * std::ssize(kLayerLinears));
   for (std::size_t i = 0; i < tables.size(); ++i) {
-    const auto alone = evaluate({resident, nullptr, tables[i], cell.documents, cell.windows, cell.feed}, {}, nullptr,
-                                [](const Window&) {});
+    const auto alone = evaluate({resident, nullptr, tables[i], cell.documents, cell.windows, cell.feed}, {});
     REQUIRE(kept[i].results.size() == cell.windows.size());
     for (const auto& [window, result] : kept[i].results) CHECK(result["nll"] == to_json(alone[window].nll));
   }

@@ -48,7 +48,7 @@ TEST_CASE("cross-validation scores each fold with scales that were searched with
     const auto nll = [&](const BandScales& scales) {
       const Llama model = scaled_model(searched.input, scales);
       return evaluate({model, nullptr, searched.cell.angles_of, searched.cell.documents, window, {Bos::none, false}},
-                      {}, nullptr, [](const Window&) {})[0]
+                      {})[0]
           .nll.mean();
     };
     const BandScales found{searched.what.layout, fold["g"]};

@@ -215,8 +215,7 @@ TEST_CASE("the gradient by a layout's numbers is that of the score") {
         Moments sum;
         const std::vector<Window> windows = windows_of({40, 40}, rule);
         for (const auto& loss :
-             evaluate({model, nullptr, searched.cell.angles_of, searched.cell.documents, windows, rule.feed}, {},
-                      nullptr, [](const Window&) {})) {
+             evaluate({model, nullptr, searched.cell.angles_of, searched.cell.documents, windows, rule.feed}, {})) {
           sum += loss.nll;
         }
         return sum.mean();
