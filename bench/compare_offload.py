@@ -80,6 +80,7 @@ def memory_cgroup(gigabytes):
 def drop_from_page_cache(folder):
     for file in folder.glob("*.safetensors"):
         descriptor = os.open(file, os.O_RDONLY)
+        os.fsync(descriptor)  # what is not on the disk yet stays
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         os.close(descriptor)
 

@@ -174,16 +174,21 @@ int run_command(int argc, char** argv) {
       "collect", "rebuild rows.jsonl from the cells and print them; exit code 1 where one failed or has no row");
   collect_verb->add_option("RESULTS_DIR", folder, "results folder")->required();
 
-  RunOptions packed;
+  PackOptions packed;
   std::filesystem::path into;
   auto* pack_verb = app.add_subcommand(
       "pack", "put an experiment, this program and lists of unfinished cells into a folder, for a batch scheduler");
-  pack_verb->add_option("FILE", packed.file, "experiment (YAML)")->required();
+  pack_verb->add_option("FILE", packed.run.file, "experiment (YAML)")->required();
   pack_verb->add_option("--into", into, "folder to make")->required();
-  pack_verb->add_option("--tasks", packed.shards, "at most so many lists of about equal work")
-      ->check(CLI::Range(1, 100000));
-  pack_verb->add_option("--results", packed.results, "results folder (default: results/<experiment>)");
-  pack_verb->add_option("--set", packed.overrides, "key=value on top of the file")
+  auto* tasks = pack_verb->add_option("--tasks", packed.run.shards, "at most so many lists of about equal work")
+                    ->check(CLI::Range(1, 100000));
+  pack_verb->add_option("--hours", packed.hours, "so many lists that each takes about as long, by the last rows' speed")
+      ->check(CLI::PositiveNumber)
+      ->excludes(tasks);
+  pack_verb->add_option("--device", packed.device, "kind of device for --hours: cpu or cuda")
+      ->check(CLI::IsMember({"cpu", "cuda"}));
+  pack_verb->add_option("--results", packed.run.results, "results folder (default: results/<experiment>)");
+  pack_verb->add_option("--set", packed.run.overrides, "key=value on top of the file")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
 

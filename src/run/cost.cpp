@@ -1,9 +1,11 @@
 #include "run/cost.h"
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 #include <set>
 
+#include "base/error.h"
 #include "base/files.h"
 #include "base/host.h"
 #include "base/progress.h"
@@ -41,8 +43,8 @@ std::vector<fs::path> row_files(const fs::path& results) {
   return paths;
 }
 
-/// Returns the median floating point operations per second of the last rows.
-std::optional<double> last_rate(const fs::path& results, bool cpu) {
+/// Returns the median floating point operations per second of the last rows, of one host or of any (empty).
+std::optional<double> last_rate(const fs::path& results, bool cpu, const std::string& host) {
   constexpr std::size_t kRows = 20, kMostRead = 500;
   std::vector<double> rates;
   std::size_t read = 0;
@@ -51,7 +53,8 @@ std::optional<double> last_rate(const fs::path& results, bool cpu) {
     const Json row = try_read_json_object(file).value_or(Json::object());
     const Json &rate = value_at(row, "/model_tflops_per_second"), &device = value_at(row, "/environment/device");
     const bool counts = rate.is_number() && rate.get<double>() > 0 &&
-                        value_at(row, "/environment/host") == Json(host_name()) && (device == Json("cpu")) == cpu;
+                        (host.empty() || value_at(row, "/environment/host") == Json(host)) &&
+                        (device == Json("cpu")) == cpu;
     if (counts) rates.push_back(rate.get<double>() * 1e12);
   }
   if (rates.empty()) return std::nullopt;
@@ -81,42 +84,62 @@ std::string search_of(const Job& job) {
   return key.dump();
 }
 
-}  // namespace
-
-std::string cost_of(const std::vector<Cell>& cells, const fs::path& results) {
+struct Cost {
   double windows = 0, tokens = 0, flops = 0, memory = 0;
+  double alone = 0;  ///< operations that it would take more if no cells shared passes
   bool cpu = true, diagnoses = false, streams = false;
+};
+
+Cost total(const std::vector<Cell>& cells) {
+  Cost cost;
   const Job* before = nullptr;
   std::set<std::string> searches;
   PassCount passes;
-  double alone = 0;
   for (const Cell& cell : longest_first(group_by_shared(cells))) {
     if (!cell.job->model.open_error.empty()) continue;
-    windows += static_cast<double>(cell.windows.size());
+    cost.windows += static_cast<double>(cell.windows.size());
     for (const Window& window : cell.windows)
-      tokens += static_cast<double>(tokens_seen(window, cell.job->data.windows.feed));
+      cost.tokens += static_cast<double>(tokens_seen(window, cell.job->data.windows.feed));
     const double own = passes.flops(cell);
-    flops += own;
-    alone += cell.flops() - own;
+    cost.flops += own;
+    cost.alone += cell.flops() - own;
     const bool calibrates = cell.calibration != nullptr && (before == nullptr || before->shared != cell.job->shared);
-    if (calibrates) flops += cell.calibration_flops();
-    if (cell.job->method.search && searches.insert(search_of(*cell.job)).second) flops += cell.search_flops();
+    if (calibrates) cost.flops += cell.calibration_flops();
+    if (cell.job->method.search && searches.insert(search_of(*cell.job)).second) cost.flops += cell.search_flops();
     const bool streamed = will_stream(cell);
-    streams |= streamed;
-    memory = std::max(memory, static_cast<double>(memory_bytes(cell, streamed)));
-    diagnoses |= !cell.job->output.diagnostics.empty();
-    cpu = cpu && is_cpu(cell.job->model.spec.device);
+    cost.streams |= streamed;
+    cost.memory = std::max(cost.memory, static_cast<double>(memory_bytes(cell, streamed)));
+    cost.diagnoses |= !cell.job->output.diagnostics.empty();
+    cost.cpu = cost.cpu && is_cpu(cell.job->model.spec.device);
     before = cell.job;
   }
-  std::string text = fmt::format("{} cells, {} windows of {} tokens, {:.3g} TFLOP; largest memory about {:.1f} GB",
-                                 cells.size(), grouped(windows), grouped(tokens), flops / 1e12, memory / 1e9);
-  if (alone > 0)
-    text += fmt::format(" ({:.3g} TFLOP fewer, since windows begin longer ones of other cells)", alone / 1e12);
-  if (streams) text += ", layers streamed";
-  if (diagnoses) text += ", what diagnostics take not counted";
-  if (const auto rate = last_rate(results, cpu))
-    text += fmt::format("; about {} here, by the rate of this machine's last rows", format_seconds(flops / *rate));
+  return cost;
+}
+
+}  // namespace
+
+std::string cost_of(const std::vector<Cell>& cells, const fs::path& results) {
+  const Cost cost = total(cells);
+  std::string text =
+      fmt::format("{} cells, {} windows of {} tokens, {:.3g} TFLOP; largest memory about {:.1f} GB", cells.size(),
+                  grouped(cost.windows), grouped(cost.tokens), cost.flops / 1e12, cost.memory / 1e9);
+  if (cost.alone > 0)
+    text += fmt::format(" ({:.3g} TFLOP fewer, since windows begin longer ones of other cells)", cost.alone / 1e12);
+  if (cost.streams) text += ", layers streamed";
+  if (cost.diagnoses) text += ", what diagnostics take not counted";
+  if (const auto rate = last_rate(results, cost.cpu, host_name()))
+    text += fmt::format("; about {} here, by the rate of this machine's last rows", format_seconds(cost.flops / *rate));
   return text;
+}
+
+std::size_t parts_of_hours(const std::vector<Cell>& cells, double hours, const std::string& device,
+                           const fs::path& results) {
+  const auto rate = last_rate(results, device == "cpu", "");
+  if (!rate) {
+    fail("--hours: no row under {} tells how fast {} is; run a cell there first, or say how many tasks",
+         results.string(), device == "cpu" ? "a CPU" : "a GPU");
+  }
+  return static_cast<std::size_t>(std::max(1.0, std::ceil(total(cells).flops / *rate / (3600 * hours))));
 }
 
 }  // namespace qroar

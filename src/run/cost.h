@@ -14,4 +14,9 @@ namespace qroar {
 /// left out when there are none.
 std::string cost_of(const std::vector<Cell>& cells, const std::filesystem::path& results);
 
+/// Returns how many parts of about `hours` each the cells make on the kind of device ("cpu" or "cuda"), at least one,
+/// by the last rows of any machine under `results`.  Throws an Error where there are none.
+std::size_t parts_of_hours(const std::vector<Cell>& cells, double hours, const std::string& device,
+                           const std::filesystem::path& results);
+
 }  // namespace qroar

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "run/cell.h"
+#include "run/cost.h"
 
 namespace qroar {
 namespace {
@@ -27,7 +28,8 @@ void copy_configs(const ConfigSources& sources, const std::filesystem::path& con
 
 }  // namespace
 
-std::optional<std::filesystem::path> pack_submission(const RunOptions& options, const std::filesystem::path& folder) {
+std::optional<std::filesystem::path> pack_submission(const PackOptions& pack, const std::filesystem::path& folder) {
+  const RunOptions& options = pack.run;
   if (std::filesystem::exists(folder) && !std::filesystem::is_empty(folder))
     fail("{}: is there already; name a new folder", folder.string());
   const ConfigSources sources = sources_of(options.file);
@@ -36,8 +38,11 @@ std::optional<std::filesystem::path> pack_submission(const RunOptions& options, 
   std::string tasks;
   const std::vector<Cell> cells = plan(jobs);
   check_opened(cells);
-  for (const std::vector<Cell>& part :
-       packed_cells(unfinished(cells, results_folder(options)), static_cast<std::size_t>(options.shards))) {
+  const std::vector<Cell> left = unfinished(cells, results_folder(options));
+  auto parts = static_cast<std::size_t>(options.shards);
+  if (pack.hours > 0 && !left.empty())
+    parts = parts_of_hours(left, pack.hours, pack.device, results_folder(options).parent_path());
+  for (const std::vector<Cell>& part : packed_cells(left, parts)) {
     std::string ids;
     for (const Cell& cell : part) ids += (ids.empty() ? "" : ",") + cell.job->id;
     tasks += ids + "\n";

@@ -191,3 +191,24 @@ def test_nothing_is_queued_for_what_would_fail_or_for_show(cluster, submit, expe
     process, *_ = submit(experiment(), "--time", "soon", "--results", tmp_path / "out")  # what Slurm alone can refuse
     assert process.returncode == 1 and "nothing is queued" in process.stderr
     assert not (tmp_path / "out").exists() and cluster.queue() == before
+
+
+def test_hours_say_how_many_tasks_by_the_speed_of_rows(submit, run, experiment, tmp_path):
+    def tasks(hours, *more):
+        process, *_ = submit(experiment(MANY), "--hours", hours, "--results", tmp_path / "results/out", "--dry-run", *more)
+        lines = [line for line in process.stdout.splitlines() if line.startswith("#SBATCH --array=1-")]
+        return process, int(lines[0].rpartition("-")[2]) if lines else None
+
+    process, _ = tasks(1)
+    assert process.returncode == 1 and process.stderr.count("\n") == 1 and "no row" in process.stderr and "a CPU" in process.stderr
+    one = {"sweep": None, "rope": {"type": "ntk", "factor": 4}}
+    assert run("run", experiment(one, "one.yaml"), "--results", tmp_path / "results/one").returncode == 0
+    assert tasks(1)[1] == 1
+    assert tasks(1e-7)[1] > 4  # 0.4 ms
+    process, _ = tasks(1, "--gpus", 1)
+    assert process.returncode == 1 and "a GPU" in process.stderr
+    for hours, told in (("0", "--hours"), ("soon", "--hours")):
+        process, _ = tasks(hours)
+        assert process.returncode == 1 and told in process.stderr
+    process, *_ = submit(experiment(MANY), "--hours", 1, "--array", 2)
+    assert process.returncode == 1 and process.stderr.count("\n") == 1 and "one of them" in process.stderr
