@@ -48,7 +48,7 @@ def measure(options, folder, length):
     experiment = {"model": {"path": str(folder), "dtype": "bfloat16"}, "rope": {"type": "none"}, "data": {"path": str(folder / "random.tok")},
                   "windows": {"length": length, "truncate": True, "bos": False}}
     with one_cell(options.binary, experiment, options.threads) as (row, _):
-        return row["model_tflops_per_second"], row["seconds"]
+        return row
 
 
 def main():
@@ -66,13 +66,13 @@ def main():
         rates = {name: 0.0 for name in FAMILIES}
         for _ in range(options.runs):
             for name, folder in folders.items():
-                rates[name] = max(rates[name], measure(options, folder, options.length)[0])
+                rates[name] = max(rates[name], measure(options, folder, options.length)["model_tflops_per_second"])
         for name, rate in rates.items():
             print(f"{name}: {rate:.3f} TFLOP/s, {rate / rates['llama']:.2f} of llama's")
         sliding = Path(place, "sliding")
         make(sliding, transformers.MistralConfig, {"sliding_window": options.window})
         for length in (4096, 8192, 16384, 32768):
-            seconds = min(measure(options, sliding, length)[1] for _ in range(options.runs))
+            seconds = min(measure(options, sliding, length)["seconds"] for _ in range(options.runs))
             print(f"mistral with a window of {options.window} at {length} tokens: {1e3 * seconds / length:.3f} ms a token", flush=True)
 
 
