@@ -138,7 +138,7 @@ def test_a_bos_comes_before_every_context(likelihoods):
     assert_all_differ(likelihoods(QUESTIONS, bos=True), likelihoods(QUESTIONS))
 
 
-def test_padding_goes_before_the_prompt_until_both_have_so_many_tokens(likelihoods, tmp_path):
+def test_padding_goes_before_every_prompt_that_it_fits(likelihoods, tmp_path):
     (tmp_path / "pad.txt").write_text(LONG, encoding="utf-8")
     plain = likelihoods(QUESTIONS)
 
@@ -157,7 +157,7 @@ def test_padding_up_to_the_window_cuts_nothing_and_beyond_it_is_counted(asked, l
     row, _, process = asked(task | {"pad": {"path": str(tmp_path / "pad.txt"), "tokens": WINDOW}})
     assert "choice/cut" not in row["metrics"] and "lose their beginning" not in process.stderr
     row, _, process = asked(task | {"pad": {"path": str(tmp_path / "pad.txt"), "tokens": WINDOW + 2}})
-    assert row["metrics"]["choice/cut"]["value"] == 3 and "lose their beginning" in process.stderr
+    assert row["metrics"]["choice/cut"]["value"] == 1 and "lose their beginning" in process.stderr  # the longest
 
 
 def test_a_prompt_that_is_longer_than_the_window_is_cut_counted_and_logged(run, asked, likelihoods, lines_file, tmp_path):

@@ -8,8 +8,9 @@
 //               follows it (winogrande's partial evaluation); acc_norm is left out
 //   shots       the number of questions that precede with their answers: those of `shots_path`, else the file's own
 //               first ones, which then are not asked
-//   pad         {path: TEXT, tokens: N}: the text's first tokens precede the prompt, so that both have N tokens (the
-//               papers' tables of 4K and 32K windows)
+//   pad         {path: TEXT, tokens: N}: the text's first tokens precede every prompt that fits N tokens, the same
+//               number of them, with which the longest such prompt has N tokens with its answer (the papers' tables of
+//               4K and 32K windows).  What precedes the questions is then equal and goes through the model once.
 //   bos         BOS precedes every context (in the harness, where add_bos_token or else the tokenizer requires it)
 // A sequence longer than the window loses its beginning, BOS first, as in the harness: each choice separately, so that
 // the longer choices of a question see less of the prompt.  The row (`cut`) and the log have the number of questions
@@ -26,6 +27,7 @@
 #include "data/spaces.h"
 #include "data/texts.h"
 #include "eval/choices.h"
+#include "eval/fit.h"
 #include "eval/questions.h"
 #include "eval/task.h"
 
@@ -94,14 +96,14 @@ class MultipleChoice : public Task {
     if (!pad_path_.empty()) {
       padding = tokenizer.encode(read_text(pad_path_));
       hash_ += hash_file(pad_path_);
+      hash_ += "shared";  // rows of when each prompt was padded by itself are other rows
     }
     for (const Question& question : questions) {
       const Asked& asked = asked_.emplace_back(asked_in(question));
-      Choices tokens = tokenized(question, asked.choices, before, tokenizer);
-      prepend_padding(tokens, padding, llama);
-      cut_ += cut(tokens, window, question) ? 1 : 0;
-      tokens_.push_back(std::move(tokens));
+      tokens_.push_back(tokenized(question, asked.choices, before, tokenizer));
     }
+    pad(tokens_, padding, pad_tokens_, bos_ ? llama.bos_token_id : std::nullopt, pad_path_);
+    for (std::size_t i = 0; i < questions.size(); ++i) cut_ += cut(tokens_[i], window, questions[i].place) ? 1 : 0;
     if (cut_ > 0)
       spdlog::warn("{}: {} of {} prompts are longer than the window of {} tokens and lose their beginning", name_, cut_,
                    asked_.size(), window);
@@ -232,34 +234,6 @@ class MultipleChoice : public Task {
       if (tokens.pairs[i].context.empty()) fail("{}: the prompt has no tokens", question.place);
     }
     return tokens;
-  }
-
-  /// Prepends the padding, up to pad_tokens_ with the longest choice, and BOS before it.
-  void prepend_padding(Choices& tokens, const std::vector<int32_t>& padding, const LlamaConfig& llama) const {
-    int64_t longest = 0;
-    for (const auto& pair : tokens.pairs) longest = std::max(longest, std::ssize(pair.continuation));
-    for (auto& [context, continuation] : tokens.pairs) {
-      const int64_t wanted = pad_tokens_ - longest - (bos_ ? 1 : 0) - std::ssize(context);
-      if (wanted > std::ssize(padding))
-        fail("{}: has {} tokens and {} are needed to pad to {}", pad_path_.string(), padding.size(), wanted,
-             pad_tokens_);
-      if (wanted > 0) context.insert(context.begin(), padding.begin(), padding.begin() + wanted);
-      if (bos_) context.insert(context.begin(), static_cast<int32_t>(llama.bos_token_id.value()));
-    }
-  }
-
-  /// Removes from each context's beginning what does not fit with its continuation, whose last token is only predicted;
-  /// returns whether any context lost something.
-  static bool cut(Choices& tokens, int64_t window, const Question& question) {
-    bool is_cut = false;
-    for (auto& [context, continuation] : tokens.pairs) {
-      if (std::ssize(continuation) > window)
-        fail("{}: a choice has {} tokens and the window {}", question.place, continuation.size(), window);
-      const int64_t over = std::ssize(context) + std::ssize(continuation) - 1 - window;
-      if (over > 0) context.erase(context.begin(), context.begin() + over);
-      is_cut = is_cut || over > 0;
-    }
-    return is_cut;
   }
 
   Config config_;
