@@ -15,7 +15,7 @@ from reporting.points import scheme_of
 from reporting.rows import Findings, read_csv, show
 
 BENCHMARKS = {"arc_challenge/acc": "ARC-C", "arc_easy/acc": "ARC-E", "boolq/acc": "BoolQ", "hellaswag/acc": "HellaSwag", "winogrande/acc": "WinoGrande"}
-LENGTH = "windows.length"
+LENGTH, FACTOR = "windows.length", "rope.factor"
 PUBLISHED = [("FP16 with YaRN, table 2", 5.386, "texts, length and averaging are not said"),  # docs/method.md 6
              ("Yarn-Llama-2-7b-64k, YaRN's own table", 2.37, "fine-tuned model; windows of 32768 tokens")]
 
@@ -80,6 +80,11 @@ def by_scheme(found, rows, value_of):
     return sorted(points, key=lambda point: (point["series"], point["x"]))
 
 
+def at_first_factor(rows):
+    """Returns the rows that have the first one's scale factor: those of all lengths."""
+    return [row for row in rows if row["axes"].get(FACTOR) == rows[0]["axes"].get(FACTOR)]
+
+
 def direct(found, rows):
     own = by_scheme(found, rows, lambda row: (row["axes"][LENGTH], row["metrics"]["perplexity"], row["texts"]["perplexity"]))
     return panel_of("by length", own, "window length (tokens)", "perplexity")
@@ -87,7 +92,7 @@ def direct(found, rows):
 
 def improvement(found):
     """YaRN's perplexity relative to NTK's, over the same documents."""
-    rows = [row for row in json.loads(show(found.results, "--format", "json", "--baseline", "rope=NTK"))
+    rows = [row for row in at_first_factor(json.loads(show(found.results, "--format", "json", "--baseline", "rope=NTK")))
             if scheme_of(row) == "YaRN" and "perplexity_ratio" in row.get("paired", {})]
 
     def value_of(row):
@@ -100,15 +105,11 @@ def improvement(found):
 
 
 def by_factor(found, rows):
-    """Perplexity at the longest windows against the scale factor; schemes of one type are one line, whatever their block is called."""
+    """Perplexity at the longest windows against the scale factor."""
     longest = max(row["axes"][LENGTH] for row in rows)
     own = [row for row in rows if row["axes"][LENGTH] == longest]
-    names = {found.places.types[scheme_of(row)]: found.places.look(row) for row in reversed(own)}
     points = by_scheme(found, own, lambda row: (row["environment"]["rope"]["factor"], row["metrics"]["perplexity"], row["texts"]["perplexity"]))
-    for point, row in zip(points, sorted(own, key=lambda row: (found.places.look(row)["series"], row["environment"]["rope"]["factor"]))):
-        first = names[found.places.types[scheme_of(row)]]
-        point |= {name: first[name] for name in ("scheme", "series")}
-    return panel_of(f"by factor, {longest} tokens", sorted(points, key=lambda point: (point["series"], point["x"])), "scale factor", "perplexity")
+    return panel_of(f"by factor, {longest} tokens", points, "scale factor", "perplexity")
 
 
 def losses(found, row):
@@ -158,9 +159,10 @@ def drawn(found, title, note, panels):
 
 
 def figure_3(found):
-    named = [row for row in found.finished if scheme_of(row) in ("NTK", "YaRN")]
+    by_length = at_first_factor(found.finished)
     note = "YaRN against NTK in full precision: directly, relatively over the same documents, by factor, and as means over the first documents."
-    return drawn(found, "YaRN against NTK", note, [direct(found, named), improvement(found), by_factor(found, found.finished), settling(found, named)])
+    return drawn(found, "YaRN against NTK", note, [direct(found, by_length), improvement(found), by_factor(found, found.finished),
+                                                      settling(found, by_length)])
 
 
 def figure_4(found):

@@ -130,7 +130,7 @@ def test_a_killed_call_goes_on_targets_share_their_cells_and_all_is_published(be
     assert len(after) == 6 + 3 and before.items() <= after.items()
     assert {path.name for path in (out / "f3/cells").iterdir()} == {cell["id"] for cell in json.loads((out / "f3/plan.json").read_text())["cells"]}
     tables = {path.name for path in (out / "f3").iterdir()}
-    assert {f"{name}.{ending}" for name in ("table", "paired_ntk", "paired_ntk_by_factor") for ending in ("csv", "tex", "md", "dat")} | {"report.md"} <= tables
+    assert {f"{name}.{ending}" for name in ("table", "paired_ntk") for ending in ("csv", "tex", "md", "dat")} | {"report.md"} <= tables
     assert {"as_in_the_paper.png", "as_in_the_paper.svg"} <= tables
     assert "left out" not in (out / "f3/table.md").read_text(encoding="utf-8")
     assert (out / "f3/table.tex").read_text(encoding="utf-8").count("\\end{table}") == 2
