@@ -2,8 +2,8 @@
 
 An effect is a value with its 95 % interval, and whether it survives among all comparisons of its table.  Two effects that `show` cannot pair (of
 two lengths, of two parts of a window) are subtracted end from end: such an interval is too wide and never too narrow, whatever the two have
-in common.  What one rounding draw says of a quantizer is no verdict.  Means over benchmarks, which share no question, add up the squares of
-their intervals' halves.  docs/paper.md has the rules.
+in common.  What one rounding draw says of a quantizer is no verdict.  Means over benchmarks, which share no question, add up the squares of how far
+the ends of their intervals are (Zou and Donner 2008), each side by itself.  docs/paper.md has the rules.
 """
 import csv
 import math
@@ -119,10 +119,13 @@ def read(entry, name, reason):
 
 
 def mean(effects):
-    half = None if any(effect.low is None for effect in effects) else math.hypot(*((effect.high - effect.low) / 2 for effect in effects)) / len(effects)
     value = sum(effect.value for effect in effects) / len(effects)
     draws = effects[0].draws  # all rows of a target have the same
-    return Effect(value, draws=draws) if half is None else Effect(value, value - half, value + half, draws=draws)
+    if any(effect.low is None for effect in effects):
+        return Effect(value, draws=draws)
+    below, above = (math.hypot(*(reach(effect) for effect in effects)) / len(effects)
+                    for reach in (lambda effect: effect.value - effect.low, lambda effect: effect.high - effect.value))
+    return Effect(value, value - below, value + above, draws=draws)
 
 
 def effect_of(claim, target):

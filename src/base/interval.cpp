@@ -72,6 +72,20 @@ Variance joined(const Variance& of_clusters, const Variance& of_draws, const Var
   return {sum, 1 / inverse};
 }
 
+/// Returns the estimate with the error and the interval of two more questions.
+Estimate estimate_of_answers(std::vector<ClusterSums> clusters, Averaged averaged) {
+  Estimate found = estimate(clusters);
+  const bool are_shares = averaged == Averaged::answers;
+  const std::size_t R = clusters.front().sum_R.size();
+  for (const double end : {are_shares ? 0.0 : -1.0, 1.0}) clusters.push_back({1, std::vector<double>(R, end)});
+  const Estimate more = estimate(clusters);
+  found.centre = more.value;
+  if (are_shares) found.lowest = 0, found.highest = 1;
+  found.standard_error = more.standard_error;
+  found.degrees = more.degrees;
+  return found;
+}
+
 }  // namespace
 
 double student_t_cdf(double t, double degrees) {
@@ -102,6 +116,16 @@ double Estimate::reach() const {
   return has_interval() ? standard_error * student_t_quantile(1 - kLevel / 2, degrees) : kNaN;
 }
 
+double Estimate::low() const {
+  const double end = centre - reach();
+  return end < lowest ? lowest : end;  // NaN stays
+}
+
+double Estimate::high() const {
+  const double end = centre + reach();
+  return end > highest ? highest : end;
+}
+
 double Estimate::detectable() const {
   if (!has_interval()) return kNaN;
   return standard_error * (student_t_quantile(1 - kLevel / 2, degrees) + student_t_quantile(kPower, degrees));
@@ -109,11 +133,12 @@ double Estimate::detectable() const {
 
 double Estimate::p_value() const {
   if (!has_interval()) return kNaN;
-  if (standard_error == 0) return value == 0 ? 1 : 0;
-  return 2 * student_t_cdf(-std::abs(value) / standard_error, degrees);
+  if (standard_error == 0) return centre == 0 ? 1 : 0;
+  return 2 * student_t_cdf(-std::abs(centre) / standard_error, degrees);
 }
 
-Estimate estimate(const std::vector<ClusterSums>& clusters) {
+Estimate estimate(const std::vector<ClusterSums>& clusters, Averaged averaged) {
+  if (averaged != Averaged::anything) return estimate_of_answers(clusters, averaged);
   check(!clusters.empty() && !clusters.front().sum_R.empty(), "an estimate has clusters and draws");
   const std::size_t D = clusters.size(), R = clusters.front().sum_R.size();
   double weight = 0;
@@ -129,6 +154,7 @@ Estimate estimate(const std::vector<ClusterSums>& clusters) {
   found.value = std::accumulate(mean_R.begin(), mean_R.end(), 0.0) / static_cast<double>(R);
   found.clusters = static_cast<int64_t>(D);
   found.draws = static_cast<int64_t>(R);
+  found.centre = found.value;
   if (D < 2) return found;
 
   Variance of_clusters{0, cluster_degrees(share_D)}, of_draws, residual;

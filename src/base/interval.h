@@ -21,6 +21,10 @@ struct ClusterSums {
 /// The fewest clusters that give an interval: with fewer, its width is mostly chance.
 inline constexpr int64_t kFewestClusters = 4;
 
+/// What is averaged: of any size; answers to questions, each of weight 1, which are shares of 1 (right or wrong, the
+/// overlap of words); or what such answers differ by in two rows.
+enum class Averaged { anything, answers, differences_of_answers };
+
 /// A mean sum / weight over clusters and draws, with its standard error for new clusters and new draws of the same
 /// kind.  With one draw the error is that for new clusters, given this rounding.  The error is NaN for one cluster.
 struct Estimate {
@@ -29,13 +33,15 @@ struct Estimate {
   double standard_error = kNaN;
   double degrees = kNaN;  ///< of freedom, after Satterthwaite
   int64_t clusters = 0, draws = 0;
+  double centre = kNaN;  ///< of the interval: value, but for answers
+  double lowest = -std::numeric_limits<double>::infinity(), highest = -lowest;  ///< that the true value can be
 
   /// Returns whether there are clusters enough for an interval.
   bool has_interval() const { return clusters >= kFewestClusters; }
   /// The half width of the 95 % interval; NaN where there is none.
   double reach() const;
-  double low() const { return value - reach(); }
-  double high() const { return value + reach(); }
+  double low() const;
+  double high() const;
   /// The smallest true difference that a test at 5 % finds with a probability of 80 %; NaN where there is no interval.
   double detectable() const;
   /// The two-sided p value of the hypothesis that the true value is 0; NaN where there is no interval.
@@ -52,9 +58,13 @@ struct Estimate {
 ///         never too small on average (Hansen 2025), and makes up for skewed clusters
 ///   V_R = variance of the draws' means / R, V_E = the same sum over the residuals of both, / (R (R - 1))
 /// Degrees of freedom: of V_D those of Bell and McCaffrey for tokens that are independent (D - 1 for equal weights),
-/// R - 1 of V_R, their product of V_E, joined after Satterthwaite (1946).  tests/unit/coverage_test.cpp measures how
-/// often the interval covers the truth.
-Estimate estimate(const std::vector<ClusterSums>& clusters);
+/// R - 1 of V_R, their product of V_E, joined after Satterthwaite (1946).
+///
+/// Few answers do not show how rare the others are: of 20 right ones the variance is 0.  The error and the centre for
+/// answers are therefore those with one more question at either end, 0 and 1, or -1 and 1 for differences, as Agresti
+/// and Coull (1998) and Bonett and Price (2012) add to proportions; the interval of shares ends at 0 and 1.
+/// tests/unit/coverage_test.cpp measures how often the intervals cover the truth.
+Estimate estimate(const std::vector<ClusterSums>& clusters, Averaged averaged = Averaged::anything);
 
 /// Returns for each p value whether it survives the procedure of Benjamini and Hochberg (1995) at a false discovery
 /// rate of 5 %; NaNs are no comparisons and do not survive.

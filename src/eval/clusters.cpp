@@ -33,10 +33,10 @@ std::vector<ScoredCluster> WindowsByCluster::all(const std::vector<Document>& do
   return by_cluster.all();
 }
 
-Estimate estimate(const std::vector<ScoredCluster>& clusters) {
+Estimate estimate(const std::vector<ScoredCluster>& clusters, Averaged averaged) {
   std::vector<ClusterSums> sums;
   for (const ScoredCluster& cluster : clusters) sums.push_back({cluster.weight, {cluster.sum}});
-  return estimate(sums);
+  return estimate(sums, averaged);
 }
 
 }  // namespace qroar

@@ -48,6 +48,6 @@ class WindowsByCluster {
 };
 
 /// Returns the mean over clusters with its interval, given this rounding.
-Estimate estimate(const std::vector<ScoredCluster>& clusters);
+Estimate estimate(const std::vector<ScoredCluster>& clusters, Averaged averaged = Averaged::anything);
 
 }  // namespace qroar

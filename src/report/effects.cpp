@@ -36,6 +36,11 @@ bool is_full_precision(const Json& row) {
   return (quant.is_null() || quant.empty()) && (kv.is_null() || kv == "none") && !is_16_bits;
 }
 
+/// Returns whether a metric is a task's, which averages answers to questions.
+bool is_of_task(const std::string& metric) {
+  return metric.find('/') != metric.npos && !metric.starts_with("nll_by_position");
+}
+
 /// Returns the draws that an effect of these rows is over: those of the rows that draws make a difference to.
 std::vector<int64_t> draws_behind(const std::vector<Term>& terms) {
   const auto rounded = std::ranges::find_if(
@@ -47,7 +52,15 @@ std::vector<int64_t> draws_behind(const std::vector<Term>& terms) {
 /// Returns the mean row of a group of rows, which are in the order of their draws.
 Json merged(const std::vector<const Json*>& group, Effects& effects) {
   Json row = *group.front();
-  if (!is_ok(row) || (group.size() == 1 && !row["config"].contains("rounding"))) return row;
+  if (!is_ok(row)) return row;
+  for (auto& [name, metric] : row["metrics"].items()) {
+    if (!is_of_task(name) || !metric.contains("clusters")) continue;
+    const Effect own = effects.of({{1, &row}}, name);  // rows of older versions have other intervals
+    if (!own.value) continue;
+    metric["low"] = own.value->low();
+    metric["high"] = own.value->high();
+  }
+  if (group.size() == 1 && !row["config"].contains("rounding")) return row;
   row["draws"] = Json::array();
   for (const Json* one : group) row["draws"].push_back({{"draw", draw_of(*one)}, {"id", (*one)["id"]}});
   row["config"].erase("rounding");
@@ -193,9 +206,8 @@ std::pair<std::vector<ClusterSums>, std::string> Effects::sums_of(const std::vec
     }
   }
   if (parts.size() == 1) return {std::move(parts.front().sums), ""};
-  const bool of_task = metric.find('/') != metric.npos && !metric.starts_with("nll_by_position");
   const bool are_differences = std::ranges::all_of(parts, [](const Part& part) { return part.factor == 0; });
-  if (!are_differences) return {{}, of_task ? "other questions" : "other windows"};
+  if (!are_differences) return {{}, is_of_task(metric) ? "other questions" : "other windows"};
   const auto same_group = [](const Cluster& a, const Cluster& b) { return a.group == b.group; };
   for (const Part& part : parts) {
     if (!std::ranges::equal(*parts.front().scored, *part.scored, same_group)) return {{}, "other documents"};
@@ -226,7 +238,11 @@ std::vector<ClusterSums> Effects::joined(const std::vector<Part>& parts) {
 
 Effect Effects::of(const std::vector<Term>& terms, const std::string& metric) {
   const auto [sums, reason] = sums_of(terms, metric);
-  return reason.empty() ? Effect{estimate(sums), ""} : Effect{std::nullopt, reason};
+  if (!reason.empty()) return {std::nullopt, reason};
+  const Averaged averaged = !is_of_task(metric) ? Averaged::anything
+                            : terms.size() == 1 ? Averaged::answers
+                                                : Averaged::differences_of_answers;
+  return {estimate(sums, averaged), ""};
 }
 
 Effect Effects::mean_of(const std::vector<std::vector<Term>>& alternatives, const std::string& metric) {

@@ -240,7 +240,7 @@ Measured CellRunner::run_tasks(const Cell& cell, const Llama& model, const Table
     };
     TaskResult result = task->run({model, angles_of, table_of, job.model.spec.bfloat16_rope,
                                    *job.model.opened.tokenizer, job.data.windows.length, report, partial});
-    measured.add(result.values);
+    measured.add(result.values, Averaged::answers);
     measured.output.tasks[task->name()] = std::move(result.items);
   }
   if (cell.data == nullptr) measured.row["seconds"] = partial.seconds("");

@@ -6,13 +6,13 @@
 
 namespace qroar {
 
-void Measured::add(const std::vector<MetricValue>& values) {
+void Measured::add(const std::vector<MetricValue>& values, Averaged averaged) {
   for (const MetricValue& value : values) {
     if (std::isnan(value.value)) fail("{}: not a number, over {} samples", value.name, value.count);
     Json& metric = row["metrics"][value.name];
     metric = {{"value", value.value}, {"stderr", value.stderr_}, {"count", value.count}};
     if (value.clusters.empty()) continue;
-    const Estimate mean = estimate(value.clusters);
+    const Estimate mean = estimate(value.clusters, averaged);
     metric["clusters"] = mean.clusters;
     metric["low"] = linked(value.link, mean.low());
     metric["high"] = linked(value.link, mean.high());

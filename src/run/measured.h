@@ -12,7 +12,7 @@ struct Measured {
   CellOutput output;                         ///< the files beside the row
 
   /// Adds values to `metrics` and their clusters to the output.  Throws an Error for a value that is not a number.
-  void add(const std::vector<MetricValue>& values);
+  void add(const std::vector<MetricValue>& values, Averaged averaged = Averaged::anything);
   void add_clusters(const std::vector<MetricValue>& values);
   void add(Measured more);
 };

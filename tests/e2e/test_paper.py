@@ -262,8 +262,10 @@ def test_two_effects_are_subtracted_end_from_end():
     assert verdict(less, (0.5, 0.4, 0.6, True), (0.4, 0.3, 0.5, True))["verdict"] == "cannot be told at this size"
 
 
-def test_a_mean_over_benchmarks_adds_the_squares_of_half_intervals():
+def test_a_mean_over_benchmarks_adds_the_squares_of_each_side():
     found = paper_claims.mean([paper_claims.Effect(0.1, 0.07, 0.13), paper_claims.Effect(0.3, 0.26, 0.34)])
+    assert [found.value, found.low, found.high] == pytest.approx([0.2, 0.2 - 0.025, 0.2 + 0.025])
+    found = paper_claims.mean([paper_claims.Effect(0.1, 0.07, 0.14), paper_claims.Effect(0.3, 0.26, 0.33)])  # of shares, which are not in the middle
     assert [found.value, found.low, found.high] == pytest.approx([0.2, 0.2 - 0.025, 0.2 + 0.025])
 
 

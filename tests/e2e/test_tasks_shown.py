@@ -87,8 +87,8 @@ def test_a_baseline_pairs_questions(mixed, run):
 
     for task, metric in (("choice", "acc"), ("passkey", "accuracy")):
         differences = [a - b for a, b in zip(right(other, task), right(baseline, task))]
-        count, name = len(differences), f"{task}/{metric}"  # the jackknife of a mean: deviation / sqrt(count - 1)
-        expected = [statistics.mean(differences), statistics.stdev(differences) / (count - 1) ** 0.5, count]
+        count, name = len(differences), f"{task}/{metric}"  # the jackknife of a mean: deviation / sqrt(count - 1), with two more answers
+        expected = [statistics.mean(differences), statistics.stdev([*differences, -1, 1]) / (count + 1) ** 0.5, count]
         assert [float(lines[other][f"Δ{name}{field}"]) for field in ("", "_stderr", "_clusters")] == pytest.approx(expected, rel=1e-9)
         assert [found[other]["tasks"][name][field] for field in ("difference", "stderr", "clusters")] == pytest.approx(expected, rel=1e-9)
     assert f"Δ: against {baseline} over the same windows or questions" in run("show", results, "--baseline", baseline).stdout

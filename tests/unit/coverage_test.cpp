@@ -149,8 +149,17 @@ std::vector<Draw> draws_of(const std::vector<double>& truth_K, std::size_t R, Ra
   return draws;
 }
 
+/// Returns whether the interval covers the truth, without the search for a quantile; `checks` that it is the interval.
+bool covers(const Estimate& found, double truth, bool checks) {
+  Estimate off = found;
+  off.centre -= truth;
+  const bool is_covered = off.p_value() >= 0.05;
+  if (checks) REQUIRE(is_covered == (found.low() <= truth && truth <= found.high()));
+  return is_covered;
+}
+
 /// With one draw the truth is that draw's; with several it is the mean over all.
-double coverage(const Population& population, std::size_t D, std::size_t R) {
+double coverage(const Population& population, std::size_t D, std::size_t R, Averaged averaged) {
   Random random(7);
   const double mean = std::accumulate(population.truth_K.begin(), population.truth_K.end(), 0.0) /
                       static_cast<double>(population.truth_K.size());
@@ -164,12 +173,7 @@ double coverage(const Population& population, std::size_t D, std::size_t R) {
       for (const auto& [k, shift] : draws) cluster.sum_R.push_back(all.sum_R[k] + all.weight * shift);
     }
     const double truth = R == 1 ? population.truth_K[draws.front().k] : mean;
-    const Estimate found = estimate(clusters);
-    Estimate off = found;
-    off.value -= truth;
-    const bool is_covered = off.p_value() >= 0.05;  // the same as below, without the search for a quantile
-    if (repetition < 10) REQUIRE(is_covered == (found.low() <= truth && truth <= found.high()));
-    covered += is_covered;
+    covered += covers(estimate(clusters, averaged), truth, repetition < 10);
   }
   return static_cast<double>(covered) / kRepetitions;
 }
@@ -177,10 +181,10 @@ double coverage(const Population& population, std::size_t D, std::size_t R) {
 /// Checks that the coverage for each D is 93 to 97 %, where above 97 % an excess counts that 10,000 repetitions can
 /// tell from chance (two standard errors), and prints a line for docs/method.md.
 void check_coverage(const std::string& name, const Population& population, const std::vector<std::size_t>& D_all,
-                    std::size_t R) {
+                    std::size_t R, Averaged averaged = Averaged::anything) {
   std::string line = fmt::format("| {} | {} |", name, R);
   for (const std::size_t D : D_all) {
-    const double found = coverage(population, D, R);
+    const double found = coverage(population, D, R, averaged);
     line += fmt::format(" {:.1f} |", 100 * found);
     INFO(name << ", " << D << " clusters, " << R << " draws");
     CHECK(found >= 0.93);
@@ -211,8 +215,45 @@ TEST_CASE("the interval of one row covers the truth about 95 times in 100", "[co
 
 TEST_CASE("the interval of an accuracy covers the truth about 95 times in 100", "[coverage]") {
   for (const std::size_t R : {1, 4, 8}) {
-    check_coverage("accuracy, grouped", of_clusters(by_document(accuracy)), kClusters, R);
-    check_coverage("accuracy, questions", of_windows(accuracy), {20, 50, 100, 200}, R);
+    check_coverage("accuracy, grouped", of_clusters(by_document(accuracy)), kClusters, R, Averaged::answers);
+    check_coverage("accuracy, questions", of_windows(accuracy), {20, 50, 100, 200}, R, Averaged::answers);
+  }
+}
+
+/// How often the interval covers, of `questions` answers in one draw: 1, -1 or 0.
+double coverage_of_answers(double up, double down, int questions, Averaged averaged) {
+  Random random(11);
+  std::uniform_real_distribution<double> uniform;
+  int covered = 0;
+  for (int repetition = 0; repetition < kRepetitions; ++repetition) {
+    std::vector<ClusterSums> clusters;
+    for (int i = 0; i < questions; ++i) {
+      const double place = uniform(random);
+      clusters.push_back({1, {place < up ? 1.0 : place < up + down ? -1.0 : 0.0}});
+    }
+    covered += covers(estimate(clusters, averaged), up - down, repetition < 10);
+  }
+  return static_cast<double>(covered) / kRepetitions;
+}
+
+/// Whole numbers of answers come in steps, so that the coverage of no interval is even: it is held from below alone.
+void check_answers(const std::string& name, double up, double down, Averaged averaged) {
+  std::string line = fmt::format("| {} |", name);
+  for (const int questions : {8, 20, 50, 100, 200}) {
+    const double found = coverage_of_answers(up, down, questions, averaged);
+    line += fmt::format(" {:.1f} |", 100 * found);
+    INFO(name << ", " << questions << " questions");
+    CHECK(found >= 0.93);
+  }
+  SUCCEED(line);
+}
+
+TEST_CASE("the interval of rare answers covers the truth at least 93 times in 100", "[coverage]") {
+  for (const double right : {0.5, 0.8, 0.9, 0.97})
+    check_answers(fmt::format("accuracy of {}", right), right, 0, Averaged::answers);
+  for (const auto& [gained, lost] : {std::pair(0.1, 0.1), {0.2, 0.02}, {0.1, 0.0}, {0.02, 0.02}}) {
+    check_answers(fmt::format("difference, {} gained and {} lost", gained, lost), gained, lost,
+                  Averaged::differences_of_answers);
   }
 }
 

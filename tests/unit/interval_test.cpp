@@ -99,4 +99,26 @@ TEST_CASE("Variances whose squares underflow have degrees of freedom and a p-val
   CHECK(small.p_value() == Approx(usual.p_value()).epsilon(1e-9));
 }
 
+TEST_CASE("answers that are all alike have an interval that ends where shares do", "[interval]") {
+  const std::vector<ClusterSums> right(20, {1, {1}}), wrong(20, {1, {0}}),
+      half{{10, {5}}, {10, {5}}, {10, {5}}, {10, {5}}};
+  const Estimate all = estimate(right, Averaged::answers), none = estimate(wrong, Averaged::answers);
+  CHECK_THAT(all.value, Catch::Matchers::WithinAbs(1, 1e-12));
+  CHECK(all.high() == 1);
+  CHECK(all.low() > 0.8);
+  CHECK(all.low() < 0.9);
+  CHECK(none.low() == 0);
+  CHECK_THAT(none.high(), Catch::Matchers::WithinAbs(1 - all.low(), 1e-12));
+  CHECK(all.clusters == 20);
+  CHECK(estimate(half, Averaged::answers).low() > 0.4);  // groups of questions: two more of 40
+
+  const Estimate same = estimate(wrong, Averaged::differences_of_answers);
+  CHECK(same.value == 0);
+  CHECK_THAT(same.low(), Catch::Matchers::WithinAbs(-same.high(), 1e-12));
+  CHECK(same.high() > 0.1);
+  CHECK(same.p_value() == 1);
+  CHECK(estimate(right, Averaged::differences_of_answers).p_value() < 1e-6);
+  CHECK(estimate({{1, {1}}, {1, {0}}, {1, {0}}}, Averaged::answers).has_interval() == false);
+}
+
 }  // namespace qroar
