@@ -2,36 +2,25 @@
 #include "eval/choices.h"
 
 #include <algorithm>
-#include <numeric>
+#include <optional>
+#include <utility>
 
 #include "base/error.h"
+#include "eval/shared_tokens.h"
 #include "eval/token_losses.h"
 #include "model/packing.h"
 
 namespace qroar {
 namespace {
 
-/// Returns the number of leading tokens that all contexts share, leaving at least one token of each; 0 where the shared
-/// prefix is too short to be kept.
-int64_t shared_tokens(const std::vector<Choices>& questions) {
-  const std::vector<int32_t>& first = questions.front().pairs.front().context;
-  std::ptrdiff_t shared = std::ssize(first) - 1;
-  for (const Choices& question : questions) {
-    for (const TokenPair& pair : question.pairs) {
-      const std::ptrdiff_t most = std::min(shared, std::ssize(pair.context) - 1);
-      shared = std::mismatch(first.begin(), first.begin() + most, pair.context.begin()).first - first.begin();
-    }
-  }
-  return shared < kSharedTokens ? 0 : shared;
-}
-
-/// Returns the largest number of tokens that go through the model for a continuation, whose last token is only
-/// predicted.
-int64_t longest_of(const std::vector<Choices>& questions) {
+/// Returns the largest number of tokens that go through the model for a continuation of a question that shares the
+/// prefix; the last token is only predicted.
+int64_t longest_of(const std::vector<Choices>& questions, const SharedTokens& shared) {
   int64_t longest = 0;
-  for (const Choices& question : questions) {
-    for (const TokenPair& pair : question.pairs)
-      longest = std::max(longest, std::ssize(pair.context) + std::ssize(pair.continuation) - 1);
+  for (std::size_t i = 0; i < questions.size(); ++i) {
+    for (const TokenPair& pair : questions[i].pairs) {
+      if (shared.by[i]) longest = std::max(longest, std::ssize(pair.context) + std::ssize(pair.continuation) - 1);
+    }
   }
   return longest;
 }
@@ -50,16 +39,16 @@ std::vector<Part> parts_of(const Choices& question, std::size_t index) {
   return parts;
 }
 
-/// Groups the questions into packs.  The grouping depends on the questions alone, not on which of them are already
-/// known, since it may affect the last bits of the results.  A pack ends with the question that fills it; a question
-/// that no pack can hold, such as one with several long contexts, is spread over several packs.
-std::vector<std::vector<Part>> packs_of(const std::vector<Choices>& questions, int64_t shared) {
+/// Groups the questions into packs, first those that share the prefix.  The grouping depends on the questions alone,
+/// not on which of them are already known, since it may affect the last bits of the results.  A pack ends with the
+/// question that fills it; a question that no pack can hold, such as one with several long contexts, is spread over
+/// several packs.
+std::vector<std::vector<Part>> packs_of(const std::vector<Choices>& questions, const SharedTokens& shared) {
   std::vector<std::vector<Part>> packs;
-  int64_t filled = kPackedTokens;
-  for (std::size_t index = 0; index < questions.size(); ++index) {
+  const auto add = [&](std::size_t index, int64_t& filled) {
     const Choices& question = questions[index];
     const auto tokens_of = [&](const Part& part) {
-      int64_t tokens = std::ssize(question.pairs[part.first].context) - shared;
+      int64_t tokens = std::ssize(question.pairs[part.first].context) - shared.count(index);
       for (std::size_t i = part.first; i < part.end; ++i) tokens += std::ssize(question.pairs[i].continuation) - 1;
       return tokens;
     };
@@ -74,6 +63,12 @@ std::vector<std::vector<Part>> packs_of(const std::vector<Choices>& questions, i
       }
       packs.back().push_back(part);
       filled += tokens_of(part);
+    }
+  };
+  for (const bool sharing : {true, false}) {
+    int64_t filled = kPackedTokens;
+    for (std::size_t index = 0; index < questions.size(); ++index) {
+      if (shared.by[index] == sharing) add(index, filled);
     }
   }
   return packs;
@@ -147,13 +142,16 @@ class Pack {
 }  // namespace
 
 std::vector<double> choice_flops(const LlamaConfig& llama, const std::vector<Choices>& questions) {
-  const int64_t shared = shared_tokens(questions);
+  const SharedTokens shared = shared_tokens(questions);
   std::vector<double> flops;
-  for (const Choices& question : questions) {
-    flops.push_back(flops.empty() && shared > 0 ? forward_flops(llama, shared) : 0);
-    for (const Part& part : parts_of(question, 0)) {
+  bool is_first = true;
+  for (std::size_t index = 0; index < questions.size(); ++index) {
+    const Choices& question = questions[index];
+    const int64_t before = shared.count(index);
+    flops.push_back(before > 0 && std::exchange(is_first, false) ? forward_flops(llama, before) : 0);
+    for (const Part& part : parts_of(question, index)) {
       const int64_t tokens = std::ssize(question.pairs[part.first].context);
-      flops.back() += forward_flops(llama, tokens - shared, shared);
+      flops.back() += forward_flops(llama, tokens - before, before);
       for (std::size_t i = part.first; i < part.end; ++i)
         flops.back() += forward_flops(llama, std::ssize(question.pairs[i].continuation) - 1, tokens);
     }
@@ -204,19 +202,18 @@ std::vector<Likelihoods> choice_log_likelihoods(const Llama& model, const Angles
     }
     return likelihoods;
   }
-  const int64_t shared = shared_tokens(questions);
-  const int64_t longest = shared > 0 ? longest_of(questions) : 0;
-  const ops::RopeAngles angles = shared > 0 ? angles_of(longest) : ops::RopeAngles();
+  const SharedTokens shared = shared_tokens(questions);
+  const int64_t tokens = std::ssize(shared.prefix), longest = longest_of(questions, shared);
+  const ops::RopeAngles angles = tokens > 0 ? angles_of(longest) : ops::RopeAngles();
   std::optional<SharedPrefix> prefix;
   for (const std::vector<Part>& parts : packs_of(questions, shared)) {
     if (!std::ranges::all_of(parts, [&](const Part& part) { return known(part.question).has_value(); })) {
-      if (shared > 0 && !prefix) {
-        const auto& context = questions.front().pairs.front().context;
-        prefix.emplace(model, on_device(model, {context.begin(), context.begin() + shared}), angles, longest - shared);
-      }
-      Pack pack(shared);
+      const bool shares = shared.by[parts.front().question];
+      if (shares && !prefix)
+        prefix.emplace(model, on_device(model, {shared.prefix.begin(), shared.prefix.end()}), angles, longest - tokens);
+      Pack pack(shares ? tokens : 0);
       for (const Part& part : parts) pack.add(questions[part.question], part);
-      pack.score(model, prefix ? angles : angles_of(pack.longest()), prefix ? &*prefix : nullptr, likelihoods);
+      pack.score(model, shares ? angles : angles_of(pack.longest()), shares ? &*prefix : nullptr, likelihoods);
     }
     for (const Part& part : parts) {
       if (part.end == questions[part.question].pairs.size()) finish(part.question);

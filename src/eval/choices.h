@@ -16,14 +16,11 @@ struct Choices {
   std::vector<TokenPair> pairs;  ///< no context or continuation is empty
 };
 
-/// The smallest length of a shared prefix that is worth keeping.
-inline constexpr int64_t kSharedTokens = 128;
-
 /// Returns, for every question, the summed ln p of each continuation given its context, in nats.  Where the model
-/// allows it (can_pack()), questions are packed up to kPackedTokens, and the prefix that all contexts share (padding,
+/// allows it (can_pack()), questions are packed up to kPackedTokens, and the prefix that most questions share (padding,
 /// examples) goes through the model once, if it has at least kSharedTokens tokens; under a scheme that depends on the
-/// length, tables are then those of the longest question.  `known` returns the known result of a question, or nothing;
-/// `answered` is called with each new result once it is finished.
+/// length, tables are then those of the longest question that shares it.  `known` returns the known result of a
+/// question, or nothing; `answered` is called with each new result once it is finished.
 using Likelihoods = std::vector<double>;
 std::vector<Likelihoods> choice_log_likelihoods(const Llama& model, const AnglesOf& angles_of,
                                                 const std::vector<Choices>& questions,

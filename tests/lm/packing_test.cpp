@@ -5,6 +5,7 @@
 #include <random>
 
 #include "eval/choices.h"
+#include "eval/shared_tokens.h"
 #include "support/catch.h"
 #include "support/decode.h"
 #include "support/llama.h"
@@ -118,6 +119,10 @@ TEST_CASE("the work of questions counts what they share once") {
   const auto flops = choice_flops(llama, questions);
   CHECK(flops[0] == Approx(forward_flops(llama, 201)));  // the last token of a choice is only predicted
   CHECK(flops[1] == Approx(forward_flops(llama, 4, 199)));
+  const std::vector<int32_t> other(150, 9);  // does not keep the rest from sharing
+  const auto more = choice_flops(llama, {{{{other, {3}}}}, questions[0], questions[1]});
+  CHECK(more[0] == Approx(forward_flops(llama, 150)));
+  CHECK(std::vector(more.begin() + 1, more.end()) == flops);
 }
 
 TEST_CASE("the likelihoods of packed choices are those of each choice alone, behind a common beginning or none") {
@@ -140,9 +145,9 @@ TEST_CASE("the likelihoods of packed choices are those of each choice alone, beh
     return tokens;
   };
   std::vector<Choices> questions;
-  for (int64_t i = 0; i < 7; ++i) {
+  for (int64_t i = 0; i < 8; ++i) {
     Choices question;
-    const auto context = context_of(3 + i);
+    const auto context = i == 5 ? draw(common + 9) : context_of(3 + i);  // one begins differently
     for (const int64_t length : {1, 4, 2}) question.pairs.push_back({i == 4 ? context_of(5) : context, draw(length)});
     questions.push_back(question);
   }
