@@ -27,6 +27,22 @@ int64_t draw_of(const Json& row) {
   return draw.is_number_integer() ? draw.get<int64_t>() : 0;
 }
 
+/// Returns a row without its rounding draw, also where it is a control with the scales of a search in that draw, whose
+/// quantization it then names.
+Json without_draw(Json row) {
+  Json &config = row["config"], &axes = row["axes"];
+  const Json::json_pointer searched("/rescale/search/quantization");
+  const std::string axis = "rescale.search.quantization";
+  const Json own = value_at(config, "/rounding");
+  if (!own.is_null() && config.contains(searched) && value_at(config[searched], "/rounding") == own) {
+    config[searched].erase("rounding");
+    if (axes.contains(axis)) axes[axis].erase("rounding");
+  }
+  config.erase("rounding");
+  for (const char* name : {"rounding", "rounding.draw"}) axes.erase(name);
+  return row;
+}
+
 /// Returns whether nothing of the row's model is rounded: it is then the same function in every rounding draw.  In 16
 /// bits it is not, since a draw's weights are rounded to them anew.
 bool is_full_precision(const Json& row) {
@@ -61,10 +77,9 @@ Json merged(const std::vector<const Json*>& group, Effects& effects) {
     metric["high"] = own.value->high();
   }
   if (group.size() == 1 && !row["config"].contains("rounding")) return row;
+  row = without_draw(std::move(row));
   row["draws"] = Json::array();
   for (const Json* one : group) row["draws"].push_back({{"draw", draw_of(*one)}, {"id", (*one)["id"]}});
-  row["config"].erase("rounding");
-  for (const char* axis : {"rounding", "rounding.draw"}) row["axes"].erase(axis);
   if (group.size() == 1) return row;
   Json metrics = Json::object();
   for (const auto& [name, first] : row["metrics"].items()) {
@@ -111,9 +126,7 @@ std::vector<Json> over_draws(const std::vector<Json>& rows, Effects& effects) {
   std::vector<std::vector<const Json*>> groups;
   std::map<std::string, std::size_t> place;  // of a group, by its configuration
   for (const Json& row : rows) {
-    Json config = row["config"];
-    config.erase("rounding");
-    const std::string key = is_ok(row) ? config.dump() : row["id"].get<std::string>();
+    const std::string key = is_ok(row) ? without_draw(row)["config"].dump() : row["id"].get<std::string>();
     const auto [found, fresh] = place.emplace(key, groups.size());
     if (fresh) groups.emplace_back();
     groups[found->second].push_back(&row);

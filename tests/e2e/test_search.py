@@ -87,6 +87,22 @@ def test_a_search_runs_with_its_controls_and_prints_them_beside_it(run, searchin
     assert not litter(tmp_path)
 
 
+def test_over_draws_each_search_is_compared_with_its_own_scales_in_full_precision(run, searching, tmp_path, own_cache):
+    """The base is float32, where full precision without scales is one row for all draws; with them it is one for each."""
+    file = searching({"sweep": [{"rounding.draw": [0, 1, 2]}]})
+    process = run("run", file, "--results", tmp_path / "out", **own_cache)
+    assert process.returncode == 0, process.stderr
+    rows = read_rows(tmp_path / "out")
+    searched = [row for row in rows.values() if "controls" in row]
+    assert len(searched) == 3 and len({str(row["search"]["g"]) for row in searched}) > 1
+    nll = {cell: row["metrics"]["nll"]["value"] for cell, row in rows.items()}
+    gains = [nll[row["controls"]["full precision, same scales"]] - nll[row["controls"]["full precision"]] for row in searched]
+    beyond = [nll[row["id"]] - nll[row["controls"]["unscaled"]] - gain for row, gain in zip(searched, gains)]
+    found = next(row["searched"] for row in json.loads(run("show", tmp_path / "out", "--format", "json").stdout) if "searched" in row)
+    assert found["full precision, same g"]["difference"] == pytest.approx(sum(gains) / 3, abs=1e-12)
+    assert found["gain beyond full precision"]["difference"] == pytest.approx(sum(beyond) / 3, abs=1e-12)
+
+
 def test_the_report_draws_what_show_prints(run, searching, tmp_path, own_cache):
     results = tmp_path / "results"
     process = run("run", searching({"windows": {"length": 128, "truncate": True, "bos": False},
