@@ -176,7 +176,7 @@ def test_the_command_line_is_frozen(run):
     assert options(run, "list")[1] == {"--format"}
     assert options(run, "show")[1] == {"--all", "--draws", "--format", "--baseline", "--interaction"}
     assert options(run, "collect")[1] == set()
-    assert options(run, "pack")[1] == {"--into", "--tasks", "--results", "--set"}
+    assert options(run, "pack")[1] == {"--into", "--tasks", "--hours", "--device", "--results", "--set"}
     for verb, argument in (("run", "FILE"), ("check", "FILE"), ("list", "KIND"), ("show", "RESULTS_DIR"), ("collect", "RESULTS_DIR"),
                            ("pack", "FILE")):
         assert re.search(rf"^  {argument} ", options(run, verb)[0], re.MULTILINE)
