@@ -27,20 +27,15 @@ int64_t draw_of(const Json& row) {
   return draw.is_number_integer() ? draw.get<int64_t>() : 0;
 }
 
-/// Returns a row without its rounding draw, also where it is a control with the scales of a search in that draw, whose
-/// quantization it then names.
-Json without_draw(Json row) {
-  Json &config = row["config"], &axes = row["axes"];
+/// Removes a row's rounding draw from its configuration, also where the row is a control with the scales of a search in
+/// that draw, whose quantization it then names; returns whether it is one.
+bool erase_draw(Json& config) {
   const Json::json_pointer searched("/rescale/search/quantization");
-  const std::string axis = "rescale.search.quantization";
   const Json own = value_at(config, "/rounding");
-  if (!own.is_null() && config.contains(searched) && value_at(config[searched], "/rounding") == own) {
-    config[searched].erase("rounding");
-    if (axes.contains(axis)) axes[axis].erase("rounding");
-  }
+  const bool of_search = !own.is_null() && config.contains(searched) && value_at(config[searched], "/rounding") == own;
+  if (of_search) config[searched].erase("rounding");
   config.erase("rounding");
-  for (const char* name : {"rounding", "rounding.draw"}) axes.erase(name);
-  return row;
+  return of_search;
 }
 
 /// Returns whether nothing of the row's model is rounded: it is then the same function in every rounding draw.  In 16
@@ -77,7 +72,10 @@ Json merged(const std::vector<const Json*>& group, Effects& effects) {
     metric["high"] = own.value->high();
   }
   if (group.size() == 1 && !row["config"].contains("rounding")) return row;
-  row = without_draw(std::move(row));
+  Json& axes = row["axes"];
+  const std::string searched = "rescale.search.quantization";
+  if (erase_draw(row["config"]) && axes.contains(searched)) axes[searched].erase("rounding");
+  for (const char* axis : {"rounding", "rounding.draw"}) axes.erase(axis);
   row["draws"] = Json::array();
   for (const Json* one : group) row["draws"].push_back({{"draw", draw_of(*one)}, {"id", (*one)["id"]}});
   if (group.size() == 1) return row;
@@ -126,7 +124,9 @@ std::vector<Json> over_draws(const std::vector<Json>& rows, Effects& effects) {
   std::vector<std::vector<const Json*>> groups;
   std::map<std::string, std::size_t> place;  // of a group, by its configuration
   for (const Json& row : rows) {
-    const std::string key = is_ok(row) ? without_draw(row)["config"].dump() : row["id"].get<std::string>();
+    Json config = row["config"];
+    erase_draw(config);
+    const std::string key = is_ok(row) ? config.dump() : row["id"].get<std::string>();
     const auto [found, fresh] = place.emplace(key, groups.size());
     if (fresh) groups.emplace_back();
     groups[found->second].push_back(&row);

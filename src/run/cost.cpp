@@ -139,7 +139,8 @@ std::size_t parts_of_hours(const std::vector<Cell>& cells, double hours, const s
     fail("--hours: no row under {} tells how fast {} is; run a cell there first, or say how many tasks",
          results.string(), device == "cpu" ? "a CPU" : "a GPU");
   }
-  return static_cast<std::size_t>(std::max(1.0, std::ceil(total(cells).flops / *rate / (3600 * hours))));
+  const double parts = std::ceil(total(cells).flops / *rate / (3600 * hours));
+  return static_cast<std::size_t>(std::clamp(parts, 1.0, std::max(1.0, static_cast<double>(cells.size()))));
 }
 
 }  // namespace qroar
