@@ -85,11 +85,16 @@ def drop_from_page_cache(folder):
         os.close(descriptor)
 
 
+def experiment_of(options, weights):
+    """The evaluation of the first windows of the folder's texts."""
+    return {"model": {"path": str(options.folder.resolve()), "dtype": "bfloat16", "weights": weights}, "rope": {"type": "none"},
+            "data": {"path": str((options.folder / TEXTS).resolve()), "documents": options.windows},
+            "windows": {"length": options.length, "truncate": True, "bos": False}}
+
+
 def ours(options, weights, prefix):
     drop_from_page_cache(options.folder)
-    experiment = {"model": {"path": str(options.folder.resolve()), "dtype": "bfloat16", "weights": weights}, "rope": {"type": "none"},
-                  "data": {"path": str((options.folder / TEXTS).resolve()), "documents": options.windows},
-                  "windows": {"length": options.length, "truncate": True, "bos": False}}
+    experiment = experiment_of(options, weights)
     with one_cell(options.binary, experiment, options.threads, prefix) as (row, _):
         return row["seconds"] / options.windows, row["metrics"]["nll"]["value"], row["peak_bytes"] / 2**30
 

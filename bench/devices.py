@@ -14,15 +14,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from compare_offload import TEXTS, drop_from_page_cache
+from compare_offload import drop_from_page_cache, experiment_of
 
 
 def sweep(options, devices):
     """(seconds, bytes read from the disk) of a sweep; none of the files is in memory at its start."""
     rounds = [[{"match": "layers.*", "weight": {"type": "rtn", "bits": 4, "group": 128, "clip": 1 - 0.01 * cell}}] for cell in range(options.cells)]
-    experiment = {"model": {"path": str(options.folder.resolve()), "dtype": "bfloat16", "weights": options.weights}, "rope": {"type": "none"},
-                  "data": {"path": str((options.folder / TEXTS).resolve()), "documents": options.windows},
-                  "windows": {"length": options.length, "truncate": True, "bos": False}, "sweep": [{"quant": rounds}]}
+    experiment = experiment_of(options, options.weights) | {"sweep": [{"quant": rounds}]}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "bench.yaml")
         file.write_text(json.dumps(experiment), encoding="utf-8")

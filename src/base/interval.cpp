@@ -80,7 +80,10 @@ Estimate estimate_of_answers(std::vector<ClusterSums> clusters, Averaged average
   for (const double end : {are_shares ? 0.0 : -1.0, 1.0}) clusters.push_back({1, std::vector<double>(R, end)});
   const Estimate more = estimate(clusters);
   found.centre = more.value;
-  if (are_shares) found.lowest = 0, found.highest = 1;
+  if (are_shares) {
+    found.lowest = 0;
+    found.highest = 1;
+  }
   found.standard_error = more.standard_error;
   found.degrees = more.degrees;
   return found;

@@ -38,15 +38,17 @@ inline constexpr int64_t kPrefixTokens = 512;
 /// Returns the name under which the result of a window is kept.
 std::string window_part(std::size_t window);
 
+/// Called with the share of a window that has been done since.
+using Advance = std::function<void(const Window&, double share)>;
+
 /// Scores all windows; short windows of one length go through the model several at a time, and all windows together
 /// through a streamed model, as far as their states fit.  `store` may be null.  Windows of companions that are prefixes
 /// of these, with the same angles, are scored from the same hidden states and put into their stores; of the first
 /// prefix it is checked that it alone gives the same bits, and without that (other processors may differ) none is used.
 /// The companions' other windows are scored where the model is streamed, for which they cost no weights.  A window
-/// counts its share of a pass by its operations. `advance` is called with the share of a window that has been done
-/// since, after each layer of a streamed model and after each finished window; the shares of a window add up to 1.
+/// counts its share of a pass by its operations. `advance` is called after each layer of a streamed model
+/// and after each finished window; the shares of a window add up to 1.
 /// Throws score_windows()'s Errors.
-using Advance = std::function<void(const Window&, double share)>;
 std::vector<WindowLoss> evaluate(
     const EvaluationInput& input, const Metrics& metrics, PartStore* store = nullptr,
     const std::vector<Companion>& companions = {}, const Advance& advance = [](const Window&, double) {});

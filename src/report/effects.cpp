@@ -60,17 +60,22 @@ std::vector<int64_t> draws_behind(const std::vector<Term>& terms) {
   return row == nullptr ? std::vector<int64_t>{} : draws_of(*row);
 }
 
-/// Returns the mean row of a group of rows, which are in the order of their draws.
-Json merged(const std::vector<const Json*>& group, Effects& effects) {
-  Json row = *group.front();
-  if (!is_ok(row)) return row;
+/// Gives a row of one draw the intervals of its tasks: rows of older versions have other ones.
+void update_intervals(Json& row, Effects& effects) {
   for (auto& [name, metric] : row["metrics"].items()) {
     if (!is_of_task(name) || !metric.contains("clusters")) continue;
-    const Effect own = effects.of({{1, &row}}, name);  // rows of older versions have other intervals
+    const Effect own = effects.of({{1, &row}}, name);
     if (!own.value) continue;
     metric["low"] = own.value->low();
     metric["high"] = own.value->high();
   }
+}
+
+/// Returns the mean row of a group of rows, which are in the order of their draws.
+Json merged(const std::vector<const Json*>& group, Effects& effects) {
+  Json row = *group.front();
+  if (!is_ok(row)) return row;
+  if (group.size() == 1) update_intervals(row, effects);
   if (group.size() == 1 && !row["config"].contains("rounding")) return row;
   Json& axes = row["axes"];
   const std::string searched = "rescale.search.quantization";

@@ -64,11 +64,12 @@ struct Line {
 /// Rows that differ in the two axes alone (and in their calibration), by their levels.
 using Block = std::map<std::pair<std::string, std::string>, std::vector<const Json*>>;
 
-std::vector<Block> blocks_of(const std::vector<Json>& rows, const Factor& a, const Factor& b) {
+std::vector<Block> blocks_of(const std::vector<Json>& rows, const ComparedRows& compared, const Factor& a,
+                             const Factor& b) {
   std::vector<Block> blocks;
   std::map<std::string, std::size_t> place;
   for (const Json& row : rows) {
-    const auto [found, fresh] = place.emplace(key_without(row, {a.axis, b.axis}), blocks.size());
+    const auto [found, fresh] = place.emplace(compared.key(row), blocks.size());
     if (fresh) blocks.emplace_back();
     blocks[found->second][{level_of(row, a.axis), level_of(row, b.axis)}].push_back(&row);
   }
@@ -88,11 +89,11 @@ std::vector<std::string> metrics_of(Effects& effects, const Json& row) {
 }
 
 /// Adds a line for each metric of a row at other levels than the references'.
-void add_lines(std::vector<Line>& lines, Effects& effects, Block& block, const Json& row, const Factor& a,
-               const Factor& b) {
+void add_lines(std::vector<Line>& lines, Effects& effects, const ComparedRows& compared, Block& block, const Json& row,
+               const Factor& a, const Factor& b) {
   const std::string x = level_of(row, a.axis), y = level_of(row, b.axis);
   const auto at = [&](const std::string& one, const std::string& other) {
-    return counterpart(block[{one, other}], row, {a.axis, b.axis});
+    return compared.counterpart(block[{one, other}], row);
   };
   for (const std::string& metric : metrics_of(effects, row)) {
     Line line{&row, metric, "", "", {}};
@@ -112,12 +113,13 @@ void add_lines(std::vector<Line>& lines, Effects& effects, Block& block, const J
 
 std::vector<Line> lines_of(Effects& effects, const std::vector<Json>& rows, const Factor& a, const Factor& b) {
   std::vector<Line> lines;
-  for (Block& block : blocks_of(rows, a, b)) {
+  const ComparedRows compared(rows, {a.axis, b.axis});
+  for (Block& block : blocks_of(rows, compared, a, b)) {
     for (const std::string& x : a.levels) {
       for (const std::string& y : b.levels) {
         if (x == a.reference || y == b.reference) continue;
         for (const Json* row : block[{x, y}]) {
-          if (is_ok(*row)) add_lines(lines, effects, block, *row, a, b);
+          if (is_ok(*row)) add_lines(lines, effects, compared, block, *row, a, b);
         }
       }
     }

@@ -64,38 +64,74 @@ std::string size_cell(const Json& row, const std::string& name) {
 
 namespace {
 
-/// Sets the values of the axes to null, and a stride that is the length by default with the length.
-void erase_axes(Json& config, const std::vector<std::string>& axes) {
-  const Json &length = value_at(config, "/windows/length"), &stride = value_at(config, "/windows/stride");
-  const bool is_default = !length.is_null() && stride == length;
-  if (is_default && std::ranges::find(axes, "windows.length") != axes.end()) config["windows"]["stride"] = nullptr;
-  for (const std::string& axis : axes) {
-    const Json::json_pointer place(json_pointer_of(axis));
-    if (config.contains(place)) config[place] = nullptr;
+/// Returns the places beside an axis that belong to its levels: keys that rows have at some of its levels alone, and
+/// with one value at each.
+std::vector<Json::json_pointer> keys_of_levels(const std::vector<Json>& rows, const std::string& axis) {
+  const Json::json_pointer parent = Json::json_pointer(json_pointer_of(axis)).parent_pointer();
+  if (parent.empty()) return {};
+  std::map<std::string, std::map<std::string, std::set<Json>>> values;  // of a key at a level, null where it is absent
+  std::vector<std::pair<std::string, const Json*>> parents;
+  for (const Json& row : rows) {
+    const Json& own = value_at(row["config"], parent.to_string());
+    if (!own.is_object()) continue;
+    parents.emplace_back(level_of(row, axis), &own);
+    for (const auto& [key, value] : own.items()) values[key];
   }
-}
-
-Json calibration_without(const Json& row, const std::vector<std::string>& axes) {
-  Json config = {{"calibration", value_at(row["config"], "/calibration")}};
-  erase_axes(config, axes);
-  return config["calibration"];
+  std::vector<Json::json_pointer> found;
+  for (auto& [key, by_level] : values) {
+    bool is_everywhere = true;
+    for (const auto& [level, own] : parents) {
+      const bool has = own->contains(key);
+      by_level[level].insert(has ? (*own)[key] : Json());
+      is_everywhere = is_everywhere && has;
+    }
+    const auto is_one = [](const auto& level) { return level.second.size() == 1; };
+    if (!is_everywhere && std::ranges::all_of(by_level, is_one)) found.push_back(parent / key);
+  }
+  return found;
 }
 
 }  // namespace
 
-std::string key_without(const Json& row, const std::vector<std::string>& axes) {
+ComparedRows::ComparedRows(const std::vector<Json>& rows, const std::vector<std::string>& axes) {
+  for (const std::string& axis : axes) {
+    axes_.emplace_back(json_pointer_of(axis));
+    for (Json::json_pointer& place : keys_of_levels(rows, axis)) of_levels_.push_back(std::move(place));
+  }
+}
+
+void ComparedRows::erase_axes(Json& config) const {
+  const Json &length = value_at(config, "/windows/length"), &stride = value_at(config, "/windows/stride");
+  const bool is_default = !length.is_null() && stride == length;
+  if (is_default && std::ranges::find(axes_, Json::json_pointer("/windows/length")) != axes_.end()) {
+    config["windows"]["stride"] = nullptr;
+  }
+  for (const Json::json_pointer& axis : axes_) {
+    if (config.contains(axis)) config[axis] = nullptr;
+  }
+  for (const Json::json_pointer& place : of_levels_) {
+    if (config.contains(place)) config[place.parent_pointer()].erase(place.back());
+  }
+}
+
+Json ComparedRows::calibration(const Json& row) const {
+  Json config = {{"calibration", value_at(row["config"], "/calibration")}};
+  erase_axes(config);
+  return config["calibration"];
+}
+
+std::string ComparedRows::key(const Json& row) const {
   Json config = row["config"];
-  erase_axes(config, axes);
+  erase_axes(config);
   config.erase("calibration");
   return config.dump();
 }
 
-const Json* counterpart(const std::vector<const Json*>& candidates, const Json& row,
-                        const std::vector<std::string>& axes) {
-  const Json own = calibration_without(row, axes);
+const Json* ComparedRows::counterpart(const std::vector<const Json*>& candidates, const Json& row) const {
+  const Json own = calibration(row);
   std::map<Json, const Json*> others;
   for (const Json* candidate : candidates) {
-    Json other = calibration_without(*candidate, axes);
+    Json other = calibration(*candidate);
     if (other == own) return candidate;
     if (own.is_null() || other.is_null()) others.emplace(std::move(other), candidate);
   }
@@ -142,12 +178,13 @@ Baselines find_by_axis(const std::vector<Json>& rows, const std::string& axis, c
   if (std::ranges::find(labels, label) == labels.end()) {
     fail("--baseline {}={}: no row has that value; its values are {}", axis, label, fmt::join(labels, " | "));
   }
+  const ComparedRows compared(rows, {axis});
   std::map<std::string, std::vector<const Json*>> candidates;
   for (const Json& row : rows) {
-    if (level_of(row, axis) == label) candidates[key_without(row, {axis})].push_back(&row);
+    if (level_of(row, axis) == label) candidates[compared.key(row)].push_back(&row);
   }
   Baselines found;
-  for (const Json& row : rows) found.push_back(counterpart(candidates[key_without(row, {axis})], row, {axis}));
+  for (const Json& row : rows) found.push_back(compared.counterpart(candidates[compared.key(row)], row));
   return found;
 }
 

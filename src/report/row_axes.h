@@ -29,15 +29,28 @@ std::vector<std::string> size_names(const std::vector<Json>& rows);
 /// Returns a size as shown in tables; empty where the row has none (it is of an older version).
 std::string size_cell(const Json& row, const std::string& name);
 
-/// Returns what of a row's configuration is not one of the axes: equal for rows that differ in those alone. Calibration
-/// is left out, since rows that need none do not have it in their configuration; counterpart() minds it.
-std::string key_without(const Json& row, const std::vector<std::string>& axes);
+/// Which rows differ in some axes alone, and so are compared.  What a level of an axis brings with it counts as that
+/// axis: along `rope.type: [none, yarn]`, the `factor` that only yarn has.
+class ComparedRows {
+ public:
+  ComparedRows(const std::vector<Json>& rows, const std::vector<std::string>& axes);
 
-/// Returns the one of `candidates`, whose keys are the row's, that it is compared with: the one whose calibration is
-/// the row's but for the axes or, failing that, the one without any (where the row has none, the only one that has
-/// some). Null where there is none, or several that differ in their calibration.
-const Json* counterpart(const std::vector<const Json*>& candidates, const Json& row,
-                        const std::vector<std::string>& axes);
+  /// Returns what of a row's configuration is not of the axes: equal for rows that differ in those alone. Calibration
+  /// is left out, since rows that need none do not have it in their configuration; counterpart() minds it.
+  std::string key(const Json& row) const;
+
+  /// Returns the one of `candidates`, whose keys are the row's, that it is compared with: the one whose calibration is
+  /// the row's but for the axes or, failing that, the one without any (where the row has none, the only one that has
+  /// some). Null where there is none, or several that differ in their calibration.
+  const Json* counterpart(const std::vector<const Json*>& candidates, const Json& row) const;
+
+ private:
+  /// Sets the values of the axes to null, and a stride that is the length by default with the length.
+  void erase_axes(Json& config) const;
+  Json calibration(const Json& row) const;
+
+  std::vector<Json::json_pointer> axes_, of_levels_;
+};
 
 /// Returns the row's label on an axis, which may also be a place of the configuration; empty where it has none.
 std::string level_of(const Json& row, const std::string& axis);

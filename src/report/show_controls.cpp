@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <unordered_map>
 
 #include "report/table.h"
 #include "results/control_names.h"
@@ -15,9 +16,11 @@ constexpr const char *kFoundGain = "quantized, found g", *kFullPrecisionGain = "
                      *kGainBeyond = "gain beyond full precision", *kTemperatureGain = "quantized, one temperature",
                      *kGainBeyondTemperature = "gain beyond one temperature", *kRandomGain = "quantized, random g";
 
-const Json* row_of(const std::vector<Json>& rows, const std::string& id) {
-  const auto found = std::ranges::find_if(rows, [&](const Json& row) { return row["id"] == id; });
-  return found == rows.end() ? nullptr : &*found;
+using RowsById = std::unordered_map<std::string, const Json*>;
+
+const Json* row_of(const RowsById& rows, const std::string& id) {
+  const auto found = rows.find(id);
+  return found == rows.end() ? nullptr : found->second;
 }
 
 /// Returns "-0.0123 [-0.0150, -0.0096]* detectable 0.0040".
@@ -36,7 +39,7 @@ std::string scales_of(const Json& row) {
 
 bool has_controls(const Json& row) { return !value_at(row, "/controls").is_null(); }
 
-std::vector<ControlComparison> comparisons_of(Effects& effects, const std::vector<Json>& rows, const Json& row) {
+std::vector<ControlComparison> comparisons_of(Effects& effects, const RowsById& rows, const Json& row) {
   const Json& controls = row["controls"];
   const auto control = [&](const char* name) { return row_of(rows, controls.value(name, "")); };
   const Json *unscaled = control(kUnscaled), *full = control(kFullPrecision),
@@ -65,11 +68,13 @@ std::vector<ControlComparison> comparisons_of(Effects& effects, const std::vecto
 }  // namespace
 
 ControlComparisons compare_controls(Effects& effects, const std::vector<Json>& rows) {
+  RowsById by_id;
+  for (const Json& row : rows) by_id.emplace(row["id"], &row);
   ControlComparisons all;
   std::vector<Effect*> compared;
   for (const Json& row : rows) {
     if (!has_controls(row)) continue;
-    auto& own = all.of[row["id"]] = comparisons_of(effects, rows, row);
+    auto& own = all.of[row["id"]] = comparisons_of(effects, by_id, row);
     for (ControlComparison& comparison : own) compared.push_back(&comparison.effect);
   }
   all.count = mark_survivors(compared);
