@@ -146,7 +146,7 @@ def no_rename(tmp_path_factory):
     subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, REPO / "tests/support/no_rename.c", "-ldl"], check=True)
 
     def options(mode, folder):
-        environment = {"LD_PRELOAD": str(library), "NO_RENAME": mode, "NO_RENAME_BELOW": str(folder), "OMP_NUM_THREADS": "1"}
+        environment = {"LD_PRELOAD": str(library), "NO_RENAME": mode, "NO_RENAME_BELOW": str(folder)}
         return {"env": os.environ | environment | {"QROAR_CACHE": str(folder.parent / "cache")}}
 
     return options

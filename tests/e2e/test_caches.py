@@ -19,7 +19,7 @@ SEARCHED = {"data": {"path": str(TEXT), "skip": 1}, "windows": {"length": 64, "t
 @pytest.fixture
 def again(run, tmp_path):
     """again(file) -> (lasting rows, stderr) of a run, into a results folder of its own, whose cache is tmp_path/cache."""
-    environment = os.environ | {"QROAR_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"QROAR_CACHE": str(tmp_path / "cache")}
     count = iter(range(1000))
 
     def run_again(file):

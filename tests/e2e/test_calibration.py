@@ -31,7 +31,7 @@ def calibrated(experiment):
 @pytest.fixture
 def cached(tmp_path):
     """Options of run() that give the program a cache of its own, and the folder with the calibrations."""
-    return {"env": os.environ | {"QROAR_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}}, tmp_path / "cache/calibration"
+    return {"env": os.environ | {"QROAR_CACHE": str(tmp_path / "cache")}}, tmp_path / "cache/calibration"
 
 
 def test_awq_and_gptq_cost_tiny_books_less_than_rtn(run, experiment, tmp_path):
@@ -84,7 +84,7 @@ def test_what_a_calibration_depends_on_makes_another_one(run, calibrated, cached
 def test_a_calibration_that_is_killed_goes_on_at_its_layer_with_the_same_bits(start, run, calibrated, cached, tmp_path, kind, weights):
     options, folder = cached
     file = calibrated({"calibration.samples": 14, "calibration.length": 128, "model.weights": weights}, type=kind)
-    whole = os.environ | {"QROAR_CACHE": str(tmp_path / "whole"), "OMP_NUM_THREADS": "1"}
+    whole = os.environ | {"QROAR_CACHE": str(tmp_path / "whole")}
     assert run("run", file, "--results", tmp_path / "expected", env=whole).returncode == 0
     with start("run", file, "--results", tmp_path / "results", **options) as process:
         while process.poll() is None and not list(folder.glob("*.unfinished/samples.safetensors")):

@@ -98,7 +98,7 @@ def test_texts_that_a_model_is_made_with_and_that_change_between_runs_make_it_an
     words = json.loads((REPO / "tests/support/text.jsonl").read_text(encoding="utf-8").splitlines()[0])["text"].split()
     texts, found = tmp_path / "texts.jsonl", []
     file = experiment({"sweep": None, "data.skip": 1} | changes(texts))
-    options = {"env": os.environ | {"QROAR_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}}
+    options = {"env": os.environ | {"QROAR_CACHE": str(tmp_path / "cache")}}
     for seed in (1, 2):
         texts.write_text(json.dumps({"id": "a", "text": " ".join(random.Random(seed).sample(words, 300))}), encoding="utf-8")
         process = run("run", file, "--results", tmp_path / "results", **options)
@@ -119,7 +119,7 @@ def test_parts_of_another_instruction_set_are_not_gone_on_with(run, start, slow,
     wait_for_parts(process, results, 3)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    again = run("run", file, "--results", results, env=os.environ | {"QROAR_CACHE": str(results / "cache"), "OMP_NUM_THREADS": "1"} | setting)
+    again = run("run", file, "--results", results, env=os.environ | {"QROAR_CACHE": str(results / "cache")} | setting)
     assert again.returncode == 0, again.stderr
     assert "were finished already" not in again.stderr
     (row,) = read_rows(results).values()

@@ -105,7 +105,7 @@ def test_ctrl_c_says_what_it_leaves_and_the_next_run_goes_on(start, experiment, 
 def test_closed_descriptors_lose_what_is_printed_and_no_row(binary, experiment, tmp_path, token_cache, closed):
     file, results = experiment({"sweep": None}), tmp_path / "results"
     command = f'exec "$0" run "$1" --results "$2" {closed}'
-    environment = os.environ | {"QROAR_CACHE": str(token_cache), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"QROAR_CACHE": str(token_cache)}
     process = subprocess.run(["bash", "-c", command, binary, file, results], env=environment, capture_output=True, text=True, timeout=300)
     (row,) = read_rows(results).values()
     assert row["status"] == "ok"
@@ -157,7 +157,7 @@ def test_a_window_beyond_the_limit_of_an_outer_cgroup_is_a_failed_cell_and_no_ki
     tokens = 100_000  # some 2 GiB in float64: fits this machine, not the group
     write_token_file(tmp_path / "long.tok", tiny_books_tokenizer_hash(), {"long": np.zeros(tokens, dtype="<i4")})
     file = experiment({"data.path": str(tmp_path / "long.tok"), "windows.length": tokens, "model.dtype": "float64", "sweep": None})
-    environment = os.environ | {"QROAR_CACHE": str(token_cache), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"QROAR_CACHE": str(token_cache)}
     process = subprocess.run(["bash", "-c", 'echo $$ > "$0" && exec "$@"', small_group, binary, "run", file, "--results", tmp_path / "results"],
                              env=environment, capture_output=True, text=True, timeout=300)
     assert process.returncode == 1, process.stderr

@@ -43,7 +43,7 @@ def sizes(tmp_path):
 
 @pytest.fixture
 def begin(binary, token_cache, tmp_path):
-    environment = os.environ | {"QROAR_BINARY": str(binary), "QROAR_CACHE": str(token_cache), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"QROAR_BINARY": str(binary), "QROAR_CACHE": str(token_cache)}
 
     def start(*arguments):
         command = [sys.executable, REPO / "scripts/paper", *map(str, arguments), "--results", tmp_path / "out"]

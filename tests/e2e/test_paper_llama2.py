@@ -68,7 +68,7 @@ def sizes(data, tmp_path):
 def test_every_target_is_made_from_fetch_to_verdicts(binary, token_cache, checkpoint, sizes, tmp_path):
     out = tmp_path / "out"
     with serve(Hub({PINNED["model"]: checkpoint}, commit=PINNED["revision"])) as hub:
-        environment = os.environ | {"QROAR_BINARY": str(binary), "QROAR_CACHE": str(token_cache), "OMP_NUM_THREADS": "1", "HF_ENDPOINT": hub.url,
+        environment = os.environ | {"QROAR_BINARY": str(binary), "QROAR_CACHE": str(token_cache), "HF_ENDPOINT": hub.url,
                                     "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
         process = subprocess.run([sys.executable, REPO / "scripts/paper", sizes, "--results", out], env=environment, capture_output=True, text=True,
                                  timeout=1500, check=False)

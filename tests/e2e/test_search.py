@@ -42,7 +42,7 @@ def shuffled_texts(path, names):
 
 @pytest.fixture
 def own_cache(tmp_path):
-    return {"env": os.environ | {"QROAR_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}}
+    return {"env": os.environ | {"QROAR_CACHE": str(tmp_path / "cache")}}
 
 
 def searched_row(results):

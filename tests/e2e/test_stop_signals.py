@@ -70,7 +70,7 @@ def test_signals_at_every_start_end_in_the_bits_of_an_undisturbed_run(start, exp
 
 def test_a_signal_in_a_search_keeps_what_was_scored(run, start, experiment, tmp_path):
     file, results, journals = experiment(SEARCHED), tmp_path / "results", "search/*/journal.jsonl"
-    own, other = ({"env": os.environ | {"QROAR_CACHE": str(tmp_path / name), "OMP_NUM_THREADS": "1"}} for name in ("cache", "other"))
+    own, other = ({"env": os.environ | {"QROAR_CACHE": str(tmp_path / name)}} for name in ("cache", "other"))
     finish(start("run", file, "--results", tmp_path / "undisturbed", **other))
     process = start("run", file, "--results", results, **own)
     wait_for(lambda: sum(path.read_bytes().count(b"\n") for path in (tmp_path / "cache").glob(journals)) >= 3, process)

@@ -60,7 +60,7 @@ def test_sixteen_processes_kills_and_a_clock_that_jumps_give_the_rows_of_one_pro
     file.write_text(json.dumps(experiment_of(SMALL_CELLS)), encoding="utf-8")
     assert run("run", file, "--results", tmp_path / "alone").returncode == 0
     serial, results = lasting_rows(tmp_path / "alone"), tmp_path / "results"
-    environment = os.environ | {"QROAR_CACHE": str(token_cache), "OMP_NUM_THREADS": "1", "LD_PRELOAD": str(shim), "QROAR_CLOCK": str(tmp_path / "clock")}
+    environment = os.environ | {"QROAR_CACHE": str(token_cache), "LD_PRELOAD": str(shim), "QROAR_CLOCK": str(tmp_path / "clock")}
     with JumpingClock(tmp_path / "clock", random.Random(seed + 1)) as clock:
         processes = [start("run", file, "--results", results, env=environment) for _ in range(PROCESSES)]
         for _ in range(KILLS):

@@ -44,7 +44,7 @@ class Program:
     def __init__(self, command, work, library, below):
         self.command, self.work, self.library, self.below = command, work, library, work / below
         self.log = work.parent / "calls.txt"
-        self.environment = os.environ | {"QROAR_CACHE": str(work / "cache"), "OMP_NUM_THREADS": "1"}
+        self.environment = os.environ | {"QROAR_CACHE": str(work / "cache")}
 
     def run(self, number="", kind=""):
         """Runs it; with a number, its call of that number fails in that way."""

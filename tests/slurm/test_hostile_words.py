@@ -132,7 +132,7 @@ def test_what_sbatch_would_misread_and_a_link_are_refused(place, arguments, said
 
 
 def test_sbatch_itself_reads_the_words_as_they_are(cluster, binary, token_cache, experiment, tmp_path):
-    cluster.environment |= {"QROAR_BINARY": str(binary), "QROAR_CACHE": str(token_cache), "OMP_NUM_THREADS": "1"}
+    cluster.environment |= {"QROAR_BINARY": str(binary), "QROAR_CACHE": str(token_cache)}
     words = HOSTILE.replace("é", "")  # squeue of a test has no locale
     file, results = experiment({"sweep": None}, f"{words}.yaml"), tmp_path / words
     process = cluster.run(SUBMIT, file, "--results", results, "--set", "windows.length=48", "--partition", "main", "--", "--comment", ESCAPES, cwd=tmp_path)

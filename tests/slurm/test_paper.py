@@ -17,7 +17,7 @@ def test_targets_run_as_arrays_and_the_call_behind_them_writes_tables(cluster, b
     texts.write_text("".join(json.dumps({"id": f"d{k}", "text": TEXT[k * 997:][:4000]}) + "\n" for k in range(5)), encoding="utf-8")
     sizes.write_text(yaml.safe_dump({"include": str(REPO / "paper/models/tiny-books.yaml"), "govreport": str(texts), "lengths": [64, 128],
                                      "shortest": 64, "longest": 128, "documents": 4, "diagnosed_documents": 4, "factors": [4], "fetch": {}}), encoding="utf-8")
-    cluster.environment |= {"QROAR_BINARY": str(binary), "QROAR_CACHE": str(token_cache), "OMP_NUM_THREADS": "1"}
+    cluster.environment |= {"QROAR_BINARY": str(binary), "QROAR_CACHE": str(token_cache)}
     command = [sys.executable, REPO / "scripts/paper", sizes, "f3", "f20", "claims", "--results", out]
     submitted = cluster.run(*command, "--slurm", "--array 2")
     assert submitted.returncode == 0, submitted.stderr

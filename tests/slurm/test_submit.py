@@ -21,7 +21,7 @@ LONG = {"windows": {"length": 64, "stride": 8}, "sweep": [{"rope": ROPES}]}  # 4
 @pytest.fixture
 def submit(cluster, binary, token_cache, tmp_path):
     """submit(argument...) -> (process, job of the array, job that collects), run in the test's folder."""
-    cluster.environment |= {"QROAR_BINARY": str(binary), "QROAR_CACHE": str(token_cache), "OMP_NUM_THREADS": "1"}
+    cluster.environment |= {"QROAR_BINARY": str(binary), "QROAR_CACHE": str(token_cache)}
 
     def run(*arguments):
         process = cluster.run(SUBMIT, *arguments, cwd=tmp_path)

@@ -15,7 +15,7 @@ CELLS, MOST_SECONDS, MOST_GROWTH = 20_000, 5, 1.05
 def test_twenty_thousand_cells(binary, tmp_path):
     file, results = tmp_path / "experiment.yaml", tmp_path / "results"
     file.write_text(json.dumps(experiment_of({"data.documents": 1, "windows.length": 16, "sweep": [{"seed": list(range(CELLS))}]})), encoding="utf-8")
-    environment = os.environ | {"QROAR_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"QROAR_CACHE": str(tmp_path / "cache")}
 
     def timed(*arguments):
         """Returns the seconds that a command takes, its output and its largest memory so far among all commands."""
