@@ -20,6 +20,10 @@ struct ClusterSums {
 
 /// The fewest clusters that give an interval: with fewer, its width is mostly chance.
 inline constexpr int64_t kFewestClusters = 4;
+/// The fewest rounding draws that give an interval over draws: two hardly show how far draws lie apart, and intervals
+/// over two covered the truth 88 to 91 times in 100 (docs/method.md 5.5).  One draw gives an interval given its
+/// rounding.
+inline constexpr int64_t kFewestDraws = 3;
 
 /// What is averaged: of any size; answers to questions, each of weight 1, which are shares of 1 (right or wrong, the
 /// overlap of words); or what such answers differ by in two rows.
@@ -36,8 +40,8 @@ struct Estimate {
   double centre = kNaN;  ///< of the interval: value, but for answers
   double lowest = -std::numeric_limits<double>::infinity(), highest = -lowest;  ///< that the true value can be
 
-  /// Returns whether there are clusters enough for an interval.
-  bool has_interval() const { return clusters >= kFewestClusters; }
+  /// Returns whether there are clusters and draws enough for an interval.
+  bool has_interval() const { return clusters >= kFewestClusters && (draws == 1 || draws >= kFewestDraws); }
   /// The half width of the 95 % interval; NaN where there is none.
   double reach() const;
   double low() const;
@@ -52,7 +56,7 @@ struct Estimate {
 ///
 /// With x_dr = sum_dr / w_d and shares a_d = w_d / sum w, the mean is D = sum_d a_d x_dr over d and the average over r.
 /// Its variance has a part of clusters, one of draws, and the residual that both contain:
-///   V = V_D + max(0, V_R - V_E), but at least V_R
+///   V = V_D + V_R - V_E where both are larger than V_E; else V_D where V_R is not, else V_R
 ///   V_D = sum_d (c_d e_d)^2, c_d = a_d / (1 - a_d), e_d the residual of cluster d's mean over draws: c_d e_d is by how
 ///         much D changes when cluster d is left out (the cluster jackknife, CR3 of Bell and McCaffrey 2002), which is
 ///         never too small on average (Hansen 2025), and makes up for skewed clusters

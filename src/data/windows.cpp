@@ -61,7 +61,6 @@ WindowRule::WindowRule(const Config& config) : length(config.get<int64_t>("lengt
     config.at("length").fail(
         fmt::format("is {}; a window needs at least 2 tokens, one to predict from and one to score", length));
   }
-  stride = config.get<int64_t>("stride", length, Range<int64_t>{1, length});
   truncate = config.get<bool>("truncate", false);
   concatenate = config.get<bool>("concatenate", false);
   feed = {read_bos(config), config.get_choice<bool>("targets", false, {{"inside", false}, {"beyond", true}})};
@@ -70,6 +69,9 @@ WindowRule::WindowRule(const Config& config) : length(config.get<int64_t>("lengt
   }
   score = config.get_choice<Score>(
       "score", Score::all, {{"all", Score::all}, {"window", Score::window}, {"second_half", Score::second_half}});
+  // Scored each by itself, windows that are farther apart than they hold text would leave tokens out.
+  const int64_t farthest = score == Score::all ? length : length - feed.added();
+  stride = config.get<int64_t>("stride", farthest, Range<int64_t>{1, farthest});
   tail = config.get_choice<Tail>(
       "tail", Tail::keep,
       {{"keep", Tail::keep}, {"drop", Tail::drop}, {"fill", Tail::fill}, {"longlora", Tail::longlora}});

@@ -50,7 +50,8 @@ struct Feed {
 struct WindowRule {
   int64_t length = 0;        ///< tokens the model sees, BOS included
   int64_t stride = 0;        ///< text tokens from one window's begin to the next; with Score::all limited to length - 1
-                             ///< (length with `beyond`), so that no target is skipped
+                             ///< (length with `beyond`), so that no target is skipped; with others at most what a
+                             ///< window holds beside BOS
   bool truncate = false;     ///< a document is cut to its first window
   bool concatenate = false;  ///< all documents are joined into one
   Feed feed;
@@ -59,9 +60,10 @@ struct WindowRule {
   Aggregate aggregate = Aggregate::tokens;
 
   WindowRule() = default;
-  /// Reads length (required, >= 2; a list `lengths` has become the axis of a sweep), stride (default
-  /// length, 1..length), truncate (false), concatenate (false), bos (true, false, start, replace), targets (inside,
-  /// beyond), score (all), tail (keep), aggregate (tokens) and `protocol`, a name that tables show.
+  /// Reads length (required, >= 2; a list `lengths` has become the axis of a sweep), stride (default: the most, length
+  /// or, unless `score` is all, the text tokens of a window), truncate (false), concatenate (false), bos (true, false,
+  /// start, replace), targets (inside, beyond), score (all), tail (keep), aggregate (tokens) and `protocol`, a name
+  /// that tables show.
   explicit WindowRule(const Config& config);
 };
 

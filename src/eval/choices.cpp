@@ -6,73 +6,13 @@
 #include <utility>
 
 #include "base/error.h"
+#include "eval/choice_packs.h"
 #include "eval/shared_tokens.h"
 #include "eval/token_losses.h"
 #include "model/packing.h"
 
 namespace qroar {
 namespace {
-
-/// Returns the largest number of tokens that go through the model for a continuation of a question that shares the
-/// prefix; the last token is only predicted.
-int64_t longest_of(const std::vector<Choices>& questions, const SharedTokens& shared) {
-  int64_t longest = 0;
-  for (std::size_t i = 0; i < questions.size(); ++i) {
-    for (const TokenPair& pair : questions[i].pairs) {
-      if (shared.by[i]) longest = std::max(longest, std::ssize(pair.context) + std::ssize(pair.continuation) - 1);
-    }
-  }
-  return longest;
-}
-
-/// Choices first .. end - 1 of a question, which share one context.
-struct Part {
-  std::size_t question, first, end;
-};
-
-std::vector<Part> parts_of(const Choices& question, std::size_t index) {
-  std::vector<Part> parts;
-  for (std::size_t i = 0; i < question.pairs.size(); ++i) {
-    if (i == 0 || question.pairs[i].context != question.pairs[i - 1].context) parts.push_back({index, i, i});
-    parts.back().end = i + 1;
-  }
-  return parts;
-}
-
-/// Groups the questions into packs, first those that share the prefix.  The grouping depends on the questions alone,
-/// not on which of them are already known, since it may affect the last bits of the results.  A pack ends with the
-/// question that fills it; a question that no pack can hold, such as one with several long contexts, is spread over
-/// several packs.
-std::vector<std::vector<Part>> packs_of(const std::vector<Choices>& questions, const SharedTokens& shared) {
-  std::vector<std::vector<Part>> packs;
-  const auto add = [&](std::size_t index, int64_t& filled) {
-    const Choices& question = questions[index];
-    const auto tokens_of = [&](const Part& part) {
-      int64_t tokens = std::ssize(question.pairs[part.first].context) - shared.count(index);
-      for (std::size_t i = part.first; i < part.end; ++i) tokens += std::ssize(question.pairs[i].continuation) - 1;
-      return tokens;
-    };
-    const std::vector<Part> parts = parts_of(question, index);
-    int64_t all = 0;
-    for (const Part& part : parts) all += tokens_of(part);
-    for (const Part& part : parts) {
-      const bool may_begin = part.first == 0 || all > kPackedTokens;
-      if (may_begin && filled >= kPackedTokens) {
-        packs.emplace_back();
-        filled = 0;
-      }
-      packs.back().push_back(part);
-      filled += tokens_of(part);
-    }
-  };
-  for (const bool sharing : {true, false}) {
-    int64_t filled = kPackedTokens;
-    for (std::size_t index = 0; index < questions.size(); ++index) {
-      if (shared.by[index] == sharing) add(index, filled);
-    }
-  }
-  return packs;
-}
 
 at::Tensor on_device(const Llama& model, const std::vector<int64_t>& numbers) {
   return at::tensor(numbers, at::kLong).to(model.embed_tokens_VD.device());
@@ -117,16 +57,6 @@ class Pack {
     }
   }
 
-  /// Returns the length of the longest sequence together with its ancestors.
-  int64_t longest() const {
-    int64_t longest = 0;
-    for (const PackedSequence& sequence : sequences_) {
-      const int64_t before = sequence.parent < 0 ? 0 : sequences_[static_cast<std::size_t>(sequence.parent)].length;
-      longest = std::max(longest, before + sequence.length);
-    }
-    return longest;
-  }
-
  private:
   int64_t append(std::vector<int32_t> tokens, int64_t parent) {
     sequences_.push_back({std::ssize(tokens), parent});
@@ -138,6 +68,26 @@ class Pack {
   std::vector<int64_t> tokens_, rows_, targets_;
   std::vector<std::pair<std::size_t, std::size_t>> owners_;  ///< question and choice of each of rows_
 };
+
+double log_likelihood_alone(const Llama& model, const AnglesOf& angles_of, const TokenPair& pair) {
+  const auto& [context, continuation] = pair;
+  std::vector<int64_t> tokens(context.begin(), context.end());
+  tokens.insert(tokens.end(), continuation.begin(), continuation.end() - 1);
+  // The last token is only predicted: it neither goes through the model nor counts for the scheme's length.
+  const at::Tensor tokens_T = on_device(model, tokens);
+  const at::Tensor hidden_TD = forward(model, tokens_T, angles_of(tokens_T.size(0)));
+  const std::vector<int64_t> targets(continuation.begin(), continuation.end());
+  const int64_t first = std::ssize(context) - 1;
+  double sum = 0;
+  for (int64_t begin = 0; begin < std::ssize(targets); begin += kLogitRows) {
+    const int64_t end = std::min(begin + kLogitRows, std::ssize(targets));
+    const at::Tensor logits_RV = logits(model, hidden_TD.slice(0, first + begin, first + end));
+    sum += ops::token_nll(logits_RV, at::tensor(targets, at::kLong).slice(0, begin, end).to(logits_RV.device()))
+               .sum()
+               .item<double>();
+  }
+  return -sum;
+}
 
 }  // namespace
 
@@ -162,28 +112,11 @@ std::vector<double> choice_flops(const LlamaConfig& llama, const std::vector<Cho
 std::vector<double> choice_log_likelihoods_alone(const Llama& model, const AnglesOf& angles_of,
                                                  const Choices& question) {
   std::vector<double> likelihoods;
-  for (const auto& [context, continuation] : question.pairs) {
-    std::vector<int64_t> tokens(context.begin(), context.end());
-    tokens.insert(tokens.end(), continuation.begin(), continuation.end() - 1);
-    // The last token is only predicted: it neither goes through the model nor counts for the scheme's length.
-    const at::Tensor tokens_T = on_device(model, tokens);
-    const at::Tensor hidden_TD = forward(model, tokens_T, angles_of(tokens_T.size(0)));
-    const std::vector<int64_t> targets(continuation.begin(), continuation.end());
-    const int64_t first = std::ssize(context) - 1;
-    double sum = 0;
-    for (int64_t begin = 0; begin < std::ssize(targets); begin += kLogitRows) {
-      const int64_t end = std::min(begin + kLogitRows, std::ssize(targets));
-      const at::Tensor logits_RV = logits(model, hidden_TD.slice(0, first + begin, first + end));
-      sum += ops::token_nll(logits_RV, at::tensor(targets, at::kLong).slice(0, begin, end).to(logits_RV.device()))
-                 .sum()
-                 .item<double>();
-    }
-    likelihoods.push_back(-sum);
-  }
+  for (const TokenPair& pair : question.pairs) likelihoods.push_back(log_likelihood_alone(model, angles_of, pair));
   return likelihoods;
 }
 
-std::vector<Likelihoods> choice_log_likelihoods(const Llama& model, const AnglesOf& angles_of,
+std::vector<Likelihoods> choice_log_likelihoods(const Llama& model, const AnglesOf& angles_of, const TableOf& table_of,
                                                 const std::vector<Choices>& questions,
                                                 const std::function<std::optional<Likelihoods>(std::size_t)>& known,
                                                 const std::function<void(std::size_t, const Likelihoods&)>& answered) {
@@ -202,19 +135,32 @@ std::vector<Likelihoods> choice_log_likelihoods(const Llama& model, const Angles
     }
     return likelihoods;
   }
-  const SharedTokens shared = shared_tokens(questions);
-  const int64_t tokens = std::ssize(shared.prefix), longest = longest_of(questions, shared);
-  const ops::RopeAngles angles = tokens > 0 ? angles_of(longest) : ops::RopeAngles();
+  SharedTokens shared = shared_tokens(questions);
+  const Lengths sharing = lengths_of(questions, shared);
+  if (!sharing.have_one_table(table_of)) shared = {{}, std::vector<bool>(questions.size(), false)};
+  const int64_t tokens = std::ssize(shared.prefix);
+  const ops::RopeAngles angles = tokens > 0 ? angles_of(sharing.longest) : ops::RopeAngles();
   std::optional<SharedPrefix> prefix;
-  for (const std::vector<Part>& parts : packs_of(questions, shared)) {
-    if (!std::ranges::all_of(parts, [&](const Part& part) { return known(part.question).has_value(); })) {
-      const bool shares = shared.by[parts.front().question];
-      if (shares && !prefix)
-        prefix.emplace(model, on_device(model, {shared.prefix.begin(), shared.prefix.end()}), angles, longest - tokens);
-      Pack pack(shares ? tokens : 0);
-      for (const Part& part : parts) pack.add(questions[part.question], part);
-      pack.score(model, shares ? angles : angles_of(pack.longest()), shares ? &*prefix : nullptr, likelihoods);
+  const auto score = [&](const std::vector<Part>& parts) {
+    const Lengths lengths = lengths_of(questions, parts);
+    if (!lengths.have_one_table(table_of)) {
+      for (const auto& [question, first, end] : parts) {
+        for (std::size_t i = first; i < end; ++i)
+          likelihoods[question][i] = log_likelihood_alone(model, angles_of, questions[question].pairs[i]);
+      }
+      return;
     }
+    const bool shares = shared.by[parts.front().question];
+    if (shares && !prefix) {
+      prefix.emplace(model, on_device(model, {shared.prefix.begin(), shared.prefix.end()}), angles,
+                     sharing.longest - tokens);
+    }
+    Pack pack(shares ? tokens : 0);
+    for (const Part& part : parts) pack.add(questions[part.question], part);
+    pack.score(model, shares ? angles : angles_of(lengths.longest), shares ? &*prefix : nullptr, likelihoods);
+  };
+  for (const std::vector<Part>& parts : packs_of(questions, shared)) {
+    if (!std::ranges::all_of(parts, [&](const Part& part) { return known(part.question).has_value(); })) score(parts);
     for (const Part& part : parts) {
       if (part.end == questions[part.question].pairs.size()) finish(part.question);
     }

@@ -18,11 +18,11 @@ struct Choices {
 
 /// Returns, for every question, the summed ln p of each continuation given its context, in nats.  Where the model
 /// allows it (can_pack()), questions are packed up to kPackedTokens, and the prefix that most questions share (padding,
-/// examples) goes through the model once, if it has at least kSharedTokens tokens; under a scheme that depends on the
-/// length, tables are then those of the longest question that shares it.  `known` returns the known result of a
-/// question, or nothing; `answered` is called with each new result once it is finished.
+/// examples) goes through the model once, if it has at least kSharedTokens tokens.  Each continuation has the table of
+/// its own length: where those of a pack differ under `table_of`, each goes through the model alone.  `known` returns
+/// the known result of a question, or nothing; `answered` is called with each new result once it is finished.
 using Likelihoods = std::vector<double>;
-std::vector<Likelihoods> choice_log_likelihoods(const Llama& model, const AnglesOf& angles_of,
+std::vector<Likelihoods> choice_log_likelihoods(const Llama& model, const AnglesOf& angles_of, const TableOf& table_of,
                                                 const std::vector<Choices>& questions,
                                                 const std::function<std::optional<Likelihoods>(std::size_t)>& known,
                                                 const std::function<void(std::size_t, const Likelihoods&)>& answered);

@@ -17,6 +17,18 @@ void ByCluster::add(const std::string& group, const std::string& unit, double su
   cluster.weight += weight;
 }
 
+namespace {
+
+/// Returns what names the scored part of a window: rows over another text, or another tokenizer's tokens, scored
+/// something else even where ids, places and counts are equal.
+std::string scored_in(const Window& window, const Document& document, int64_t tokens) {
+  const int32_t* first = document.tokens.data() + (window.end - window.scored);
+  const std::string_view targets(reinterpret_cast<const char*>(first), sizeof(int32_t) * window.scored);
+  return fmt::format("{}\n{}\n{}\n{}", document.id, window.begin, tokens, hash_bytes(targets));
+}
+
+}  // namespace
+
 std::vector<ScoredCluster> WindowsByCluster::all(const std::vector<Document>& documents, Aggregate aggregate) const {
   std::map<int64_t, int64_t> document_tokens;
   for (const Part& part : windows_) document_tokens[part.window.document] += part.tokens;
@@ -27,8 +39,8 @@ std::vector<ScoredCluster> WindowsByCluster::all(const std::vector<Document>& do
     if (aggregate == Aggregate::windows) size = tokens;
     if (aggregate == Aggregate::documents) size = document_tokens[window.document];
     if (size == 0) continue;
-    by_cluster.add(document.cluster(), fmt::format("{}\n{}\n{}", document.id, window.begin, tokens),
-                   sum / static_cast<double>(size), static_cast<double>(tokens) / static_cast<double>(size));
+    by_cluster.add(document.cluster(), scored_in(window, document, tokens), sum / static_cast<double>(size),
+                   static_cast<double>(tokens) / static_cast<double>(size));
   }
   return by_cluster.all();
 }

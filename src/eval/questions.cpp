@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <map>
 #include <set>
 
 #include "base/error.h"
@@ -63,6 +64,7 @@ std::vector<Question> read_questions(const std::filesystem::path& file) {
   check_present(file);
   const std::string bytes = read_text(file);
   std::vector<Question> questions;
+  std::map<std::string, int64_t> line_of;  // by id
   int64_t number = 0;
   for (std::size_t begin = 0; begin < bytes.size();) {
     const std::size_t end = std::min(bytes.find('\n', begin), bytes.size());
@@ -72,6 +74,13 @@ std::vector<Question> read_questions(const std::filesystem::path& file) {
     if (line.find_first_not_of(" \t\r") == line.npos) continue;
     const std::string place = fmt::format("{}:{}", file.string(), number);
     questions.push_back({place, parse_json_object(line, {file.string(), number, "every line is one question"})});
+    const auto [first, is_new] = line_of.emplace(questions.back().id(), number);
+    if (!is_new) {
+      fail(
+          "{}: \"id\" is that of line {}, too; give every question its own, and a \"group\" to those that belong "
+          "together",
+          place, first->second);
+    }
   }
   if (questions.empty()) fail("{}: holds no questions", file.string());
   return questions;

@@ -18,6 +18,8 @@ struct Question {
   /// Returns `group`, a text that questions share whose answers may depend on each other; its id, or else the file's
   /// name and the line, where there is none.
   std::string group() const;
+  /// Returns all fields as one text: rows are compared over equal questions, whatever their ids.
+  std::string content() const { return fields.dump(); }
   /// Returns a required text field; throws an Error with the place when it is missing or no text.
   std::string text(const std::string& field) const;
   /// Returns a required field, a list of at least `least` texts; throws an Error with the place when it is not.
@@ -25,7 +27,7 @@ struct Question {
 };
 
 /// Reads all lines of a .jsonl file.  Throws an Error when there is no such file, for a line that is not a JSON object
-/// (with file:line and the reason), and when there are no lines.
+/// (with file:line and the reason), for the id of an earlier line, and when there are no lines.
 std::vector<Question> read_questions(const std::filesystem::path& file);
 
 /// A text with {field} placeholders for a question's fields; {{ and }} are literal braces.

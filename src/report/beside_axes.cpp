@@ -18,10 +18,9 @@ struct Entry {
 };
 using Entries = std::vector<Entry>;  // one per row
 
-/// Removes values that follow from others: a stride that equals the windows' length.
+/// Removes values that follow from others.
 Json without_derived_values(Json config) {
-  const Json length = value_at(config, "/windows/length");
-  if (!length.is_null() && value_at(config, "/windows/stride") == length) config["windows"].erase("stride");
+  if (has_default_stride(config)) config["windows"].erase("stride");
   return config;
 }
 

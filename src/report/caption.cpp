@@ -5,8 +5,10 @@
 
 #include "base/error.h"
 #include "config/registry.h"
+#include "report/changed_files.h"
 #include "report/effects.h"
 #include "report/row_axes.h"
+#include "report/row_tables.h"
 #include "results/results.h"
 #include "results/row_shape.h"
 #include "rope/scheme.h"
@@ -136,15 +138,19 @@ std::string intervals_of(const std::vector<Json>& rows) {
   const std::string units =
       fmt::format("{} {}", range(fewest, most), has_text(rows.front()) ? "documents" : "questions");
   if (most < kFewestClusters) return fmt::format("no intervals: {} are fewer than {}", units, kFewestClusters);
+  if (most_draws > 1 && most_draws < kFewestDraws) {
+    return fmt::format("no intervals over {} rounding draws: {} are the fewest", most_draws, kFewestDraws);
+  }
   const std::string over = most_draws > 1
                                ? fmt::format("{} and {} rounding draws", units, range(fewest_draws, most_draws))
                                : units + ", given this rounding";
   return fmt::format("95 % intervals over {}", over);
 }
 
-/// Returns a description of the values.
+/// Returns a description of the values: the metric, where there is one.
 std::string values_of(const std::vector<Json>& rows) {
-  return fmt::format("{}; {}", has_text(rows.front()) ? "perplexity" : "values", intervals_of(rows));
+  const std::vector<std::string> metrics = shown_metrics(rows);
+  return fmt::format("{}; {}", metrics.size() == 1 ? metrics.front() : "values", intervals_of(rows));
 }
 
 }  // namespace
@@ -169,7 +175,7 @@ std::string caption(const std::vector<Json>& rows, const std::string& paired) {
     if (!is_ok(row))
       text += fmt::format("failed {}: {}\n", row["id"].get<std::string>(), axis_label(value_at(row, "/error")));
   }
-  return text + warnings_of(rows);
+  return text + changed_files(rows) + warnings_of(rows);
 }
 
 }  // namespace qroar

@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "report/changed_files.h"
 #include "report/row_axes.h"
 #include "results/row_shape.h"
 
@@ -43,6 +44,8 @@ bool erase_draw(Json& config) {
 bool is_full_precision(const Json& row) {
   const Json &quant = value_at(row, "/config/quant"), &kv = value_at(row, "/config/kv/type"),
              &dtype = value_at(row, "/environment/dtype");
+  // Scales that were found for a quantized model are those of the draw in which it was rounded.
+  if (!value_at(row, "/config/rescale/search/quantization").is_null()) return false;
   const bool is_16_bits = dtype.is_string() && dtype.get<std::string>().find("float16") != std::string::npos;
   return (quant.is_null() || quant.empty()) && (kv.is_null() || kv == "none") && !is_16_bits;
 }
@@ -131,7 +134,9 @@ std::vector<Json> over_draws(const std::vector<Json>& rows, Effects& effects) {
   for (const Json& row : rows) {
     Json config = row["config"];
     erase_draw(config);
-    const std::string key = is_ok(row) ? config.dump() : row["id"].get<std::string>();
+    // Rows that read other versions of their files are no draws of one another.
+    const std::string key =
+        is_ok(row) ? config.dump() + value_at(row, "/environment/inputs").dump() : row["id"].get<std::string>();
     const auto [found, fresh] = place.emplace(key, groups.size());
     if (fresh) groups.emplace_back();
     groups[found->second].push_back(&row);
@@ -205,6 +210,8 @@ std::pair<std::vector<ClusterSums>, std::string> Effects::sums_of(const std::vec
   for (const Term& term : terms) {
     const auto [found, reason] = measured(term, metric, draws);
     if (found == nullptr) return {{}, reason};
+    const std::string changed = changed_between(*term.row, *terms.front().row);
+    if (!changed.empty()) return {{}, fmt::format("the {} changed between them; run both again", changed)};
     const auto same = [](const Cluster& a, const Cluster& b) {
       return a.group == b.group && a.scored == b.scored && a.weight == b.weight;
     };

@@ -40,12 +40,14 @@ std::map<std::string, FieldTask> tasks_of(const Json& row) {
     if (!task.is_object()) refuse(row, "/config/tasks");
     tasks[name_of(task)].config = task;
   }
+  std::string text_name = name_of(value_at(row, "/config/data"));
+  while (tasks.contains(text_name)) text_name += " (text)";  // of a file that is called as a task is
   for (const auto& [name, metric] : row["metrics"].items()) {
     const std::size_t slash = name.find('/');
     const std::string task = slash == name.npos ? "" : name.substr(0, slash);
     const bool is_text = !tasks.contains(task);
     if (is_text && !value_at(row, "/config/data").is_object()) refuse(row, "/config/data");
-    FieldTask& found = tasks[is_text ? name_of(value_at(row, "/config/data")) : task];
+    FieldTask& found = tasks[is_text ? text_name : task];
     if (is_text) {
       found.config = value_at(row, "/config/data");
       found.is_text = true;

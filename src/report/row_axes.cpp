@@ -37,6 +37,15 @@ std::string json_pointer_of(const std::string& path) {
   return place;
 }
 
+bool has_default_stride(const Json& config) {
+  const Json &length = value_at(config, "/windows/length"), &stride = value_at(config, "/windows/stride");
+  if (!length.is_number_integer() || !stride.is_number_integer()) return false;
+  // Windows that are scored each by itself and begin with BOS hold one token of the text less.
+  const Json& score = value_at(config, "/windows/score");
+  const bool holds_less = score.is_string() && score != "all" && value_at(config, "/windows/bos") == true;
+  return stride.get<int64_t>() == length.get<int64_t>() - (holds_less ? 1 : 0);
+}
+
 std::string axis_cell(const Json& row, const std::string& name) {
   if (!row["axes"].contains(name)) return "";
   const std::string label = axis_label(row["axes"][name]);
@@ -63,6 +72,12 @@ std::string size_cell(const Json& row, const std::string& name) {
 }
 
 namespace {
+
+/// Returns whether the rows have one level on an axis, or one of them none.
+bool share_level(const Json& a, const Json& b, const std::string& axis) {
+  const std::string own = level_of(a, axis), other = level_of(b, axis);
+  return own.empty() || other.empty() || own == other;
+}
 
 /// Returns the places beside an axis that belong to its levels: keys that rows have at some of its levels alone, and
 /// with one value at each.
@@ -94,16 +109,20 @@ std::vector<Json::json_pointer> keys_of_levels(const std::vector<Json>& rows, co
 }  // namespace
 
 ComparedRows::ComparedRows(const std::vector<Json>& rows, const std::vector<std::string>& axes) {
+  const std::vector<std::string> swept = axis_names(rows);
   for (const std::string& axis : axes) {
+    const bool is_swept = std::ranges::find(swept, axis) != swept.end();
+    const auto is_below = [&](const std::string& other) {
+      return is_swept && json_pointer_of(other).starts_with(json_pointer_of(axis) + "/");
+    };
+    std::ranges::copy_if(swept, std::back_inserter(below_), is_below);
     axes_.emplace_back(json_pointer_of(axis));
     for (Json::json_pointer& place : keys_of_levels(rows, axis)) of_levels_.push_back(std::move(place));
   }
 }
 
 void ComparedRows::erase_axes(Json& config) const {
-  const Json &length = value_at(config, "/windows/length"), &stride = value_at(config, "/windows/stride");
-  const bool is_default = !length.is_null() && stride == length;
-  if (is_default && std::ranges::find(axes_, Json::json_pointer("/windows/length")) != axes_.end()) {
+  if (has_default_stride(config) && std::ranges::find(axes_, Json::json_pointer("/windows/length")) != axes_.end()) {
     config["windows"]["stride"] = nullptr;
   }
   for (const Json::json_pointer& axis : axes_) {
@@ -129,12 +148,18 @@ std::string ComparedRows::key(const Json& row) const {
 
 const Json* ComparedRows::counterpart(const std::vector<const Json*>& candidates, const Json& row) const {
   const Json own = calibration(row);
+  std::vector<const Json*> equal;
   std::map<Json, const Json*> others;
   for (const Json* candidate : candidates) {
+    if (!std::ranges::all_of(below_, [&](const std::string& axis) { return share_level(*candidate, row, axis); }))
+      continue;
     Json other = calibration(*candidate);
-    if (other == own) return candidate;
-    if (own.is_null() || other.is_null()) others.emplace(std::move(other), candidate);
+    if (other == own)
+      equal.push_back(candidate);
+    else if (own.is_null() || other.is_null())
+      others.emplace(std::move(other), candidate);
   }
+  if (!equal.empty()) return equal.size() == 1 ? equal.front() : nullptr;
   return others.size() == 1 ? others.begin()->second : nullptr;
 }
 

@@ -20,6 +20,9 @@ std::string metric_text(const Json& row, const std::string& metric);
 /// Returns the JSON pointer of an axis or another path: "/quant/0/weight/bits" for "quant[0].weight.bits".
 std::string json_pointer_of(const std::string& path);
 
+/// Returns whether the windows' stride is the one that they have by default, which follows from their length.
+bool has_default_stride(const Json& config);
+
 /// Returns the row's value there as shown in tables; empty where it has none.
 std::string axis_cell(const Json& row, const std::string& name);
 
@@ -30,7 +33,8 @@ std::vector<std::string> size_names(const std::vector<Json>& rows);
 std::string size_cell(const Json& row, const std::string& name);
 
 /// Which rows differ in some axes alone, and so are compared.  What a level of an axis brings with it counts as that
-/// axis: along `rope.type: [none, yarn]`, the `factor` that only yarn has.
+/// axis: along `rope.type: [none, yarn]`, the `factor` that only yarn has.  Along `rope`, an axis `rope.factor` below
+/// it stays one of its own.
 class ComparedRows {
  public:
   ComparedRows(const std::vector<Json>& rows, const std::vector<std::string>& axes);
@@ -41,7 +45,7 @@ class ComparedRows {
 
   /// Returns the one of `candidates`, whose keys are the row's, that it is compared with: the one whose calibration is
   /// the row's but for the axes or, failing that, the one without any (where the row has none, the only one that has
-  /// some). Null where there is none, or several that differ in their calibration.
+  /// some). Null where there is none, or several.
   const Json* counterpart(const std::vector<const Json*>& candidates, const Json& row) const;
 
  private:
@@ -50,6 +54,7 @@ class ComparedRows {
   Json calibration(const Json& row) const;
 
   std::vector<Json::json_pointer> axes_, of_levels_;
+  std::vector<std::string> below_;
 };
 
 /// Returns the row's label on an axis, which may also be a place of the configuration; empty where it has none.

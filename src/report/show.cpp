@@ -126,7 +126,14 @@ std::string show(const Results& results, const std::vector<Json>& all, const Sho
     fail("--format {}: has no place for comparisons; leave out --baseline and --interaction", options.format);
   }
   Effects effects(results);
-  if (!options.draws && !is_run) kept = over_draws(kept, effects);
+  if (!options.draws && !is_run) {
+    // Cells that the plan no longer has are no draws of those that it has.
+    const auto planned =
+        std::ranges::stable_partition(kept, [&](const Json& row) { return !is_planned(row, options); });
+    std::vector<Json> shown = over_draws({kept.begin(), planned.begin()}, effects);
+    std::ranges::move(over_draws({planned.begin(), planned.end()}, effects), std::back_inserter(shown));
+    kept = std::move(shown);
+  }
   if (is_run) return lm_eval_text(results, kept);
   if (options.format == "eee") return eee_text(kept);
   std::vector<Json> beside = beside_axes(kept, has_others);

@@ -134,6 +134,7 @@ void Results::make_cell_folder(const std::string& id) const {
 
 void Results::write(const Json& row, const CellOutput& output) const {
   const std::filesystem::path own = cell(row["id"]);
+  std::filesystem::remove(own / "row.json");  // an earlier one must not stand beside files of this one
   write_or_remove(own / "windows.csv", output.windows, windows_csv);
   write_or_remove(own / "clusters.csv", output.clusters, clusters_csv);
   for (const char* file : {"search.csv", "scales.json"}) {

@@ -1,5 +1,7 @@
 #include "run/find_scales.h"
 
+#include <algorithm>
+
 #include "model/angles.h"
 #include "search/search.h"
 
@@ -7,7 +9,7 @@ namespace qroar {
 namespace {
 
 /// Increment it when a search would score differently.
-constexpr int kSearchVersion = 1;
+constexpr int kSearchVersion = 2;
 
 /// Returns everything that scores depend on besides the search's own block.
 Json search_key(const Cell& cell, const Llama& original, const std::string& model) {
@@ -15,6 +17,7 @@ Json search_key(const Cell& cell, const Llama& original, const std::string& mode
   const at::Tensor& weights = original.embed_tokens_VD;
   Json key{kSearchVersion,
            model,
+           job.model.opened.tokenizer_hash,
            at::toString(job.model.spec.dtype),
            weights.is_cpu() ? "cpu" : "cuda",
            job.model.spec.bfloat16_rope,
@@ -23,7 +26,11 @@ Json search_key(const Cell& cell, const Llama& original, const std::string& mode
            job.resolved["rescale"]["search"]["data"],
            dev_feed(job).bos == Bos::every};
   if (cell.dev_calibration != nullptr) key.push_back(cell.dev_calibration->hash);
-  for (const int64_t length : job.method.search->spec.lengths) {
+  const SearchSpec& spec = job.method.search->spec;
+  std::vector<int64_t> lengths = spec.lengths;
+  lengths.push_back(spec.short_length);  // of the guide's pieces, and of the guard's windows unless others are shorter
+  lengths.push_back(std::ranges::min(spec.lengths));
+  for (const int64_t length : lengths) {
     const RopeTable table = job.search_table(length, original);
     key.push_back(Json{length, table.inv_freq, table.attention_factor});
   }

@@ -119,7 +119,8 @@ std::string Models::key_of(const Recipe& recipe) const {
   Json key{recipe.quantization.key, recipe.rescaling.weights_key()};
   if (recipe.text != nullptr) {
     const RopeTable table = calibration_table(recipe);
-    key.push_back(Json{recipe.text->hash, table.inv_freq, table.attention_factor, recipe.job.model.spec.bfloat16_rope});
+    key.push_back(Json{recipe.text->hash, recipe.quantization.calibration->length, table.inv_freq,
+                       table.attention_factor, recipe.job.model.spec.bfloat16_rope});
   }
   return key.dump();
 }
@@ -128,6 +129,7 @@ TensorMap Models::calibrated(const Recipe& recipe, const Llama& prepared) const 
   const Job& job = recipe.job;
   const at::Device device = prepared.embed_tokens_VD.device();
   const RopeTable table = calibration_table(recipe);
+  const int64_t length = recipe.quantization.calibration->length;
   Json key{{"version", kCalibrationVersion},
            {"model", source_.hash},
            {"dtype", at::toString(job.model.spec.dtype)},
@@ -135,13 +137,13 @@ TensorMap Models::calibrated(const Recipe& recipe, const Llama& prepared) const 
            {"rotation", recipe.quantization.key["rotation"]},
            {"quant", recipe.quantization.key["quant"]},
            {"text", recipe.text->hash},
+           {"length", length},  // the same tokens may be one sample or two
            {"inv_freq", table.inv_freq},
            {"attention_factor", table.attention_factor},
            {"bfloat16_rope", job.model.spec.bfloat16_rope}};
   const Json scales = recipe.rescaling.weights_key();
   if (!scales.is_null()) key["rescale"] = scales;
   if (recipe.quantization.plan.rounding.draw > 0) key["rounding"] = recipe.quantization.key["rounding"];
-  const int64_t length = recipe.quantization.calibration->length;
   return calibrate_cached(key.dump(), recipe.quantization.plan.rules, prepared, *recipe.text,
                           rope_angles(table, length, job.model.spec.dtype, device, job.model.spec.bfloat16_rope));
 }

@@ -122,7 +122,8 @@ TEST_CASE("a metric's clusters come to its value through its link, and one group
 }
 
 TEST_CASE("clusters of other windows, or of fewer scored tokens, have other hashes of what was scored") {
-  const std::vector<Document> documents{{"a", {}, 1, 1, "book"}, {"b", {}, 1, 1, "book"}};
+  const std::vector<int32_t> tokens{0, 1, 2, 3, 4, 5, 6, 7, 8};
+  std::vector<Document> documents{{"a", tokens, 1, 1, "book"}, {"b", tokens, 1, 1, "book"}};
   const auto scored = [&](const std::vector<Window>& windows, double nll = 1) {
     WindowsByCluster by_cluster;
     for (const Window& window : windows) by_cluster.add(window, window.scored, nll);
@@ -139,6 +140,12 @@ TEST_CASE("clusters of other windows, or of fewer scored tokens, have other hash
   CHECK(scored({{0, 0, 8, 8}, {0, 0, 8, 8}}) != one);
   CHECK(scored({{0, 0, 8, 8}, {1, 0, 8, 7}}) != one);
   CHECK(scored({{0, 0, 8, 8}, {1, 1, 9, 8}}) != one);
+  CHECK(scored({{0, 0, 8, 8}, {1, 0, 9, 8}}) != one);  // as many, one token later
+  documents[1].tokens[7] = 9;
+  CHECK(scored({{0, 0, 8, 8}, {1, 0, 8, 8}}) != one);
+  documents[1].tokens = tokens;
+  documents[1].tokens[8] = 9;
+  CHECK(scored({{0, 0, 8, 8}, {1, 0, 8, 8}}) == one);
 }
 
 TEST_CASE("perplexity averages tokens, windows or documents as asked, with counts and standard errors by hand") {

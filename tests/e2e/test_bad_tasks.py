@@ -6,7 +6,7 @@ import pytest
 
 from support.program import TEXT, TINY_BOOKS, assert_one_line, copy_of_tiny_books, tiny_books_tokenizer_hash, write_token_file
 
-GOOD = {"id": "good", "query": "A cart comes up the", "choices": ["road", "moon"], "label": 0}
+GOOD = {"query": "A cart comes up the", "choices": ["road", "moon"], "label": 0}
 HEAD = f"""# An experiment with known lines and columns.
 model: {{path: {TINY_BOOKS}, dtype: float32}}
 windows: {{length: 256}}
@@ -132,6 +132,11 @@ def test_a_file_without_questions_is_named(found, tmp_path, kind):
     found(HEAD + f"tasks: [{{type: {kind}, path: questions.jsonl}}]\n", "{folder}/questions.jsonl: ", "holds no questions")
 
 
+def test_the_id_of_another_question_is_named_by_file_and_line(found, tmp_path):
+    written(tmp_path / "questions.jsonl", [GOOD | {"id": "a"}, GOOD | {"id": 1}, GOOD | {"id": "a"}])
+    found(HEAD + "tasks: [{type: multiple_choice, path: questions.jsonl}]\n", "{folder}/questions.jsonl:3: ", '"id" is that of line 1, too', '"group"')
+
+
 def test_a_bad_shot_is_named_by_file_and_line(found, tmp_path):
     written(tmp_path / "questions.jsonl", [GOOD, GOOD])
     written(tmp_path / "shown.jsonl", [GOOD, GOOD | {"label": 7}])
@@ -146,14 +151,14 @@ def test_a_bad_shot_is_named_by_file_and_line(found, tmp_path):
                                                                                        "write {query}"]),
     ('{type: multiple_choice, path: questions.jsonl, prompt: »"Q: {{ query.strip() }}\\nA:"}', ".prompt",
      [r'"Q: {{ query.strip() }}\nA:": {{ query.strip() }} is the same text', "write {query}"]),
-    ("{type: multiple_choice, path: questions.jsonl, prompt: »'{query} or {{id}}?'}", ".prompt", ["{{id}} is the same text", "write {id}"]),
+    ("{type: multiple_choice, path: questions.jsonl, prompt: »'{query} or {{label}}?'}", ".prompt", ["{{label}} is the same text", "write {label}"]),
     ("{type: multiple_choice, path: questions.jsonl, prompt: »'{{quary}}'}", ".prompt", ["without a field every question is the same", '"query"']),
     ("{type: multiple_choice, path: questions.jsonl, prompt: »Once upon a time}", ".prompt",
-     ["without a field every question is the same", '["id","query","choices","label"]']),
+     ["without a field every question is the same", '["query","choices","label"]']),
     ("{type: multiple_choice, path: questions.jsonl, prompt: »''}", ".prompt", ["without a field every question is the same"]),
     ("{type: multiple_choice, path: questions.jsonl, prompt: »'Q: {quary}'}", ".prompt",
-     ['no question of', 'questions.jsonl has the field "quary"', "did you mean 'query'?", '["id","query","choices","label"]']),
-    ("{type: multiple_choice, path: questions.jsonl, prompt: »'{query} {hint}'}", ".prompt", ['has the field "hint"; they have ["id",']),
+     ['no question of', 'questions.jsonl has the field "quary"', "did you mean 'query'?", '["query","choices","label"]']),
+    ("{type: multiple_choice, path: questions.jsonl, prompt: »'{query} {hint}'}", ".prompt", ['has the field "hint"; they have ["query",']),
     ("{type: multiple_choice, path: questions.jsonl, prompt: »'{% if query %}'}", ".prompt", ['has the field "% if query %"']),
     ("{type: multiple_choice, path: questions.jsonl, prompt: »'{ query }'}", ".prompt", ["{ query } has blanks; write {query}"]),
     ("{type: multiple_choice, path: questions.jsonl, prompt: »'Q: {}'}", ".prompt", ["{} names no field"]),
@@ -288,6 +293,7 @@ def test_run_refuses_before_any_cell_what_check_refuses(refused, tmp_path, task)
     ("windows: {length: 64}\nmetrics: [»{type: long_ppl, short: 64}]", "metrics[0]", ["no shorter than windows of 64", "set short: 32 or less"]),
     ("windows: {length: 64}\nmetrics: [»{type: long_ppl}]", "metrics[0]", ["a short context of 4096 tokens is no shorter than windows of 64"]),
     ("windows: {length: 64}\nmetrics: [»long_ppl]", "metrics[0]", ["a short context of 4096 tokens is no shorter than windows of 64"]),
+    ("windows: {length: 64, bos: start, targets: beyond}\nmetrics: [»{type: long_ppl, short: 32}]", "metrics[0]", ["targets: inside"]),
     ("windows: {length: 64}\nmetrics: [{type: long_ppl, short: »0}]", "metrics[0].short", ["found 0"]),
     ("windows: {length: 64}\nmetrics: [{type: long_ppl, short: 32, step: »0}]", "metrics[0].step", ["found 0"]),
     ("windows: {length: 64}\nmetrics: [{type: long_ppl, short: 32, »alpah: 1}]", "metrics[0].alpah", ["did you mean 'alpha'"]),

@@ -1,5 +1,6 @@
 """Calibrated quantizers in whole runs: what they give tiny-books, what is kept on disk, and the errors of what cannot be."""
 import copy
+import json
 import os
 import signal
 import time
@@ -7,8 +8,10 @@ import time
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from sentencepiece import SentencePieceProcessor
 
-from support.program import TEXT, copy_of_tiny_books, lasting, litter, read_csv, read_rows
+from support.program import (
+    TEXT, TINY_BOOKS, copy_of_tiny_books, lasting, litter, read_csv, read_rows, tiny_books_tokenizer_hash, write_token_file)
 
 
 def rule(**weight):
@@ -113,6 +116,21 @@ def test_a_damaged_piece_of_an_unfinished_calibration_starts_it_again(start, run
     again = run("run", file, "--results", tmp_path / "results", **options)
     assert again.returncode == 0 and "calibrating again" in again.stderr and "goes on" not in again.stderr, again.stderr
     assert [path.suffix for path in folder.iterdir()] == [".safetensors"]
+
+
+def test_the_same_tokens_in_other_samples_make_another_calibration(run, calibrated, cached, tmp_path):
+    options, folder = cached
+    model = TINY_BOOKS / "tokenizer.model"
+    tokens = SentencePieceProcessor(model_file=str(model)).encode(json.loads(TEXT.read_text(encoding="utf-8").splitlines()[0])["text"])[:256]
+    write_token_file(tmp_path / "one.tok", tiny_books_tokenizer_hash(), {"one": tokens})
+    found = {}
+    for samples, length in ((1, 256), (2, 128)):
+        file = calibrated({"calibration": {"data": {"path": str(tmp_path / "one.tok")}, "samples": samples, "length": length}}, type="gptq")
+        process = run("run", file, "--results", tmp_path / f"r{length}", **options)
+        assert process.returncode == 0 and "calibration from" not in process.stderr, process.stderr
+        (found[length],) = read_rows(tmp_path / f"r{length}").values()
+    assert len(list(folder.iterdir())) == 2
+    assert found[256]["metrics"]["nll"]["value"] != found[128]["metrics"]["nll"]["value"]
 
 
 def test_a_cell_without_calibration_does_not_know_of_it(run, experiment, tmp_path):

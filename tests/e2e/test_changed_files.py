@@ -86,6 +86,40 @@ def test_a_changed_tokenizer_makes_cells_unfinished_and_parts_unusable(run, star
     assert "its model, tokenizer, data or RoPE factors changed" in changed.stderr
 
 
+FACTORS = {"type": "longrope", "factor": 2, "factors": "factors.json"}
+
+
+@pytest.mark.parametrize(("changes", "key", "metric"), [
+    ({"rope": FACTORS}, "short_factor", "nll"),  # of windows of at most 512 tokens
+    ({"reference": {"path": "model", "rope": FACTORS}, "metrics": ["kl_divergence"]}, "long_factor", "kl_divergence"),
+], ids=["short windows", "reference"])
+def test_files_of_factors_that_change_between_runs_make_cells_unfinished(run, experiment, tmp_path, changes, key, metric):
+    copy_of_tiny_books(tmp_path / "model")
+    if key == "long_factor":
+        (tmp_path / "model/config.json").write_text((tmp_path / "model/config.json").read_text(encoding="utf-8").replace(
+            '"max_position_embeddings": 512', '"max_position_embeddings": 64'), encoding="utf-8")
+    file = experiment({"sweep": None, "windows.length": 600 if key == "short_factor" else 128, "data.documents": 1} | changes)
+    found = []
+    for factor in (1, 4):
+        factors = {"short_factor": [2] * 32, "long_factor": [2] * 32} | {key: [factor] * 32}
+        (tmp_path / "factors.json").write_text(json.dumps(factors), encoding="utf-8")
+        process = run("run", file, "--results", tmp_path / "results")
+        assert process.returncode == 0 and "finished already" not in process.stderr, process.stderr
+        (row,) = read_rows(tmp_path / "results").values()
+        found.append(row["metrics"][metric]["value"])
+    assert found[0] != found[1]
+
+
+def test_another_record_of_an_import_makes_cells_unfinished(run, experiment, tmp_path):
+    model = copy_of_tiny_books(tmp_path / "model")
+    file = experiment({"sweep": None, "model.path": str(model)})
+    for bits in (4.25, 3.25):
+        (model / "imported.json").write_text(json.dumps({"label": "GPTQ W4", "bits_per_weight": bits}), encoding="utf-8")
+        assert run("run", file, "--results", tmp_path / "results").returncode == 0
+        (row,) = read_rows(tmp_path / "results").values()
+        assert row["environment"]["imported"]["bits_per_weight"] == bits
+
+
 AWQ = [{"match": "layers.*", "weight": {"type": "awq", "bits": 3, "group": 64}}]
 SEARCH = {"lengths": [128], "short_length": 32, "guard": 1, "guide": "none", "grid": {"points": 3}, "quantization": {"quant": []}}
 

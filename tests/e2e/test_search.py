@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from support.program import REPO, TEXT, assert_one_line, lasting, litter, read_csv, read_rows
+from support.program import REPO, TEXT, assert_one_line, copy_of_tiny_books, lasting, litter, read_csv, read_rows
 
 THREE_BITS = [{"match": "layers.*", "weight": {"type": "rtn", "bits": 3, "group": 64}}]
 SEARCH = {"data": {"path": str(TEXT), "documents": 1}, "lengths": [256], "short_length": 64, "guard": 1, "grid": {"points": 3}}
@@ -248,6 +248,30 @@ def test_a_search_under_another_scheme_finds_what_a_cell_under_that_scheme_finds
     assert second["search"]["g"] == first["search"]["g"] and set(second["search"]["g"]) != {1}
     assert sorted((tmp_path / "cache/search").glob("*/journal.jsonl")) == journals
     assert second["metrics"]["nll"] != first["metrics"]["nll"] and "dev_rope" in second["environment"]["inputs"]
+
+
+def journals_of(run, files, tmp_path, own_cache):
+    """How many searches of these experiments, one after the other, scored something of their own."""
+    for i, file in enumerate(files):
+        process = run("run", file, "--results", tmp_path / f"journals{i}", **own_cache)
+        assert process.returncode == 0, process.stderr
+    return len(list((tmp_path / "cache/search").glob("*/journal.jsonl")))
+
+
+def test_schemes_that_differ_in_short_windows_alone_share_no_scores(run, searching, tmp_path, own_cache):
+    # Twice the trained 512 tokens: the guard's windows of 64 tokens differ.
+    schemes = [{"type": "ntk", "factor": 2}, {"type": "dynamic_ntk", "factor": 1}]
+    files = [searching({"rope": scheme, "rescale.search.lengths": [1024]}, f"{scheme['type']}.yaml") for scheme in schemes]
+    assert journals_of(run, files, tmp_path, own_cache) == 2
+
+
+def test_another_tokenizer_searches_anew(run, searching, tmp_path, own_cache):
+    model = copy_of_tiny_books(tmp_path / "model")
+    files = [searching({"model.path": str(model)})]
+    assert journals_of(run, files, tmp_path, own_cache) == 1
+    with open(model / "tokenizer.model", "ab") as tokenizer:
+        tokenizer.write(b"\xfa\x3f\x01x")  # a field that SentencePiece skips
+    assert journals_of(run, files, tmp_path, own_cache) == 2
 
 
 @pytest.mark.parametrize("guide", ["sensitivity", "pressure", "none"])

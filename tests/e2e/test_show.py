@@ -76,9 +76,9 @@ def baseline(finished):
 
 @pytest.fixture
 def five_documents(run, experiment, tmp_path):
-    """The results of none and linear over five documents of unequal length, in two rounding draws."""
+    """The results of none and linear over five documents of unequal length, in three rounding draws."""
     texts = write_five_texts(tmp_path / "texts.jsonl")
-    sweep = [{"rope": [{"type": "none"}, {"type": "linear", "factor": 4}], "rounding.draw": [0, 1],
+    sweep = [{"rope": [{"type": "none"}, {"type": "linear", "factor": 4}], "rounding.draw": [0, 1, 2],
               "quant": [[], [{"match": "layers.*", "weight": {"type": "rtn", "bits": 3, "group": 64}}]]}]
     file = experiment({"data": {"path": str(texts)}, "windows": {"length": 512}, "model.dtype": "float32", "sweep": sweep})
     process = run("run", file, "--results", tmp_path / "results")
@@ -126,7 +126,7 @@ def test_a_baseline_is_numbers_for_programs(finished, run, baseline):
 
 def test_intervals_are_over_documents_given_the_rounding(five_documents, run):
     rows = json.loads(run("show", five_documents, "--draws", "--format", "json", "--baseline", "quant=none").stdout)
-    assert len(rows) == 8
+    assert len(rows) == 12
     for row in rows:
         assert row["metrics"]["nll"]["clusters"] == 5
         if row["paired"].get("reason") == "baseline":
@@ -145,14 +145,14 @@ def test_draws_are_one_row_with_a_mean(five_documents, run):
     shown = json.loads(run("show", five_documents, "--format", "json").stdout)
     assert len(shown) == 4 and "rounding.draw" not in shown[0]["axes"]
     for row in shown:
-        assert [draw["draw"] for draw in row["draws"]] == [0, 1]
+        assert [draw["draw"] for draw in row["draws"]] == [0, 1, 2]
         values = [rows[draw["id"]]["metrics"]["nll"]["value"] for draw in row["draws"]]
-        assert row["metrics"]["nll"]["value"] == pytest.approx(sum(values) / 2, rel=1e-12)
-        assert row["metrics"]["perplexity"]["value"] == pytest.approx(math.exp(sum(values) / 2), rel=1e-12)
+        assert row["metrics"]["nll"]["value"] == pytest.approx(sum(values) / 3, rel=1e-12)
+        assert row["metrics"]["perplexity"]["value"] == pytest.approx(math.exp(sum(values) / 3), rel=1e-12)
         full_precision = not row["axes"]["quant"]
         assert (abs(values[0] - values[1]) < 1e-5) == full_precision  # W3 draws a new rounding, the function stays
     text = run("show", five_documents).stdout
-    assert "95 % intervals over 5 documents and 2 rounding draws" in text and "[" in text.split("\n\n")[0]
+    assert "95 % intervals over 5 documents and 3 rounding draws" in text and "[" in text.split("\n\n")[0]
 
 
 def test_an_interaction_is_the_difference_of_differences(five_documents, run):
@@ -160,10 +160,10 @@ def test_an_interaction_is_the_difference_of_differences(five_documents, run):
     rows = {(row["axes"]["rope"]["type"], bool(row["axes"]["quant"])): row["metrics"]["nll"]["value"]
             for row in json.loads(run("show", five_documents, "--format", "json").stdout)}
     expected = rows["linear", True] - rows["linear", False] - rows["none", True] + rows["none", False]
-    assert found["value"] == pytest.approx(expected, rel=1e-9) and (found["clusters"], found["draws"]) == (5, 2)
+    assert found["value"] == pytest.approx(expected, rel=1e-9) and (found["clusters"], found["draws"]) == (5, 3)
     assert found["between"] == {"rope": "none", "quant": "none"}
     (line,) = read_csv(run("show", five_documents, "--interaction", "rope=linear ×4,quant=none", "--format", "csv").stdout)
-    assert float(line["interaction"]) == pytest.approx(-expected, rel=1e-9) and line["interaction_draws"] == "2"
+    assert float(line["interaction"]) == pytest.approx(-expected, rel=1e-9) and line["interaction_draws"] == "3"
     table = run("show", five_documents, "--interaction", "rope,quant").stdout
     assert f"{expected:+.4f} [" in table and "of 1 comparisons survive" in table
 

@@ -130,8 +130,10 @@ TEST_CASE("the likelihoods of packed choices are those of each choice alone, beh
   INFO(common << " tokens in common");
   const LlamaConfig llama = small_llama_config();
   const Llama model = random_llama(llama, at::kDouble, 3);
-  const Scheme scheme{make_scheme("{type: ntk, factor: 2}"), llama};
+  // Under the second one each length has a table of its own beyond the trained 64 tokens.
+  const Scheme scheme{make_scheme(GENERATE("{type: ntk, factor: 2}", "{type: dynamic_ntk, factor: 2}")), llama};
   const AnglesOf angles_of = [&](int64_t length) { return scheme.angles(length); };
+  const TableOf table_of = [&](int64_t length) { return scheme.table(length); };
   std::mt19937 random(3);
   const auto draw = [&](int64_t count) {
     std::vector<int32_t> tokens(static_cast<std::size_t>(count));
@@ -156,13 +158,13 @@ TEST_CASE("the likelihoods of packed choices are those of each choice alone, beh
     return told.contains(question) ? std::optional(told[question]) : std::nullopt;
   };
   const auto together =
-      choice_log_likelihoods(model, angles_of, questions, known,
+      choice_log_likelihoods(model, angles_of, table_of, questions, known,
                              [&](std::size_t question, const Likelihoods& found) { told[question] = found; });
   CHECK(told.size() == questions.size());
   // What is known is taken as it is, and what is not comes to the same bits beside it.
   told.erase(2);
   told[3] = {1, 2, 3};
-  auto partly = choice_log_likelihoods(model, angles_of, questions, known,
+  auto partly = choice_log_likelihoods(model, angles_of, table_of, questions, known,
                                        [&](std::size_t question, const Likelihoods&) { CHECK(question == 2); });
   CHECK(partly[3] == Likelihoods{1, 2, 3});
   partly[3] = together[3];
@@ -178,8 +180,9 @@ TEST_CASE("choices with contexts of their own are those of each alone, in one pa
   const int64_t length = GENERATE(20, kPackedTokens / 2);
   const LlamaConfig llama = small_llama_config();
   const Llama model = random_llama(llama, at::kDouble, 3);
-  const Scheme scheme{make_scheme("{type: none}"), llama};
+  const Scheme scheme{make_scheme(GENERATE("{type: none}", "{type: dynamic_ntk, factor: 2}")), llama};
   const AnglesOf angles_of = [&](int64_t tokens) { return scheme.angles(tokens); };
+  const TableOf table_of = [&](int64_t tokens) { return scheme.table(tokens); };
   std::mt19937 random(5);
   const auto draw = [&](int64_t count) {
     std::vector<int32_t> tokens(static_cast<std::size_t>(count));
@@ -197,7 +200,7 @@ TEST_CASE("choices with contexts of their own are those of each alone, in one pa
   }
   std::vector<std::size_t> told;
   const auto nothing = [](std::size_t) { return std::optional<Likelihoods>(); };
-  const auto together = choice_log_likelihoods(model, angles_of, questions, nothing,
+  const auto together = choice_log_likelihoods(model, angles_of, table_of, questions, nothing,
                                                [&](std::size_t question, const auto&) { told.push_back(question); });
   CHECK(told == std::vector<std::size_t>{0, 1, 2});
   for (std::size_t i = 0; i < questions.size(); ++i) {
@@ -209,7 +212,7 @@ TEST_CASE("choices with contexts of their own are those of each alone, in one pa
     return [&, left_out](std::size_t i) { return i == left_out ? std::nullopt : std::optional(together[i]); };
   };
   for (const std::size_t left_out : {0, 1, 2}) {
-    const auto again = choice_log_likelihoods(model, angles_of, questions, all_but(left_out),
+    const auto again = choice_log_likelihoods(model, angles_of, table_of, questions, all_but(left_out),
                                               [&](std::size_t question, const auto&) { CHECK(question == left_out); });
     CHECK(again == together);
   }

@@ -20,7 +20,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def evaluated(run, experiment, folder):
-    """Results over five documents and three kinds of tasks, in full precision and in two draws of W3; run once."""
+    """Results over five documents and three kinds of tasks, in full precision and in three draws of W3; run once."""
     results = folder / "results"
     if not (results / "rows.jsonl").exists():
         texts = write_five_texts(folder / "texts.jsonl")
@@ -29,7 +29,7 @@ def evaluated(run, experiment, folder):
         tasks = [{"type": "multiple_choice", "path": str(questions), "prompt": "{query}"}, PASSKEY,
                  {"type": "qa", "path": str(asked), "prompt": "{context}", "new_tokens": 4}]
         file = experiment({"data": {"path": str(texts)}, "windows": {"length": WINDOW}, "model.dtype": "float32", "tasks": tasks,
-                           "sweep": [{"quant": [[]]}, {"rounding.draw": [0, 1], "quant": [W3]}]})
+                           "sweep": [{"quant": [[]]}, {"rounding.draw": [0, 1, 2], "quant": [W3]}]})
         process = run("run", file, "--results", results)
         assert process.returncode == 0, process.stderr
     return results
@@ -84,7 +84,7 @@ def test_every_eval_ever_converts_lm_evals_format_to_the_same_scores(evaluated, 
 def test_every_eval_ever_accepts_every_record(evaluated, run, tmp_path):
     records = lines_of(run("show", evaluated, "--format", "eee"))
     shown = {row["id"]: row for row in json.loads(run("show", evaluated, "--format", "json").stdout)}
-    assert len(records) == len(shown) == 2  # the two draws are one record
+    assert len(records) == len(shown) == 2  # the three draws are one record
     for number, record in enumerate(records):
         file = tmp_path / f"{number}.json"
         file.write_text(json.dumps(record), encoding="utf-8")
@@ -101,7 +101,7 @@ def test_every_eval_ever_accepts_every_record(evaluated, run, tmp_path):
             if entry.get("low") is not None:
                 interval = details.uncertainty.confidence_interval
                 assert [interval.lower, interval.upper] == [entry["low"], entry["high"]]
-                assert ("and 2 rounding draws" in interval.method) == bool(row["axes"]["quant"])
+                assert ("and 3 rounding draws" in interval.method) == bool(row["axes"]["quant"])
 
 
 @pytest.mark.parametrize("format", ["lm_eval", "eee"])

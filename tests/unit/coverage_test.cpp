@@ -198,7 +198,7 @@ const std::vector<std::size_t> kClusters{4, 8, 12, 20};
 }  // namespace
 
 TEST_CASE("the interval of a difference of two rows covers the truth about 95 times in 100", "[coverage]") {
-  for (const std::size_t R : {1, 4, 8}) {
+  for (const std::size_t R : {1, 3, 4, 8}) {
     check_coverage("difference, tokens", of_clusters(by_document(difference)), kClusters, R);
     check_coverage("difference, documents", of_means(by_document(difference)), kClusters, R);
     check_coverage("difference, pieces", of_pieces(difference), kClusters, R);
@@ -206,7 +206,7 @@ TEST_CASE("the interval of a difference of two rows covers the truth about 95 ti
 }
 
 TEST_CASE("the interval of one row covers the truth about 95 times in 100", "[coverage]") {
-  for (const std::size_t R : {1, 4, 8}) {
+  for (const std::size_t R : {1, 3, 4, 8}) {
     check_coverage("row, tokens", of_clusters(by_document(row)), kClusters, R);
     check_coverage("row, documents", of_means(by_document(row)), kClusters, R);
     check_coverage("row, pieces", of_pieces(row), kClusters, R);
@@ -214,33 +214,34 @@ TEST_CASE("the interval of one row covers the truth about 95 times in 100", "[co
 }
 
 TEST_CASE("the interval of an accuracy covers the truth about 95 times in 100", "[coverage]") {
-  for (const std::size_t R : {1, 4, 8}) {
+  for (const std::size_t R : {1, 3, 4, 8}) {
     check_coverage("accuracy, grouped", of_clusters(by_document(accuracy)), kClusters, R, Averaged::answers);
     check_coverage("accuracy, questions", of_windows(accuracy), {20, 50, 100, 200}, R, Averaged::answers);
   }
 }
 
-/// How often the interval covers, of `questions` answers in one draw: 1, -1 or 0.
-double coverage_of_answers(double up, double down, int questions, Averaged averaged) {
+/// How often the interval covers, of `questions` answers in one draw: 1, -1 or 0, or the difference of two such.
+double coverage_of_answers(double up, double down, int questions, Averaged averaged, bool of_two) {
   Random random(11);
   std::uniform_real_distribution<double> uniform;
+  const auto answer = [&] {
+    const double place = uniform(random);
+    return place < up ? 1.0 : place < up + down ? -1.0 : 0.0;
+  };
   int covered = 0;
   for (int repetition = 0; repetition < kRepetitions; ++repetition) {
     std::vector<ClusterSums> clusters;
-    for (int i = 0; i < questions; ++i) {
-      const double place = uniform(random);
-      clusters.push_back({1, {place < up ? 1.0 : place < up + down ? -1.0 : 0.0}});
-    }
-    covered += covers(estimate(clusters, averaged), up - down, repetition < 10);
+    for (int i = 0; i < questions; ++i) clusters.push_back({1, {of_two ? answer() - answer() : answer()}});
+    covered += covers(estimate(clusters, averaged), of_two ? 0 : up - down, repetition < 10);
   }
   return static_cast<double>(covered) / kRepetitions;
 }
 
 /// Whole numbers of answers come in steps, so that the coverage of no interval is even: it is held from below alone.
-void check_answers(const std::string& name, double up, double down, Averaged averaged) {
+void check_answers(const std::string& name, double up, double down, Averaged averaged, bool of_two = false) {
   std::string line = fmt::format("| {} |", name);
   for (const int questions : {8, 20, 50, 100, 200}) {
-    const double found = coverage_of_answers(up, down, questions, averaged);
+    const double found = coverage_of_answers(up, down, questions, averaged, of_two);
     line += fmt::format(" {:.1f} |", 100 * found);
     INFO(name << ", " << questions << " questions");
     CHECK(found >= 0.93);
@@ -254,6 +255,8 @@ TEST_CASE("the interval of rare answers covers the truth at least 93 times in 10
   for (const auto& [gained, lost] : {std::pair(0.1, 0.1), {0.2, 0.02}, {0.1, 0.0}, {0.02, 0.02}}) {
     check_answers(fmt::format("difference, {} gained and {} lost", gained, lost), gained, lost,
                   Averaged::differences_of_answers);
+    check_answers(fmt::format("interaction, {} gained and {} lost twice", gained, lost), gained, lost,
+                  Averaged::differences_of_answers, true);
   }
 }
 

@@ -22,6 +22,8 @@ class Folder {
     std::string dtype = "float32";
     std::string kv = "none";
     std::string scored = "0123456789abcdef";  ///< hash of what was scored
+    Json inputs = Json::object();
+    Json rescale = Json::object();
   };
 
   void add(const Cell& cell) const {
@@ -31,10 +33,11 @@ class Folder {
     row["metrics"]["perplexity"] = {
         {"value", 2}, {"stderr", 1}, {"count", 40}, {"clusters", cell.sums.size()}, {"link", "exp"}};
     row["metrics"]["delta_p_5"] = {{"value", 2}, {"stderr", nullptr}, {"count", 40}};
-    row["environment"] = {{"inputs", Json::object()}, {"dtype", cell.dtype}};
+    row["environment"] = {{"inputs", cell.inputs}, {"dtype", cell.dtype}};
     row["config"] = {{"data", {{"path", "d"}}},   {"model", {{"path", "m"}}},
                      {"rope", cell.rope},         {"quant", cell.quant == "none" ? Json::array() : Json(cell.quant)},
                      {"kv", {{"type", cell.kv}}}, {"rounding", {{"draw", cell.draw}}}};
+    if (!cell.rescale.empty()) row["config"]["rescale"] = cell.rescale;
     std::string csv = "metric,group,scored,sum,weight\n";
     for (const char* metric : {"nll", "perplexity"}) {
       for (std::size_t d = 0; d < cell.sums.size(); ++d)
@@ -73,13 +76,14 @@ TEST_CASE("rows that differ in their draw are one row, the mean over draws") {
   const Folder folder;
   folder.add({"a", "none", "W3", 0, {10, 20, 30, 40}});
   folder.add({"b", "none", "W3", 1, {12, 22, 32, 42}});
+  folder.add({"b2", "none", "W3", 2, {11, 21, 31, 41}});
   folder.add({"c", "yarn", "W3", 0, {1, 2, 3, 4}});
   const Results results = folder.results();
   Effects effects(results);
   const std::vector<Json> rows = over_draws(results.rows(), effects);
   REQUIRE(rows.size() == 2);
-  const Json& both = rows[0]["draws"].size() == 2 ? rows[0] : rows[1];
-  CHECK(draws_of(both) == std::vector<int64_t>{0, 1});
+  const Json& both = rows[0]["draws"].size() == 3 ? rows[0] : rows[1];
+  CHECK(draws_of(both) == std::vector<int64_t>{0, 1, 2});
   CHECK_FALSE(both["axes"].contains("rounding.draw"));
   CHECK(both["metrics"]["nll"]["value"] == Approx(2.6));
   CHECK(both["metrics"]["perplexity"]["value"] == Approx(std::exp(2.6)));
@@ -211,6 +215,49 @@ TEST_CASE("what cannot be an interaction is one line that says why") {
   draws.add({"c", "yarn", "none", 0, {1, 1, 1, 1}});
   draws.add({"d", "yarn", "W3", 2, {1, 1, 1, 1}});
   CHECK(contains(error_text([&] { shown(draws, "rope=none,quant=none"); }), "other draws"));
+}
+
+TEST_CASE("two draws have no interval, and the caption says so") {
+  const Folder folder;
+  add_square(folder);
+  folder.add({"b1", "none", "W3", 1, {13, 23, 33, 43}});
+  folder.add({"d1", "yarn", "W3", 1, {13.5, 23.5, 33.5, 43.5}});
+  CHECK(contains(shown(folder, "", "table"), "no intervals over 2 rounding draws: 3 are the fewest"));
+  CHECK(Json::parse(shown(folder, "rope=none,quant=none", "json"))[0]["low"].is_null());
+}
+
+TEST_CASE("scales that were found for a quantized model are those of its draw") {
+  const Json found{{"search", {{"quantization", {{"quant", "W3"}}}}}};
+  const Folder folder;
+  folder.add({"a", "none", "none", 0, {1, 2, 3, 4}, "", "float32", "none", "01", {}, found});
+  folder.add({"b", "none", "W3", 0, {1, 2, 3, 4}, "", "float32", "none", "01", {}, found});
+  folder.add({"c", "none", "W3", 1, {1, 2, 3, 4}, "", "float32", "none", "01", {}, found});
+  CHECK(contains(shown(folder, "", "table", "quant=none"), "other draws"));
+}
+
+TEST_CASE("rows that read another version of a file are not compared, and the caption says so") {
+  const std::string input = GENERATE("model", "data", "tasks");
+  const Json one{{input, "1"}, {"rope", "1"}}, other{{input, "2"}, {"rope", "2"}};
+  const Folder folder;
+  folder.add({"a", "none", "none", 0, {1, 2, 3, 4}, "", "float32", "none", "01", one});
+  folder.add({"b", "none", "W3", 0, {1, 2, 3, 5}, "", "float32", "none", "01", other});
+  folder.add({"c", "none", "W3", 1, {1, 2, 3, 6}, "", "float32", "none", "01", one});
+  const std::string text = shown(folder, "", "table", "quant=none");
+  CHECK(contains(text, "warning: some rows read another version of the " + input + " than others do"));
+  CHECK(contains(text, "the " + input + " changed between them; run both again"));
+  CHECK(Json::parse(shown(folder, "", "json")).size() == 3);  // b and c are no draws of one row
+}
+
+TEST_CASE("cells that the plan no longer has are no draws of those that it has") {
+  const Folder folder;
+  folder.add({"a", "none", "W3", 0, {10, 20, 30, 40}});
+  folder.add({"b", "none", "W3", 1, {12, 22, 32, 42}});
+  ShowOptions options;
+  options.format = "json";
+  options.all = true;
+  options.planned = {{"a"}};
+  const Results results = folder.results();
+  CHECK(Json::parse(show(results, results.rows(), options)).size() == 2);
 }
 
 TEST_CASE("three documents have no interval, and the caption says so") {

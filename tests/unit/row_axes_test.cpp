@@ -61,5 +61,38 @@ TEST_CASE("a key that all levels have tells rows apart, and so does one beside a
   CHECK(baselines(rows, "rope.type=ntk") == std::vector<std::string>{"a", "", "", "a"});
 }
 
+TEST_CASE("an axis below the compared one stays an axis, and a row without it is compared with all of its levels") {
+  const auto at = [](const char* name, const Json& factor) {
+    Json axes{{"rope", {{"name", name}}}};
+    if (!factor.is_null()) axes["rope.factor"] = factor;
+    return axes;
+  };
+  std::vector<Json> rows{row_of("none", at("none", {}), {{"type", "none"}, {"name", "none"}})};
+  for (const auto& [id, name, factor] : {std::tuple{"ntk8", "ntk", 8}, {"ntk2", "ntk", 2}, {"yarn2", "yarn", 2}}) {
+    rows.push_back(row_of(id, at(name, factor), {{"type", name}, {"name", name}, {"factor", factor}}));
+  }
+  CHECK(baselines(rows, "rope=ntk") == std::vector<std::string>{"", "ntk8", "ntk2", "ntk2"});
+  CHECK(baselines(rows, "rope=none") == std::vector<std::string>(4, "none"));
+}
+
+TEST_CASE("of several rows that could be the baseline none is") {
+  const Json axes{{"quant", "none"}}, other{{"quant", "w4"}};
+  const std::vector<Json> rows{row_of("a", axes, "none", {{"quant", "none"}}),
+                               row_of("b", axes, "none", {{"quant", "none"}}),
+                               row_of("c", other, "none", {{"quant", "w4"}})};
+  CHECK(baselines(rows, "quant=none") == std::vector<std::string>{"", "", ""});
+}
+
+TEST_CASE("a stride that follows from the length goes with it") {
+  const auto windows = [](int length, int stride, const char* score, bool bos) {
+    return Json{{"windows", {{"length", length}, {"stride", stride}, {"score", score}, {"bos", bos}}}};
+  };
+  CHECK(has_default_stride(windows(64, 64, "all", true)));
+  CHECK(has_default_stride(windows(64, 63, "window", true)));
+  CHECK(has_default_stride(windows(64, 64, "window", false)));
+  CHECK_FALSE(has_default_stride(windows(64, 63, "all", true)));
+  CHECK_FALSE(has_default_stride(Json::object()));
+}
+
 }  // namespace
 }  // namespace qroar

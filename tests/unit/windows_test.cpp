@@ -166,12 +166,27 @@ TEST_CASE(
   for (const Window& window : windows_of({11}, rule)) CHECK(tokens_seen(window, rule.feed) == 4);
 }
 
+TEST_CASE("windows that are scored each by itself leave out no token unless their stride is said") {
+  for (const char* yaml : {"{length: 8, score: window}", "{length: 8, score: window, bos: false}",
+                           "{length: 8, score: window, bos: replace}", "{length: 8, score: window, bos: start}"}) {
+    const WindowRule rule = read_rule(yaml);
+    const std::vector<Window> windows = windows_of({30}, rule);
+    INFO(yaml);
+    CHECK(windows.front().begin == 0);
+    CHECK(windows.back().end == 30);
+    for (std::size_t i = 1; i < windows.size(); ++i) CHECK(windows[i].begin == windows[i - 1].end);
+  }
+  CHECK(read_rule("{length: 8, score: second_half}").stride == 7);
+  CHECK(read_rule("{length: 8}").stride == 8);
+}
+
 TEST_CASE("a wrong window rule is an Error with its place") {
   const auto error = [](const char* yaml) { return error_text([&] { WindowRule{Config::parse(yaml, "w.yaml")}; }); };
   CHECK(contains(error("length: 1"), "w.yaml:1:9: length: is 1; a window needs at least 2 tokens"));
   CHECK(contains(error("stride: 4"), "length"));
   CHECK(contains(error("length: 8\nstride: 9"), "w.yaml:2:9: stride: "));
   CHECK(contains(error("length: 8\nstride: 0"), "w.yaml:2:9: stride: "));
+  CHECK(contains(error("length: 8\nstride: 8\nscore: window"), "w.yaml:2:9: stride: "));  // BOS takes a place
   CHECK(contains(error("length: 8\nscore: last"), "w.yaml:2:8: score: "));
   CHECK(contains(error("length: 8\nbos: begin"), "w.yaml:2:6: bos: unknown 'begin'"));
   CHECK(contains(error("length: 8\ntargets: beyond"), "w.yaml:2:10: targets: beyond takes its first token"));

@@ -25,6 +25,11 @@ class LongPpl : public Metric {
 
   void bind(const WindowRule& windows, const DataSpec&) override {
     feed_ = windows.feed;
+    if (feed_.beyond) {
+      config_.fail(
+          "compares losses of tokens that the model sees, and with targets: beyond the last one is not; say "
+          "windows.targets: inside");
+    }
     if (short_ >= windows.length) {
       config_.fail(fmt::format("a short context of {} tokens is no shorter than windows of {}; set short: {} or less",
                                short_, windows.length, windows.length / 2));

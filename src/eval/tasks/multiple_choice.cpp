@@ -40,7 +40,7 @@ int64_t characters(const std::string& text) {
 }
 
 struct Asked {
-  std::string id, group;
+  std::string id, group, content;
   std::vector<std::string> choices;
   std::size_t label;
 };
@@ -132,7 +132,8 @@ class MultipleChoice : public Task {
       done += work[question];
       input.report(done / total);
     };
-    const auto likelihoods = choice_log_likelihoods(input.model, input.angles_of, tokens_, known, answered);
+    const auto likelihoods =
+        choice_log_likelihoods(input.model, input.angles_of, input.table_of, tokens_, known, answered);
     Moments right, right_normed;
     ByCluster right_by_cluster, right_normed_by_cluster;
     TaskResult result;
@@ -149,8 +150,8 @@ class MultipleChoice : public Task {
       const double is_right = choice == asked.label ? 1 : 0, is_right_normed = choice_norm == asked.label ? 1 : 0;
       right.add(is_right);
       right_normed.add(is_right_normed);
-      right_by_cluster.add(asked.group, on_one_line(asked.id), is_right, 1);
-      right_normed_by_cluster.add(asked.group, on_one_line(asked.id), is_right_normed, 1);
+      right_by_cluster.add(asked.group, asked.content, is_right, 1);
+      right_normed_by_cluster.add(asked.group, asked.content, is_right_normed, 1);
       std::string all;
       for (const double x : likelihoods[i]) all += fmt::format("{}{:.9g}", all.empty() ? "" : " ", x);
       result.items.rows.push_back({on_one_line(asked.id), std::to_string(asked.label), std::to_string(choice),
@@ -182,7 +183,8 @@ class MultipleChoice : public Task {
   }
 
   Asked asked_in(const Question& question) const {
-    Asked asked{question.id(), question.group(), choices_.empty() ? question.texts("choices", 2) : choices_, 0};
+    Asked asked{question.id(), question.group(), question.content(),
+                choices_.empty() ? question.texts("choices", 2) : choices_, 0};
     if (const std::string wrong = choice_error(asked.choices); !wrong.empty()) fail("{}: {}", question.place, wrong);
     const auto label = question.fields.find("label");
     if (label == question.fields.end()) fail("{}: no \"label\"", question.place);

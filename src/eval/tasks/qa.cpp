@@ -42,7 +42,7 @@ double f1(const std::vector<std::string>& found, const std::vector<std::string>&
 }
 
 struct Asked {
-  std::string id, group;
+  std::string id, group, content;
   std::vector<int32_t> prompt;
   std::vector<std::string> answers;
 };
@@ -71,7 +71,7 @@ class QuestionAnswering : public Task {
       place.fail(fmt::format("windows of {} tokens leave no room for {} new ones", window, new_tokens_));
     }
     for (const Question& question : questions) {
-      Asked asked{question.id(), question.group(), tokenizer.encode(prompt_.filled(question)),
+      Asked asked{question.id(), question.group(), question.content(), tokenizer.encode(prompt_.filled(question)),
                   question.texts("answers", 1)};
       if (asked.prompt.empty()) fail("{}: the prompt has no tokens", question.place);
       const int64_t over = std::ssize(asked.prompt) - room;
@@ -111,8 +111,8 @@ class QuestionAnswering : public Task {
       }
       exact.add(same);
       overlap.add(best);
-      exact_by_cluster.add(asked.group, on_one_line(asked.id), same, 1);
-      overlap_by_cluster.add(asked.group, on_one_line(asked.id), best, 1);
+      exact_by_cluster.add(asked.group, asked.content, same, 1);
+      overlap_by_cluster.add(asked.group, asked.content, best, 1);
       result.items.rows.push_back(
           {on_one_line(asked.id), on_one_line(answer), fmt::format("{:g}", same), csv_number(best)});
       input.report(static_cast<double>(exact.count) / static_cast<double>(asked_.size()));
