@@ -233,8 +233,12 @@ TEST_CASE("the gradient by a layout's numbers is that of the score") {
   }
 }
 
-TEST_CASE("the proxy is the distortion of the attention logits, computed whole") {
-  const Searched searched("", BandVariant::independent, 1, at::kDouble);
+TEST_CASE("the proxy is the distortion of the attention logits, computed whole, of partly rotated heads, too") {
+  const auto partly = GENERATE(false, true);
+  CAPTURE(partly);
+  LlamaConfig config = small_llama_config();
+  if (partly) config.partial_rotary_factor = 0.5;
+  const Searched searched("", BandVariant::independent, 1, at::kDouble, config);
   const std::vector<Window> windows{{0, 0, 20, 19}};
   Journal journal(searched.scratch.folder() / "proxy.jsonl");
   const LogitDistortion distortion(searched.input, windows, searched.what.layout.edges, journal);
@@ -254,8 +258,9 @@ TEST_CASE("the proxy is the distortion of the attention logits, computed whole")
   double expected = 0;
   for (std::size_t i = 0; i < 2; ++i) {
     const auto logits_of = [&](at::Tensor q, at::Tensor k, const at::Tensor& gq_P, const at::Tensor& gk_P) {
-      q = q * at::cat({gq_P, gq_P});
-      k = k * at::cat({gk_P, gk_P});
+      const at::Tensor rest = at::ones({16 - 2 * gq_P.size(0)}, at::kDouble);
+      q = q * at::cat({gq_P, gq_P, rest});
+      k = k * at::cat({gk_P, gk_P, rest});
       ops::rope_(q, angles);
       ops::rope_(k, angles);
       at::Tensor l = at::matmul(q.permute({1, 0, 2}), k.repeat_interleave(2, 1).permute({1, 2, 0}));
@@ -263,12 +268,27 @@ TEST_CASE("the proxy is the distortion of the attention logits, computed whole")
       l = l * seen;
       return (l - l.sum(-1, true) / seen.sum(-1, true)) * seen;
     };
-    const at::Tensor one = at::ones({8}, at::kDouble);
+    const at::Tensor one = at::ones({config.pairs()}, at::kDouble);
     const at::Tensor l = logits_of(full.q[i], full.k[i], one, one);
     const at::Tensor m = logits_of(quantized.q[i], quantized.k[i], scales.query_LKP()[0][0], scales.key_LKP()[0][0]);
     expected += ((m - l).square().sum() / l.square().sum()).item<double>() / 2;
   }
   CHECK(distortion(scales) == Approx(expected).epsilon(1e-4));  // its logits are float32
+}
+
+TEST_CASE("a rounding draw alone is no distortion for the proxy") {
+  Searched searched("", BandVariant::shared, 1, at::kDouble);
+  searched.cell.quant = {};
+  const std::vector<Window> windows{{0, 0, 20, 19}};
+  for (const uint64_t draw : {0, 1, 2, 3}) {
+    searched.cell.quant.rounding.draw = draw;
+    searched.cell.model = prepare(searched.cell.quant, searched.cell.full);
+    Journal journal(searched.scratch.folder() / fmt::format("proxy-{}.jsonl", draw));
+    const LogitDistortion distortion(searched.input, windows, searched.what.layout.edges, journal);
+    CAPTURE(draw);
+    CHECK(std::abs(distortion({searched.what.layout, {1, 1, 1}})) < 1e-6);  // its logits are float32
+    CHECK(distortion({searched.what.layout, {2, 1, 1}}) > 0.01);
+  }
 }
 
 }  // namespace
