@@ -154,25 +154,35 @@ std::vector<double> DevObjective::gradient(const std::vector<double>& point) {
   if (!slope_at_1_.empty() && point == candidates_.front().point) return slope_at_1_;
   cost_ += kGradientCost;
   ++gradients_;
-  if (const auto known = journal_.find("gradient", point)) return (*known)["gradient"];
-  const Llama model = scaled_model(input_, scales(point));
+  const std::vector<std::vector<double>> by_length = gradients_by_length(point);
   std::vector<double> total(point.size(), 0);
   const double weights = std::accumulate(spec_.weights.begin(), spec_.weights.end(), 0.0);
-  for (std::size_t i = 0; i < windows_.size(); ++i) {
+  for (std::size_t i = 0; i < by_length.size(); ++i) {
+    for (std::size_t k = 0; k < total.size(); ++k) total[k] += spec_.weights[i] / weights * by_length[i][k];
+  }
+  return total;
+}
+
+std::vector<std::vector<double>> DevObjective::gradients_by_length(const std::vector<double>& point) {
+  if (const auto known = journal_.find("gradients", point)) return (*known)["by_length"];
+  const Llama model = scaled_model(input_, scales(point));
+  std::vector<std::vector<double>> by_length;
+  for (const std::vector<Window>& windows : windows_) {
+    std::vector<double>& total = by_length.emplace_back(point.size(), 0);
     double tokens = 0;
-    for (const Window& window : windows_[i]) tokens += static_cast<double>(window.scored);
-    for (const Window& window : windows_[i]) {
+    for (const Window& window : windows) tokens += static_cast<double>(window.scored);
+    for (const Window& window : windows) {
       const Document& document = input_.documents[static_cast<std::size_t>(window.document)];
       const at::Tensor tokens_T = window_tokens(document, window, input_.feed, model);
       const ScaleGradient slope =
           scale_gradient(model, tokens_T, input_.angles_of(tokens_T.size(0)), window.scored, layout_.heads);
-      const double weight = spec_.weights[i] / weights * static_cast<double>(window.scored) / tokens;
+      const double weight = static_cast<double>(window.scored) / tokens;
       const std::vector<double> own = by_dimension(slope, layout_);
       for (std::size_t k = 0; k < total.size(); ++k) total[k] += weight * own[k];
     }
   }
-  journal_.add("gradient", point, {{"gradient", total}});
-  return total;
+  journal_.add("gradients", point, {{"by_length", by_length}});
+  return by_length;
 }
 
 double DevObjective::proxy(const std::vector<double>& point) {

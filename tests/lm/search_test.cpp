@@ -168,9 +168,9 @@ TEST_CASE("the guide sensitivity is the gradient's size at scales of 1, whose co
   const Searched searched(", guard: 100, guide: sensitivity, strategy: {type: gradient, steps: 1}",
                           BandVariant::independent);
   const SearchResult result = searched.run();
-  const auto found = Journal(searched.journal()).find("gradient", std::vector<double>(6, 0));
+  const auto found = Journal(searched.journal()).find("gradients", std::vector<double>(6, 0));
   REQUIRE(found);
-  const auto slope = (*found)["gradient"].get<std::vector<double>>();
+  const auto slope = (*found)["by_length"].get<std::vector<std::vector<double>>>().front();
   const auto guide = result.summary["guide"]["sensitivity"].get<std::vector<double>>();
   REQUIRE(guide.size() == 6);
   for (std::size_t i = 0; i < 6; ++i) CHECK(guide[i] == std::abs(slope[i]));
@@ -200,9 +200,9 @@ TEST_CASE("the gradient by a layout's numbers is that of the score") {
       const auto size = static_cast<std::size_t>(searched.what.layout.size());
       const std::vector<double> origin(size, 0);
       const Journal journal(searched.journal());
-      const auto found = journal.find("gradient", origin);
+      const auto found = journal.find("gradients", origin);
       REQUIRE(found);
-      const auto gradient = (*found)["gradient"].get<std::vector<double>>();
+      const auto gradient = (*found)["by_length"].get<std::vector<std::vector<double>>>().front();
       REQUIRE(gradient.size() == size);
       WindowRule rule;
       rule.length = rule.stride = 36;
