@@ -131,5 +131,17 @@ TEST_CASE("the guide is the mean pressure of a band's pairs, and the larger of t
   }
 }
 
+TEST_CASE("inflation is a mean over the layers that have RoPE") {
+  LlamaConfig config = small_llama_config();
+  config.layers[0].rope = false;
+  const auto inflation = [&](int64_t layers) {
+    const Searched searched("", BandVariant::shared, layers, at::kFloat, config);
+    Journal journal(searched.scratch.folder() / "guide/journal.jsonl");
+    return guide_of(searched.what, searched.input, *searched.cell.scheme, searched.cell.geometry, journal).inflation;
+  };
+  const std::vector<double> of_both = inflation(2);
+  CHECK(inflation(1) == std::vector<double>(of_both.begin() + 3, of_both.end()));
+}
+
 }  // namespace
 }  // namespace qroar
