@@ -51,6 +51,24 @@ TEST_CASE("guided has become guide, and a budget that the guide's gradient spend
   CHECK(contains(error_text([&] { spec_of(", guide: sensitivity, tolerance: 0.1", scratch); }), "tolerance"));
 }
 
+TEST_CASE("a guide by tails needs pieces shorter than the windows that it compares them with") {
+  const Scratch scratch;
+  const auto refusal = [&](const std::string& more) {
+    const std::string path = scratch.write("dev.jsonl", "{}").string();
+    return error_text([&] { SearchSpec(Config::parse("{data: {path: " + path + "}, " + more + "}", "s.yaml")); });
+  };
+  CHECK(contains(refusal("lengths: [20, 36], short_length: 36"),
+                 "short_length: the guide compares the tails of windows of 36 tokens, the longest of `lengths`, with "
+                 "those of pieces of short_length, 36 tokens, which must be fewer; take short_length: 18, or guide: "
+                 "sensitivity or none"));
+  CHECK(contains(refusal("lengths: [512]"), "lengths: the guide compares"));
+  for (const char* fine : {"lengths: [20, 36], short_length: 35", "lengths: [36], guide: none", "lengths: [513]",
+                           "lengths: [36], guide: sensitivity"}) {
+    CAPTURE(fine);
+    CHECK(refusal(fine) == "(no error)");
+  }
+}
+
 TEST_CASE("a search never ends worse than it began, and its history says what became of every candidate") {
   for (const char* strategy : {"coordinate", "gradient", "layerwise"}) {
     const Searched searched(fmt::format(", guard: 1, strategy: {{type: {}}}", strategy));
