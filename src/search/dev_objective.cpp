@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "base/statistics.h"
 #include "eval/gradient.h"
 #include "search/folds.h"
 
@@ -242,7 +243,7 @@ std::string DevObjective::note() const {
       others, tokens_seen(short_windows_.front(), input_.feed), 100 * spec_.guard);
 }
 
-/// Returns Spearman's rank correlation over the candidates that the guard accepted; null for fewer than three.
+/// Returns rank_correlation() of proxies and scores of the candidates that the guard accepted, or null.
 Json DevObjective::proxy_rank_correlation() {
   std::vector<double> proxies, scores;
   for (const Candidate& candidate : candidates_) {
@@ -250,13 +251,8 @@ Json DevObjective::proxy_rank_correlation() {
     proxies.push_back(proxy(candidate.point));
     scores.push_back(candidate.score);
   }
-  if (scores.size() < 3) return nullptr;
-  const auto centred_ranks = [](const std::vector<double>& x) {
-    const at::Tensor ranks = at::tensor(x, at::kDouble).argsort().argsort().to(at::kDouble);
-    return ranks - ranks.mean();
-  };
-  const at::Tensor a = centred_ranks(proxies), b = centred_ranks(scores);
-  return (at::dot(a, b) / (a.norm() * b.norm())).item<double>();
+  const std::optional<double> found = rank_correlation(proxies, scores);
+  return found ? Json(*found) : Json();
 }
 
 void DevObjective::log_progress() {
