@@ -28,8 +28,9 @@ def points_of(look, values, positive):
 
 
 def lengths(lines):
-    """Returns the trained length and the window, of the table `phase`."""
-    return [round(float(lines[0][name]) * float(lines[0]["wavelength_tokens"])) for name in ("wraps_trained", "wraps_target")]
+    """Returns the trained length and the window, of the table `phase`; nothing where no pair turns."""
+    turning = [line for line in lines if math.isfinite(float(line["wavelength_tokens"]))][:1]
+    return [round(float(line[name]) * float(line["wavelength_tokens"])) for line in turning for name in ("wraps_trained", "wraps_target")]
 
 
 def bound(lines):

@@ -24,8 +24,8 @@ struct DiagnosticInput {
   const std::vector<Document>& documents;
   const std::vector<Window>& windows;  ///< all windows of the cell
   const Feed& feed;
-  const AnglesOf& angles_of;  ///< of the cell's scheme
-  const RopeScheme& scheme;
+  const AnglesOf& angles_of;  ///< of the scheme
+  const RopeScheme& scheme;   ///< the cell's, with the frequencies that its rescaling makes of it (RescaledScheme)
   const RopeGeometry& geometry;
 
   /// Returns the tokens [T] of a window, on the device.

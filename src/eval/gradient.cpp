@@ -107,8 +107,10 @@ ScaleGradient scale_gradient(const Llama& model, const at::Tensor& tokens_T, con
       for (at::Tensor* x : {&result.query_LKP, &result.key_LKP, &result.frequency_LP}) (*x)[n].zero_();
       continue;
     }
-    result.query_LKP[n].copy_(by_log_scale(seen.q_THd, heads, P) / scored);
-    result.key_LKP[n].copy_(by_log_scale(seen.k_TKd, heads, P) / scored);
+    at::Tensor order_K = at::arange(heads);
+    if (heads > 1 && !layer.key_heads.empty()) order_K = at::tensor(layer.key_heads, at::kLong);
+    result.query_LKP[n].index_copy_(0, order_K, by_log_scale(seen.q_THd, heads, P) / scored);
+    result.key_LKP[n].index_copy_(0, order_K, by_log_scale(seen.k_TKd, heads, P) / scored);
     result.frequency_LP[n].copy_(delta_P.grad() / scored);
   }
   return result;

@@ -18,7 +18,8 @@ struct ScaleGradient {
 
 /// Computes the gradient for the last `scored` tokens of tokens_T [T], 0 < scored < T, at positions 0..T-1, which
 /// `angles` cover.  `heads`: 1 for the sum over all heads of a layer, or num_key_value_heads, where a key's head counts
-/// with the queries that read it.  For a model whose weights already contain scales, scale 1 means these scales.
+/// with the queries that read it and has the number that the checkpoint gives it (DecoderLayer::key_heads).  For a
+/// model whose weights already contain scales, scale 1 means these scales.
 ///
 /// With q the output of q_proj before RoPE, q' = g q gives dNLL / d ln g_i = sum of dNLL/dq * q over tokens, heads and
 /// the pair's two channels; likewise for keys, and both through all transforms of the cache.  A frequency turns the

@@ -99,6 +99,7 @@ struct DecoderLayer {
   Linear q_proj, k_proj, v_proj, o_proj;
   Linear gate_proj, up_proj, down_proj;
   HeadTransforms heads;
+  std::vector<int64_t> key_heads;    ///< the checkpoint's numbers of the key heads; empty: their order is its own
   std::function<void()> read_ahead;  ///< of a streamed layer: begins to read what its weights are made from
 
   /// Returns whether the weights are there; those of a streamed layer are made when it is used.

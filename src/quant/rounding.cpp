@@ -133,12 +133,13 @@ ChannelMap residual_map(const Llama& model, Random& random) {
 
 /// The maps of one layer's channels inside its sublayers.
 struct LayerMaps {
+  std::vector<int64_t> key_heads;            ///< as they were, in their new order
   ChannelMap query, key, value, mixed, mlp;  ///< mixed: the input of o_proj
 
-  LayerMaps(const LlamaConfig& config, Random& random) {
-    const int64_t P = config.pairs(), d = config.head_dim, K = config.num_key_value_heads,
-                  group = config.num_attention_heads / K;
-    for (const int64_t kv_head : shuffled(K, random)) {
+  LayerMaps(const LlamaConfig& config, Random& random) : key_heads(shuffled(config.num_key_value_heads, random)) {
+    const int64_t P = config.pairs(), d = config.head_dim,
+                  group = config.num_attention_heads / config.num_key_value_heads;
+    for (const int64_t kv_head : key_heads) {
       std::vector<int64_t> pair, neighbour(static_cast<std::size_t>(d));
       // A norm's weights do not commute with a rotation, and channels that RoPE leaves alone are no pair.  Queries and
       // keys then differ between draws by the rotation of their inputs.
@@ -205,6 +206,7 @@ void redraw(const Rounding& rounding, Llama& model) {
     const LayerMaps own(model.config, random);
     map_norm(stream, layer.input_norm_D, {&layer.q_proj, &layer.k_proj, &layer.v_proj});
     map_norm(stream, layer.post_attention_norm_D, {&layer.gate_proj, &layer.up_proj});
+    layer.key_heads = own.key_heads;
     map_outputs(own.query, layer.q_proj);
     map_outputs(own.key, layer.k_proj);
     map_outputs(own.value, layer.v_proj);

@@ -22,7 +22,7 @@ struct Rounding {
 ///   MLP              a permutation of its channels, signs on up_proj and down_proj
 ///   values           a permutation, signs and rotations in pairs within each key/value head, undone by o_proj
 ///   queries, keys    rotations by kAngle in the plane of each RoPE pair, which RoPE commutes with
-///   heads            a permutation of key/value heads, and of query heads within their group
+///   heads            a permutation of key/value heads (DecoderLayer::key_heads), and of query heads within their group
 /// Weights are computed in float64 and cast once.
 void redraw(const Rounding& rounding, Llama& model);
 

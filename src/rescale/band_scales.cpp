@@ -40,6 +40,12 @@ void scale_heads(Linear& linear, at::Tensor& norm_d, int64_t head_dim, const at:
   if (linear.bias_O.defined()) linear.bias_O = scale_rows(linear.bias_O, head_dim, factor_KP);
 }
 
+/// Puts the factors of the checkpoint's heads in the order of the layer's.
+at::Tensor of_heads(const DecoderLayer& layer, const at::Tensor& factor_KP) {
+  if (layer.key_heads.empty() || factor_KP.size(0) == 1) return factor_KP;
+  return factor_KP.index_select(0, at::tensor(layer.key_heads, at::kLong));
+}
+
 class FixedScales : public Rescaling {
  public:
   explicit FixedScales(BandScales scales) : scales_(std::move(scales)) {}
@@ -74,8 +80,8 @@ void scale_bands(const BandScales& scales, Llama& model) {
     const auto own = scales.layout.layers == 1 ? 0 : static_cast<int64_t>(i);
     DecoderLayer& layer = model.layers[i];
     if (!layer.heads.rope) continue;
-    scale_heads(layer.q_proj, layer.q_norm_d, model.config.head_dim, query_LKP[own]);
-    scale_heads(layer.k_proj, layer.k_norm_d, model.config.head_dim, key_LKP[own]);
+    scale_heads(layer.q_proj, layer.q_norm_d, model.config.head_dim, of_heads(layer, query_LKP[own]));
+    scale_heads(layer.k_proj, layer.k_norm_d, model.config.head_dim, of_heads(layer, key_LKP[own]));
   }
 }
 

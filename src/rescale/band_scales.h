@@ -44,7 +44,8 @@ struct BandScales {
 
 /// Multiplies the rows of q_proj and k_proj, and their biases, of a view of a model, or the weights of the norms of
 /// queries and keys where it has these, in float32 (float64 for a float64 model), with one cast at the end.  A scale of
-/// 1 changes no bit.  Layers without RoPE have no bands.
+/// 1 changes no bit.  Layers without RoPE have no bands.  Heads are the checkpoint's, wherever a rounding draw has put
+/// them.
 void scale_bands(const BandScales& scales, Llama& model);
 
 /// Returns {"model", "variant", "edges", "scales": [layers][row()]}, and "heads" where each has its own; `model` is the

@@ -38,4 +38,21 @@ class Rescaling {
   virtual const BandLayout* unscaled_bands() const { return nullptr; }
 };
 
+/// The scheme whose tables are evaluated: a cell's scheme, rescaled.  Its s is the scheme's own; a factor of the
+/// rescaling is a constant beside it, since it takes the cell's geometry wherever the scheme is stretched.
+class RescaledScheme : public RopeScheme {
+ public:
+  RescaledScheme(const RopeScheme& scheme, const Rescaling& rescaling, const RopeGeometry& geometry, const Llama& full)
+      : scheme_(scheme), rescaling_(rescaling), geometry_(geometry), full_(full) {}
+  RopeTable table(const RopeGeometry& geometry, int64_t length) const override {
+    return rescaling_.table(scheme_.table(geometry, length), geometry_, full_);
+  }
+
+ private:
+  const RopeScheme& scheme_;
+  const Rescaling& rescaling_;
+  const RopeGeometry& geometry_;
+  const Llama& full_;  ///< the model before any change
+};
+
 }  // namespace qroar

@@ -13,8 +13,9 @@ struct TableSlope {
 /// Computes them as the central difference over s e^(+-h), h = 1e-4, through RopeGeometry::stretch; relative error
 /// about h^2.  At a clamp (`auto` at target = L0, dynamic NTK at length = L0), where a smaller s changes nothing, it is
 /// the one-sided derivative towards larger s, relative error about h.  It is 0 where the table does not depend on s:
-/// none, LongRoPE's lists, a model without a factor, `auto` and dynamic NTK below L0.  An explicit factor is
-/// differentiated at 1 as well.  `length` is the sequence length for dynamic schemes.
+/// none, LongRoPE's lists, a model without a factor, `auto`, dynamic NTK, and dynamic YaRN with a factor of 1, below
+/// L0. Another scheme's explicit factor is differentiated at 1 as well.  `length` is the sequence length for dynamic
+/// schemes.
 TableSlope table_slope(const RopeScheme& scheme, const RopeGeometry& geometry, int64_t length);
 
 /// Returns IP_i(D) = |d phi_i(D; s) / d ln s| with phi_i = omega'_i(s) D, radians, [d/2], from table_slope().  For

@@ -232,7 +232,7 @@ Measured CellRunner::evaluate_cell(const Cell& cell, const at::Device& device, P
   }
   measured.add(run_tasks(cell, model, table_of, angles_of, partial));
   measured.row["peak_bytes"] = ops::peak_bytes(device);
-  if (!job.output.diagnostics.empty()) measured.output.diagnostics = diagnose(cell, model, angles_of);
+  if (!job.output.diagnostics.empty()) measured.output.diagnostics = diagnose(cell, original, model, angles_of);
   if (job.output.exported) export_cell(job, original, rescaling, model);
   if (job.method.search) {
     measured.row["search"] = scales.output.summary;
@@ -266,18 +266,14 @@ Measured CellRunner::run_tasks(const Cell& cell, const Llama& model, const Table
 }
 
 /// Runs the diagnostics.  The row does not include their time and memory, which are not the evaluation's.
-std::map<std::string, CsvTable> CellRunner::diagnose(const Cell& cell, const Llama& model, const AnglesOf& angles_of) {
+std::map<std::string, CsvTable> CellRunner::diagnose(const Cell& cell, const Llama& original, const Llama& model,
+                                                     const AnglesOf& angles_of) {
   const Job& job = *cell.job;
+  const RescaledScheme scheme(*job.method.rope, *job.method.rescaling, job.method.geometry, original);
   const Llama full = models_.full(job.method.quantization);
-  const DiagnosticInput input{full,
-                              model,
-                              job.method.quantization.plan,
-                              cell.data->documents,
-                              cell.windows,
-                              job.data.windows.feed,
-                              angles_of,
-                              *job.method.rope,
-                              job.method.geometry};
+  const DiagnosticInput input{
+      full,      model,  job.method.quantization.plan, cell.data->documents, cell.windows, job.data.windows.feed,
+      angles_of, scheme, job.method.geometry};
   std::map<std::string, CsvTable> tables;
   for (const auto& [type, diagnostic] : job.output.diagnostics) {
     const auto start = Clock::now();

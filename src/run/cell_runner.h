@@ -48,7 +48,8 @@ class CellRunner {
   Measured evaluate_cell(const Cell& cell, const at::Device& device, PartialCell& partial);
   Measured run_tasks(const Cell& cell, const Llama& model, const TableOf& table_of, const AnglesOf& angles_of,
                      PartialCell& partial);
-  std::map<std::string, CsvTable> diagnose(const Cell& cell, const Llama& model, const AnglesOf& angles_of);
+  std::map<std::string, CsvTable> diagnose(const Cell& cell, const Llama& original, const Llama& model,
+                                           const AnglesOf& angles_of);
   void advance(double flops, const Job& job, const std::string& part = "");
 
   Results results_;

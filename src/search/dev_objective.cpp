@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "base/statistics.h"
 #include "eval/gradient.h"
 #include "search/folds.h"
 
@@ -154,25 +155,35 @@ std::vector<double> DevObjective::gradient(const std::vector<double>& point) {
   if (!slope_at_1_.empty() && point == candidates_.front().point) return slope_at_1_;
   cost_ += kGradientCost;
   ++gradients_;
-  if (const auto known = journal_.find("gradient", point)) return (*known)["gradient"];
-  const Llama model = scaled_model(input_, scales(point));
+  const std::vector<std::vector<double>> by_length = gradients_by_length(point);
   std::vector<double> total(point.size(), 0);
   const double weights = std::accumulate(spec_.weights.begin(), spec_.weights.end(), 0.0);
-  for (std::size_t i = 0; i < windows_.size(); ++i) {
+  for (std::size_t i = 0; i < by_length.size(); ++i) {
+    for (std::size_t k = 0; k < total.size(); ++k) total[k] += spec_.weights[i] / weights * by_length[i][k];
+  }
+  return total;
+}
+
+std::vector<std::vector<double>> DevObjective::gradients_by_length(const std::vector<double>& point) {
+  if (const auto known = journal_.find("gradients", point)) return (*known)["by_length"];
+  const Llama model = scaled_model(input_, scales(point));
+  std::vector<std::vector<double>> by_length;
+  for (const std::vector<Window>& windows : windows_) {
+    std::vector<double>& total = by_length.emplace_back(point.size(), 0);
     double tokens = 0;
-    for (const Window& window : windows_[i]) tokens += static_cast<double>(window.scored);
-    for (const Window& window : windows_[i]) {
+    for (const Window& window : windows) tokens += static_cast<double>(window.scored);
+    for (const Window& window : windows) {
       const Document& document = input_.documents[static_cast<std::size_t>(window.document)];
       const at::Tensor tokens_T = window_tokens(document, window, input_.feed, model);
       const ScaleGradient slope =
           scale_gradient(model, tokens_T, input_.angles_of(tokens_T.size(0)), window.scored, layout_.heads);
-      const double weight = spec_.weights[i] / weights * static_cast<double>(window.scored) / tokens;
+      const double weight = static_cast<double>(window.scored) / tokens;
       const std::vector<double> own = by_dimension(slope, layout_);
       for (std::size_t k = 0; k < total.size(); ++k) total[k] += weight * own[k];
     }
   }
-  journal_.add("gradient", point, {{"gradient", total}});
-  return total;
+  journal_.add("gradients", point, {{"by_length", by_length}});
+  return by_length;
 }
 
 double DevObjective::proxy(const std::vector<double>& point) {
@@ -232,7 +243,7 @@ std::string DevObjective::note() const {
       others, tokens_seen(short_windows_.front(), input_.feed), 100 * spec_.guard);
 }
 
-/// Returns Spearman's rank correlation over the candidates that the guard accepted; null for fewer than three.
+/// Returns rank_correlation() of proxies and scores of the candidates that the guard accepted, or null.
 Json DevObjective::proxy_rank_correlation() {
   std::vector<double> proxies, scores;
   for (const Candidate& candidate : candidates_) {
@@ -240,13 +251,8 @@ Json DevObjective::proxy_rank_correlation() {
     proxies.push_back(proxy(candidate.point));
     scores.push_back(candidate.score);
   }
-  if (scores.size() < 3) return nullptr;
-  const auto centred_ranks = [](const std::vector<double>& x) {
-    const at::Tensor ranks = at::tensor(x, at::kDouble).argsort().argsort().to(at::kDouble);
-    return ranks - ranks.mean();
-  };
-  const at::Tensor a = centred_ranks(proxies), b = centred_ranks(scores);
-  return (at::dot(a, b) / (a.norm() * b.norm())).item<double>();
+  const std::optional<double> found = rank_correlation(proxies, scores);
+  return found ? Json(*found) : Json();
 }
 
 void DevObjective::log_progress() {

@@ -50,6 +50,9 @@ class DevObjective : public Objective {
   const Candidate& candidate(const std::vector<double>& point);
   /// Returns the point's losses, from the journal or from forwards.
   Candidate scored(const std::vector<double>& point);
+  /// Returns the gradient of each length's mean NLL, from the journal or from forwards; the journal has them apart
+  /// since searches with other weights share it.
+  std::vector<std::vector<double>> gradients_by_length(const std::vector<double>& point);
   double mean_nll(const Llama& model, const std::vector<Window>& windows) const;
   bool refuses(double short_nll) const;
   double cost_of(const std::vector<Window>& windows) const;

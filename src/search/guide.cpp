@@ -39,7 +39,8 @@ std::vector<double> measured_inflation(const BandSearch& search, const SearchInp
   }
   const auto tails = tail_inflation(input.quantized().model, input.angles_of, input.feed, windows,
                                     search.spec.short_length, layout.edges, {kQuantile});
-  const auto layers = static_cast<double>(input.full.layers.size());
+  const auto layers = static_cast<double>(
+      std::ranges::count_if(input.full.layers, [](const DecoderLayer& layer) { return layer.heads.rope; }));
   std::vector<double> queries(static_cast<std::size_t>(layout.size()), 0), keys = queries, larger;
   for (const TailInflation& tail : tails) {
     const double share = layout.layers == 1 ? tail.weight_ratio() / layers : tail.weight_ratio();

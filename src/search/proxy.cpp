@@ -13,27 +13,37 @@ namespace {
 constexpr int64_t kQueries = 128;  ///< evenly spaced queries sampled in every window
 constexpr int64_t kBlockRows = 16;
 
-/// The queries and keys of one layer, after RoPE.
-struct QueryKey {
+/// The queries and keys of a layer that has RoPE, after it.
+class QueryKey : public Observer {
+ public:
+  explicit QueryKey(const ops::RopeAngles& angles) : angles_(angles) {}
+  void on(std::string_view site, const at::Tensor& value) override {
+    const bool is_key = site.ends_with(".k_proj");
+    if (!is_key && !site.ends_with(".q_proj")) return;
+    at::Tensor& turned = is_key ? key_TKd : query_THd;
+    turned = value.clone();
+    ops::rope_(turned, angles_);
+  }
+
   at::Tensor query_THd, key_TKd;
 
-  HeadsObserver::Visit visit() {
-    return [this](const HeadsPlace& place, const at::Tensor& x_THd) {
-      if (place.after_rope) (place.is_key ? key_TKd : query_THd) = x_THd;
-    };
-  }
+ private:
+  const ops::RopeAngles& angles_;
 };
 
-/// Returns the contribution of some pairs to the logits [K, H/K, R, keys] of the queries rows_R, in float32.
-at::Tensor part_of_logits(const QueryKey& of, const at::Tensor& rows_R, int64_t keys, int64_t first, int64_t last) {
-  const int64_t K = of.key_TKd.size(1), count = last - first;
-  const auto chosen = [&](const at::Tensor& x) { return band_of(x, first, last).flatten(-2).to(at::kFloat); };
-  const at::Tensor q = chosen(of.query_THd.index_select(0, rows_R)).view({rows_R.size(0), K, -1, 2 * count});
-  const at::Tensor k = chosen(of.key_TKd.narrow(0, 0, keys)).permute({1, 2, 0}).unsqueeze(1);
-  return at::matmul(q.permute({1, 2, 0, 3}), k);
+/// Some channels of a head [.., d].
+using Channels = std::function<at::Tensor(const at::Tensor&)>;
+
+/// Returns the contribution of some channels to the logits [K, H/K, R, keys] of the queries rows_R, in float32.
+at::Tensor part_of_logits(const QueryKey& of, const at::Tensor& rows_R, int64_t keys, const Channels& channels) {
+  const int64_t K = of.key_TKd.size(1);
+  const at::Tensor q = channels(of.query_THd.index_select(0, rows_R)).to(at::kFloat);
+  const at::Tensor k = channels(of.key_TKd.narrow(0, 0, keys)).to(at::kFloat).permute({1, 2, 0}).unsqueeze(1);
+  return at::matmul(q.view({rows_R.size(0), K, -1, q.size(2)}).permute({1, 2, 0, 3}), k);
 }
 
-/// Returns the Gram matrix of the bands' logits and the full ones, over one block of queries.
+/// Returns the Gram matrix of the quantized model's logits by band, of what channels without RoPE add to them where
+/// there are any, and of the full ones, over one block of queries.
 at::Tensor gram(const QueryKey& quantized, const QueryKey& full, const at::Tensor& rows_R,
                 const std::vector<int64_t>& edges, const ops::AttentionOptions& options) {
   const int64_t keys = rows_R[-1].item<int64_t>() + 1;
@@ -44,9 +54,16 @@ at::Tensor gram(const QueryKey& quantized, const QueryKey& full, const at::Tenso
     const at::Tensor causal = logits * seen;
     parts.push_back(((causal - causal.sum(-1, /*keepdim=*/true) / count) * seen).reshape({-1}));
   };
-  for (std::size_t b = 0; b + 1 < edges.size(); ++b)
-    add(part_of_logits(quantized, rows_R, keys, edges[b], edges[b + 1]));
-  add(part_of_logits(full, rows_R, keys, 0, edges.back()));
+  const int64_t rotated = 2 * edges.back(), d = full.key_TKd.size(2);
+  for (std::size_t b = 0; b + 1 < edges.size(); ++b) {
+    add(part_of_logits(quantized, rows_R, keys, [&](const at::Tensor& x) {
+      return band_of(x.slice(-1, 0, rotated), edges[b], edges[b + 1]).flatten(-2);
+    }));
+  }
+  if (rotated < d) {
+    add(part_of_logits(quantized, rows_R, keys, [&](const at::Tensor& x) { return x.slice(-1, rotated, d); }));
+  }
+  add(part_of_logits(full, rows_R, keys, [](const at::Tensor& x) { return x; }));
   const at::Tensor stacked = at::stack(parts);
   return at::matmul(stacked, stacked.t()).to(at::kDouble).to(at::kCPU);
 }
@@ -56,7 +73,8 @@ at::Tensor gram(const QueryKey& quantized, const QueryKey& full, const at::Tenso
 LogitDistortion::LogitDistortion(const SearchInput& input, const std::vector<Window>& windows,
                                  const std::vector<int64_t>& edges, Journal& journal)
     : edges_(edges) {
-  const auto size = static_cast<int64_t>(edges.size());
+  const LlamaConfig& config = input.full.config;
+  const auto size = std::ssize(edges) + (config.rotary_dim() < config.head_dim ? 1 : 0);
   if (const auto known = journal.find("distortion", {})) {
     for (const auto& form : (*known)["forms"].get<std::vector<std::vector<double>>>()) {
       forms_.push_back(at::tensor(form, at::kDouble).view({size, size}));
@@ -74,6 +92,8 @@ LogitDistortion::LogitDistortion(const SearchInput& input, const std::vector<Win
 
 void LogitDistortion::measure(const SearchInput& input, const std::vector<Window>& windows) {
   const Llama& rounded = input.quantized().model;
+  Llama exact = input.full;  // with heads in the order of the rounded model's
+  redraw(input.plan.rounding, exact);
   for (const Window& window : windows) {
     const Document& document = input.documents[static_cast<std::size_t>(window.document)];
     const at::Tensor tokens_T = window_tokens(document, window, input.feed, input.full);
@@ -81,13 +101,12 @@ void LogitDistortion::measure(const SearchInput& input, const std::vector<Window
     const int64_t T = tokens_T.size(0);
     const at::Tensor rows =
         at::linspace(0, T - 1, std::min(T, kQueries), tokens_T.options().dtype(at::kDouble)).to(at::kLong);
-    at::Tensor full_TD = embed(input.full, tokens_T), quantized_TD = embed(rounded, tokens_T);
-    QueryKey full, quantized;
-    HeadsObserver see_full(input.full, angles, full.visit()), see_quantized(input.full, angles, quantized.visit());
+    at::Tensor full_TD = embed(exact, tokens_T), quantized_TD = embed(rounded, tokens_T);
+    QueryKey full(angles), quantized(angles);
     for (std::size_t i = 0; i < forms_.size(); ++i) {
-      decoder_layer(input.full.layers[i], input.full.config, full_TD, angles, &see_full);
-      decoder_layer(rounded.layers[i], input.full.config, quantized_TD, angles, &see_quantized);
-      const DecoderLayer& layer = input.full.layers[i];
+      const DecoderLayer& layer = exact.layers[i];
+      decoder_layer(layer, exact.config, full_TD, angles, &full);
+      decoder_layer(rounded.layers[i], exact.config, quantized_TD, angles, &quantized);
       if (!layer.heads.rope) continue;
       for (const at::Tensor& rows_R : rows.split(kBlockRows))
         forms_[i] += gram(quantized, full, rows_R, edges_, layer.attention);
@@ -105,7 +124,8 @@ double LogitDistortion::operator()(const BandScales& scales) const {
     if (full_size == 0) continue;  // a layer without RoPE has no bands
     ++counted;
     const auto own = scales.layout.layers == 1 ? 0 : static_cast<int64_t>(i);
-    const at::Tensor a = at::cat({product_LB[own], at::full({1}, -1, at::kDouble)});
+    const int64_t unscaled = forms_[i].size(0) - 1 - product_LB.size(1);
+    const at::Tensor a = at::cat({product_LB[own], at::ones({unscaled}, at::kDouble), at::full({1}, -1, at::kDouble)});
     sum += at::dot(a, at::mv(forms_[i], a)).item<double>() / full_size;
   }
   return sum / static_cast<double>(counted);

@@ -105,11 +105,16 @@ Json validated_by_folds(const BandSearch& search, const SearchInput& input, cons
 
 }  // namespace
 
-BandScales random_of_same_norm(const BandScales& scales, uint64_t seed) {
+BandScales random_of_same_norm(const BandScales& scales, const Llama& model, uint64_t seed) {
   std::mt19937_64 random(seed);
   at::Tensor direction = at::empty({std::ssize(scales.g)}, at::kDouble);
   for (int64_t i = 0; i < direction.numel(); ++i) direction[i] = standard_normal(random);
   const at::Tensor log_g = at::tensor(scales.g, at::kDouble).log();
+  for (int64_t layer = 0; scales.layout.layers > 1 && layer < scales.layout.layers; ++layer) {
+    if (model.layers[static_cast<std::size_t>(layer)].heads.rope) continue;
+    for (const at::Tensor& x : {direction, log_g})
+      x.narrow(0, layer * scales.layout.row(), scales.layout.row()).zero_();
+  }
   const at::Tensor drawn = (direction * (log_g.norm() / direction.norm())).exp().contiguous();
   return {scales.layout, {drawn.const_data_ptr<double>(), drawn.const_data_ptr<double>() + drawn.numel()}};
 }
@@ -124,7 +129,8 @@ SearchResult search(const BandSearch& search, const SearchInput& input, const Fi
       }
       break;
     case SearchControl::random:
-      result.scales = random_of_same_norm(result.scales, static_cast<uint64_t>(search.spec.seed + search.draw));
+      result.scales =
+          random_of_same_norm(result.scales, input.full, static_cast<uint64_t>(search.spec.seed + search.draw));
       break;
     case SearchControl::temperature: result = one_temperature(search, input, key, result.summary["cost"]); break;
   }

@@ -25,7 +25,8 @@ using FindPressure = std::function<BandGuide(const SearchInput&, Journal&)>;
 SearchResult search(const BandSearch& search, const SearchInput& input, const FindPressure& find_pressure,
                     const std::string& key);
 
-/// Returns scales along a random direction with the same norm of ln g as `scales`.
-BandScales random_of_same_norm(const BandScales& scales, uint64_t seed);
+/// Returns scales along a random direction with the same norm of ln g as `scales`.  Scales of a layer without RoPE have
+/// no effect: they are 1 and count in neither norm.
+BandScales random_of_same_norm(const BandScales& scales, const Llama& model, uint64_t seed);
 
 }  // namespace qroar

@@ -76,6 +76,14 @@ SearchSpec::SearchSpec(const Config& config)
   }
   if (guide != SearchGuide::none) narrow = config.get<double>("narrow", 0.5, {0, 1});
   if (guide == SearchGuide::pressure) tolerance = config.get<double>("tolerance", 0.05, {0, 1e6});
+  if (const int64_t longest = std::ranges::max(lengths); guide == SearchGuide::pressure && short_length >= longest) {
+    config.at(config.has("short_length") ? "short_length" : "lengths")
+        .fail(
+            fmt::format("the guide compares the tails of windows of {} tokens, the longest of `lengths`, with those of "
+                        "pieces of short_length, {} tokens, which must be fewer; take short_length: {}, or guide: "
+                        "sensitivity or none",
+                        longest, short_length, std::max<int64_t>(2, longest / 2)));
+  }
   if (guide == SearchGuide::sensitivity && budget > 0 && budget < kGradientCost + 3) {
     config.at("budget").fail(fmt::format(
         "the guide's gradient counts as {} forwards and scales of 1 take one or two, so that {} leave none for "

@@ -105,7 +105,7 @@ def test_check_says_what_an_experiment_takes_and_estimates_from_this_machines_ro
 def test_a_search_that_cells_share_is_counted_once(run, experiment):
     """With a budget that outweighs all evaluation: the search, and for the control with one temperature that and its own of the same cost."""
     def tflop(lengths, budget):
-        search = {"data": {"path": str(TEXT), "documents": 1}, "lengths": [64], "budget": budget}
+        search = {"data": {"path": str(TEXT), "documents": 1}, "lengths": [64], "short_length": 32, "budget": budget}
         file = experiment({"data.skip": 1, "rescale": {"type": "bands", "search": search}, "sweep": [{"windows.length": lengths}]})
         return float(re.search(r"([\d.e+-]+) TFLOP", run("check", file).stdout)[1])
 

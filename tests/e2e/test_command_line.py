@@ -134,7 +134,7 @@ def test_list_prints_every_plugin_and_every_example_builds(run, experiment, long
         files.append(experiment({"rescale": example, "sweep": None}, f"rescale_{name}.yaml"))
     searches = []
     for name, example in kinds["search strategy"].items():
-        search = {"data": {"path": str(TEXT), "documents": 1}, "lengths": [64], "budget": 9, "strategy": example}
+        search = {"data": {"path": str(TEXT), "documents": 1}, "lengths": [64], "short_length": 32, "budget": 9, "strategy": example}
         searches.append(experiment({"data.skip": 1, "rescale": {"type": "bands", "search": search}, "sweep": None}, f"search_{name}.yaml"))
     process = run("check", *files, *searches)
     assert process.returncode == 0, process.stderr

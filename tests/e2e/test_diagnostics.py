@@ -202,6 +202,31 @@ def table_of(results, kind, rope, quant):
     return read_csv((results / "cells" / cell / f"diagnostics/{kind}.csv").read_text(encoding="utf-8"))
 
 
+def test_diagnostics_look_at_the_frequencies_that_a_rescaling_makes(run, experiment, tmp_path):
+    """The slope by ln s is that of the evaluated loss; a pair that clip_low stops has turned by omega D less and never turns."""
+    file = experiment({"windows": {"length": 256, "truncate": True}, "data.documents": 1, "model.dtype": "float32",
+                       "diagnostics": ["sensitivity", "phase", "interpolation_pressure"],
+                       "sweep": [{"rope": [{"type": "linear", "factor": factor} for factor in (1.98, 2, 2.02)],
+                                  "rescale": [{"type": "pairs", "factor": 4}, {"type": "clip_low", "form": "hard"}]}]})
+    process = run("run", file, "--results", tmp_path / "results")
+    assert process.returncode == 0, process.stderr
+    nll, tables_of = {}, {}
+    for cell, row in read_rows(tmp_path / "results").items():
+        place = row["axes"]["rescale"]["type"], row["axes"]["rope"]["factor"]
+        nll[place] = row["metrics"]["nll"]["value"]
+        tables_of[place] = {kind: read_csv((tmp_path / "results/cells" / cell / f"diagnostics/{kind}.csv").read_text(encoding="utf-8"))
+                            for kind in ("sensitivity", "phase", "interpolation_pressure")}
+    for rescale in ("pairs", "clip_low"):
+        slope = next(float(line["derivative"]) for line in tables_of[rescale, 2]["sensitivity"] if line["parameter"] == "ln_s")
+        found = (nll[rescale, 2.02] - nll[rescale, 1.98]) / math.log(2.02 / 1.98)
+        assert slope == pytest.approx(found, rel=0.05, abs=0.002)
+    last = {kind: next(line for line in tables_of["clip_low", 2][kind] if line["pair"] == "31") for kind in ("phase", "interpolation_pressure")}
+    assert last["phase"]["wavelength_tokens"] == "inf" and last["phase"]["wraps_target"] == "0" and last["phase"]["incomplete_target"] == "1"
+    assert float(last["interpolation_pressure"]["pressure_rad"]) == 0
+    written = subprocess.run([sys.executable, REPO / "scripts/report.py", tmp_path / "results"], capture_output=True, text=True)
+    assert written.returncode == 0, written.stderr
+
+
 def test_every_diagnostic_has_its_table_for_a_real_model(looked_at):
     pairs = [line for line in table_of(looked_at, "interpolation_pressure", "linear", False) if line["pair"]]
     assert len(pairs) == 32 and float(pairs[0]["pressure_rad"]) == pytest.approx(64 / 2, rel=1e-6)

@@ -89,7 +89,7 @@ class Probe:
 
 def probes(folder):
     match = {"match": "layers.*.self_attn.q_proj"}  # whose inputs every default group divides
-    data, long, dev = {"path": str(TEXT)}, {"length": 8192}, {"data": {"path": str(TEXT)}, "lengths": [64, 32]}
+    data, long, dev = {"path": str(TEXT)}, {"length": 8192}, {"data": {"path": str(TEXT)}, "lengths": [1024, 520]}
     by_channel = {"type": "nvfp4", "global_scale": "token", "group": 64}
     question = folder / "questions.jsonl"
     question.write_text(QUESTION, encoding="utf-8")

@@ -24,7 +24,7 @@ METHODS = {
     "rotated": {"quant": weights("rtn"), "rotation": {"type": "hadamard"}, "rounding": {"draw": 3},
                 "kv": {"type": "fake_quant", "key": {"type": "rtn", "bits": 4, "group": 0}, "value": {"type": "rtn", "bits": 4, "group": 0}}},
     "rescaled": {"quant": weights("rtn"), "rescale": {"type": "bands", "bands": 3, "scales": [1.1, 0.9, 1.05]}},
-    "searched": {"rescale": {"type": "bands", "bands": 2, "search": {"data": {"path": str(TEXT), "skip": 1, "documents": 1}, "lengths": [64],
+    "searched": {"rescale": {"type": "bands", "bands": 2, "search": {"data": {"path": str(TEXT), "skip": 1, "documents": 1}, "lengths": [64], "short_length": 32,
                                                                        "strategy": {"type": "gradient", "steps": 1}}},
                  "data": {"path": str(TEXT), "documents": 1}},
     "diagnosed": {"quant": weights("rtn"), "diagnostics": ["logit_noise", "sensitivity", "outlier_counts"]},

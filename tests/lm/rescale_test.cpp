@@ -5,6 +5,7 @@
 #include "rescale/band_scales.h"
 #include "rescale/rescaling.h"
 #include "rope/bands.h"
+#include "rope/pressure.h"
 #include "search/scoring.h"
 #include "support/catch.h"
 #include "support/errors.h"
@@ -290,6 +291,22 @@ TEST_CASE("pairs divides frequencies by factors that follow the rows' norms and 
   // mean: S = (1, 1.5): the same ratio.
   const RopeTable mean = rescaling("{type: pairs, factor: 2, reduce: mean}")->table(plain, geometry_of(config), model);
   CHECK(mean.inv_freq[1] == Approx(0.1 / 2.4));
+}
+
+TEST_CASE("a rescaled scheme has the evaluated frequencies, and its s leaves the rescaling's factor alone") {
+  const LlamaConfig config = small_llama_config();
+  const Llama full = random_llama(config, at::kDouble, 7);
+  const RopeGeometry geometry = geometry_of(config);
+  const auto linear = make_scheme("{type: linear, factor: 2}");
+  for (const char* yaml : {"{type: pairs, factor: 4}", "{type: clip_low, clip_low_n: 3}"}) {
+    CAPTURE(yaml);
+    const auto change = rescaling(yaml);
+    const RescaledScheme scheme(*linear, *change, geometry, full);
+    const RopeTable evaluated = change->table(linear->table(geometry, 64), geometry, full);
+    CHECK(scheme.table(geometry, 64) == evaluated);
+    const std::vector<double> slope = table_slope(scheme, geometry, 64).inv_freq;
+    for (std::size_t i = 0; i < slope.size(); ++i) CHECK(slope[i] == Approx(-evaluated.inv_freq[i]));
+  }
 }
 
 TEST_CASE("bad bands are refused with what would do") {

@@ -2,6 +2,8 @@
 #include "quant/rounding.h"
 
 #include "checkpoint/checkpoint.h"
+#include "eval/gradient.h"
+#include "rescale/band_scales.h"
 #include "support/logits.h"
 #include "support/rounding_errors.h"
 
@@ -54,6 +56,32 @@ TEST_CASE("draw 0 is the checkpoint, each draw is the same every time, and the f
     CHECK(at::equal(weight(full), weight(again)));
   }
   CHECK(at::equal(full.embed_tokens_VD, again.embed_tokens_VD));
+}
+
+TEST_CASE("scales of a head, and the gradient by them, are those of the checkpoint's head in every draw") {
+  LlamaConfig config = small_llama_config();
+  config.num_attention_heads = 8;
+  config.num_key_value_heads = 4;
+  const Llama full = random_llama(config, at::kDouble, 6);
+  BandScales scales{{BandVariant::independent, {0, 3, 8}, 2, 4}, {}};
+  for (int64_t i = 0; i < scales.layout.size(); ++i)
+    scales.g.push_back(std::exp(0.3 * std::sin(static_cast<double>(i))));
+  Llama scaled = full;
+  scale_bands(scales, scaled);
+  const at::Tensor tokens_T = at::arange(30), expected = all_logits(scaled, "{type: none}");
+  const ops::RopeAngles angles =
+      rope_angles(make_scheme("{type: none}")->table(config.rope_geometry(30), 30), 30, at::kDouble, at::kCPU, false);
+  const ScaleGradient slope = scale_gradient(full, tokens_T, angles, 20, 4);
+  for (const uint64_t draw : {1, 2, 3}) {
+    Llama model = redrawn(full, draw);
+    CAPTURE(draw);
+    REQUIRE_FALSE(std::ranges::is_sorted(model.layers[0].key_heads));
+    const ScaleGradient found = scale_gradient(model, tokens_T, angles, 20, 4);
+    CHECK(largest_difference(found.query_LKP, slope.query_LKP) < 1e-10);
+    CHECK(largest_difference(found.key_LKP, slope.key_LKP) < 1e-10);
+    scale_bands(scales, model);
+    CHECK(largest_difference(all_logits(model, "{type: none}"), expected) < 1e-10);
+  }
 }
 
 TEST_CASE("every format draws errors as large as draw 0's, which hardly correlate with them") {

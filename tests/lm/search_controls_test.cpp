@@ -1,4 +1,5 @@
 // What a search is compared with: one temperature, random scales, folds.
+#include <cmath>
 #include <set>
 
 #include "search/folds.h"
@@ -87,20 +88,35 @@ TEST_CASE("random scales are as far from 1 as those they stand for") {
   BandScales found;
   found.layout.edges = {0, 4, 8};
   found.g = {1.2, 0.9};
-  const BandScales drawn = random_of_same_norm(found, 3), other = random_of_same_norm(found, 4);
+  const Llama model = random_llama(small_llama_config(), at::kFloat, 1);
+  const BandScales drawn = random_of_same_norm(found, model, 3), other = random_of_same_norm(found, model, 4);
   const auto norm = [](const BandScales& scales) {
     return at::tensor(scales.g, at::kDouble).log().norm().item<double>();
   };
   CHECK(norm(drawn) == Approx(norm(found)));
-  CHECK(drawn.g == random_of_same_norm(found, 3).g);
+  CHECK(drawn.g == random_of_same_norm(found, model, 3).g);
   CHECK(drawn.g != other.g);
   Searched searched(", guard: 1, seed: 3");
   const BandScales whole = searched.run().scales;
   searched.what.control = SearchControl::random;
   for (const int64_t draw : {0, 5}) {
     searched.what.draw = draw;
-    CHECK(searched.run().scales.g == random_of_same_norm(whole, static_cast<uint64_t>(3 + draw)).g);
+    CHECK(searched.run().scales.g == random_of_same_norm(whole, searched.cell.full, static_cast<uint64_t>(3 + draw)).g);
   }
+}
+
+TEST_CASE("random scales of layers leave out those without RoPE, where they would do nothing") {
+  LlamaConfig config = small_llama_config();
+  config.layers[0].rope = false;
+  const Llama model = random_llama(config, at::kFloat, 1);
+  BandScales found;
+  found.layout.edges = {0, 4, 8};
+  found.layout.layers = 2;
+  found.g = {1.3, 0.7, 1.2, 0.9};
+  const BandScales drawn = random_of_same_norm(found, model, 3);
+  CHECK(drawn.g[0] == 1);
+  CHECK(drawn.g[1] == 1);
+  CHECK(std::hypot(std::log(drawn.g[2]), std::log(drawn.g[3])) == Approx(std::hypot(std::log(1.2), std::log(0.9))));
 }
 
 }  // namespace

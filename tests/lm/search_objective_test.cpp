@@ -4,6 +4,7 @@
 
 #include "diagnostics/tails.h"
 #include "rope/pressure.h"
+#include "search/dev_objective.h"
 #include "search/journal.h"
 #include "support/catch.h"
 #include "support/searched.h"
@@ -18,15 +19,13 @@ double number(const CsvTable& history, std::size_t row, Column column) {
   return std::stod(history.rows.at(row).at(column));
 }
 
-std::vector<double> gradient_at_1(const std::vector<int64_t>& lengths, const std::vector<double>& weights) {
-  Searched searched(", guard: 100, guide: none, strategy: {type: gradient, steps: 1}", BandVariant::independent, 1,
-                    at::kDouble);
-  searched.what.spec.lengths = lengths;
-  searched.what.spec.weights = weights;
-  searched.run();
-  const auto found = Journal(searched.journal()).find("gradient", std::vector<double>(6, 0));
-  REQUIRE(found);
-  return (*found)["gradient"];
+/// The gradient of the score at scales of 1; objectives of one journal share what they computed.
+std::vector<double> gradient_at_1(const Searched& searched, Journal& journal, const std::vector<int64_t>& lengths,
+                                  const std::vector<double>& weights) {
+  BandSearch what = searched.what;
+  what.spec.lengths = lengths;
+  what.spec.weights = weights;
+  return DevObjective(what, searched.input, journal).gradient(std::vector<double>(6, 0));
 }
 
 TEST_CASE("the guard refuses what raises the perplexity of short windows by more than its fraction, and nothing else") {
@@ -73,10 +72,16 @@ TEST_CASE("a score is the mean NLL of each length, weighted as asked, and so is 
     CHECK(number(history, i, kScore) ==
           Approx((number(history, i, kFirstNll) + 3 * number(history, i, kSecondNll)) / 4).epsilon(1e-12));
   }
-  const auto both = gradient_at_1({36, 20}, {1, 3}), longer = gradient_at_1({36}, {1}),
-             shorter = gradient_at_1({20}, {5});
-  for (std::size_t i = 0; i < both.size(); ++i)
-    CHECK(both[i] == Approx((longer[i] + 3 * shorter[i]) / 4).epsilon(1e-9));
+  const Searched exact(", guard: 100, guide: none", BandVariant::independent, 1, at::kDouble);
+  const auto journal = [&](const char* name) { return Journal(exact.scratch.folder() / name); };
+  Journal of_both = journal("both"), of_longer = journal("longer"), of_shorter = journal("shorter");
+  const auto longer = gradient_at_1(exact, of_longer, {36}, {1}), shorter = gradient_at_1(exact, of_shorter, {20}, {5});
+  // Searches that differ in the weights alone have one journal.
+  for (const double weight : {3.0, 0.5}) {
+    const auto both = gradient_at_1(exact, of_both, {36, 20}, {1, weight});
+    for (std::size_t i = 0; i < both.size(); ++i)
+      CHECK(both[i] == Approx((longer[i] + weight * shorter[i]) / (1 + weight)).epsilon(1e-9));
+  }
 }
 
 TEST_CASE("the guide is the mean pressure of a band's pairs, and the larger of the inflations of queries and keys") {
@@ -124,6 +129,18 @@ TEST_CASE("the guide is the mean pressure of a band's pairs, and the larger of t
     CHECK(guide().inflation == found.inflation);  // from the journal
     CHECK(spec.guide == SearchGuide::pressure);
   }
+}
+
+TEST_CASE("inflation is a mean over the layers that have RoPE") {
+  LlamaConfig config = small_llama_config();
+  config.layers[0].rope = false;
+  const auto inflation = [&](int64_t layers) {
+    const Searched searched("", BandVariant::shared, layers, at::kFloat, config);
+    Journal journal(searched.scratch.folder() / "guide/journal.jsonl");
+    return guide_of(searched.what, searched.input, *searched.cell.scheme, searched.cell.geometry, journal).inflation;
+  };
+  const std::vector<double> of_both = inflation(2);
+  CHECK(inflation(1) == std::vector<double>(of_both.begin() + 3, of_both.end()));
 }
 
 }  // namespace

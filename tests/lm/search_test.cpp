@@ -51,6 +51,24 @@ TEST_CASE("guided has become guide, and a budget that the guide's gradient spend
   CHECK(contains(error_text([&] { spec_of(", guide: sensitivity, tolerance: 0.1", scratch); }), "tolerance"));
 }
 
+TEST_CASE("a guide by tails needs pieces shorter than the windows that it compares them with") {
+  const Scratch scratch;
+  const auto refusal = [&](const std::string& more) {
+    const std::string path = scratch.write("dev.jsonl", "{}").string();
+    return error_text([&] { SearchSpec(Config::parse("{data: {path: " + path + "}, " + more + "}", "s.yaml")); });
+  };
+  CHECK(contains(refusal("lengths: [20, 36], short_length: 36"),
+                 "short_length: the guide compares the tails of windows of 36 tokens, the longest of `lengths`, with "
+                 "those of pieces of short_length, 36 tokens, which must be fewer; take short_length: 18, or guide: "
+                 "sensitivity or none"));
+  CHECK(contains(refusal("lengths: [512]"), "lengths: the guide compares"));
+  for (const char* fine : {"lengths: [20, 36], short_length: 35", "lengths: [36], guide: none", "lengths: [513]",
+                           "lengths: [36], guide: sensitivity"}) {
+    CAPTURE(fine);
+    CHECK(refusal(fine) == "(no error)");
+  }
+}
+
 TEST_CASE("a search never ends worse than it began, and its history says what became of every candidate") {
   for (const char* strategy : {"coordinate", "gradient", "layerwise"}) {
     const Searched searched(fmt::format(", guard: 1, strategy: {{type: {}}}", strategy));
@@ -168,9 +186,9 @@ TEST_CASE("the guide sensitivity is the gradient's size at scales of 1, whose co
   const Searched searched(", guard: 100, guide: sensitivity, strategy: {type: gradient, steps: 1}",
                           BandVariant::independent);
   const SearchResult result = searched.run();
-  const auto found = Journal(searched.journal()).find("gradient", std::vector<double>(6, 0));
+  const auto found = Journal(searched.journal()).find("gradients", std::vector<double>(6, 0));
   REQUIRE(found);
-  const auto slope = (*found)["gradient"].get<std::vector<double>>();
+  const auto slope = (*found)["by_length"].get<std::vector<std::vector<double>>>().front();
   const auto guide = result.summary["guide"]["sensitivity"].get<std::vector<double>>();
   REQUIRE(guide.size() == 6);
   for (std::size_t i = 0; i < 6; ++i) CHECK(guide[i] == std::abs(slope[i]));
@@ -200,9 +218,9 @@ TEST_CASE("the gradient by a layout's numbers is that of the score") {
       const auto size = static_cast<std::size_t>(searched.what.layout.size());
       const std::vector<double> origin(size, 0);
       const Journal journal(searched.journal());
-      const auto found = journal.find("gradient", origin);
+      const auto found = journal.find("gradients", origin);
       REQUIRE(found);
-      const auto gradient = (*found)["gradient"].get<std::vector<double>>();
+      const auto gradient = (*found)["by_length"].get<std::vector<std::vector<double>>>().front();
       REQUIRE(gradient.size() == size);
       WindowRule rule;
       rule.length = rule.stride = 36;
@@ -233,8 +251,12 @@ TEST_CASE("the gradient by a layout's numbers is that of the score") {
   }
 }
 
-TEST_CASE("the proxy is the distortion of the attention logits, computed whole") {
-  const Searched searched("", BandVariant::independent, 1, at::kDouble);
+TEST_CASE("the proxy is the distortion of the attention logits, computed whole, of partly rotated heads, too") {
+  const auto partly = GENERATE(false, true);
+  CAPTURE(partly);
+  LlamaConfig config = small_llama_config();
+  if (partly) config.partial_rotary_factor = 0.5;
+  const Searched searched("", BandVariant::independent, 1, at::kDouble, config);
   const std::vector<Window> windows{{0, 0, 20, 19}};
   Journal journal(searched.scratch.folder() / "proxy.jsonl");
   const LogitDistortion distortion(searched.input, windows, searched.what.layout.edges, journal);
@@ -254,8 +276,9 @@ TEST_CASE("the proxy is the distortion of the attention logits, computed whole")
   double expected = 0;
   for (std::size_t i = 0; i < 2; ++i) {
     const auto logits_of = [&](at::Tensor q, at::Tensor k, const at::Tensor& gq_P, const at::Tensor& gk_P) {
-      q = q * at::cat({gq_P, gq_P});
-      k = k * at::cat({gk_P, gk_P});
+      const at::Tensor rest = at::ones({16 - 2 * gq_P.size(0)}, at::kDouble);
+      q = q * at::cat({gq_P, gq_P, rest});
+      k = k * at::cat({gk_P, gk_P, rest});
       ops::rope_(q, angles);
       ops::rope_(k, angles);
       at::Tensor l = at::matmul(q.permute({1, 0, 2}), k.repeat_interleave(2, 1).permute({1, 2, 0}));
@@ -263,12 +286,27 @@ TEST_CASE("the proxy is the distortion of the attention logits, computed whole")
       l = l * seen;
       return (l - l.sum(-1, true) / seen.sum(-1, true)) * seen;
     };
-    const at::Tensor one = at::ones({8}, at::kDouble);
+    const at::Tensor one = at::ones({config.pairs()}, at::kDouble);
     const at::Tensor l = logits_of(full.q[i], full.k[i], one, one);
     const at::Tensor m = logits_of(quantized.q[i], quantized.k[i], scales.query_LKP()[0][0], scales.key_LKP()[0][0]);
     expected += ((m - l).square().sum() / l.square().sum()).item<double>() / 2;
   }
   CHECK(distortion(scales) == Approx(expected).epsilon(1e-4));  // its logits are float32
+}
+
+TEST_CASE("a rounding draw alone is no distortion for the proxy") {
+  Searched searched("", BandVariant::shared, 1, at::kDouble);
+  searched.cell.quant = {};
+  const std::vector<Window> windows{{0, 0, 20, 19}};
+  for (const uint64_t draw : {0, 1, 2, 3}) {
+    searched.cell.quant.rounding.draw = draw;
+    searched.cell.model = prepare(searched.cell.quant, searched.cell.full);
+    Journal journal(searched.scratch.folder() / fmt::format("proxy-{}.jsonl", draw));
+    const LogitDistortion distortion(searched.input, windows, searched.what.layout.edges, journal);
+    CAPTURE(draw);
+    CHECK(std::abs(distortion({searched.what.layout, {1, 1, 1}})) < 1e-6);  // its logits are float32
+    CHECK(distortion({searched.what.layout, {2, 1, 1}}) > 0.01);
+  }
 }
 
 }  // namespace

@@ -21,9 +21,9 @@ inline SearchSpec spec_of(const std::string& more, const Scratch& scratch) {
 /// A search on DiagnosedCell's model and documents; each has a cache of its own.
 struct Searched {
   explicit Searched(const std::string& more, BandVariant variant = BandVariant::shared, int64_t layers = 1,
-                    at::ScalarType dtype = at::kFloat)
-      : cell("[{match: 'layers.*', weight: {type: rtn, bits: 2, group: 16}}]", dtype),
-        what{spec_of(more, scratch), {variant, band_edges(8, 3), layers}},
+                    at::ScalarType dtype = at::kFloat, const LlamaConfig& config = small_llama_config())
+      : cell("[{match: 'layers.*', weight: {type: rtn, bits: 2, group: 16}}]", dtype, config),
+        what{spec_of(more, scratch), {variant, band_edges(config.pairs(), 3), layers}},
         quantized([this]() -> Quantized {
           ++asked;
           return {cell.model, nothing_found};

@@ -89,7 +89,13 @@ TEST_CASE("the pressure of dynamic ntk is that of its length, with the factor a 
 TEST_CASE("at a clamp the pressure is that towards longer sequences, and below it there is none") {
   const RopeGeometry at_trained{8, 1e4, 4096, 4096}, below{8, 1e4, 4096, 2048};
   check_near(pressure("{type: linear, factor: auto}", below, 2048), {0, 0, 0, 0});
-  check_near(pressure("{type: dynamic_ntk}", below, 2048), {0, 0, 0, 0});
+  for (const char* dynamic : {"{type: dynamic_ntk}", "{type: dynamic_yarn}", "{type: dynamic_yarn, factor: auto}"}) {
+    CAPTURE(dynamic);
+    check_near(pressure(dynamic, below, 2048), {0, 0, 0, 0});
+  }
+  // The factor that a model was trained with is s below its length, too.
+  check_near(pressure("{type: dynamic_yarn, factor: 2}", below, 2048),
+             pressure("{type: yarn, factor: 2}", below, 2048));
   const std::vector<double> linear = pressure("{type: linear, factor: auto}", at_trained, 4096),
                             ntk = pressure("{type: dynamic_ntk}", at_trained, 4096);
   for (std::size_t i = 0; i < 4; ++i) {  // one-sided: truncation of order h = 1e-4

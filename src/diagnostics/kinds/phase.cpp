@@ -1,7 +1,8 @@
 // How often each RoPE pair rotates fully under the cell's scheme, in closed form.  A pair whose period is incomplete
 // over the trained length L0 has shown only a part of its phases in training: in Llama-2, pairs 46 to 63
-// (docs/method.md 3.3). Columns: pair, band, wavelength_tokens (2 pi / omega'), wraps_trained and wraps_target (omega'
-// D / 2 pi at D = L0 and at windows.length), incomplete_trained and incomplete_target (1: fewer than one wrap).
+// (docs/method.md 3.3). Columns: pair, band, wavelength_tokens (2 pi / omega', inf for a pair that stands),
+// wraps_trained and wraps_target (omega' D / 2 pi at D = L0 and at windows.length), incomplete_trained and
+// incomplete_target (1: fewer than one wrap).
 #include <numbers>
 
 #include "diagnostics/diagnostic.h"

@@ -15,7 +15,11 @@ class DynamicYarn : public RopeScheme {
   RopeTable table(const RopeGeometry& geometry, int64_t length) const override {
     const double stretch =
         geometry.stretch * static_cast<double>(length) / static_cast<double>(geometry.trained_length);
-    const double s = std::max(factor_.of(geometry), stretch);
+    RopeGeometry unstretched = geometry;
+    unstretched.stretch = 1;
+    // A factor of 1 is that of no training and no s to differentiate by: like dynamic NTK this is plain RoPE up to L0.
+    const double least = factor_.of(unstretched) == 1 ? 1 : factor_.of(geometry);
+    const double s = std::max(least, stretch);
     return {ramp_.frequencies(geometry, s), attention_.of(s)};
   }
 
