@@ -103,6 +103,31 @@ def test_every_claim_names_rows_that_its_target_computes(path):
             assert any(at(axes, experiment, axis) == value for axes in rows_of(experiment)), (claim["id"], axis)
 
 
+@pytest.mark.parametrize("path", SIZES, ids=lambda path: path.stem)
+def test_full_precision_in_16_bits_has_the_draws_of_what_is_quantized_and_in_float32_one(path):
+    sizes = read_sizes(path)
+    for target in TARGETS:
+        draws = {}
+        for axes in rows_of(filled(target, sizes)):
+            if "model.dtype" not in axes and "rounding.draw" in axes:
+                draws.setdefault(bool(axes.get("quant")), set()).add(axes["rounding.draw"])
+        if True in draws:
+            assert draws == {True: set(sizes["draws"]), False: {0} if sizes["model"]["dtype"] == "float32" else set(sizes["draws"])}, target
+
+
+def test_a_model_in_16_bits_gets_tables_reports_and_verdicts(paper, sizes, tmp_path):
+    own = yaml.safe_load(sizes.read_text(encoding="utf-8"))
+    calibration = {"data": {"path": own["govreport"]}, "samples": 4, "length": 32}
+    model = {"path": "configs/models/tiny-books", "dtype": "bfloat16"}
+    sizes.write_text(yaml.safe_dump(own | {"model": model, "draws": [0, 1], "calibration": calibration}), encoding="utf-8")
+    process = paper(sizes, "f2", "claims")
+    assert process.returncode == 0, process.stderr
+    tables = {path.name for path in (tmp_path / "out/f2").iterdir()}
+    assert {"table.csv", "paired_quant.csv", "interaction_rope_quant.csv", "report.html"} <= tables
+    verdicts = {entry["id"]: entry for entry in json.loads((tmp_path / "out/verdicts.json").read_text(encoding="utf-8"))}
+    assert verdicts["together-awq"]["interval"] and "draw" not in verdicts["together-awq"]["why"]
+
+
 @pytest.mark.parametrize("name", [*TARGETS, "claims"])
 def test_the_files_have_the_sizes_of_the_papers_model_and_take_those_of_others(name):
     llama, tiny = (read_sizes(PAPER / f"models/{model}.yaml") for model in ("llama2-7b", "tiny-books"))
