@@ -62,15 +62,15 @@ class Target:
 
     def paired(self, claim, row, against):
         base = self.find(against)
-        found = next(shown for shown in self.ask("--baseline", base["id"]) if shown["id"] == self.find(row)["id"])
-        pair = found.get("paired") or {}
+        wanted = self.find(row)["id"]
+        pair = next((shown.get("paired") or {} for shown in self.ask("--baseline", base["id"]) if shown["id"] == wanted), {})
         if "metrics" in claim:
             return mean([read(pair.get("tasks", {}).get(metric), "difference", pair.get("reason")) for metric in claim["metrics"]]).scaled(100)
         nll = read(pair.get("nll"), "difference", pair.get("reason"))
         if claim["unit"] == "nats":
             return nll
         ratio = read(pair.get("perplexity_ratio"), "value", pair.get("reason"))
-        factor = 100 if claim["unit"].startswith("%") else base["metrics"]["perplexity"]["value"]
+        factor = 100 if claim["unit"].startswith("%") else read(base["metrics"].get("perplexity"), "value", None).value
         return Effect((ratio.value - 1) * factor, *(None if end is None else (end - 1) * factor for end in (ratio.low, ratio.high)), nll.survives, nll.draws)
 
     def interaction(self, claim, row, position):
@@ -106,10 +106,14 @@ class Target:
 
     def table(self, claim, row):
         path = self.folder / "cells" / self.find(row)["id"] / "diagnostics" / f"{claim['table']}.csv"
-        with open(path, encoding="utf-8", newline="") as file:
-            rows = [line for line in csv.DictReader(file) if all(line[key] == value for key, value in claim["where"].items())]
-        ends = {(line["layer"], line["band"]): (line[f"{claim['column']}_low"], line[f"{claim['column']}_high"]) for line in rows}
-        return {place: (float(low), float(high)) for place, (low, high) in ends.items() if low and high}
+        try:
+            with open(path, encoding="utf-8", newline="") as file:
+                rows = [line for line in csv.DictReader(file) if all(line[key] == value for key, value in claim["where"].items())]
+            ends = {(line["layer"], line["band"]): (line[f"{claim['column']}_low"], line[f"{claim['column']}_high"]) for line in rows}
+            return {place: (float(low), float(high)) for place, (low, high) in ends.items() if low and high}
+        except (OSError, KeyError, ValueError, TypeError, csv.Error) as error:
+            what = error.strerror if isinstance(error, OSError) else f"has no column {error}" if isinstance(error, KeyError) else error
+            raise Unknown(f"{path}: {what}; run the cell again (`qroar run --rerun`)") from error
 
 
 def read(entry, name, reason):
@@ -169,14 +173,14 @@ def verdict_of_side(effect, claim):
     return CANNOT, f"claimed is {side} {said}; the interval reaches to both sides of it"
 
 
-def judge_one(claim, finished, folder, targets, show, of_the_papers):
+def judge_one(claim, unfinished, folder, targets, show, of_the_papers):
     """Returns (effect, verdict, why)."""
     name = claim["target"]
-    if name not in finished:
-        return None, CANNOT, f"{name} is not finished: scripts/paper MODEL {name}"
-    if name not in targets:
-        targets[name] = Target(name, folder / name, show)
+    if name in unfinished:
+        return None, CANNOT, unfinished[name]
     try:
+        if name not in targets:
+            targets[name] = Target(name, folder / name, show)
         effect = effect_of(claim, targets[name])
     except Unknown as reason:
         return None, CANNOT, str(reason)
@@ -193,11 +197,12 @@ def judge_one(claim, finished, folder, targets, show, of_the_papers):
     return effect, *(verdict_of_number if claim["expect"] == "equal" else verdict_of_side)(effect, claim)
 
 
-def judge(claims, finished, folder, show, of_the_papers):
-    """Returns a verdict for every claim; show(target, option...) -> the rows of `qroar show --format json`."""
+def judge(claims, unfinished, folder, show, of_the_papers):
+    """Returns a verdict for every claim; unfinished: {target: why its claims cannot be judged}; show(target, option...) -> the rows of
+    `qroar show --format json`, or Unknown."""
     targets, verdicts = {}, []
     for claim in claims:
-        effect, verdict, why = judge_one(claim, finished, folder, targets, show, of_the_papers)
+        effect, verdict, why = judge_one(claim, unfinished, folder, targets, show, of_the_papers)
         known = effect is not None and effect.low is not None
         verdicts.append({"id": claim["id"], "claim": claim["claim"], "source": claim["source"], "experiment": claim["target"],
                          "effect": effect.value if effect else None, "interval": [effect.low, effect.high] if known else None, "unit": claim["unit"],

@@ -24,6 +24,7 @@ script = module_from_spec(spec_from_loader("script", LOADER))
 LOADER.exec_module(script)
 
 PAPER, EXPERIMENTS = REPO / "paper", REPO / "experiments/paper"
+TINY = PAPER / "models/tiny-books.yaml"
 SIZES = sorted((PAPER / "models").glob("*.yaml"))
 TARGETS = ["t1", "t2", "t3", "f1", "f2", "f3", "f4", "f5", "f20", "f21"]
 TEXT = " ".join(f"The {number}th report says that {number * 7919 % 1000} offices took {number % 13} years." for number in range(400))
@@ -165,7 +166,7 @@ def test_a_killed_call_goes_on_targets_share_their_cells_and_all_is_published(be
     low, high = verdicts["yarn-better"]["interval"]
     assert low < verdicts["yarn-better"]["effect"] < high
     assert verdicts["yarn-15-percent"]["verdict"] == "not comparable"
-    assert verdicts["cost-short"]["why"].startswith("t1 is not finished")
+    assert verdicts["cost-short"]["why"] == "t1 has not run; call scripts/paper with t1"
     assert 0 <= verdicts["outliers-move"]["effect"] <= 1 or "no intervals" in verdicts["outliers-move"]["why"]
     assert (out / "verdicts.md").read_text(encoding="utf-8").count("\n") == len(verdicts) + 2
     page = (out / "report.html").read_text(encoding="utf-8")
@@ -204,6 +205,10 @@ def test_bad_words_are_one_line_and_nothing_is_written(paper, tmp_path, argument
 
 @pytest.mark.parametrize("text, said", [
     ("lengths: [1", "while parsing"), ("- 1", "expected a map of sizes"), ("{lengths: [64]}", "lacks model, of_the_papers, "), ("include: no.yaml", "no.yaml"),
+    ("include: 3", "bad.yaml: include: expected the name of a file of sizes, not 3"), ("include: bad.yaml", "bad.yaml: include: bad.yaml includes this file again"),
+    ("fetch:", "bad.yaml: fetch: expected a map of FILE: COMMAND"), ("fetch: {data: 3}", "bad.yaml: fetch: expected a map of FILE: COMMAND"),
+    ("govreport: 2024-01-01", "bad.yaml: govreport: YAML reads it as a date"), (f"{{include: {TINY}, model: tiny}}", "bad.yaml: model: expected a map"),
+    (f"{{include: {TINY}, document: 3}}", "bad.yaml: unknown size 'document'; did you mean documents?"),
 ])
 def test_bad_sizes_are_one_line(paper, tmp_path, text, said):
     path = tmp_path / "bad.yaml"
@@ -211,6 +216,49 @@ def test_bad_sizes_are_one_line(paper, tmp_path, text, said):
     process = paper(path, "f3")
     assert process.returncode == 1 and said in process.stderr and process.stderr.count("\n") == 1, process.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_what_cannot_be_read_is_the_reason_of_its_claims_alone_and_other_sizes_are_not_judged(paper, sizes, tmp_path):
+    out = tmp_path / "out"
+    assert paper(sizes, "f3", "f20", "claims").returncode == 0
+
+    def judged(*arguments, code=0):
+        process = paper(*arguments, "claims")
+        assert process.returncode == code and "Traceback" not in process.stderr, process.stderr
+        return {entry["id"]: entry for entry in json.loads((out / "verdicts.json").read_text(encoding="utf-8"))}, process
+
+    was, _ = judged(sizes)
+    assert "The papers' tables and figures on small" in (out / "report.md").read_text(encoding="utf-8")
+    table = next(path for path in out.glob("cells/*/diagnostics/outlier_counts.csv"))
+    kept = table.read_text(encoding="utf-8")
+    for change in (lambda path: path.write_text(kept.replace("fraction_low", "part_low"), encoding="utf-8"), lambda path: path.unlink()):
+        for path in out.glob("cells/*/diagnostics/outlier_counts.csv"):
+            change(path)
+        now, _ = judged(sizes)
+        assert "outlier_counts.csv: " in now["outliers-move"]["why"] and "--rerun" in now["outliers-move"]["why"]
+        assert now["yarn-better"] == was["yarn-better"]
+    plan = out / "f20/run/plan.json"
+    (out / "f20/run/plan.json").write_text("{", encoding="utf-8")
+    now, _ = judged(sizes)
+    assert now["outliers-move"]["why"].startswith(f"{plan}: is not the plan") and now["yarn-better"] == was["yarn-better"]
+
+    other = tmp_path / "other.yaml"
+    other.write_text(yaml.safe_dump({"include": "small.yaml", "lengths": [64], "longest": 64}), encoding="utf-8")
+    now, _ = judged(other)
+    assert now["yarn-better"]["why"] == "f3 is not finished with this model and these sizes; call scripts/paper with f3"
+    row = next((out / "f3/cells").glob("*/row.json"))
+    row.write_text(json.dumps(json.loads(row.read_text(encoding="utf-8")) | {"status": "failed", "error": "no memory", "metrics": {}}), encoding="utf-8")
+    now, _ = judged(sizes)
+    assert now["yarn-better"]["why"].startswith("f3: 1 of 6 cells failed or have no row")
+
+
+def test_verdicts_of_before_do_not_outlive_a_call_that_fails(paper, sizes, tmp_path):
+    out = tmp_path / "out"
+    assert paper(sizes, "claims").returncode == 0 and (out / "verdicts.json").is_file()
+    (out / "verdicts.md").unlink()
+    (out / "verdicts.md").mkdir()
+    process = paper(sizes, "claims")
+    assert process.returncode == 1 and "Traceback" not in process.stderr and not (out / "verdicts.json").exists() and not (out / "report.md").exists()
 
 
 def test_a_target_without_its_text_is_left_out_and_the_others_are_checked(paper, sizes, tmp_path):
@@ -243,8 +291,8 @@ def shown_with(*effects, draws=4):
     return show
 
 
-def verdict(claim, *effects, papers=False, finished=("t1",), draws=4):
-    return paper_claims.judge([BASE | claim], set(finished), REPO, shown_with(*effects, draws=draws), papers)[0]
+def verdict(claim, *effects, papers=False, unfinished=None, draws=4):
+    return paper_claims.judge([BASE | claim], unfinished or {}, REPO, shown_with(*effects, draws=draws), papers)[0]
 
 
 @pytest.mark.parametrize("claim, effect, expected", [
@@ -297,5 +345,5 @@ def test_a_mean_over_benchmarks_adds_the_squares_of_each_side():
 def test_a_number_of_the_papers_is_compared_on_their_models_alone_and_an_unfinished_target_says_so():
     claim = {"expect": "equal", "papers_only": True, "than": 5, "unit": "perplexity"}
     assert verdict(claim, (0.1, 0.05, 0.15, True), (0, 0, 0, True), papers=True)["verdict"] == "reproduced"
-    assert verdict({}, (0.1, 0.05, 0.15, True), (0, 0, 0, True), finished=())["why"].startswith("t1 is not finished")
+    assert verdict({}, (0.1, 0.05, 0.15, True), (0, 0, 0, True), unfinished={"t1": "t1 has not run"})["why"] == "t1 has not run"
     assert "no row" in verdict({"row": {"quant": 3, "l": 2}}, (0.1, 0.05, 0.15, True), (0, 0, 0, True))["why"]
