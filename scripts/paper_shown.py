@@ -92,7 +92,7 @@ def direct(found, rows):
 
 def improvement(found):
     """YaRN's perplexity relative to NTK's, over the same documents."""
-    rows = [row for row in at_first_factor(json.loads(show(found.results, "--format", "json", "--baseline", "rope=NTK")))
+    rows = [row for row in at_first_factor(json.loads(show(found.results, "--format", "json", "--baseline", "rope.type=ntk")))
             if scheme_of(row) == "YaRN" and "perplexity_ratio" in row.get("paired", {})]
 
     def value_of(row):
@@ -145,7 +145,7 @@ def settling(found, rows, of_difference=False):
 def sensitivity(found):
     """How much more YaRN is ahead of NTK than at the shortest windows."""
     shortest = lengths_of(found.finished)[0]
-    entries = json.loads(show(found.results, "--format", "json", "--interaction", f"{LENGTH}={shortest},rope=NTK"))
+    entries = json.loads(show(found.results, "--format", "json", "--interaction", f"{LENGTH}={shortest},rope.type=ntk"))
     rows = {entry["id"]: entry for entry in entries if entry["metric"] == "nll" and "positions" not in entry}
     own = [row for row in found.finished if row["id"] in rows]
     said = lambda entry: f"{entry['value']:+.4f}" + ("" if entry.get("low") is None else f" [{entry['low']:+.4f}, {entry['high']:+.4f}]")  # noqa: E731

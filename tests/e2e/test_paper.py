@@ -1,4 +1,5 @@
 """scripts/paper: targets of seconds on tiny-books, killed and gone on; what it refuses; verdicts on effects that are known by construction."""
+import csv
 import itertools
 import json
 import os
@@ -158,6 +159,12 @@ def test_a_killed_call_goes_on_targets_share_their_cells_and_all_is_published(be
     tables = {path.name for path in (out / "f3").iterdir()}
     assert {f"{name}.{ending}" for name in ("table", "paired_ntk") for ending in ("csv", "tex", "md", "dat")} | {"report.md"} <= tables
     assert {"as_in_the_paper.png", "as_in_the_paper.svg"} <= tables
+    with open(out / "f3/paired_ntk.csv", encoding="utf-8", newline="") as file:
+        rows = {(row["windows.length"], row["rope"], row["rope.factor"]): row for row in csv.DictReader(file)}
+    assert len(rows) == 6
+    for (length, rope, factor), row in rows.items():  # YaRN less NTK under the same factor
+        difference = float(row["nll"]) - float(rows[length, "NTK", factor]["nll"])
+        assert (row["Δnll"] == "") if rope == "NTK" else float(row["Δnll"]) == pytest.approx(difference)
     assert "left out" not in (out / "f3/table.md").read_text(encoding="utf-8")
     assert (out / "f3/table.tex").read_text(encoding="utf-8").count("\\end{table}") == 2
 
