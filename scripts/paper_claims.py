@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 
 REPRODUCED, NOT, CANNOT, OTHER = "reproduced", "not reproduced", "cannot be told at this size", "not comparable"
+LEAST_PLACES = 20  # of layers and bands with an interval: as many as let one in twenty show
 
 
 class Unknown(Exception):
@@ -32,6 +33,15 @@ class Effect:
     def less(self, other):
         known = None not in (self.low, other.high)
         return Effect(self.value - other.value, *((self.low - other.high, self.high - other.low) if known else (None, None)), draws=self.draws)
+
+
+@dataclass
+class Share(Effect):
+    """A share of places: so many of those with an interval."""
+
+    apart: int = 0
+    known: int = 0
+    unknown: int = 0
 
 
 class Target:
@@ -99,18 +109,20 @@ class Target:
         """Returns the share of a diagnostic's places that lie wholly on one side of `than`, or of the other row's interval."""
         mine = self.table(claim, row)
         other = self.table(claim, against) if against else dict.fromkeys(mine, (claim.get("than"),) * 2)
-        apart = [low > other[place][1] or (against is not None and high < other[place][0]) for place, (low, high) in mine.items() if place in other]
-        if not apart:
+        pairs = [(mine[place], other[place]) for place in mine if mine[place] and other.get(place)]
+        if not pairs:
             raise Unknown(f"no intervals of {claim['column']}: below four documents, or nothing seen")
-        return Effect(sum(apart) / len(apart))
+        apart = sum(own[0] > base[1] or (against is not None and own[1] < base[0]) for own, base in pairs)
+        return Share(apart / len(pairs), apart=apart, known=len(pairs), unknown=len(mine) - len(pairs))
 
     def table(self, claim, row):
+        """Returns {(layer, band): interval, or None where there is none}."""
         path = self.folder / "cells" / self.find(row)["id"] / "diagnostics" / f"{claim['table']}.csv"
         try:
             with open(path, encoding="utf-8", newline="") as file:
                 rows = [line for line in csv.DictReader(file) if all(line[key] == value for key, value in claim["where"].items())]
             ends = {(line["layer"], line["band"]): (line[f"{claim['column']}_low"], line[f"{claim['column']}_high"]) for line in rows}
-            return {place: (float(low), float(high)) for place, (low, high) in ends.items() if low and high}
+            return {place: (float(low), float(high)) if low and high else None for place, (low, high) in ends.items()}
         except (OSError, KeyError, ValueError, TypeError, csv.Error) as error:
             what = error.strerror if isinstance(error, OSError) else f"has no column {error}" if isinstance(error, KeyError) else error
             raise Unknown(f"{path}: {what}; run the cell again (`qroar run --rerun`)") from error
@@ -144,10 +156,13 @@ def effect_of(claim, target):
     return effect.less(one(claim["less"])) if "less" in claim else effect
 
 
-def verdict_of_places(effect):
-    if effect.value > 0.5:
-        return REPRODUCED, "so in more than half of the layers and bands"
-    return (NOT, "so in one place of twenty at most, as by chance") if effect.value <= 0.05 else (CANNOT, "so in some layers and bands, not in most")
+def verdict_of_places(share):
+    said = f"so in {share.apart} of {share.known} layers and bands" + (f", {share.unknown} without interval" if share.unknown else "")
+    if share.known < LEAST_PLACES or share.known <= share.unknown:
+        return CANNOT, f"{said}: too few to speak for all"
+    if share.value > 0.5:
+        return REPRODUCED, f"{said}, more than half"
+    return (NOT, f"{said}, one of twenty at most, as by chance") if share.value <= 0.05 else (CANNOT, f"{said}, in some and not in most")
 
 
 def verdict_of_number(effect, claim):

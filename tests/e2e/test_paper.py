@@ -334,6 +334,29 @@ def test_one_rounding_draw_is_no_verdict_on_a_quantizer():
     assert verdict({"row": {"quant": 0, "l": 2}, "against": {"quant": 4, "l": 2}}, (0.2, 0.1, 0.3, True), (0, 0, 0, True), draws=1)["why"] != one["why"]
 
 
+@pytest.mark.parametrize("known, unknown, apart, expected, why", [
+    (6, 24, 0, "cannot be told at this size", "so in 0 of 6 layers and bands, 24 without interval: too few"),
+    (20, 24, 0, "cannot be told at this size", "so in 0 of 20 layers and bands, 24 without interval: too few"),
+    (19, 0, 19, "cannot be told at this size", "so in 19 of 19 layers and bands: too few"),
+    (24, 6, 0, "not reproduced", "so in 0 of 24 layers and bands, 6 without interval, one of twenty at most"),
+    (20, 0, 1, "not reproduced", "so in 1 of 20 layers and bands, one of twenty"), (20, 0, 2, "cannot be told at this size", "so in 2 of 20 layers and bands, in some"),
+    (20, 0, 11, "reproduced", "so in 11 of 20 layers and bands, more than half"), (20, 0, 10, "cannot be told at this size", "so in 10 of 20"),
+])
+def test_shares_of_layers_and_bands_need_most_of_them(tmp_path, known, unknown, apart, expected, why):
+    for cell, low in (("t", 1), ("u", 0)):
+        folder = tmp_path / "t1/cells" / cell / "diagnostics"
+        folder.mkdir(parents=True)
+        lines = [f"{place},0,k,{low if place < apart else 0},{low + 0.5 if place < apart else 0.5}" for place in range(known)]
+        lines += [f"{known + place},0,k,," if cell == "u" else f"{known + place},0,k,0,1" for place in range(unknown)]
+        (folder / "counts.csv").write_text("\n".join(["layer,band,site,share_low,share_high", *lines]) + "\n", encoding="utf-8")
+    claim = {"id": "t", "claim": "c", "source": "s", "target": "t1", "compare": "places", "unit": "share", "table": "counts", "column": "share",
+             "where": {"site": "k"}, "row": {"rope": 1}, "against": {"rope": 0}}
+    rows = [{"id": cell, "axes": {"rope": rope}, "config": {}} for cell, rope in (("t", 1), ("u", 0))]
+    found = paper_claims.judge([claim], {}, tmp_path, lambda *_: rows, False)[0]
+    assert found["verdict"] == expected and found["why"].startswith(why), found
+    assert found["effect"] == apart / known
+
+
 def test_two_effects_are_subtracted_end_from_end():
     less = {"less": {"row": {"quant": 4, "l": 1}, "against": {"quant": 0, "l": 1}}}
     found = verdict(less, (0.5, 0.4, 0.6, True), (0.2, 0.1, 0.3, True))
