@@ -77,6 +77,20 @@ def test_rows_of_several_sizes_have_a_figure_of_loss_against_size(binary, finish
     assert (tmp_path / "out/pareto_bits_per_weight.png").stat().st_size > 0
 
 
+def test_rows_over_different_texts_are_not_ranked_against_each_other(binary, run, experiment, tmp_path):
+    texts = []
+    for name in ("a", "b"):
+        texts.append({"path": str(tmp_path / f"{name}.jsonl"), "name": name})
+        lines = [json.dumps({"id": f"{name}{k}", "text": f"{name} report {k} " * 40}) for k in range(4)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    quant = [[], [{"match": "layers.*", "weight": {"type": "rtn", "bits": 3, "group": 64}, "name": "W3"}]]
+    file = experiment({"data": None, "sweep": [{"data": texts, "quant": quant}]})
+    assert run("run", file, "--results", tmp_path / "results").returncode == 0
+    subprocess.run([sys.executable, REPO / "scripts/report.py", tmp_path / "results"], env={"QROAR_BINARY": str(binary)}, check=True, capture_output=True)
+    section = (tmp_path / "results/report.md").read_text(encoding="utf-8").split("## Loss against size")[1].split("## ")[0]
+    assert "best at its size or below (data) |" in section and re.search(r"\| 2 \| W3 \| [\d.]+ \| a, b \|", section)
+
+
 def test_the_frontier_has_what_no_smaller_row_is_as_good_as():
     sys.path.insert(0, str(REPO / "scripts"))
     from reporting.pareto import frontier
