@@ -48,7 +48,7 @@ def begin(binary, token_cache, tmp_path):
     environment = os.environ | {"QROAR_BINARY": str(binary), "QROAR_CACHE": str(token_cache)}
 
     def start(*arguments):
-        command = [sys.executable, REPO / "scripts/paper", *map(str, arguments), "--results", tmp_path / "out"]
+        command = [sys.executable, REPO / "scripts/paper", "--results", tmp_path / "out", *map(str, arguments)]
         return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     return start
@@ -187,11 +187,17 @@ def test_a_killed_call_goes_on_targets_share_their_cells_and_all_is_published(be
     assert after == {path.parent.name: path.stat().st_mtime_ns for path in out.glob("cells/*/row.json")}
 
     checkout = Checkout(tmp_path / "checkout", binary, out, "results/paper/small")
+    checkout.refused("its pages, or the tables of f20, were made from other rows")  # the checkout's commit is in the rows and on no page
+    out.rename(tmp_path / "of_before")
+    assert paper(sizes, "f3", "f20", "claims", "--results", checkout.results).returncode == 0
     published = checkout.publish()
     assert published.returncode == 0 and published.stdout == f"{checkout.folder}/published/paper/small/report.md\n", published.stderr
     shown = {f"paper/small/{name}" for name in [*pictures, "report.md", "verdicts.json", "verdicts.md", "f3/table.csv", "f3/table.tex", "f3/table.dat"]}
     assert shown <= set(checkout.published()) and not [name for name in checkout.published() if "cells" in name or name.endswith(".html")]
-    row = next(checkout.results.glob("cells/*/row.json"))
+    row = next(checkout.results.glob("f20/cells/*/row.json")).resolve()
+    kept = row.read_text(encoding="utf-8")
+    row.write_text(kept.replace(checkout.head(), "0123456789ab"), encoding="utf-8")
+    checkout.refused("made from several commits", "0123456789ab")
     row.unlink()
     checkout.refused("1 of ", "cells are missing", row.parent.name)
 
@@ -259,9 +265,10 @@ def test_what_cannot_be_read_is_the_reason_of_its_claims_alone_and_other_sizes_a
     assert now["yarn-better"]["why"].startswith("f3: 1 of 6 cells failed or have no row")
 
 
-def test_verdicts_of_before_do_not_outlive_a_call_that_fails(paper, sizes, tmp_path):
+def test_verdicts_of_before_do_not_outlive_a_call_that_fails(paper, sizes, tmp_path, binary):
     out = tmp_path / "out"
     assert paper(sizes, "claims").returncode == 0 and (out / "verdicts.json").is_file()
+    Checkout(tmp_path / "checkout", binary, out, "results/paper/small").refused("has no finished target; scripts/paper MODEL makes them")
     (out / "verdicts.md").unlink()
     (out / "verdicts.md").mkdir()
     process = paper(sizes, "claims")
