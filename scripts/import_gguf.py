@@ -1,4 +1,4 @@
-#!/usr/bin/env -S sh -c 'exec "${QROAR_VENV:-$(dirname "$0")/../.venv}/bin/python" "$0" "$@"'
+#!/usr/bin/env -S sh -c 'p=${QROAR_VENV:-${0%/*}/../.venv}/bin/python; [ -x "$p" ] && exec "$p" "$0" "$@"; echo "no $p; run scripts/setup" >&2; exit 1'
 """Turn a GGUF file of a Llama model into a Hugging Face folder.
 
 usage: scripts/import_gguf.py GGUF OUT [--dtype DTYPE]

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S sh -c 'exec "${QROAR_VENV:-$(dirname "$0")/../.venv}/bin/python" "$0" "$@"'
+#!/usr/bin/env -S sh -c 'p=${QROAR_VENV:-${0%/*}/../.venv}/bin/python; [ -x "$p" ] && exec "$p" "$0" "$@"; echo "no $p; run scripts/setup" >&2; exit 1'
 """Write a benchmark's questions as the lines that the tasks of configs/tasks/ read: NAME.jsonl in data/bench.
 
 usage: scripts/prepare_bench.py NAME|all [--source FILE] [--labels FILE] [--out FOLDER]

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S sh -c 'exec "${QROAR_VENV:-$(dirname "$0")/../.venv}/bin/python" "$0" "$@"'
+#!/usr/bin/env -S sh -c 'p=${QROAR_VENV:-${0%/*}/../.venv}/bin/python; [ -x "$p" ] && exec "$p" "$0" "$@"; echo "no $p; run scripts/setup" >&2; exit 1'
 """Write a standard corpus as documents for `data.path`, one {"id", "text", "words", "bytes", "hash"} per line.
 
 usage: scripts/prepare_data.py govreport|proof_pile|pg19|wikitext2|c4 OUT.jsonl [--source FILE] [--documents N] [--detokenize]

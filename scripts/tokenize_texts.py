@@ -1,4 +1,4 @@
-#!/usr/bin/env -S sh -c 'exec "${QROAR_VENV:-$(dirname "$0")/../.venv}/bin/python" "$0" "$@"'
+#!/usr/bin/env -S sh -c 'p=${QROAR_VENV:-${0%/*}/../.venv}/bin/python; [ -x "$p" ] && exec "$p" "$0" "$@"; echo "no $p; run scripts/setup" >&2; exit 1'
 """Tokenize a text with a model folder's tokenizer.json into the program's token file.
 
 usage: scripts/tokenize_texts.py MODEL_FOLDER TEXT OUT
