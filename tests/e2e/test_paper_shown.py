@@ -45,5 +45,15 @@ def test_verdicts_of_models_stand_beside_each_other_and_what_compares_nowhere_is
     assert process.stdout.splitlines() == ["| claim | paper | tiny-books | smollm2-135m |", "|---|---|---|---|",
                                            "| W4 \\| costs | table 1 | reproduced | not reproduced |", "",
                                            "1 more cannot be compared on these models: numbers of the papers' own, or without a protocol."]
+    (tmp_path / "before/tiny-books").mkdir(parents=True)
+    (tmp_path / "before/tiny-books/verdicts.json").write_text(json.dumps([entry | {"verdict": "not reproduced"}]), encoding="utf-8")
+    process = subprocess.run([*command[:2], "tiny-books", "before/tiny-books"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert process.stdout.splitlines()[0] == "| claim | paper | tiny-books | before/tiny-books |"
+    assert process.stdout.splitlines()[2] == "| W4 \\| costs | table 1 | reproduced | not reproduced |"
+    for broken, said in ([{"id": "a", "claim": "c", "source": "s"}], "an entry has no 'verdict'"), (3, "is no list of verdicts"), \
+            ([entry | {"verdict": None}], "claim, source, verdict of an entry are no texts"):
+        (tmp_path / "before/tiny-books/verdicts.json").write_text(json.dumps(broken), encoding="utf-8")
+        process = subprocess.run([*command[:2], "before/tiny-books"], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert process.returncode == 1 and process.stderr.count("\n") == 1 and f"before/tiny-books/verdicts.json: {said}" in process.stderr
     process = subprocess.run([*command, tmp_path], capture_output=True, text=True, check=False)
     assert process.returncode == 1 and process.stderr.count("\n") == 1 and "scripts/paper" in process.stderr
