@@ -16,7 +16,8 @@ import re
 import sys
 from pathlib import Path
 
-from json_lines import BadInput, field, hub_rows, id_of, printable, read_rows, read_text, shortened, whole, write_atomically
+from json_lines import (BadInput, field, hub_rows, id_of, of_the_system, printable, read_rows, read_text, shortened, stop_in_one_line, whole,
+                        write_atomically)
 
 HERE = Path(__file__).resolve().parent
 
@@ -170,6 +171,7 @@ def main():
     parser.add_argument("--labels", type=Path, help="PIQA's labels, one a line")
     parser.add_argument("--out", type=Path, default=HERE.parent / "data/bench", help="folder to write to (default: data/bench)")
     arguments = parser.parse_args()
+    stop_in_one_line("prepare_bench")
     try:
         if arguments.name == "all" and arguments.source:
             raise BadInput("--source is for one benchmark, not for all of them; name it")
@@ -177,8 +179,10 @@ def main():
             raise BadInput("--labels is for piqa with --source; leave it out")
         for name in BENCHES if arguments.name == "all" else [arguments.name]:
             prepare(name, arguments)
-    except (BadInput, OSError) as error:
+    except BadInput as error:
         sys.exit(printable(f"prepare_bench: {error}"))
+    except OSError as error:
+        sys.exit(printable(f"prepare_bench: {of_the_system(error, arguments.out)}"))
 
 
 if __name__ == "__main__":

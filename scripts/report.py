@@ -27,4 +27,8 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("report: interrupted; run it again", file=sys.stderr)
+        sys.exit(130)

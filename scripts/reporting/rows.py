@@ -32,7 +32,7 @@ def program():
 def asked(folder, *options):
     """Returns what `show` prints, and its line of error where it cannot."""
     try:
-        process = subprocess.run([program(), "show", folder, *options], capture_output=True, encoding="utf-8", check=False)
+        process = subprocess.run([program(), "show", Path(folder).absolute(), *options], capture_output=True, encoding="utf-8", check=False)
     except OSError as error:
         sys.exit(f"report: {program()}: {error.strerror}; run scripts/build, or name a program in QROAR_BINARY")
     return process.stdout, process.stderr.strip() if process.returncode != 0 else ""

@@ -18,6 +18,10 @@ def test_a_running_mean_has_the_standard_error_of_the_values_so_far():
     assert paper_shown.running([1.0, 3.0, 5.0]) == [(1, 1.0, 0.0), (2, 2.0, pytest.approx(1.0)), (3, 3.0, pytest.approx((8 / 2 / 3) ** 0.5))]
 
 
+def test_a_perplexity_that_no_double_holds_is_an_empty_cell():
+    assert paper_shown.number(None) == ""
+
+
 def test_a_table_with_intervals_gaps_and_special_letters_compiles(tmp_path):
     rows = [["a_b % & # $ {x} ~ ^ \\\\ × Δ", paper_shown.number(-1.25, -2, 13.5, 1, "+"), paper_shown.number(100, digits=3)], ["full precision", "", "words"]]
     text = latex(Table(["format", "mean", "5 %"], [("2048 tokens", rows)]), "a_b; 95 % intervals")

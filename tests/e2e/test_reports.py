@@ -77,6 +77,17 @@ def test_rows_of_several_sizes_have_a_figure_of_loss_against_size(binary, finish
     assert (tmp_path / "out/pareto_bits_per_weight.png").stat().st_size > 0
 
 
+def test_a_folder_that_looks_like_an_option_and_rows_without_their_costs_are_reported(binary, finished, tmp_path):
+    results = tmp_path / "-dash"
+    shutil.copytree(finished[2], results)
+    for row in read_rows(results).values():
+        kept = {name: value for name, value in row.items() if name not in ("seconds", "tokens_per_second", "model_tflops_per_second", "peak_bytes")}
+        (results / "cells" / row["id"] / "row.json").write_text(json.dumps(kept), encoding="utf-8")
+    process = subprocess.run([sys.executable, REPO / "scripts/report.py", "--", "-dash"], cwd=tmp_path, env={"QROAR_BINARY": str(binary)}, capture_output=True,
+                             text=True, timeout=300, check=False)
+    assert process.returncode == 0 and process.stdout == "-dash/report.md\n", process.stderr
+
+
 def test_rows_over_different_texts_are_not_ranked_against_each_other(binary, run, experiment, tmp_path):
     texts = []
     for name in ("a", "b"):
