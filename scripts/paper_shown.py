@@ -4,7 +4,7 @@ import json
 import math
 from pathlib import Path
 
-from paper_claims import mean, read
+from paper_effects import mean, read
 from paper_latex import latex
 from reporting import markdown
 from reporting.build import write

@@ -1,4 +1,4 @@
-"""scripts/paper: targets of seconds on tiny-books, killed and gone on; what it refuses; verdicts on effects that are known by construction."""
+"""scripts/paper: targets of seconds on tiny-books, killed and gone on; what it refuses; what becomes of its verdicts."""
 import csv
 import itertools
 import json
@@ -18,7 +18,6 @@ from support.checkout import Checkout
 from support.program import REPO
 
 sys.path.insert(0, str(REPO / "scripts"))
-import paper_claims  # noqa: E402
 
 LOADER = SourceFileLoader("script", str(REPO / "scripts/paper"))
 script = module_from_spec(spec_from_loader("script", LOADER))
@@ -275,6 +274,19 @@ def test_verdicts_of_before_do_not_outlive_a_call_that_fails(paper, sizes, tmp_p
     assert process.returncode == 1 and "Traceback" not in process.stderr and not (out / "verdicts.json").exists() and not (out / "report.md").exists()
 
 
+def test_ctrl_c_is_one_line(begin, sizes, tmp_path):
+    changed = yaml.safe_load(sizes.read_text(encoding="utf-8")) | {"proof_pile": "data/nowhere.jsonl", "fetch": {"data/nowhere.jsonl": f"touch {tmp_path}/asked; exec sleep 60"}}
+    sizes.write_text(yaml.safe_dump(changed), encoding="utf-8")
+    process = begin(sizes, "t2")
+    for _ in range(600):
+        if (tmp_path / "asked").exists() or process.poll() is not None:
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "") and err.splitlines()[1:] == ["paper: interrupted; call it again to go on"]
+
+
 def test_a_target_without_its_text_is_left_out_and_the_others_are_checked(paper, sizes, tmp_path):
     changed = yaml.safe_load(sizes.read_text(encoding="utf-8")) | {"proof_pile": "data/nowhere.jsonl", "fetch": {"data/nowhere.jsonl": "exit 3"}}
     sizes.write_text(yaml.safe_dump(changed), encoding="utf-8")
@@ -282,105 +294,3 @@ def test_a_target_without_its_text_is_left_out_and_the_others_are_checked(paper,
     assert process.returncode == 1 and "f20.yaml: 3 jobs" in process.stdout
     assert process.stderr.splitlines()[-1].startswith("paper: without t2: data/nowhere.jsonl is not to be had (exit 3 failed")
     assert not (tmp_path / "out/t2.yaml").exists() and not (tmp_path / "out/cells").exists()
-
-
-# Verdicts.  A fake `show` with two rows, a quantizer and its baseline, at two lengths.
-BASE = {"id": "t", "claim": "c", "source": "s", "target": "t1", "compare": "paired", "unit": "nats", "row": {"quant": 4, "l": 2}, "against": {"quant": 0, "l": 2},
-        "expect": "above"}
-
-
-def shown_with(*effects, draws=4):
-    """Returns a show(target, option...) in which quant 4 differs from quant 0 by these (difference, low, high, survives) at l = 2, 1."""
-
-    def show(target, *options):
-        rows = []
-        for length, (value, low, high, survives) in zip((2, 1), effects):
-            nll = {"difference": value, "low": low, "high": high, "survives": survives, "draws": draws}
-            ratio = {"value": 1 + value, "low": None if low is None else 1 + low, "high": None if high is None else 1 + high}
-            metrics = {"perplexity": {"value": 50.0, "low": 40.0, "high": 60.0}}
-            rows += [{"id": f"{quant}.{length}", "axes": {"quant": quant, "l": length}, "config": {}, "labels": {}, "metrics": metrics,
-                      "paired": {"nll": nll, "perplexity_ratio": ratio} if quant else {"reason": "baseline"}} for quant in (0, 4)]
-        return rows
-
-    return show
-
-
-def verdict(claim, *effects, papers=False, unfinished=None, draws=4):
-    return paper_claims.judge([BASE | claim], unfinished or {}, REPO, shown_with(*effects, draws=draws), papers)[0]
-
-
-@pytest.mark.parametrize("claim, effect, expected", [
-    ({}, (0.2, 0.1, 0.3, True), "reproduced"),
-    ({}, (0.2, 0.1, 0.3, False), "cannot be told at this size"),  # one of many comparisons
-    ({}, (-0.2, -0.3, -0.1, True), "not reproduced"),
-    ({}, (0.0, -0.1, 0.1, False), "cannot be told at this size"),
-    ({}, (0.2, None, None, False), "cannot be told at this size"),
-    ({"worth": 0.5}, (0.0, -0.1, 0.1, False), "not reproduced"),  # the interval has no room for what would count
-    ({"worth": 0.05}, (0.0, -0.1, 0.1, False), "cannot be told at this size"),
-    ({"expect": "below"}, (-0.2, -0.3, -0.1, True), "reproduced"),
-    ({"expect": "below"}, (0.2, 0.1, 0.3, True), "not reproduced"),
-    ({"expect": "below", "than": -10, "unit": "% of perplexity"}, (-0.2, -0.3, -0.11, True), "reproduced"),
-    ({"expect": "below", "than": -10, "unit": "% of perplexity"}, (-0.05, -0.09, -0.01, True), "not reproduced"),
-    ({"expect": "below", "than": -10, "unit": "% of perplexity"}, (-0.12, -0.2, -0.05, True), "cannot be told at this size"),  # reaches to both sides
-    ({"expect": "equal", "than": 5, "unit": "perplexity"}, (0.1, 0.05, 0.15, True), "reproduced"),  # 50 * 0.1
-    ({"expect": "equal", "than": 5, "unit": "perplexity"}, (0.1, -0.05, 0.25, False), "cannot be told at this size"),  # has 0 in it, too
-    ({"expect": "equal", "than": 9, "unit": "perplexity"}, (0.1, 0.05, 0.15, True), "not reproduced"),
-    ({"expect": "equal", "papers_only": True, "than": 5}, (0.1, 0.05, 0.15, True), "not comparable"),
-    ({"never": "no protocol"}, (0.1, 0.05, 0.15, True), "not comparable"),
-])
-def test_verdicts_follow_from_effects(claim, effect, expected):
-    found = verdict(claim, effect, effect)
-    assert found["verdict"] == expected and found["why"], found
-    scale = {"nats": 1, "perplexity": 50, "% of perplexity": 100}[found["unit"]]
-    assert found["effect"] == pytest.approx(effect[0] * scale)
-
-
-def test_one_rounding_draw_is_no_verdict_on_a_quantizer():
-    one = verdict({}, (0.2, 0.1, 0.3, True), (0, 0, 0, True), draws=1)
-    assert one["verdict"] == "cannot be told at this size" and one["why"].startswith("measured in one rounding draw")
-    assert verdict({"row": {"quant": 0, "l": 2}, "against": {"quant": 4, "l": 2}}, (0.2, 0.1, 0.3, True), (0, 0, 0, True), draws=1)["why"] != one["why"]
-
-
-@pytest.mark.parametrize("known, unknown, apart, expected, why", [
-    (6, 24, 0, "cannot be told at this size", "so in 0 of 6 layers and bands, 24 without interval: too few"),
-    (20, 24, 0, "cannot be told at this size", "so in 0 of 20 layers and bands, 24 without interval: too few"),
-    (19, 0, 19, "cannot be told at this size", "so in 19 of 19 layers and bands: too few"),
-    (24, 6, 0, "not reproduced", "so in 0 of 24 layers and bands, 6 without interval, one of twenty at most"),
-    (20, 0, 1, "not reproduced", "so in 1 of 20 layers and bands, one of twenty"), (20, 0, 2, "cannot be told at this size", "so in 2 of 20 layers and bands, in some"),
-    (20, 0, 11, "reproduced", "so in 11 of 20 layers and bands, more than half"), (20, 0, 10, "cannot be told at this size", "so in 10 of 20"),
-])
-def test_shares_of_layers_and_bands_need_most_of_them(tmp_path, known, unknown, apart, expected, why):
-    for cell, low in (("t", 1), ("u", 0)):
-        folder = tmp_path / "t1/cells" / cell / "diagnostics"
-        folder.mkdir(parents=True)
-        lines = [f"{place},0,k,{low if place < apart else 0},{low + 0.5 if place < apart else 0.5}" for place in range(known)]
-        lines += [f"{known + place},0,k,," if cell == "u" else f"{known + place},0,k,0,1" for place in range(unknown)]
-        (folder / "counts.csv").write_text("\n".join(["layer,band,site,share_low,share_high", *lines]) + "\n", encoding="utf-8")
-    claim = {"id": "t", "claim": "c", "source": "s", "target": "t1", "compare": "places", "unit": "share", "table": "counts", "column": "share",
-             "where": {"site": "k"}, "row": {"rope": 1}, "against": {"rope": 0}}
-    rows = [{"id": cell, "axes": {"rope": rope}, "config": {}} for cell, rope in (("t", 1), ("u", 0))]
-    found = paper_claims.judge([claim], {}, tmp_path, lambda *_: rows, False)[0]
-    assert found["verdict"] == expected and found["why"].startswith(why), found
-    assert found["effect"] == apart / known
-
-
-def test_two_effects_are_subtracted_end_from_end():
-    less = {"less": {"row": {"quant": 4, "l": 1}, "against": {"quant": 0, "l": 1}}}
-    found = verdict(less, (0.5, 0.4, 0.6, True), (0.2, 0.1, 0.3, True))
-    assert [found["effect"], *found["interval"]] == pytest.approx([0.3, 0.1, 0.5])
-    assert found["verdict"] == "reproduced"
-    assert verdict(less, (0.5, 0.4, 0.6, True), (0.4, 0.3, 0.5, True))["verdict"] == "cannot be told at this size"
-
-
-def test_a_mean_over_benchmarks_adds_the_squares_of_each_side():
-    found = paper_claims.mean([paper_claims.Effect(0.1, 0.07, 0.13), paper_claims.Effect(0.3, 0.26, 0.34)])
-    assert [found.value, found.low, found.high] == pytest.approx([0.2, 0.2 - 0.025, 0.2 + 0.025])
-    found = paper_claims.mean([paper_claims.Effect(0.1, 0.07, 0.14), paper_claims.Effect(0.3, 0.26, 0.33)])  # of shares, which are not in the middle
-    assert [found.value, found.low, found.high] == pytest.approx([0.2, 0.2 - 0.025, 0.2 + 0.025])
-
-
-def test_a_number_of_the_papers_is_compared_on_their_models_alone_and_an_unfinished_target_says_so():
-    claim = {"expect": "equal", "papers_only": True, "than": 5, "unit": "perplexity"}
-    assert verdict(claim, (0.1, 0.05, 0.15, True), (0, 0, 0, True), papers=True)["verdict"] == "reproduced"
-    assert verdict({}, (0.1, 0.05, 0.15, True), (0, 0, 0, True), unfinished={"t1": "t1 has not run"})["why"] == "t1 has not run"
-    assert "no row" in verdict({"row": {"quant": 3, "l": 2}}, (0.1, 0.05, 0.15, True), (0, 0, 0, True))["why"]

@@ -1,9 +1,12 @@
 """Where a report's numbers come from: scripts/report.py says it when that is no single commit, and so do the reports of this repository."""
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -86,6 +89,20 @@ def test_a_folder_that_looks_like_an_option_and_rows_without_their_costs_are_rep
     process = subprocess.run([sys.executable, REPO / "scripts/report.py", "--", "-dash"], cwd=tmp_path, env={"QROAR_BINARY": str(binary)}, capture_output=True,
                              text=True, timeout=300, check=False)
     assert process.returncode == 0 and process.stdout == "-dash/report.md\n", process.stderr
+
+
+def test_ctrl_c_is_one_line(finished, tmp_path):
+    program = tmp_path / "qroar"
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/asked\nexec sleep 60\n", encoding="utf-8")
+    program.chmod(0o755)
+    command = [sys.executable, REPO / "scripts/report.py", finished[2], "--out", tmp_path / "out"]
+    with subprocess.Popen(command, env=os.environ | {"QROAR_BINARY": str(program)}, stderr=subprocess.PIPE, text=True) as process:
+        for _ in range(600):
+            if (tmp_path / "asked").exists() or process.poll() is not None:
+                break
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=60)[1] == "report: interrupted; run it again\n" and process.returncode == 130
 
 
 def test_rows_over_different_texts_are_not_ranked_against_each_other(binary, run, experiment, tmp_path):
