@@ -1,4 +1,4 @@
-#!/usr/bin/env -S sh -c 'exec "${QROAR_VENV:-$(dirname "$0")/../.venv}/bin/python" "$0" "$@"'
+#!/usr/bin/env -S sh -c 'p=${QROAR_VENV:-${0%/*}/../.venv}/bin/python; [ -x "$p" ] && exec "$p" "$0" "$@"; echo "no $p; run scripts/setup" >&2; exit 1'
 """The same multiple-choice questions asked by qroar and by lm-evaluation-harness (PyPI: lm-eval): choices one by one, and time.
 
 usage: QROAR_DATA=... bench/compare_lm_eval.py MODEL_FOLDER [--tasks hellaswag,piqa] [--questions 300] [--shots 0] [--dtype bfloat16]

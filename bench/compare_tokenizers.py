@@ -1,4 +1,4 @@
-#!/usr/bin/env -S sh -c 'exec "${QROAR_VENV:-$(dirname "$0")/../.venv}/bin/python" "$0" "$@"'
+#!/usr/bin/env -S sh -c 'p=${QROAR_VENV:-${0%/*}/../.venv}/bin/python; [ -x "$p" ] && exec "$p" "$0" "$@"; echo "no $p; run scripts/setup" >&2; exit 1'
 """The same texts tokenized by qroar and by Hugging Face's tokenizers, on one core each: the tokens must be the same, and CPU seconds.
 
 usage: bench/compare_tokenizers.py TEXT.txt... [--family llama3] [--family qwen3] [--binary build/release/bench/tokenizer_bench]

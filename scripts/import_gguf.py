@@ -1,4 +1,4 @@
-#!/usr/bin/env -S sh -c 'exec "${QROAR_VENV:-$(dirname "$0")/../.venv}/bin/python" "$0" "$@"'
+#!/usr/bin/env -S sh -c 'p=${QROAR_VENV:-${0%/*}/../.venv}/bin/python; [ -x "$p" ] && exec "$p" "$0" "$@"; echo "no $p; run scripts/setup" >&2; exit 1'
 """Turn a GGUF file of a Llama model into a Hugging Face folder.
 
 usage: scripts/import_gguf.py GGUF OUT [--dtype DTYPE]
@@ -22,7 +22,7 @@ from gguf_rope import TENSORS as ROPE_TENSORS
 from gguf_rope import read_rope
 from gguf_tokenizer import read_tokenizer
 from importing.whole import made_whole
-from json_lines import BadInput, printable
+from json_lines import BadInput, of_the_system, printable, stop_in_one_line
 
 TENSORS = {"token_embd.weight": "model.embed_tokens.weight", "output_norm.weight": "model.norm.weight",
            "output.weight": "lm_head.weight"}
@@ -167,10 +167,13 @@ def main():
     parser.add_argument("out", metavar="OUT", type=Path, help="the folder to make")
     parser.add_argument("--dtype", choices=DTYPES, default="bfloat16", help="of the weights in OUT; float32 is what the file's formats define")
     arguments = parser.parse_args()
+    stop_in_one_line("import_gguf")
     try:
         import_gguf(arguments.gguf, arguments.out, arguments.dtype)
-    except (BadInput, OSError) as error:
+    except BadInput as error:
         sys.exit(printable(f"import_gguf: {arguments.gguf}: {error}"))
+    except OSError as error:
+        sys.exit(printable(f"import_gguf: {of_the_system(error, arguments.out)}"))
     print(arguments.out)
 
 

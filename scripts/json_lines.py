@@ -8,6 +8,8 @@ import lzma
 import math
 import os
 import re
+import signal
+import sys
 import zlib
 
 OPENERS = {".jsonl": open, ".jsonl.xz": lzma.open, ".jsonl.gz": gzip.open}
@@ -18,6 +20,21 @@ KINDS = {str: "a text", list: "a list", dict: "an object", bool: "true or false"
 
 class BadInput(Exception):
     """One line that says what is wrong."""
+
+
+def stop_in_one_line(script):
+    """Has Ctrl-C and SIGTERM end the script by an exception, so that what is half-written goes, and with one line."""
+    def stop(number, _):
+        print(f"{script}: interrupted; nothing half-written is left, run it again", file=sys.stderr)
+        sys.exit(128 + number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+
+
+def of_the_system(error, out):
+    """Returns a line about an OSError, which names no file where `out` could not be written to its end."""
+    return f"{error.filename or out}: {error.strerror or error}; see that it can be read or written, and that there is room"
 
 
 def packed_lines(path, opener):

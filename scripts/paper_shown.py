@@ -4,7 +4,7 @@ import json
 import math
 from pathlib import Path
 
-from paper_claims import mean, read
+from paper_effects import mean, read
 from paper_latex import latex
 from reporting import markdown
 from reporting.build import write
@@ -21,7 +21,9 @@ PUBLISHED = [("FP16 with YaRN, table 2", 5.386, "texts, length and averaging are
 
 
 def number(value, low=None, high=None, digits=2, sign=""):
-    """Returns the cell "1.23 [1.10, 1.36]"."""
+    """Returns the cell "1.23 [1.10, 1.36]"; an empty one for a perplexity that no double holds."""
+    if value is None:
+        return ""
     ends = "" if low is None else f" [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"
     return Cell(f"{value:{sign}.{digits}f}{ends}", value)
 
@@ -60,7 +62,8 @@ def accuracy(found):
         for row in rows:
             values = [read(row["metrics"].get(name), "value", None).scaled(100) for name in metrics]
             whole, tasks = mean(values), paired.get(row["id"], {}).get("tasks")
-            less = mean([read(tasks.get(name), "difference", None).scaled(100) for name in metrics]) if tasks else None
+            compared_all = tasks and all((tasks.get(name) or {}).get("difference") is not None for name in metrics)
+            less = mean([read(tasks[name], "difference", None).scaled(100) for name in metrics]) if compared_all else None
             body.append([called(row), *(number(value.value, digits=1) for value in values), number(whole.value, whole.low, whole.high, 1),
                          number(less.value, less.low, less.high, 1, "+") if less else ""])
         blocks.append((f"windows of {length} tokens", body))
@@ -74,6 +77,8 @@ def by_scheme(found, rows, value_of):
     for row in rows:
         x, entry, text = value_of(row)
         value = entry.get("value", entry.get("difference"))
+        if value is None:
+            continue
         low, high = (value if entry.get(end) is None else entry[end] for end in ("low", "high"))
         points.append(found.places.look(row) | {"x": x, "value": value, "low": low, "high": high, "full": bool(entry.get("survives")), "text": text,
                                                "count": entry.get("clusters", "")})
@@ -92,7 +97,7 @@ def direct(found, rows):
 
 def improvement(found):
     """YaRN's perplexity relative to NTK's, over the same documents."""
-    rows = [row for row in at_first_factor(json.loads(show(found.results, "--format", "json", "--baseline", "rope=NTK")))
+    rows = [row for row in at_first_factor(json.loads(show(found.results, "--format", "json", "--baseline", "rope.type=ntk")))
             if scheme_of(row) == "YaRN" and "perplexity_ratio" in row.get("paired", {})]
 
     def value_of(row):
@@ -145,7 +150,7 @@ def settling(found, rows, of_difference=False):
 def sensitivity(found):
     """How much more YaRN is ahead of NTK than at the shortest windows."""
     shortest = lengths_of(found.finished)[0]
-    entries = json.loads(show(found.results, "--format", "json", "--interaction", f"{LENGTH}={shortest},rope=NTK"))
+    entries = json.loads(show(found.results, "--format", "json", "--interaction", f"{LENGTH}={shortest},rope.type=ntk"))
     rows = {entry["id"]: entry for entry in entries if entry["metric"] == "nll" and "positions" not in entry}
     own = [row for row in found.finished if row["id"] in rows]
     said = lambda entry: f"{entry['value']:+.4f}" + ("" if entry.get("low") is None else f" [{entry['low']:+.4f}, {entry['high']:+.4f}]")  # noqa: E731

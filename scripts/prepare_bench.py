@@ -1,4 +1,4 @@
-#!/usr/bin/env -S sh -c 'exec "${QROAR_VENV:-$(dirname "$0")/../.venv}/bin/python" "$0" "$@"'
+#!/usr/bin/env -S sh -c 'p=${QROAR_VENV:-${0%/*}/../.venv}/bin/python; [ -x "$p" ] && exec "$p" "$0" "$@"; echo "no $p; run scripts/setup" >&2; exit 1'
 """Write a benchmark's questions as the lines that the tasks of configs/tasks/ read: NAME.jsonl in data/bench.
 
 usage: scripts/prepare_bench.py NAME|all [--source FILE] [--labels FILE] [--out FOLDER]
@@ -16,7 +16,8 @@ import re
 import sys
 from pathlib import Path
 
-from json_lines import BadInput, field, hub_rows, id_of, printable, read_rows, read_text, shortened, whole, write_atomically
+from json_lines import (BadInput, field, hub_rows, id_of, of_the_system, printable, read_rows, read_text, shortened, stop_in_one_line, whole,
+                        write_atomically)
 
 HERE = Path(__file__).resolve().parent
 
@@ -170,6 +171,7 @@ def main():
     parser.add_argument("--labels", type=Path, help="PIQA's labels, one a line")
     parser.add_argument("--out", type=Path, default=HERE.parent / "data/bench", help="folder to write to (default: data/bench)")
     arguments = parser.parse_args()
+    stop_in_one_line("prepare_bench")
     try:
         if arguments.name == "all" and arguments.source:
             raise BadInput("--source is for one benchmark, not for all of them; name it")
@@ -177,8 +179,10 @@ def main():
             raise BadInput("--labels is for piqa with --source; leave it out")
         for name in BENCHES if arguments.name == "all" else [arguments.name]:
             prepare(name, arguments)
-    except (BadInput, OSError) as error:
+    except BadInput as error:
         sys.exit(printable(f"prepare_bench: {error}"))
+    except OSError as error:
+        sys.exit(printable(f"prepare_bench: {of_the_system(error, arguments.out)}"))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S sh -c 'exec "${QROAR_VENV:-$(dirname "$0")/../.venv}/bin/python" "$0" "$@"'
+#!/usr/bin/env -S sh -c 'p=${QROAR_VENV:-${0%/*}/../.venv}/bin/python; [ -x "$p" ] && exec "$p" "$0" "$@"; echo "no $p; run scripts/setup" >&2; exit 1'
 """Write a standard corpus as documents for `data.path`, one {"id", "text", "words", "bytes", "hash"} per line.
 
 usage: scripts/prepare_data.py govreport|proof_pile|pg19|wikitext2|c4 OUT.jsonl [--source FILE] [--documents N] [--detokenize]
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import xxhash
 
-from json_lines import BadInput, field, hub_rows, id_of, printable, read_rows, read_text, words_in, write_atomically
+from json_lines import BadInput, field, hub_rows, id_of, of_the_system, printable, read_rows, read_text, stop_in_one_line, words_in, write_atomically
 
 # The dataset on the hub, and the field of the text.  Two are files with a loading script, which `datasets` no longer runs.
 SCROLLS = "zip://gov_report/test.jsonl::https://huggingface.co/datasets/tau/scrolls/resolve/main/gov_report.zip"
@@ -135,10 +135,13 @@ def main():
     parser.add_argument("--documents", type=int, help="write the first so many")
     parser.add_argument("--detokenize", action="store_true", help="wikitext2: pages as lm-evaluation-harness reads them")
     arguments = parser.parse_args()
+    stop_in_one_line("prepare_data")
     try:
         count = prepare(arguments)
-    except (BadInput, OSError) as error:
+    except BadInput as error:
         sys.exit(printable(f"prepare_data: {error}"))
+    except OSError as error:
+        sys.exit(printable(f"prepare_data: {of_the_system(error, arguments.out)}"))
     print(f"{arguments.out}: {count} documents")
 
 

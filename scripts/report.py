@@ -1,4 +1,4 @@
-#!/usr/bin/env -S sh -c 'exec "${QROAR_VENV:-$(dirname "$0")/../.venv}/bin/python" "$0" "$@"'
+#!/usr/bin/env -S sh -c 'p=${QROAR_VENV:-${0%/*}/../.venv}/bin/python; [ -x "$p" ] && exec "$p" "$0" "$@"; echo "no $p; run scripts/setup" >&2; exit 1'
 """Write a report of a results folder: report.html, one page with figures to point at and tables to sort, and report.md with the same as pictures.
 
 usage: scripts/report.py RESULTS_DIR [--out DIR] [--all]
@@ -27,4 +27,8 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("report: interrupted; run it again", file=sys.stderr)
+        sys.exit(130)

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S sh -c 'exec "${QROAR_VENV:-$(dirname "$0")/../.venv}/bin/python" "$0" "$@"'
+#!/usr/bin/env -S sh -c 'p=${QROAR_VENV:-${0%/*}/../.venv}/bin/python; [ -x "$p" ] && exec "$p" "$0" "$@"; echo "no $p; run scripts/setup" >&2; exit 1'
 """Tokenize a text with a model folder's tokenizer.json into the program's token file.
 
 usage: scripts/tokenize_texts.py MODEL_FOLDER TEXT OUT
@@ -18,7 +18,7 @@ import numpy as np
 import xxhash
 from tokenizers import Tokenizer
 
-from json_lines import BadInput, field, id_of, printable, read_rows, read_text, shortened, words_in, write_atomically
+from json_lines import BadInput, field, id_of, of_the_system, printable, read_rows, read_text, shortened, stop_in_one_line, words_in, write_atomically
 
 ZEROS = "0" * 32  # place of the file's own hash
 
@@ -82,6 +82,8 @@ def encode(folder, text_file):
     tokenizer.encode_special_tokens = True  # a special token spelled out in the text is text
     tokenizer.no_truncation()
     tokenizer.no_padding()
+    if not text_file.name.isprintable():
+        raise BadInput(f"{text_file}: its name, which the token file keeps, has bytes that are no text; rename it")
     documents = read_documents(text_file)
     tokens = [np.array(tokenizer.encode(text, add_special_tokens=False).ids, dtype="<i4") for _, text, _, _, _ in documents]
     offsets = np.cumsum([0] + [len(ids) for ids in tokens]).astype("<i8")
@@ -100,10 +102,13 @@ def main():
     parser.add_argument("text", metavar="TEXT", type=Path, help=".txt or .jsonl")
     parser.add_argument("out", metavar="OUT", type=Path, help="the token file to write")
     arguments = parser.parse_args()
+    stop_in_one_line("tokenize_texts")
     try:
         write_atomically(arguments.out, [encode(arguments.model, arguments.text)])
-    except (BadInput, OSError) as error:
+    except BadInput as error:
         sys.exit(printable(f"tokenize_texts: {error}"))
+    except OSError as error:
+        sys.exit(printable(f"tokenize_texts: {of_the_system(error, arguments.out)}"))
     print(arguments.out)
 
 

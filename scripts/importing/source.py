@@ -4,7 +4,6 @@ safetensors compares a file's header with the file before it takes memory; pickl
 Both are mapped, so that a tensor takes memory only while it is used."""
 import hashlib
 import json
-import pickle
 import zipfile
 
 import torch
@@ -34,7 +33,9 @@ class Pickled:
     def __init__(self, path):
         try:
             self.tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-        except (pickle.UnpicklingError, RuntimeError, ValueError, TypeError, EOFError, KeyError, AttributeError) as error:
+        except OSError:
+            raise
+        except Exception as error:  # a damaged pickle raises any
             raise BadInput(f"{path.name}: holds more than plain tensors, or is damaged, and is not loaded ({type(error).__name__}); "
                            "convert it to safetensors where you trust it") from error
         if not isinstance(self.tensors, dict) or not all(isinstance(name, str) and type(x) is torch.Tensor for name, x in self.tensors.items()):

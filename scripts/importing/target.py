@@ -2,6 +2,7 @@
 import json
 import shutil
 
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from importing.layer import spelled
@@ -32,7 +33,10 @@ class Shards:
 
     def flush(self):
         self.paths.append(self.folder / f"{len(self.paths)}.safetensors")
-        save_file(self.held, self.paths[-1], metadata={"format": "pt"})
+        try:
+            save_file(self.held, self.paths[-1], metadata={"format": "pt"})
+        except SafetensorError as error:
+            raise BadInput(f"{self.paths[-1]} cannot be written ({error}); see that there is room") from error
         self.paths[-1].chmod(self.folder.stat().st_mode & 0o666)  # safetensors lets nobody else read it
         self.names.append(list(self.held))
         self.held, self.size = {}, 0

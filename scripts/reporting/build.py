@@ -43,7 +43,7 @@ def sections(found):
 def write(path, content):
     """Writes a file as a whole or not at all; a link in its place or in that of its temporary name is replaced and not followed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     temporary.unlink(missing_ok=True)
     try:
         with open(temporary, "xb") as file:

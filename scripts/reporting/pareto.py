@@ -1,4 +1,5 @@
-"""The section on loss against size: bits per weight, or per number in the cache, and the rows that nothing smaller beats."""
+"""The section on loss against size: bits per weight, or per number in the cache, and the rows that nothing smaller beats
+over the same text, windows and model."""
 
 import math
 
@@ -9,6 +10,7 @@ from .scales import limits
 from .tables import SIZES, sizes
 
 MOST_ROWS = 60
+MEASURED_ON = ("model", "data", "windows")  # axes whose values have losses of their own, none better than another's
 NEAR = 0.06  # of the width; labels of points nearer than this share a column
 LINE = 0.075  # of the height, that a label takes
 
@@ -60,20 +62,21 @@ def pareto(found):
     if not with_text or any(axis.varies and axis.name.split(".")[0] == "rope" for axis in layout.axes):
         return Section("pareto", "Loss against size", [])
     metric = "perplexity" if any("perplexity" in row["metrics"] for row in rows) else "nll"
-    across = next((axis for axis in layout.axes if axis.name == LENGTH and axis.varies), None)
-    down = [axis for axis in layout.axes if axis is not across and axis.varies]
+    across = [axis for axis in layout.axes if axis.varies and axis.name.split(".")[0] in MEASURED_ON]
+    down = [axis for axis in layout.axes if axis.varies and axis not in across]
     key_of = lambda row: tuple(axis.of(row) for axis in down)  # noqa: E731
     lines = [key for key, _ in layout.groups(rows, down)]
     for size in sizes(rows):
         panels, best = [], {}
-        for title, group in layout.groups(rows, [across] if across else []):
+        for labels, group in layout.groups(rows, across):
             own = [
                 (row[size], row["metrics"][metric]["value"], lines.index(key_of(row)) + 1, row)
                 for row in group
                 if row.get(size) is not None and (row["metrics"].get(metric) or {}).get("value") is not None
             ]
-            best[title[0] if title else "yes"] = {point[2] for point in frontier(own)}
-            panels.append(panel(places, f"{title[0]} tokens"[:24] if title else "", own, metric, SIZES[size]))
+            title = " · ".join(f"{text} tokens" if axis.name == LENGTH else axis.said(text) for axis, text in zip(across, labels) if text)
+            best[" · ".join(filter(None, labels)) or "yes"] = {point[2] for point in frontier(own)}
+            panels.append(panel(places, title[:24], own, metric, SIZES[size]))
         title = f"{metric} against {SIZES[size]}"
         note = (
             "The line joins, with their numbers in the table, the rows that no row of their size or below is as good as, by their values "
@@ -90,7 +93,7 @@ def pareto(found):
             ]
             for number, key in enumerate(lines, 1)
         ]
-        header = ["", "row", SIZES[size], "best at its size or below" + (" (window length)" if across else "")]
+        header = ["", "row", SIZES[size], "best at its size or below" + (f" ({', '.join(axis.title for axis in across)})" if across else "")]
         parts += [figure or Text(f"{title}: {len(lines)} rows are too many for a figure."), Table(header, [("", body)], title=title)]
     return Section("pareto", "Loss against size", parts)
 

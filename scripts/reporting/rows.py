@@ -1,6 +1,7 @@
 """What a report is made from: rows, differences and interactions as `qroar show` computes them, and the files beside the rows."""
 
 import csv
+import hashlib
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from .axes import Layout
 from .points import QUANTIZERS, SCHEME, Places, controls
 
 SCRIPTS = Path(__file__).resolve().parents[1]
+HASHES = "rows.sha256"  # of the rows that tables and pages of scripts/paper were made from
 LOGARITHM_OF = {"nll": "perplexity"}  # only the latter is shown
 BASELINES = ("quant", "kv", "rescale", "rope")
 
@@ -30,7 +32,7 @@ def program():
 def asked(folder, *options):
     """Returns what `show` prints, and its line of error where it cannot."""
     try:
-        process = subprocess.run([program(), "show", folder, *options], capture_output=True, encoding="utf-8", check=False)
+        process = subprocess.run([program(), "show", Path(folder).absolute(), *options], capture_output=True, encoding="utf-8", check=False)
     except OSError as error:
         sys.exit(f"report: {program()}: {error.strerror}; run scripts/build, or name a program in QROAR_BINARY")
     return process.stdout, process.stderr.strip() if process.returncode != 0 else ""
@@ -63,6 +65,14 @@ def planned_cells(folder):
     if not all(isinstance(cell, str) and re.fullmatch(r"\w+", cell) for cell in cells):
         raise ValueError(f"{path}: names cells that are no ids; `qroar run` writes it again")
     return cells
+
+
+def hash_of_rows(folder):
+    """Returns the SHA-256 of the rows of a folder's plan, by which what was made from them is told from what was made from others."""
+    total = hashlib.sha256()
+    for cell in planned_cells(folder):
+        total.update((folder / "cells" / cell / "row.json").read_bytes())
+    return total.hexdigest()
 
 
 def read_rows(folder, options):

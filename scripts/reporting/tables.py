@@ -69,7 +69,7 @@ def all_rows(found):
             entry = differences(compared.get(row["id"], {})).get("nll", {})
             line.append(number(entry.get("difference"), said(entry)))
         line.append(number(count := max((entry.get("count") or 0 for entry in row["metrics"].values() if entry), default=0), str(count)))
-        line += [number(row[key], "" if row[key] is None else format(row[key] * unit, digits)) for _, key, unit, digits in costs]
+        line += [number(row.get(key), "" if row.get(key) is None else format(row[key] * unit, digits)) for _, key, unit, digits in costs]
         body.append(line)
     columns = [
         "cell",

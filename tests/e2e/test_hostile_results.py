@@ -1,5 +1,6 @@
 """Results folders of others, under scripts/report.py, publish, paper and compare_rows: no link is followed, no path leads out, no text is markup."""
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,8 @@ import pytest
 from support.program import REPO, assert_one_line, read_rows
 
 sys.path.insert(0, str(REPO / "scripts"))
+from paper_run import show_cells  # noqa: E402
+from paper_sizes import CannotMake  # noqa: E402
 from reporting import build, markdown, rows  # noqa: E402
 from reporting.content import Code, Note, Section, Text  # noqa: E402
 
@@ -23,7 +26,7 @@ def script(name):
     return made
 
 
-publish, paper = script("publish"), script("paper")
+publish = script("publish")
 
 
 @pytest.fixture
@@ -34,7 +37,7 @@ def results(finished, tmp_path):
 def test_a_report_replaces_links_and_follows_none(results, tmp_path, binary, monkeypatch):
     target = tmp_path / "target"
     target.write_text("kept", encoding="utf-8")
-    for name in ("report.md", "report.md.tmp"):
+    for name in ("report.md", f"report.md.{os.getpid()}.tmp"):
         (results / name).symlink_to(target)
     monkeypatch.setenv("QROAR_BINARY", str(binary))
     build.write_report(results, [], results, with_page=False)
@@ -62,11 +65,12 @@ def test_paper_removes_its_own_links_alone(tmp_path):
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious/file").write_text("kept", encoding="utf-8")
     (folder / "cells").symlink_to(tmp_path / "precious")
+    (folder / "run/finished.yaml").write_text("a: 1", encoding="utf-8")
     for plan, said in (('{"cells": [{"id": "ab"}]}', "is a link, which is not followed"), ('{"cells": [{"id": "../../x"}]}', "no ids"), ("[]", "is not the plan"),
                        ("[" * 100_000, "is not the plan"), ('{"cells": 3}', "is not the plan")):
         (folder / "run/plan.json").write_text(plan, encoding="utf-8")
-        with pytest.raises(paper.CannotMake, match=said):
-            paper.show_cells(folder)
+        with pytest.raises(CannotMake, match=said):
+            show_cells(folder, "a: 1")
     assert (tmp_path / "precious/file").read_text(encoding="utf-8") == "kept"
 
 

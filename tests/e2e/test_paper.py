@@ -1,4 +1,5 @@
-"""scripts/paper: targets of seconds on tiny-books, killed and gone on; what it refuses; verdicts on effects that are known by construction."""
+"""scripts/paper: targets of seconds on tiny-books, killed and gone on; what it refuses; what becomes of its verdicts."""
+import csv
 import itertools
 import json
 import os
@@ -17,13 +18,13 @@ from support.checkout import Checkout
 from support.program import REPO
 
 sys.path.insert(0, str(REPO / "scripts"))
-import paper_claims  # noqa: E402
 
 LOADER = SourceFileLoader("script", str(REPO / "scripts/paper"))
 script = module_from_spec(spec_from_loader("script", LOADER))
 LOADER.exec_module(script)
 
 PAPER, EXPERIMENTS = REPO / "paper", REPO / "experiments/paper"
+TINY = PAPER / "models/tiny-books.yaml"
 SIZES = sorted((PAPER / "models").glob("*.yaml"))
 TARGETS = ["t1", "t2", "t3", "f1", "f2", "f3", "f4", "f5", "f20", "f21"]
 TEXT = " ".join(f"The {number}th report says that {number * 7919 % 1000} offices took {number % 13} years." for number in range(400))
@@ -46,7 +47,7 @@ def begin(binary, token_cache, tmp_path):
     environment = os.environ | {"QROAR_BINARY": str(binary), "QROAR_CACHE": str(token_cache)}
 
     def start(*arguments):
-        command = [sys.executable, REPO / "scripts/paper", *map(str, arguments), "--results", tmp_path / "out"]
+        command = [sys.executable, REPO / "scripts/paper", "--results", tmp_path / "out", *map(str, arguments)]
         return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     return start
@@ -103,6 +104,31 @@ def test_every_claim_names_rows_that_its_target_computes(path):
             assert any(at(axes, experiment, axis) == value for axes in rows_of(experiment)), (claim["id"], axis)
 
 
+@pytest.mark.parametrize("path", SIZES, ids=lambda path: path.stem)
+def test_full_precision_in_16_bits_has_the_draws_of_what_is_quantized_and_in_float32_one(path):
+    sizes = read_sizes(path)
+    for target in TARGETS:
+        draws = {}
+        for axes in rows_of(filled(target, sizes)):
+            if "model.dtype" not in axes and "rounding.draw" in axes:
+                draws.setdefault(bool(axes.get("quant")), set()).add(axes["rounding.draw"])
+        if True in draws:
+            assert draws == {True: set(sizes["draws"]), False: {0} if sizes["model"]["dtype"] == "float32" else set(sizes["draws"])}, target
+
+
+def test_a_model_in_16_bits_gets_tables_reports_and_verdicts(paper, sizes, tmp_path):
+    own = yaml.safe_load(sizes.read_text(encoding="utf-8"))
+    calibration = {"data": {"path": own["govreport"]}, "samples": 4, "length": 32}
+    model = {"path": "configs/models/tiny-books", "dtype": "bfloat16"}
+    sizes.write_text(yaml.safe_dump(own | {"model": model, "draws": [0, 1], "calibration": calibration}), encoding="utf-8")
+    process = paper(sizes, "f2", "claims")
+    assert process.returncode == 0, process.stderr
+    tables = {path.name for path in (tmp_path / "out/f2").iterdir()}
+    assert {"table.csv", "paired_quant.csv", "interaction_rope_quant.csv", "report.html"} <= tables
+    verdicts = {entry["id"]: entry for entry in json.loads((tmp_path / "out/verdicts.json").read_text(encoding="utf-8"))}
+    assert verdicts["together-awq"]["interval"] and "draw" not in verdicts["together-awq"]["why"]
+
+
 @pytest.mark.parametrize("name", [*TARGETS, "claims"])
 def test_the_files_have_the_sizes_of_the_papers_model_and_take_those_of_others(name):
     llama, tiny = (read_sizes(PAPER / f"models/{model}.yaml") for model in ("llama2-7b", "tiny-books"))
@@ -132,6 +158,12 @@ def test_a_killed_call_goes_on_targets_share_their_cells_and_all_is_published(be
     tables = {path.name for path in (out / "f3").iterdir()}
     assert {f"{name}.{ending}" for name in ("table", "paired_ntk") for ending in ("csv", "tex", "md", "dat")} | {"report.md"} <= tables
     assert {"as_in_the_paper.png", "as_in_the_paper.svg"} <= tables
+    with open(out / "f3/paired_ntk.csv", encoding="utf-8", newline="") as file:
+        rows = {(row["windows.length"], row["rope"], row["rope.factor"]): row for row in csv.DictReader(file)}
+    assert len(rows) == 6
+    for (length, rope, factor), row in rows.items():  # YaRN less NTK under the same factor
+        difference = float(row["nll"]) - float(rows[length, "NTK", factor]["nll"])
+        assert (row["Δnll"] == "") if rope == "NTK" else float(row["Δnll"]) == pytest.approx(difference)
     assert "left out" not in (out / "f3/table.md").read_text(encoding="utf-8")
     assert (out / "f3/table.tex").read_text(encoding="utf-8").count("\\end{table}") == 2
 
@@ -140,7 +172,7 @@ def test_a_killed_call_goes_on_targets_share_their_cells_and_all_is_published(be
     low, high = verdicts["yarn-better"]["interval"]
     assert low < verdicts["yarn-better"]["effect"] < high
     assert verdicts["yarn-15-percent"]["verdict"] == "not comparable"
-    assert verdicts["cost-short"]["why"].startswith("t1 is not finished")
+    assert verdicts["cost-short"]["why"] == "t1 has not run; call scripts/paper with t1"
     assert 0 <= verdicts["outliers-move"]["effect"] <= 1 or "no intervals" in verdicts["outliers-move"]["why"]
     assert (out / "verdicts.md").read_text(encoding="utf-8").count("\n") == len(verdicts) + 2
     page = (out / "report.html").read_text(encoding="utf-8")
@@ -154,11 +186,17 @@ def test_a_killed_call_goes_on_targets_share_their_cells_and_all_is_published(be
     assert after == {path.parent.name: path.stat().st_mtime_ns for path in out.glob("cells/*/row.json")}
 
     checkout = Checkout(tmp_path / "checkout", binary, out, "results/paper/small")
+    checkout.refused("its pages, or the tables of f20, were made from other rows")  # the checkout's commit is in the rows and on no page
+    out.rename(tmp_path / "of_before")
+    assert paper(sizes, "f3", "f20", "claims", "--results", checkout.results).returncode == 0
     published = checkout.publish()
     assert published.returncode == 0 and published.stdout == f"{checkout.folder}/published/paper/small/report.md\n", published.stderr
     shown = {f"paper/small/{name}" for name in [*pictures, "report.md", "verdicts.json", "verdicts.md", "f3/table.csv", "f3/table.tex", "f3/table.dat"]}
     assert shown <= set(checkout.published()) and not [name for name in checkout.published() if "cells" in name or name.endswith(".html")]
-    row = next(checkout.results.glob("cells/*/row.json"))
+    row = next(checkout.results.glob("f20/cells/*/row.json")).resolve()
+    kept = row.read_text(encoding="utf-8")
+    row.write_text(kept.replace(checkout.head(), "0123456789ab"), encoding="utf-8")
+    checkout.refused("made from several commits", "0123456789ab")
     row.unlink()
     checkout.refused("1 of ", "cells are missing", row.parent.name)
 
@@ -179,6 +217,10 @@ def test_bad_words_are_one_line_and_nothing_is_written(paper, tmp_path, argument
 
 @pytest.mark.parametrize("text, said", [
     ("lengths: [1", "while parsing"), ("- 1", "expected a map of sizes"), ("{lengths: [64]}", "lacks model, of_the_papers, "), ("include: no.yaml", "no.yaml"),
+    ("include: 3", "bad.yaml: include: expected the name of a file of sizes, not 3"), ("include: bad.yaml", "bad.yaml: include: bad.yaml includes this file again"),
+    ("fetch:", "bad.yaml: fetch: expected a map of FILE: COMMAND"), ("fetch: {data: 3}", "bad.yaml: fetch: expected a map of FILE: COMMAND"),
+    ("govreport: 2024-01-01", "bad.yaml: govreport: YAML reads it as a date"), (f"{{include: {TINY}, model: tiny}}", "bad.yaml: model: expected a map"),
+    (f"{{include: {TINY}, document: 3}}", "bad.yaml: unknown size 'document'; did you mean documents?"),
 ])
 def test_bad_sizes_are_one_line(paper, tmp_path, text, said):
     path = tmp_path / "bad.yaml"
@@ -188,6 +230,63 @@ def test_bad_sizes_are_one_line(paper, tmp_path, text, said):
     assert not (tmp_path / "out").exists()
 
 
+def test_what_cannot_be_read_is_the_reason_of_its_claims_alone_and_other_sizes_are_not_judged(paper, sizes, tmp_path):
+    out = tmp_path / "out"
+    assert paper(sizes, "f3", "f20", "claims").returncode == 0
+
+    def judged(*arguments, code=0):
+        process = paper(*arguments, "claims")
+        assert process.returncode == code and "Traceback" not in process.stderr, process.stderr
+        return {entry["id"]: entry for entry in json.loads((out / "verdicts.json").read_text(encoding="utf-8"))}, process
+
+    was, _ = judged(sizes)
+    assert "The papers' tables and figures on small" in (out / "report.md").read_text(encoding="utf-8")
+    table = next(path for path in out.glob("cells/*/diagnostics/outlier_counts.csv"))
+    kept = table.read_text(encoding="utf-8")
+    for change in (lambda path: path.write_text(kept.replace("fraction_low", "part_low"), encoding="utf-8"), lambda path: path.unlink()):
+        for path in out.glob("cells/*/diagnostics/outlier_counts.csv"):
+            change(path)
+        now, _ = judged(sizes)
+        assert "outlier_counts.csv: " in now["outliers-move"]["why"] and "--rerun" in now["outliers-move"]["why"]
+        assert now["yarn-better"] == was["yarn-better"]
+    plan = out / "f20/run/plan.json"
+    (out / "f20/run/plan.json").write_text("{", encoding="utf-8")
+    now, _ = judged(sizes)
+    assert now["outliers-move"]["why"].startswith(f"{plan}: is not the plan") and now["yarn-better"] == was["yarn-better"]
+
+    other = tmp_path / "other.yaml"
+    other.write_text(yaml.safe_dump({"include": "small.yaml", "lengths": [64], "longest": 64}), encoding="utf-8")
+    now, _ = judged(other)
+    assert now["yarn-better"]["why"] == "f3 is not finished with this model and these sizes; call scripts/paper with f3"
+    row = next((out / "f3/cells").glob("*/row.json"))
+    row.write_text(json.dumps(json.loads(row.read_text(encoding="utf-8")) | {"status": "failed", "error": "no memory", "metrics": {}}), encoding="utf-8")
+    now, _ = judged(sizes)
+    assert now["yarn-better"]["why"].startswith("f3: 1 of 6 cells failed or have no row")
+
+
+def test_verdicts_of_before_do_not_outlive_a_call_that_fails(paper, sizes, tmp_path, binary):
+    out = tmp_path / "out"
+    assert paper(sizes, "claims").returncode == 0 and (out / "verdicts.json").is_file()
+    Checkout(tmp_path / "checkout", binary, out, "results/paper/small").refused("has no finished target; scripts/paper MODEL makes them")
+    (out / "verdicts.md").unlink()
+    (out / "verdicts.md").mkdir()
+    process = paper(sizes, "claims")
+    assert process.returncode == 1 and "Traceback" not in process.stderr and not (out / "verdicts.json").exists() and not (out / "report.md").exists()
+
+
+def test_ctrl_c_is_one_line(begin, sizes, tmp_path):
+    changed = yaml.safe_load(sizes.read_text(encoding="utf-8")) | {"proof_pile": "data/nowhere.jsonl", "fetch": {"data/nowhere.jsonl": f"touch {tmp_path}/asked; exec sleep 60"}}
+    sizes.write_text(yaml.safe_dump(changed), encoding="utf-8")
+    process = begin(sizes, "t2")
+    for _ in range(600):
+        if (tmp_path / "asked").exists() or process.poll() is not None:
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "") and err.splitlines()[1:] == ["paper: interrupted; call it again to go on"]
+
+
 def test_a_target_without_its_text_is_left_out_and_the_others_are_checked(paper, sizes, tmp_path):
     changed = yaml.safe_load(sizes.read_text(encoding="utf-8")) | {"proof_pile": "data/nowhere.jsonl", "fetch": {"data/nowhere.jsonl": "exit 3"}}
     sizes.write_text(yaml.safe_dump(changed), encoding="utf-8")
@@ -195,82 +294,3 @@ def test_a_target_without_its_text_is_left_out_and_the_others_are_checked(paper,
     assert process.returncode == 1 and "f20.yaml: 3 jobs" in process.stdout
     assert process.stderr.splitlines()[-1].startswith("paper: without t2: data/nowhere.jsonl is not to be had (exit 3 failed")
     assert not (tmp_path / "out/t2.yaml").exists() and not (tmp_path / "out/cells").exists()
-
-
-# Verdicts.  A fake `show` with two rows, a quantizer and its baseline, at two lengths.
-BASE = {"id": "t", "claim": "c", "source": "s", "target": "t1", "compare": "paired", "unit": "nats", "row": {"quant": 4, "l": 2}, "against": {"quant": 0, "l": 2},
-        "expect": "above"}
-
-
-def shown_with(*effects, draws=4):
-    """Returns a show(target, option...) in which quant 4 differs from quant 0 by these (difference, low, high, survives) at l = 2, 1."""
-
-    def show(target, *options):
-        rows = []
-        for length, (value, low, high, survives) in zip((2, 1), effects):
-            nll = {"difference": value, "low": low, "high": high, "survives": survives, "draws": draws}
-            ratio = {"value": 1 + value, "low": None if low is None else 1 + low, "high": None if high is None else 1 + high}
-            metrics = {"perplexity": {"value": 50.0, "low": 40.0, "high": 60.0}}
-            rows += [{"id": f"{quant}.{length}", "axes": {"quant": quant, "l": length}, "config": {}, "labels": {}, "metrics": metrics,
-                      "paired": {"nll": nll, "perplexity_ratio": ratio} if quant else {"reason": "baseline"}} for quant in (0, 4)]
-        return rows
-
-    return show
-
-
-def verdict(claim, *effects, papers=False, finished=("t1",), draws=4):
-    return paper_claims.judge([BASE | claim], set(finished), REPO, shown_with(*effects, draws=draws), papers)[0]
-
-
-@pytest.mark.parametrize("claim, effect, expected", [
-    ({}, (0.2, 0.1, 0.3, True), "reproduced"),
-    ({}, (0.2, 0.1, 0.3, False), "cannot be told at this size"),  # one of many comparisons
-    ({}, (-0.2, -0.3, -0.1, True), "not reproduced"),
-    ({}, (0.0, -0.1, 0.1, False), "cannot be told at this size"),
-    ({}, (0.2, None, None, False), "cannot be told at this size"),
-    ({"worth": 0.5}, (0.0, -0.1, 0.1, False), "not reproduced"),  # the interval has no room for what would count
-    ({"worth": 0.05}, (0.0, -0.1, 0.1, False), "cannot be told at this size"),
-    ({"expect": "below"}, (-0.2, -0.3, -0.1, True), "reproduced"),
-    ({"expect": "below"}, (0.2, 0.1, 0.3, True), "not reproduced"),
-    ({"expect": "below", "than": -10, "unit": "% of perplexity"}, (-0.2, -0.3, -0.11, True), "reproduced"),
-    ({"expect": "below", "than": -10, "unit": "% of perplexity"}, (-0.05, -0.09, -0.01, True), "not reproduced"),
-    ({"expect": "below", "than": -10, "unit": "% of perplexity"}, (-0.12, -0.2, -0.05, True), "cannot be told at this size"),  # reaches to both sides
-    ({"expect": "equal", "than": 5, "unit": "perplexity"}, (0.1, 0.05, 0.15, True), "reproduced"),  # 50 * 0.1
-    ({"expect": "equal", "than": 5, "unit": "perplexity"}, (0.1, -0.05, 0.25, False), "cannot be told at this size"),  # has 0 in it, too
-    ({"expect": "equal", "than": 9, "unit": "perplexity"}, (0.1, 0.05, 0.15, True), "not reproduced"),
-    ({"expect": "equal", "papers_only": True, "than": 5}, (0.1, 0.05, 0.15, True), "not comparable"),
-    ({"never": "no protocol"}, (0.1, 0.05, 0.15, True), "not comparable"),
-])
-def test_verdicts_follow_from_effects(claim, effect, expected):
-    found = verdict(claim, effect, effect)
-    assert found["verdict"] == expected and found["why"], found
-    scale = {"nats": 1, "perplexity": 50, "% of perplexity": 100}[found["unit"]]
-    assert found["effect"] == pytest.approx(effect[0] * scale)
-
-
-def test_one_rounding_draw_is_no_verdict_on_a_quantizer():
-    one = verdict({}, (0.2, 0.1, 0.3, True), (0, 0, 0, True), draws=1)
-    assert one["verdict"] == "cannot be told at this size" and one["why"].startswith("measured in one rounding draw")
-    assert verdict({"row": {"quant": 0, "l": 2}, "against": {"quant": 4, "l": 2}}, (0.2, 0.1, 0.3, True), (0, 0, 0, True), draws=1)["why"] != one["why"]
-
-
-def test_two_effects_are_subtracted_end_from_end():
-    less = {"less": {"row": {"quant": 4, "l": 1}, "against": {"quant": 0, "l": 1}}}
-    found = verdict(less, (0.5, 0.4, 0.6, True), (0.2, 0.1, 0.3, True))
-    assert [found["effect"], *found["interval"]] == pytest.approx([0.3, 0.1, 0.5])
-    assert found["verdict"] == "reproduced"
-    assert verdict(less, (0.5, 0.4, 0.6, True), (0.4, 0.3, 0.5, True))["verdict"] == "cannot be told at this size"
-
-
-def test_a_mean_over_benchmarks_adds_the_squares_of_each_side():
-    found = paper_claims.mean([paper_claims.Effect(0.1, 0.07, 0.13), paper_claims.Effect(0.3, 0.26, 0.34)])
-    assert [found.value, found.low, found.high] == pytest.approx([0.2, 0.2 - 0.025, 0.2 + 0.025])
-    found = paper_claims.mean([paper_claims.Effect(0.1, 0.07, 0.14), paper_claims.Effect(0.3, 0.26, 0.33)])  # of shares, which are not in the middle
-    assert [found.value, found.low, found.high] == pytest.approx([0.2, 0.2 - 0.025, 0.2 + 0.025])
-
-
-def test_a_number_of_the_papers_is_compared_on_their_models_alone_and_an_unfinished_target_says_so():
-    claim = {"expect": "equal", "papers_only": True, "than": 5, "unit": "perplexity"}
-    assert verdict(claim, (0.1, 0.05, 0.15, True), (0, 0, 0, True), papers=True)["verdict"] == "reproduced"
-    assert verdict({}, (0.1, 0.05, 0.15, True), (0, 0, 0, True), finished=())["why"].startswith("t1 is not finished")
-    assert "no row" in verdict({"row": {"quant": 3, "l": 2}}, (0.1, 0.05, 0.15, True), (0, 0, 0, True))["why"]

@@ -55,7 +55,7 @@ def sizes(data, tmp_path):
                "govreport": text("gov/govreport_leval", 5), "proof_pile": text("proofpile/books", 5),
                "calibration": {"data": {"path": text("calib/calib", 4)}, "samples": 8, "length": 64},
                "dev": {"path": text("gov/crs", 3), "documents": 3, "min_tokens": 128}, "lengths": [64, 256], "shortest": 64, "longest": 256, "documents": 4,
-               "draws": [0], "search_lengths": [64], "more_documents": 4, "more_draws": [0], "factors": [4], "proof_pile_lengths": [64, 256],
+               "draws": [0], "search_lengths": [64], "more_documents": 4, "factors": [4], "proof_pile_lengths": [64, 256],
                "proof_pile_longest": 256, "proof_pile_documents": 4, "long_lengths": [256], "long_longest": 256, "long_documents": 4, "short_window": 1024,
                "long_window": 1536, "questions": 4, "diagnosed_documents": 4}
     own = {"models/meta-llama/Llama-2-7b-hf//fetched.json": "true", "data/govreport.jsonl": "true", "data/proof_pile.jsonl": "true", "data/c4.jsonl": "true",

@@ -18,6 +18,10 @@ def test_a_running_mean_has_the_standard_error_of_the_values_so_far():
     assert paper_shown.running([1.0, 3.0, 5.0]) == [(1, 1.0, 0.0), (2, 2.0, pytest.approx(1.0)), (3, 3.0, pytest.approx((8 / 2 / 3) ** 0.5))]
 
 
+def test_a_perplexity_that_no_double_holds_is_an_empty_cell():
+    assert paper_shown.number(None) == ""
+
+
 def test_a_table_with_intervals_gaps_and_special_letters_compiles(tmp_path):
     rows = [["a_b % & # $ {x} ~ ^ \\\\ × Δ", paper_shown.number(-1.25, -2, 13.5, 1, "+"), paper_shown.number(100, digits=3)], ["full precision", "", "words"]]
     text = latex(Table(["format", "mean", "5 %"], [("2048 tokens", rows)]), "a_b; 95 % intervals")
@@ -45,5 +49,15 @@ def test_verdicts_of_models_stand_beside_each_other_and_what_compares_nowhere_is
     assert process.stdout.splitlines() == ["| claim | paper | tiny-books | smollm2-135m |", "|---|---|---|---|",
                                            "| W4 \\| costs | table 1 | reproduced | not reproduced |", "",
                                            "1 more cannot be compared on these models: numbers of the papers' own, or without a protocol."]
+    (tmp_path / "before/tiny-books").mkdir(parents=True)
+    (tmp_path / "before/tiny-books/verdicts.json").write_text(json.dumps([entry | {"verdict": "not reproduced"}]), encoding="utf-8")
+    process = subprocess.run([*command[:2], "tiny-books", "before/tiny-books"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert process.stdout.splitlines()[0] == "| claim | paper | tiny-books | before/tiny-books |"
+    assert process.stdout.splitlines()[2] == "| W4 \\| costs | table 1 | reproduced | not reproduced |"
+    for broken, said in ([{"id": "a", "claim": "c", "source": "s"}], "an entry has no 'verdict'"), (3, "is no list of verdicts"), \
+            ([entry | {"verdict": None}], "claim, source, verdict of an entry are no texts"):
+        (tmp_path / "before/tiny-books/verdicts.json").write_text(json.dumps(broken), encoding="utf-8")
+        process = subprocess.run([*command[:2], "before/tiny-books"], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert process.returncode == 1 and process.stderr.count("\n") == 1 and f"before/tiny-books/verdicts.json: {said}" in process.stderr
     process = subprocess.run([*command, tmp_path], capture_output=True, text=True, check=False)
     assert process.returncode == 1 and process.stderr.count("\n") == 1 and "scripts/paper" in process.stderr

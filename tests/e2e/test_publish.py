@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from support.checkout import Checkout
-from support.program import REPO
+from support.program import REPO, assert_one_line
 
 
 @pytest.fixture
@@ -63,6 +63,11 @@ def test_rows_of_no_commit_of_this_history_are_refused(checkout):
 def test_a_checkout_with_changes_is_refused(checkout):
     (checkout.folder / "scripts/report.py").write_text("# changed\n" + (REPO / "scripts/report.py").read_text(encoding="utf-8"), encoding="utf-8")
     checkout.refused("uncommitted changes", "scripts/report.py", "commit or stash")
+
+
+def test_a_place_that_cannot_be_written_is_one_line(checkout):
+    (checkout.folder / "published").write_text("in the way", encoding="utf-8")
+    assert_one_line(checkout.publish(), "publish: ", "published", "nothing of it is published")
 
 
 def test_a_folder_without_results_is_refused(checkout):

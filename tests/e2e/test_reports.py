@@ -1,9 +1,12 @@
 """Where a report's numbers come from: scripts/report.py says it when that is no single commit, and so do the reports of this repository."""
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -75,6 +78,45 @@ def test_rows_of_several_sizes_have_a_figure_of_loss_against_size(binary, finish
     section = report.split("## Loss against size")[1].split("## ")[0]
     assert "| 1 | none | 16 | 32, 64 |" in section and "| 2 | rtn W4 g64 | 4.5 | 32, 64 |" in section
     assert (tmp_path / "out/pareto_bits_per_weight.png").stat().st_size > 0
+
+
+def test_a_folder_that_looks_like_an_option_and_rows_without_their_costs_are_reported(binary, finished, tmp_path):
+    results = tmp_path / "-dash"
+    shutil.copytree(finished[2], results)
+    for row in read_rows(results).values():
+        kept = {name: value for name, value in row.items() if name not in ("seconds", "tokens_per_second", "model_tflops_per_second", "peak_bytes")}
+        (results / "cells" / row["id"] / "row.json").write_text(json.dumps(kept), encoding="utf-8")
+    process = subprocess.run([sys.executable, REPO / "scripts/report.py", "--", "-dash"], cwd=tmp_path, env={"QROAR_BINARY": str(binary)}, capture_output=True,
+                             text=True, timeout=300, check=False)
+    assert process.returncode == 0 and process.stdout == "-dash/report.md\n", process.stderr
+
+
+def test_ctrl_c_is_one_line(finished, tmp_path):
+    program = tmp_path / "qroar"
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/asked\nexec sleep 60\n", encoding="utf-8")
+    program.chmod(0o755)
+    command = [sys.executable, REPO / "scripts/report.py", finished[2], "--out", tmp_path / "out"]
+    with subprocess.Popen(command, env=os.environ | {"QROAR_BINARY": str(program)}, stderr=subprocess.PIPE, text=True) as process:
+        for _ in range(600):
+            if (tmp_path / "asked").exists() or process.poll() is not None:
+                break
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=60)[1] == "report: interrupted; run it again\n" and process.returncode == 130
+
+
+def test_rows_over_different_texts_are_not_ranked_against_each_other(binary, run, experiment, tmp_path):
+    texts = []
+    for name in ("a", "b"):
+        texts.append({"path": str(tmp_path / f"{name}.jsonl"), "name": name})
+        lines = [json.dumps({"id": f"{name}{k}", "text": f"{name} report {k} " * 40}) for k in range(4)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    quant = [[], [{"match": "layers.*", "weight": {"type": "rtn", "bits": 3, "group": 64}, "name": "W3"}]]
+    file = experiment({"data": None, "sweep": [{"data": texts, "quant": quant}]})
+    assert run("run", file, "--results", tmp_path / "results").returncode == 0
+    subprocess.run([sys.executable, REPO / "scripts/report.py", tmp_path / "results"], env={"QROAR_BINARY": str(binary)}, check=True, capture_output=True)
+    section = (tmp_path / "results/report.md").read_text(encoding="utf-8").split("## Loss against size")[1].split("## ")[0]
+    assert "best at its size or below (data) |" in section and re.search(r"\| 2 \| W3 \| [\d.]+ \| a, b \|", section)
 
 
 def test_the_frontier_has_what_no_smaller_row_is_as_good_as():

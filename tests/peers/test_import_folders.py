@@ -29,6 +29,11 @@ def bin_of(legacy=False, change=lambda tensors: tensors):
     return edit
 
 
+def pickled_as(folder, content):
+    unpickled(folder)
+    (folder / "pytorch_model.bin").write_bytes(content)
+
+
 def in_shards(folder):
     tensors = unpickled(folder)
     where = {name: f"pytorch_model-0000{1 + number % 2}-of-00002.bin" for number, name in enumerate(tensors)}
@@ -75,6 +80,8 @@ class Executed:
     (bin_of(change=lambda tensors: tensors | {"epoch": 3}), "is no dictionary of tensors by name"),
     (bin_of(change=lambda tensors: tensors | {"a": torch.ones(2, dtype=torch.int8)}), "tensor 'a' is of int8, and nothing in config.json says"),
     (lambda folder: (folder / "model.safetensors").rename(folder / "pytorch_model.bin"), "holds more than plain tensors, or is damaged"),
+    (lambda folder: pickled_as(folder, b"\x80\x02."), "holds more than plain tensors, or is damaged, and is not loaded (IndexError)"),
+    (lambda folder: pickled_as(folder, b"\x80\x02J\x01"), "holds more than plain tensors, or is damaged, and is not loaded (error)"),
     (lambda folder: (folder / "model.safetensors").write_bytes(b"\xff" * 64), "model.safetensors: no readable safetensors file"),
     (lambda folder: (folder / "model.safetensors").unlink(), "has none of model.safetensors"),
     (lambda folder: (folder / "config.json").write_text("{", encoding="utf-8"), "config.json: cannot be read as JSON"),
@@ -150,7 +157,8 @@ def test_an_import_that_is_stopped_leaves_nothing_and_can_run_again(small_made, 
         assert litter(tmp_path)
         process.send_signal(number)
         _, stderr = process.communicate(timeout=60)
-    assert (process.returncode, stderr) == (128 + number, "") and sorted(path.name for path in tmp_path.iterdir()) == ["model"]
+    said = "import_checkpoint: interrupted; nothing half-written is left, run it again\n"
+    assert (process.returncode, stderr) == (128 + number, said) and sorted(path.name for path in tmp_path.iterdir()) == ["model"]
     assert run_script("import_checkpoint", folder, tmp_path / "out").returncode == 0
 
 

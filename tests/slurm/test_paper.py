@@ -24,6 +24,8 @@ def test_targets_run_as_arrays_and_the_call_behind_them_writes_tables(cluster, b
     assert not (out / "verdicts.json").exists() and not (out / "f3/table.csv").exists()
     jobs = re.findall(r"\bjob (\d+)", submitted.stdout)
     assert len(jobs) == 4  # an array and a job that collects, of each target
+    script = next(out.glob("f20/run/submissions/*/array.sbatch")).read_text(encoding="utf-8")
+    assert f"#SBATCH --dependency=afterany:{jobs[0]}\n" in script  # not at once with f3, whose cells it may share
     cluster.until(lambda: len(list(out.glob("cells/*/row.json"))) == 9, 180, "nine cells")
     for job in jobs:
         assert set(cluster.wait(job, 120).values()) == {"COMPLETED"}, "\n".join(file.read_text(encoding="utf-8") for file in out.glob("*/run/submissions/*/*.log"))

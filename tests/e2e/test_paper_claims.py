@@ -1,0 +1,130 @@
+"""The verdicts of scripts/paper on effects that are known by construction."""
+import sys
+
+import pytest
+
+from support.program import REPO
+
+sys.path.insert(0, str(REPO / "scripts"))
+import paper_claims  # noqa: E402
+import paper_effects  # noqa: E402
+
+# Verdicts.  A fake `show` with two rows, a quantizer and its baseline, at two lengths.
+BASE = {"id": "t", "claim": "c", "source": "s", "target": "t1", "compare": "paired", "unit": "nats", "row": {"quant": 4, "l": 2}, "against": {"quant": 0, "l": 2},
+        "expect": "above"}
+
+
+def shown_with(*effects, draws=4):
+    """Returns a show(target, option...) in which quant 4 differs from quant 0 by these (difference, low, high, survives) at l = 2, 1."""
+
+    def show(target, *options):
+        rows = []
+        for length, (value, low, high, survives) in zip((2, 1), effects):
+            nll = {"difference": value, "low": low, "high": high, "survives": survives, "draws": draws}
+            ratio = {"value": 1 + value, "low": None if low is None else 1 + low, "high": None if high is None else 1 + high}
+            metrics = {"perplexity": {"value": 50.0, "low": 40.0, "high": 60.0}}
+            rows += [{"id": f"{quant}.{length}", "axes": {"quant": quant, "l": length}, "config": {}, "labels": {}, "metrics": metrics,
+                      "paired": {"nll": nll, "perplexity_ratio": ratio} if quant else {"reason": "baseline"}} for quant in (0, 4)]
+        return rows
+
+    return show
+
+
+def verdict(claim, *effects, papers=False, unfinished=None, draws=4):
+    return paper_claims.judge([BASE | claim], unfinished or {}, REPO, shown_with(*effects, draws=draws), papers)[0]
+
+
+@pytest.mark.parametrize("claim, effect, expected", [
+    ({}, (0.2, 0.1, 0.3, True), "reproduced"),
+    ({}, (0.2, 0.1, 0.3, False), "cannot be told at this size"),  # one of many comparisons
+    ({}, (-0.2, -0.3, -0.1, True), "not reproduced"),
+    ({}, (0.0, -0.1, 0.1, False), "cannot be told at this size"),
+    ({}, (0.2, None, None, False), "cannot be told at this size"),
+    ({"worth": 0.5}, (0.0, -0.1, 0.1, False), "not reproduced"),  # the interval has no room for what would count
+    ({"worth": 0.05}, (0.0, -0.1, 0.1, False), "cannot be told at this size"),
+    ({"expect": "below"}, (-0.2, -0.3, -0.1, True), "reproduced"),
+    ({"expect": "below"}, (0.2, 0.1, 0.3, True), "not reproduced"),
+    ({"expect": "below", "than": -10, "unit": "% of perplexity"}, (-0.2, -0.3, -0.11, True), "reproduced"),
+    ({"expect": "below", "than": -10, "unit": "% of perplexity"}, (-0.05, -0.09, -0.01, True), "not reproduced"),
+    ({"expect": "below", "than": -10, "unit": "% of perplexity"}, (-0.12, -0.2, -0.05, True), "cannot be told at this size"),  # reaches to both sides
+    ({"expect": "equal", "than": 5, "unit": "perplexity"}, (0.1, 0.05, 0.15, True), "reproduced"),  # 50 * 0.1
+    ({"expect": "equal", "than": 5, "unit": "perplexity"}, (0.1, -0.05, 0.25, False), "cannot be told at this size"),  # has 0 in it, too
+    ({"expect": "equal", "than": 9, "unit": "perplexity"}, (0.1, 0.05, 0.15, True), "not reproduced"),
+    ({"expect": "equal", "papers_only": True, "than": 5}, (0.1, 0.05, 0.15, True), "not comparable"),
+    ({"never": "no protocol"}, (0.1, 0.05, 0.15, True), "not comparable"),
+])
+def test_verdicts_follow_from_effects(claim, effect, expected):
+    found = verdict(claim, effect, effect)
+    assert found["verdict"] == expected and found["why"], found
+    scale = {"nats": 1, "perplexity": 50, "% of perplexity": 100}[found["unit"]]
+    assert found["effect"] == pytest.approx(effect[0] * scale)
+
+
+def test_one_rounding_draw_is_no_verdict_on_a_quantizer():
+    one = verdict({}, (0.2, 0.1, 0.3, True), (0, 0, 0, True), draws=1)
+    assert one["verdict"] == "cannot be told at this size" and one["why"].startswith("measured in one rounding draw")
+    assert verdict({"row": {"quant": 0, "l": 2}, "against": {"quant": 4, "l": 2}}, (0.2, 0.1, 0.3, True), (0, 0, 0, True), draws=1)["why"] != one["why"]
+
+
+@pytest.mark.parametrize("known, unknown, apart, expected, why", [
+    (6, 24, 0, "cannot be told at this size", "so in 0 of 6 layers and bands, 24 without interval: too few"),
+    (20, 24, 0, "cannot be told at this size", "so in 0 of 20 layers and bands, 24 without interval: too few"),
+    (19, 0, 19, "cannot be told at this size", "so in 19 of 19 layers and bands: too few"),
+    (24, 6, 0, "not reproduced", "so in 0 of 24 layers and bands, 6 without interval, one of twenty at most"),
+    (20, 0, 1, "not reproduced", "so in 1 of 20 layers and bands, one of twenty"), (20, 0, 2, "cannot be told at this size", "so in 2 of 20 layers and bands, in some"),
+    (20, 0, 11, "reproduced", "so in 11 of 20 layers and bands, more than half"), (20, 0, 10, "cannot be told at this size", "so in 10 of 20"),
+])
+def test_shares_of_layers_and_bands_need_most_of_them(tmp_path, known, unknown, apart, expected, why):
+    for cell, low in (("t", 1), ("u", 0)):
+        folder = tmp_path / "t1/cells" / cell / "diagnostics"
+        folder.mkdir(parents=True)
+        lines = [f"{place},0,k,{low if place < apart else 0},{low + 0.5 if place < apart else 0.5}" for place in range(known)]
+        lines += [f"{known + place},0,k,," if cell == "u" else f"{known + place},0,k,0,1" for place in range(unknown)]
+        (folder / "counts.csv").write_text("\n".join(["layer,band,site,share_low,share_high", *lines]) + "\n", encoding="utf-8")
+    claim = {"id": "t", "claim": "c", "source": "s", "target": "t1", "compare": "places", "unit": "share", "table": "counts", "column": "share",
+             "where": {"site": "k"}, "row": {"rope": 1}, "against": {"rope": 0}}
+    rows = [{"id": cell, "axes": {"rope": rope}, "config": {}} for cell, rope in (("t", 1), ("u", 0))]
+    found = paper_claims.judge([claim], {}, tmp_path, lambda *_: rows, False)[0]
+    assert found["verdict"] == expected and found["why"].startswith(why), found
+    assert found["effect"] == apart / known
+
+
+def test_two_effects_are_subtracted_end_from_end():
+    less = {"less": {"row": {"quant": 4, "l": 1}, "against": {"quant": 0, "l": 1}}}
+    found = verdict(less, (0.5, 0.4, 0.6, True), (0.2, 0.1, 0.3, True))
+    assert [found["effect"], *found["interval"]] == pytest.approx([0.3, 0.1, 0.5])
+    assert found["verdict"] == "reproduced"
+    assert verdict(less, (0.5, 0.4, 0.6, True), (0.4, 0.3, 0.5, True))["verdict"] == "cannot be told at this size"
+
+
+def test_a_mean_over_benchmarks_adds_the_squares_of_each_side():
+    found = paper_effects.mean([paper_effects.Effect(0.1, 0.07, 0.13), paper_effects.Effect(0.3, 0.26, 0.34)])
+    assert [found.value, found.low, found.high] == pytest.approx([0.2, 0.2 - 0.025, 0.2 + 0.025])
+    found = paper_effects.mean([paper_effects.Effect(0.1, 0.07, 0.14), paper_effects.Effect(0.3, 0.26, 0.33)])  # of shares, which are not in the middle
+    assert [found.value, found.low, found.high] == pytest.approx([0.2, 0.2 - 0.025, 0.2 + 0.025])
+
+
+def test_a_number_of_the_papers_is_compared_on_their_models_alone_and_an_unfinished_target_says_so():
+    claim = {"expect": "equal", "papers_only": True, "than": 5, "unit": "perplexity"}
+    assert verdict(claim, (0.1, 0.05, 0.15, True), (0, 0, 0, True), papers=True)["verdict"] == "reproduced"
+    assert verdict({}, (0.1, 0.05, 0.15, True), (0, 0, 0, True), unfinished={"t1": "t1 has not run"})["why"] == "t1 has not run"
+    assert "no row" in verdict({"row": {"quant": 3, "l": 2}}, (0.1, 0.05, 0.15, True), (0, 0, 0, True))["why"]
+
+
+@pytest.mark.parametrize("others, expected", [([], True), ([0.9] * 3, True), ([0.9] * 4, False), ([0.9] * 2 + [0.001] * 3, True)])
+def test_a_derived_effect_is_put_among_the_comparisons_of_its_table(others, expected):
+    half = 0.1 * 1.959964 / 2.5  # p = 0.0124
+    nll = {"difference": 0.5, "low": 0.4, "high": 0.6, "survives": True, "draws": 4}
+    tasks = {"a/acc": {"difference": 0.1, "low": 0.1 - half, "high": 0.1 + half, "survives": False, "draws": 4, "p_value": None}}
+    rows = [{"id": "0", "axes": {"quant": 0}, "config": {}, "paired": {"reason": "baseline"}},
+            {"id": "4", "axes": {"quant": 4}, "config": {}, "paired": {"nll": nll, "tasks": tasks | {f"{k}/acc": {"p_value": p} for k, p in enumerate(others)}}}]
+    claim = BASE | {"row": {"quant": 4}, "against": {"quant": 0}, "unit": "points", "metrics": ["a/acc"]}
+    found = paper_claims.judge([claim], {}, REPO, lambda *_: rows, False)[0]
+    assert found["effect"] == pytest.approx(10) and found["verdict"] == ("reproduced" if expected else "cannot be told at this size"), found
+    assert expected or "Benjamini" in found["why"]
+
+
+def test_the_p_value_of_an_interval_is_that_of_the_end_nearer_to_nothing():
+    assert paper_effects.Effect(1.0, 0.0, 9.0).p_value() == pytest.approx(0.05, abs=1e-5)
+    assert paper_effects.Effect(-1.0, -9.0, 0.0).p_value() == pytest.approx(0.05, abs=1e-5)
+    assert paper_effects.Effect(0.0, 0.0, 0.0).p_value() == 1
