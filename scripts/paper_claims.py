@@ -61,8 +61,8 @@ def judge_one(claim, unfinished, folder, targets, show, of_the_papers):
         return effect, *verdict_of_places(effect)
     if effect.low is None:
         return effect, CANNOT, "no interval: below four documents or questions"
-    if claim["row"].get("quant") and effect.draws == 1:
-        return effect, CANNOT, "measured in one rounding draw, and another draw moves it as much; give the file of sizes more draws"
+    if claim["row"].get("quant") and effect.draws in (1, 2):
+        return effect, CANNOT, f"measured in rounding draws: {effect.draws}, and another draw may move it as much; give the file of sizes three draws or more"
     return effect, *(verdict_of_number if claim["expect"] == "equal" else verdict_of_side)(effect, claim)
 
 

@@ -31,7 +31,7 @@ def question(found):
 
 def sentence(found, row, effect, what, unit, ratio=None):
     value, low, high = effect.get("difference", effect.get("value")), effect.get("low"), effect.get("high")
-    interval = "no interval: fewer than four documents or questions" if low is None else f"95 % interval of the difference {low:+.4f} to {high:+.4f}"
+    interval = "no interval: fewer than four documents or questions, or two rounding draws" if low is None else f"95 % interval of the difference {low:+.4f} to {high:+.4f}"
     if ratio:
         interval += f"; perplexity × {ratio:.4g}"
     survives = "" if low is None else f" It {'survives' if effect.get('survives') else 'does not survive'} the correction for all comparisons."

@@ -61,8 +61,8 @@ def test_verdicts_follow_from_effects(claim, effect, expected):
 
 
 def test_one_rounding_draw_is_no_verdict_on_a_quantizer():
-    one = verdict({}, (0.2, 0.1, 0.3, True), (0, 0, 0, True), draws=1)
-    assert one["verdict"] == "cannot be told at this size" and one["why"].startswith("measured in one rounding draw")
+    one, two = (verdict({}, (0.2, 0.1, 0.3, True), (0, 0, 0, True), draws=draws) for draws in (1, 2))
+    assert one["verdict"] == two["verdict"] == "cannot be told at this size" and one["why"].startswith("measured in rounding draws: 1,")
     assert verdict({"row": {"quant": 0, "l": 2}, "against": {"quant": 4, "l": 2}}, (0.2, 0.1, 0.3, True), (0, 0, 0, True), draws=1)["why"] != one["why"]
 
 
