@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "base/error.h"
 #include "base/hash.h"
 
 namespace qroar {
@@ -22,6 +23,7 @@ namespace {
 /// Returns what names the scored part of a window: rows over another text, or another tokenizer's tokens, scored
 /// something else even where ids, places and counts are equal.
 std::string scored_in(const Window& window, const Document& document, int64_t tokens) {
+  check(window.scored <= window.end && window.end <= std::ssize(document.tokens), "a window lies in its document");
   const int32_t* first = document.tokens.data() + (window.end - window.scored);
   const std::string_view targets(reinterpret_cast<const char*>(first), sizeof(int32_t) * window.scored);
   return fmt::format("{}\n{}\n{}\n{}", document.id, window.begin, tokens, hash_bytes(targets));

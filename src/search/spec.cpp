@@ -52,10 +52,17 @@ bool coordinate_sweep(const SearchSpace& space, const std::function<double(const
   return moved;
 }
 
+/// Returns short_length where nothing is said: less than the longest of `lengths`, for the guide by tails.
+int64_t default_short_length(const std::vector<int64_t>& lengths) {
+  constexpr int64_t kUsual = 512;
+  const int64_t longest = lengths.empty() ? 0 : std::ranges::max(lengths);
+  return longest > kUsual ? kUsual : std::max<int64_t>(2, longest / 2);
+}
+
 SearchSpec::SearchSpec(const Config& config)
     : data(read_data_spec(config.at("data"))),
       lengths(config.get<std::vector<int64_t>>("lengths")),
-      short_length(config.get<int64_t>("short_length", 512, {2, int64_t{1} << 31})),
+      short_length(config.get<int64_t>("short_length", default_short_length(lengths), {2, int64_t{1} << 31})),
       guard(config.get<double>("guard", 0.005, {0, 1e6})),
       grid(config.section("grid")),
       guide(config.get_choice<SearchGuide>("guide", SearchGuide::pressure,

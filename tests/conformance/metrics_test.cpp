@@ -18,7 +18,7 @@ namespace {
 /// Two documents, three windows; the blocks of a window have at most `rows` rows.  With `through_text`, what a window
 /// comes to goes through JSON text, as after a kill.
 struct Scored {
-  std::vector<Document> documents{{"a", {}, 70, 400}, {"b", {}, 5, 25}};
+  std::vector<Document> documents{{"a", std::vector<int32_t>(140), 70, 400}, {"b", std::vector<int32_t>(7), 5, 25}};
   std::vector<Window> windows{{0, 0, 100, 100}, {0, 60, 140, 40}, {1, 0, 7, 7}};
   Llama model = random_llama(small_llama_config(), at::kFloat, 3);
   std::unique_ptr<RopeScheme> scheme = make_scheme("{type: none}");
@@ -158,7 +158,7 @@ TEST_CASE("perplexity averages tokens, windows or documents as asked, with count
     metric->add({0, unused, unused, at::tensor(nll[w], at::kDouble), unused, unused});
     metric->take(windows[w], metric->end_window());
   }
-  const std::vector<Document> documents{{"a", {}}, {"b", {}}};
+  const std::vector<Document> documents{{"a", std::vector<int32_t>(100)}, {"b", std::vector<int32_t>(100)}};
   const auto mean = [&](Aggregate aggregate) { return metric->values(aggregate, documents)[1]; };
   CHECK(mean(Aggregate::tokens).value == Approx(11.0 / 4));
   CHECK(mean(Aggregate::tokens).stderr_ == Approx(std::sqrt((39 - 121.0 / 4) / 3 / 4)));
@@ -187,7 +187,7 @@ TEST_CASE("the divergence from a model with itself is 0, and from another what i
   metric->add({0, p, target, nll, p, nll});
   metric->add({1, q, target, nll, p, nll});  // the model says q, full precision p
   metric->take(window, metric->end_window());
-  const auto values = metric->values(Aggregate::tokens, {{"a", {}}});
+  const auto values = metric->values(Aggregate::tokens, {{"a", std::vector<int32_t>(100)}});
   CHECK(values[0].name == "kl_divergence");
   CHECK(values[0].value == Approx(0.25 * std::log(2.0) / 2).epsilon(1e-6));  // 0.5 ln 2 - 0.25 ln 2 for the second
   CHECK(values[1].name == "top1_agreement");
@@ -273,7 +273,7 @@ TEST_CASE("a token is key by its loss in a short context that ends at it, and by
     ++keys;
   }
   REQUIRE(keys > 5);
-  const auto values = metric->values(Aggregate::tokens, {{"a", {}}});
+  const auto values = metric->values(Aggregate::tokens, {{"a", std::vector<int32_t>(100)}});
   CHECK(values[0].count == keys);
   CHECK(values[0].value == Approx(std::exp(sum / static_cast<double>(keys))));
   CHECK(values[1].value == Approx(static_cast<double>(keys) / (kTokens - 1)));
@@ -337,7 +337,7 @@ TEST_CASE("a metric that no window can feed is refused with its place and a reme
 TEST_CASE("what a metric could be fed with it has a value of: never NaN, whatever one token is scored") {
   for (const auto& [name, entry] : Registry<Metric>::instance().entries()) {
     Scored scored;
-    scored.documents = {{"a", {}, 1, 4}};
+    scored.documents = {{"a", std::vector<int32_t>(100), 1, 4}};
     scored.windows = {{0, 0, 100, 1}};  // of 101 tokens the last
     for (const auto& value : scored.metric(name, 10)->values(Aggregate::tokens, scored.documents)) {
       INFO(value.name);
@@ -355,11 +355,11 @@ TEST_CASE("a perplexity beyond double is infinite beside a finite nll, just belo
     which->add({0, unused, unused, at::tensor({mean - 1, mean + 1}, at::kDouble), unused, unused});
     which->take({0, 0, 2, 2}, which->end_window());
   }
-  const auto values = metric->values(Aggregate::tokens, {{"a", {}}});
+  const auto values = metric->values(Aggregate::tokens, {{"a", std::vector<int32_t>(100)}});
   CHECK(std::isinf(values[0].value));
   CHECK(values[1].value == Approx(709.8));
   CHECK(std::isfinite(values[1].stderr_));
-  CHECK(std::isfinite(below->values(Aggregate::tokens, {{"a", {}}})[0].value));
+  CHECK(std::isfinite(below->values(Aggregate::tokens, {{"a", std::vector<int32_t>(100)}})[0].value));
 }
 
 }  // namespace qroar

@@ -98,7 +98,7 @@ def test_files_of_factors_that_change_between_runs_make_cells_unfinished(run, ex
     if key == "long_factor":
         (tmp_path / "model/config.json").write_text((tmp_path / "model/config.json").read_text(encoding="utf-8").replace(
             '"max_position_embeddings": 512', '"max_position_embeddings": 64'), encoding="utf-8")
-    file = experiment({"sweep": None, "windows.length": 600 if key == "short_factor" else 128, "data.documents": 1} | changes)
+    file = experiment({"sweep": None, "windows.length": 600 if key == "short_factor" else 128, "data.documents": 1, "data.max_tokens": 300} | changes)
     found = []
     for factor in (1, 4):
         factors = {"short_factor": [2] * 32, "long_factor": [2] * 32} | {key: [factor] * 32}

@@ -120,7 +120,7 @@ def test_a_model_in_16_bits_gets_tables_reports_and_verdicts(paper, sizes, tmp_p
     own = yaml.safe_load(sizes.read_text(encoding="utf-8"))
     calibration = {"data": {"path": own["govreport"]}, "samples": 4, "length": 32}
     model = {"path": "configs/models/tiny-books", "dtype": "bfloat16"}
-    sizes.write_text(yaml.safe_dump(own | {"model": model, "draws": [0, 1], "calibration": calibration}), encoding="utf-8")
+    sizes.write_text(yaml.safe_dump(own | {"model": model, "draws": [0, 1, 2], "calibration": calibration}), encoding="utf-8")
     process = paper(sizes, "f2", "claims")
     assert process.returncode == 0, process.stderr
     tables = {path.name for path in (tmp_path / "out/f2").iterdir()}

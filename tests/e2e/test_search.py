@@ -250,6 +250,9 @@ def test_a_search_under_another_scheme_finds_what_a_cell_under_that_scheme_finds
     assert second["metrics"]["nll"] != first["metrics"]["nll"] and "dev_rope" in second["environment"]["inputs"]
 
 
+ALONE = {"rescale.search.quantization": {"quant": THREE_BITS}}  # a search that says what it quantizes has no controls
+
+
 def journals_of(run, files, tmp_path, own_cache):
     """How many searches of these experiments, one after the other, scored something of their own."""
     for i, file in enumerate(files):
@@ -261,13 +264,13 @@ def journals_of(run, files, tmp_path, own_cache):
 def test_schemes_that_differ_in_short_windows_alone_share_no_scores(run, searching, tmp_path, own_cache):
     # Twice the trained 512 tokens: the guard's windows of 64 tokens differ.
     schemes = [{"type": "ntk", "factor": 2}, {"type": "dynamic_ntk", "factor": 1}]
-    files = [searching({"rope": scheme, "rescale.search.lengths": [1024]}, f"{scheme['type']}.yaml") for scheme in schemes]
+    files = [searching(ALONE | {"rope": scheme, "rescale.search.lengths": [1024]}, f"{scheme['type']}.yaml") for scheme in schemes]
     assert journals_of(run, files, tmp_path, own_cache) == 2
 
 
 def test_another_tokenizer_searches_anew(run, searching, tmp_path, own_cache):
     model = copy_of_tiny_books(tmp_path / "model")
-    files = [searching({"model.path": str(model)})]
+    files = [searching(ALONE | {"model.path": str(model)})]
     assert journals_of(run, files, tmp_path, own_cache) == 1
     with open(model / "tokenizer.model", "ab") as tokenizer:
         tokenizer.write(b"\xfa\x3f\x01x")  # a field that SentencePiece skips

@@ -61,8 +61,8 @@ TEST_CASE("a guide by tails needs pieces shorter than the windows that it compar
                  "short_length: the guide compares the tails of windows of 36 tokens, the longest of `lengths`, with "
                  "those of pieces of short_length, 36 tokens, which must be fewer; take short_length: 18, or guide: "
                  "sensitivity or none"));
-  CHECK(contains(refusal("lengths: [512]"), "lengths: the guide compares"));
-  for (const char* fine : {"lengths: [20, 36], short_length: 35", "lengths: [36], guide: none", "lengths: [513]",
+  CHECK(contains(refusal("lengths: [512], short_length: 512"), "short_length: the guide compares"));
+  for (const char* fine : {"lengths: [20, 36], short_length: 35", "lengths: [36], guide: none", "lengths: [512]",
                            "lengths: [36], guide: sensitivity"}) {
     CAPTURE(fine);
     CHECK(refusal(fine) == "(no error)");
