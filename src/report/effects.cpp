@@ -39,13 +39,18 @@ bool erase_draw(Json& config) {
   return of_search;
 }
 
+/// Returns whether the row's scales were found in its own draw, by a search on a model that was rounded there.
+bool has_scales_of_its_draw(const Json& row) {
+  if (row.contains("draws")) return row["draws"][0].contains("searched");
+  return !value_at(row, "/config/rescale/search/quantization/rounding").is_null();
+}
+
 /// Returns whether nothing of the row's model is rounded: it is then the same function in every rounding draw.  In 16
 /// bits it is not, since a draw's weights are rounded to them anew.
 bool is_full_precision(const Json& row) {
   const Json &quant = value_at(row, "/config/quant"), &kv = value_at(row, "/config/kv/type"),
              &dtype = value_at(row, "/environment/dtype");
-  // Scales that were found for a quantized model are those of the draw in which it was rounded.
-  if (!value_at(row, "/config/rescale/search/quantization").is_null()) return false;
+  if (has_scales_of_its_draw(row)) return false;
   const bool is_16_bits = dtype.is_string() && dtype.get<std::string>().find("float16") != std::string::npos;
   return (quant.is_null() || quant.empty()) && (kv.is_null() || kv == "none") && !is_16_bits;
 }
@@ -82,10 +87,14 @@ Json merged(const std::vector<const Json*>& group, Effects& effects) {
   if (group.size() == 1 && !row["config"].contains("rounding")) return row;
   Json& axes = row["axes"];
   const std::string searched = "rescale.search.quantization";
-  if (erase_draw(row["config"]) && axes.contains(searched)) axes[searched].erase("rounding");
+  const bool of_search = erase_draw(row["config"]);
+  if (of_search && axes.contains(searched)) axes[searched].erase("rounding");
   for (const char* axis : {"rounding", "rounding.draw"}) axes.erase(axis);
   row["draws"] = Json::array();
-  for (const Json* one : group) row["draws"].push_back({{"draw", draw_of(*one)}, {"id", (*one)["id"]}});
+  for (const Json* one : group) {
+    row["draws"].push_back({{"draw", draw_of(*one)}, {"id", (*one)["id"]}});
+    if (of_search) row["draws"].back()["searched"] = true;
+  }
   if (group.size() == 1) return row;
   Json metrics = Json::object();
   for (const auto& [name, first] : row["metrics"].items()) {

@@ -227,12 +227,15 @@ TEST_CASE("two draws have no interval, and the caption says so") {
 }
 
 TEST_CASE("scales that were found for a quantized model are those of its draw") {
-  const Json found{{"search", {{"quantization", {{"quant", "W3"}}}}}};
+  const bool in_each = GENERATE(true, false);  // or once, in draw 0, for all
   const Folder folder;
-  folder.add({"a", "none", "none", 0, {1, 2, 3, 4}, "", "float32", "none", "01", {}, found});
-  folder.add({"b", "none", "W3", 0, {1, 2, 3, 4}, "", "float32", "none", "01", {}, found});
-  folder.add({"c", "none", "W3", 1, {1, 2, 3, 4}, "", "float32", "none", "01", {}, found});
-  CHECK(contains(shown(folder, "", "table", "quant=none"), "other draws"));
+  for (const auto& [id, quant, draw] : {std::tuple{"a", "none", 0}, {"b", "W3", 0}, {"c", "W3", 1}}) {
+    Json quantization{{"quant", "W3"}};
+    if (in_each) quantization["rounding"] = {{"draw", draw}};
+    const Json found{{"search", {{"quantization", quantization}}}};
+    folder.add({id, "none", quant, draw, {1, 2, 3, 4}, "", "float32", "none", "01", {}, found});
+  }
+  CHECK(contains(shown(folder, "", "table", "quant=none"), "other draws") == in_each);
 }
 
 TEST_CASE("rows that read another version of a file are not compared, and the caption says so") {
