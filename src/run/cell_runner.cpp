@@ -8,7 +8,6 @@
 #include <mutex>
 
 #include "base/error.h"
-#include "base/hash.h"
 #include "base/host.h"
 #include "base/stop.h"
 #include "model/angles.h"
@@ -18,6 +17,7 @@
 #include "run/environment.h"
 #include "run/exports.h"
 #include "run/find_scales.h"
+#include "run/inputs.h"
 #include "run/measure_windows.h"
 #include "run/shared_passes.h"
 
@@ -25,20 +25,6 @@ namespace qroar {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-/// Returns the hash of a scheme's table for windows of `length` tokens or, where it depends on the length, of those on
-/// either side of the trained length, too: a file of factors has a list for each, and shorter windows need the other.
-std::string hash_of_tables(const RopeScheme& scheme, const RopeGeometry& geometry, int64_t length) {
-  const RopeTable table = scheme.table(geometry, length);
-  Json all = {table.inv_freq, table.attention_factor};
-  bool is_one = true;
-  for (const int64_t other : {geometry.trained_length, geometry.trained_length + 1}) {
-    const RopeTable there = scheme.table(geometry, other);
-    is_one = is_one && there == table;
-    all.push_back({there.inv_freq, there.attention_factor});
-  }
-  return hash_bytes(is_one ? Json(table.inv_freq).dump() : all.dump());
-}
 
 void say_no_kernel_once() {
   static std::once_flag said;
@@ -53,7 +39,7 @@ bool CellRunner::is_finished(const Cell& cell, const std::optional<Json>& row) {
   if (!row || (*row)["status"] != "ok" || !cell.job->model.open_error.empty()) return false;
   const Json& inputs = value_at(*row, "/environment/inputs");
   if (inputs.is_null()) return false;
-  if (inputs == inputs_of(cell)) return !cell.job->output.exported || is_exported(*cell.job);
+  if (inputs == inputs_of(cell, models_)) return !cell.job->output.exported || is_exported(*cell.job);
   spdlog::warn(
       "cell {}: its model, tokenizer, data or RoPE factors changed since its row was written; running it again",
       cell.job->id);
@@ -163,36 +149,10 @@ std::vector<CompanionCell> CellRunner::companions_of(const Cell& cell, const Lla
 
 Json CellRunner::provenance_of(const Cell& cell) {
   const Job& job = *cell.job;
-  return {{"inputs", inputs_of(cell)},
+  return {{"inputs", inputs_of(cell, models_)},
           {"trained_length", job.model.config.trained_length},
           {"dtype", dtype_text(job.model.spec.dtype)},
           {"rope", job.resolved["rope"]["type"] == "model" ? job.model.config.rope : job.resolved["rope"]}};
-}
-
-Json CellRunner::inputs_of(const Cell& cell) {
-  models_.close_changed();
-  const Job& job = *cell.job;
-  const int64_t length = job.data.windows.length;
-  Json inputs{{"model", models_.hash(job)}, {"tokenizer", job.model.opened.tokenizer_hash}};
-  models_.check_config(job);
-  if (cell.data != nullptr) inputs["data"] = cell.data->hash;
-  if (const auto& reference = job.model.reference) {
-    inputs["reference"] = models_.reference_hash(*reference);
-    inputs["reference_rope"] = hash_of_tables(*reference->rope, reference->geometry, length);
-  }
-  if (!job.model.config.imported.is_null()) inputs["imported"] = hash_bytes(job.model.config.imported.dump());
-  inputs["rope"] = hash_of_tables(*job.method.rope, job.method.geometry, length);
-  for (const auto& task : job.data.tasks) inputs["tasks"].push_back(task->hash());
-  if (cell.calibration != nullptr) inputs["calibration"] = cell.calibration->hash;
-  if (cell.dev != nullptr) inputs["dev"] = cell.dev->hash;
-  if (job.method.search_rope) {
-    const RopeGeometry geometry = job.search_geometry();
-    inputs["dev_rope"] = hash_of_tables(job.search_rope(), geometry, geometry.target_length);
-  }
-  if (cell.dev_calibration != nullptr) inputs["dev_calibration"] = cell.dev_calibration->hash;
-  const Json scales = job.method.rescaling->weights_key();
-  if (!scales.is_null()) inputs["scales"] = hash_bytes(scales.dump());
-  return inputs;
 }
 
 Measured CellRunner::evaluate_cell(const Cell& cell, const at::Device& device, PartialCell& partial) {

@@ -23,10 +23,6 @@ class CellRunner {
   /// Returns whether a finished row exists for this cell with exactly the current inputs.
   bool is_finished(const Cell& cell, const std::optional<Json>& row);
 
-  /// Returns the hashes of the contents that the configuration names only by path; throws an Error where they are
-  /// damaged.
-  Json inputs_of(const Cell& cell);
-
   /// Sets the total work, from which the remaining time is estimated.
   void expect(double flops) { progress_.emplace(flops); }
   /// Counts the cell's work as done, by this process or another.
