@@ -81,10 +81,8 @@ class Effects {
   std::map<std::string, Clusters> known_;  ///< by the row's id
 };
 
-/// Returns the rows with those that differ only in `rounding` as one: its axes and configuration have no `rounding`,
-/// its `draws` are [{draw, id}], and its metrics are means over the draws with their intervals.  A row whose cell
-/// failed stays alone.
-std::vector<Json> over_draws(const std::vector<Json>& rows, Effects& effects);
+/// Returns whether a metric is a task's, which averages answers to questions.
+bool is_of_task(const std::string& metric);
 
 /// Returns the draws of a row of tables: its own, or those that it is the mean of.
 std::vector<int64_t> draws_of(const Json& row);

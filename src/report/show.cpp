@@ -16,6 +16,7 @@
 #include "report/field_formats.h"
 #include "report/interaction.h"
 #include "report/latex.h"
+#include "report/over_draws.h"
 #include "report/row_axes.h"
 #include "report/row_tables.h"
 #include "report/show_controls.h"

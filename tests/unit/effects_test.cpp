@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "report/over_draws.h"
 #include "report/show.h"
 #include "support/catch.h"
 #include "support/errors.h"
