@@ -7,7 +7,6 @@
 #include <filesystem>
 #include <numeric>
 
-#include "base/error.h"
 #include "report/changed_files.h"
 #include "report/row_axes.h"
 #include "results/row_shape.h"
