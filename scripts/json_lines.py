@@ -1,6 +1,7 @@
 """Reads and writes JSON lines for the scripts that make data files: an error in a file is one line that names its place, and a file is written
 completely or not at all."""
 import codecs
+import glob
 import gzip
 import json
 import logging
@@ -159,13 +160,29 @@ def shortened(value):
     return text if len(text) <= 60 else f"{text[:60]}..."
 
 
+def runs(process):
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # of somebody else
+    return True
+
+
 def write_atomically(path, parts):
-    """Writes the parts, of bytes, and returns their number; the file changes only when all are written."""
+    """Writes the parts, of bytes, and returns their number; the file changes only when all are written.  A link in its place or in that of its
+    temporary name is replaced and not followed; what a process that was killed left of the file is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    for other in path.parent.glob(f"{glob.escape(path.name)}.*.tmp"):
+        process = other.name.removeprefix(f"{path.name}.").removesuffix(".tmp")
+        if process.isdecimal() and not runs(int(process)):
+            other.unlink(missing_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)
     count = 0
     try:
-        with open(temporary, "wb") as file:
+        with open(temporary, "xb") as file:
             for count, part in enumerate(parts, start=1):
                 file.write(part)
             file.flush()

@@ -1,8 +1,8 @@
 """Builds a report once, as a list of sections, and has it written in both forms with its figures' files."""
 
-import glob
-import os
 import sys
+
+from json_lines import write_atomically
 
 from . import markdown, page
 from .answer import answer, question, verdicts
@@ -41,33 +41,8 @@ def sections(found):
     return [head(found), *(section for section in made if section.parts)]
 
 
-def runs(process):
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass  # of somebody else
-    return True
-
-
 def write(path, content):
-    """Writes a file as a whole or not at all; a link in its place or in that of its temporary name is replaced and not followed.  Removes what
-    a process that was killed left of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for other in path.parent.glob(f"{glob.escape(path.name)}.*.tmp"):
-        process = other.name.removeprefix(f"{path.name}.").removesuffix(".tmp")
-        if process.isdecimal() and not runs(int(process)):
-            other.unlink(missing_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.unlink(missing_ok=True)
-    try:
-        with open(temporary, "xb") as file:
-            file.write(content if isinstance(content, bytes) else content.encode())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    write_atomically(path, [content if isinstance(content, bytes) else content.encode()])
 
 
 def write_report(results, options, out, with_page=True):

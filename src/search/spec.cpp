@@ -52,12 +52,16 @@ bool coordinate_sweep(const SearchSpace& space, const std::function<double(const
   return moved;
 }
 
+namespace {
+
 /// Returns short_length where nothing is said: less than the longest of `lengths`, for the guide by tails.
 int64_t default_short_length(const std::vector<int64_t>& lengths) {
   constexpr int64_t kUsual = 512;
   const int64_t longest = lengths.empty() ? 0 : std::ranges::max(lengths);
   return longest > kUsual ? kUsual : std::max<int64_t>(2, longest / 2);
 }
+
+}  // namespace
 
 SearchSpec::SearchSpec(const Config& config)
     : data(read_data_spec(config.at("data"))),

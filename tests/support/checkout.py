@@ -15,7 +15,7 @@ class Checkout:
         self.folder, self.results = folder, folder / place
         self.environment = os.environ | {"QROAR_BINARY": str(binary), "HOME": str(folder)}
         (folder / "scripts").mkdir(parents=True)
-        for file in ("publish", "report.py"):
+        for file in ("json_lines.py", "publish", "report.py"):
             shutil.copy(REPO / "scripts" / file, folder / "scripts")
         shutil.copytree(REPO / "scripts/reporting", folder / "scripts/reporting", ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(REPO / ".gitignore", folder)
