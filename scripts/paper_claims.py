@@ -4,7 +4,7 @@ What one rounding draw says of a quantizer is no verdict.  docs/paper.md has the
 """
 import math
 
-from paper_effects import Target, Unknown, effect_of
+from paper_effects import Target, Unknown, effect_of, known_at_least
 
 REPRODUCED, NOT, CANNOT, OTHER = "reproduced", "not reproduced", "cannot be told at this size", "not comparable"
 LEAST_PLACES = 20  # of layers and bands with an interval: as many as let one in twenty show
@@ -38,7 +38,7 @@ def verdict_of_side(effect, claim):
     if effect.high <= sign * than:
         return NOT, f"claimed is {side} {said}; the whole interval is on the other side of it"
     if effect.high < sign * than + worth:
-        return NOT, f"too small to count: the interval excludes {sign * worth:+g} {claim['unit']} and anything beyond"
+        return NOT, f"too small to count: the interval excludes {sign * worth:+.2g} {claim['unit']} and anything beyond"
     return CANNOT, f"claimed is {side} {said}; the interval reaches to both sides of it"
 
 
@@ -51,6 +51,8 @@ def judge_one(claim, unfinished, folder, targets, show, of_the_papers):
         if name not in targets:
             targets[name] = Target(name, folder / name, show)
         effect = effect_of(claim, targets[name])
+        if isinstance(claim.get("worth"), dict):
+            claim = claim | {"worth": known_at_least(claim["worth"], targets[name])}
     except Unknown as reason:
         return None, CANNOT, str(reason)
     if "never" in claim:
@@ -61,7 +63,7 @@ def judge_one(claim, unfinished, folder, targets, show, of_the_papers):
         return effect, *verdict_of_places(effect)
     if effect.low is None:
         return effect, CANNOT, "no interval: below four documents or questions"
-    if claim["row"].get("quant") and effect.draws in (1, 2):
+    if any(claim.get(side, {}).get("quant") for side in ("row", "against")) and effect.draws in (1, 2):
         return effect, CANNOT, f"measured in rounding draws: {effect.draws}, and another draw may move it as much; give the file of sizes three draws or more"
     return effect, *(verdict_of_number if claim["expect"] == "equal" else verdict_of_side)(effect, claim)
 

@@ -161,6 +161,13 @@ def mean(effects):
     return Effect(value, value - below, value + above, draws=draws)
 
 
+def known_at_least(worth, target):
+    """Returns the share of a difference that would count, of what the difference is at least by its interval: 0 where it may be none, for a share of
+    an unknown whole tells nothing small from nothing."""
+    whole = target.paired({"unit": "nats"}, worth["row"], worth["against"])
+    return worth["share"] * max(0, whole.low or 0)
+
+
 def effect_of(claim, target):
     kind = claim["compare"]
     one = lambda part: {  # noqa: E731

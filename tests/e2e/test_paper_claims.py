@@ -2,6 +2,7 @@
 import sys
 
 import pytest
+import yaml
 
 from support.program import REPO
 
@@ -58,6 +59,21 @@ def test_verdicts_follow_from_effects(claim, effect, expected):
     assert found["verdict"] == expected and found["why"], found
     scale = {"nats": 1, "perplexity": 50, "% of perplexity": 100}[found["unit"]]
     assert found["effect"] == pytest.approx(effect[0] * scale)
+
+
+@pytest.mark.parametrize("cost, expected", [((0.5, 0.4, 0.6, True), "not reproduced"), ((0.5, 0.1, 0.9, True), "cannot be told at this size"),
+                                            ((0.1, -0.1, 0.3, False), "cannot be told at this size")])
+def test_an_effect_too_small_to_count_is_one_beside_a_cost_that_is_known(cost, expected):
+    worth = {"share": 0.5, "row": {"quant": 4, "l": 1}, "against": {"quant": 0, "l": 1}}  # half of 0.4, of 0.1, of nothing
+    found = verdict({"worth": worth}, (0.0, -0.1, 0.1, False), cost)
+    assert found["verdict"] == expected and ("+0.2 nats" in found["why"]) == (expected == "not reproduced"), found
+
+
+def test_what_a_quantizer_costs_is_full_precision_less_it():
+    """The claim's number and the measured one have one sign."""
+    claims = yaml.safe_load((REPO / "paper/claims.yaml").read_text(encoding="utf-8"))
+    costs = [claim for claim in claims if claim["id"].startswith("accuracy-cost")]
+    assert len(costs) == 2 and all(claim["than"] > 0 and not claim["row"]["quant"] and claim["against"]["quant"] for claim in costs)
 
 
 def test_one_rounding_draw_is_no_verdict_on_a_quantizer():
