@@ -4,7 +4,7 @@ What one rounding draw says of a quantizer is no verdict.  docs/paper.md has the
 """
 import math
 
-from paper_effects import Target, Unknown, effect_of, known_at_least
+from paper_effects import Target, Unknown, effect_of, found_nothing, known_at_least
 
 REPRODUCED, NOT, CANNOT, OTHER = "reproduced", "not reproduced", "cannot be told at this size", "not comparable"
 LEAST_PLACES = 20  # of layers and bands with an interval: as many as let one in twenty show
@@ -57,6 +57,8 @@ def judge_one(claim, unfinished, folder, targets, show, of_the_papers):
         return None, CANNOT, str(reason)
     if "never" in claim:
         return effect, OTHER, claim["never"]
+    if "against" in claim and found_nothing(targets[name].find(claim["against"])):
+        return effect, CANNOT, "the search of what it is compared with found nothing better than no scales, so that nothing is compared with it"
     if claim.get("papers_only") and not of_the_papers:
         return effect, OTHER, "the number belongs to the papers' models, and this is another one"
     if claim["compare"] == "places":

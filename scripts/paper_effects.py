@@ -161,6 +161,12 @@ def mean(effects):
     return Effect(value, value - below, value + above, draws=draws)
 
 
+def found_nothing(row):
+    """Returns whether a row's scales are those of a search that stayed at its beginning."""
+    search = row.get("search") or {}
+    return bool(search.get("g")) and all(scale == 1 for scale in search["g"])
+
+
 def known_at_least(worth, target):
     """Returns the share of a difference that would count, of what the difference is at least by its interval: 0 where it may be none, for a share of
     an unknown whole tells nothing small from nothing."""

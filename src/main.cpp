@@ -67,6 +67,10 @@ void list(const std::string& only, const std::string& format) {
   }
 }
 
+std::string in_one_line(const std::filesystem::filesystem_error& error) {
+  return fmt::format("{}: {}", visible(error.path1().string()), error.code().message());
+}
+
 /// Parses every job of every file, opens its model and reads its texts and questions; reports the errors of all cells
 /// and files in one call, and the estimated cost of a good experiment.
 bool check_files(const std::vector<std::string>& files, const std::vector<std::string>& overrides) {
@@ -79,9 +83,12 @@ bool check_files(const std::vector<std::string>& files, const std::vector<std::s
       RunOptions options;
       options.file = file;
       fmt::print("{}: {} jobs\n  {}\n", visible(file.string()), jobs.size(),
-                 cost_of(cells, results_folder(options).parent_path()));
+                 cost_of(cells, folder_of_results(options)));
     } catch (const Error& error) {
       fmt::print(stderr, "{}\n", error.what());
+      all_ok = false;
+    } catch (const std::filesystem::filesystem_error& error) {
+      fmt::print(stderr, "{}: {}\n", visible(file.string()), in_one_line(error));
       all_ok = false;
     }
   }
@@ -240,7 +247,7 @@ int main(int argc, char** argv) {
     fmt::print(stderr, "{}\n", error.what());
     return 1;
   } catch (const std::filesystem::filesystem_error& error) {
-    fmt::print(stderr, "{}: {}\n", qroar::visible(error.path1().string()), error.code().message());
+    fmt::print(stderr, "{}\n", qroar::in_one_line(error));
     return 1;
   } catch (const std::system_error& error) {  // thrown by fmt::print
     fmt::print(stderr, "cannot write to stdout: {}\n", error.code().message());

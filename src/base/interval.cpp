@@ -130,13 +130,13 @@ double Estimate::high() const {
 }
 
 double Estimate::detectable() const {
-  if (!has_interval()) return kNaN;
+  if (!has_interval() || is_of_equals()) return kNaN;
   return standard_error * (student_t_quantile(1 - kLevel / 2, degrees) + student_t_quantile(kPower, degrees));
 }
 
 double Estimate::p_value() const {
-  if (!has_interval()) return kNaN;
-  if (standard_error == 0) return centre == 0 ? 1 : 0;
+  if (!has_interval() || is_of_equals()) return kNaN;
+  if (standard_error == 0) return 0;
   return 2 * student_t_cdf(-std::abs(centre) / standard_error, degrees);
 }
 

@@ -46,9 +46,13 @@ struct Estimate {
   double reach() const;
   double low() const;
   double high() const;
-  /// The smallest true difference that a test at 5 % finds with a probability of 80 %; NaN where there is no interval.
+  /// Returns whether two rows computed the same to the bit (a scheme with factor 1, a rule without effect), which is no
+  /// comparison of what they do.
+  bool is_of_equals() const { return value == 0 && standard_error == 0; }
+  /// The smallest true difference that a test at 5 % finds with a probability of 80 %; NaN where there is no interval,
+  /// and for equals.
   double detectable() const;
-  /// The two-sided p value of the hypothesis that the true value is 0; NaN where there is no interval.
+  /// The two-sided p value of the hypothesis that the true value is 0; NaN where there is no interval, and for equals.
   double p_value() const;
 };
 

@@ -13,7 +13,7 @@
 namespace qroar {
 
 std::string format_seconds(double seconds) {
-  const long whole = std::lround(seconds);
+  const long whole = std::lround(std::clamp(seconds, 0.0, 1e15));  // of numbers in files, too
   if (whole >= 3600) return fmt::format("{}h{:02}m", whole / 3600, whole % 3600 / 60);
   if (whole >= 60) return fmt::format("{}m{:02}s", whole / 60, whole % 60);
   return fmt::format("{}s", whole);

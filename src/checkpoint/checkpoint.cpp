@@ -51,7 +51,7 @@ std::string hub_id(std::string path) {
 std::filesystem::path model_folder(const Config& block) {
   const Config place = block.at("path");
   const std::filesystem::path path = place.as_path();
-  if (!std::filesystem::is_directory(path)) {
+  if (std::error_code error; !std::filesystem::is_directory(path, error)) {
     const std::string id = hub_id(place.as<std::string>());
     place.fail(fmt::format(
         "{}: no such folder; give a Hugging Face model folder (config.json, *.safetensors, tokenizer.model){}",

@@ -116,6 +116,11 @@ ConfigNode::Pointer ConfigNode::find(std::string_view key) const {
   return found == children.end() ? nullptr : found->node;
 }
 
+std::string named(const std::string& text) {
+  constexpr std::size_t kMostShown = 100;
+  return text.size() <= kMostShown ? "'" + text + "'" : excerpt(text);
+}
+
 std::string ConfigNode::describe() const {
   switch (kind) {
     case Config::Kind::null: return "nothing";
@@ -124,7 +129,7 @@ std::string ConfigNode::describe() const {
     case Config::Kind::scalar: break;
   }
   // Written as JSON, since a quoted text may contain newlines.
-  return quoted ? Json(text).dump() + " in quotes" : "'" + text + "'";
+  return quoted ? excerpt(text) + " in quotes" : named(text);
 }
 
 }  // namespace qroar::detail

@@ -58,6 +58,8 @@ struct ConfigNode {
 
 /// Returns "a, b, c".
 std::string comma_list(const std::vector<std::string>& words);
+/// Returns a text for a message: 'text', or the beginning of a long one.
+std::string named(const std::string& text);
 /// Joins "windows" and "length" to "windows.length".
 std::string join(const std::string& parent, std::string_view key);
 /// Returns an independent copy that is not marked as read.

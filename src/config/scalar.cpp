@@ -104,7 +104,7 @@ std::size_t Config::choice_index(std::string_view key, const std::string& fallba
   const auto found = std::ranges::find(names, word);
   if (found != names.end()) return static_cast<std::size_t>(found - names.begin());
   const std::string near = nearest(word, names);
-  at(key).fail(fmt::format("unknown '{}'; {}known: {}", word,
+  at(key).fail(fmt::format("unknown {}; {}known: {}", detail::named(word),
                            near.empty() ? "" : fmt::format("did you mean '{}'? ", near), detail::comma_list(names)));
 }
 

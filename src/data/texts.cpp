@@ -1,12 +1,12 @@
 #include "data/texts.h"
 
 #include <algorithm>
-#include <cctype>
 #include <map>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "base/normal_form.h"
 #include "base/utf8.h"
 #include "base/warn_once.h"
 #include "data/spaces.h"
@@ -114,8 +114,13 @@ std::vector<Text> parse_lines(std::string_view bytes, const fs::path& file) {
 std::string group_error(const std::string& group) {
   constexpr const char* kRemedy = "name what the text is a piece of, or leave it out";
   if (group.empty()) return fmt::format("is empty; {}", kRemedy);
-  const bool fits = std::ranges::none_of(group, [](unsigned char c) { return std::iscntrl(c) != 0; });
-  return fits ? "" : fmt::format("holds a line break or another control character; {}", kRemedy);
+  // Names that look alike must be equal: pieces of one book under two of them would count as independent.
+  if (!is_visible(group)) return fmt::format("holds a control character or an invisible one; {}", kRemedy);
+  const auto has_at_an_end = [&](std::string_view mark) { return group.starts_with(mark) || group.ends_with(mark); };
+  if (std::ranges::any_of(kSpaces, has_at_an_end)) return fmt::format("has a space at an end; {}", kRemedy);
+  if (normal_form(group, NormalForm::nfc) != group)
+    return fmt::format("is not in Unicode's form NFC, in which letters are whole; {}", kRemedy);
+  return "";
 }
 
 std::string decoded_text(std::string bytes, const fs::path& file) {

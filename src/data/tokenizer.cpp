@@ -3,6 +3,8 @@
 #include <sentencepiece_processor.h>
 
 #include <algorithm>
+#include <cmath>
+#include <optional>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -21,6 +23,10 @@ class SentencePiece : public Tokenizer {
     const auto status = processor_.LoadFromSerializedProto(read_file(file));
     if (!status.ok() || processor_.GetPieceSize() == 0) {
       fail("{}: not a SentencePiece model{}{}", file.string(), status.ok() ? "" : ": ", status.message());
+    }
+    for (int id = 0; id < processor_.GetPieceSize(); ++id) {  // whose order would be anything
+      if (!std::isfinite(processor_.GetScore(id)))
+        fail("{}: the score of its piece {} is no finite number; copy the file again", file.string(), id);
     }
   }
 
@@ -41,6 +47,10 @@ class SentencePiece : public Tokenizer {
     return text;
   }
   int64_t vocab_size() const override { return processor_.GetPieceSize(); }
+  bool has_piece(const std::string& text) const {
+    const int id = processor_.PieceToId(text);
+    return id >= 0 && processor_.IdToPiece(id) == text;
+  }
 
  private:
   sentencepiece::SentencePieceProcessor processor_;
@@ -73,12 +83,25 @@ bool is_there(const fs::path& file) {
   return fs::exists(fs::symlink_status(file, unreadable));
 }
 
+/// Returns whether tokenizer.json has tokens that the text may contain ("plain" ones, as people add them) and the
+/// SentencePiece model lacks: transformers reads the former.
+bool adds_tokens(const fs::path& json, const fs::path& model) {
+  const Json tokenizer = try_read_json_object(json).value_or(Json::object());
+  const Json& added = value_at(tokenizer, "/added_tokens");
+  std::optional<SentencePiece> pieces;
+  return std::ranges::any_of(added, [&](const Json& token) {
+    if (!value_at(token, "/content").is_string() || value_at(token, "/special") == true) return false;
+    if (!pieces) pieces.emplace(model);
+    return !pieces->has_piece(token["content"]);
+  });
+}
+
 }  // namespace
 
 fs::path tokenizer_file(const fs::path& model_folder) {
   fs::path model = model_folder / "tokenizer.model", json = model_folder / "tokenizer.json";
   const bool has_model = is_there(model), has_json = is_there(json);
-  if (has_model && !is_tiktoken(model)) return model;
+  if (has_model && !is_tiktoken(model)) return has_json && adds_tokens(json, model) ? json : model;
   if (has_json) {
     if (has_model) warn_once(fmt::format("{}: is of tiktoken's format; {} is read", model.string(), json.string()));
     return json;

@@ -21,8 +21,9 @@ class Tokenizer {
   virtual int64_t vocab_size() const = 0;
 };
 
-/// Returns the tokenizer file of a model folder: tokenizer.model, or tokenizer.json if there is none or (with a
-/// warning) if tokenizer.model is in Llama-3's tiktoken format.  Throws an Error when both are missing.
+/// Returns the tokenizer file of a model folder: tokenizer.model, or tokenizer.json if there is none, if it has plain
+/// added tokens that tokenizer.model lacks, or (with a warning) if the latter is in Llama-3's tiktoken format.  Throws
+/// an Error when both are missing.
 std::filesystem::path tokenizer_file(const std::filesystem::path& model_folder);
 
 /// Loads tokenizer_file().  Throws an Error when it is malformed or of an unsupported kind.

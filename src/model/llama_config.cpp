@@ -93,6 +93,8 @@ LlamaConfig read(const std::string& bytes, const std::filesystem::path& file) {
 Json read_imported(const std::filesystem::path& file) {
   if (!std::filesystem::exists(file)) return nullptr;
   const ConfigFields fields = ConfigFields::parse(read_file(file), file);
+  if (!fields.has("label") && !fields.has("bits_per_weight"))
+    return fields.json();  // of weights that were not quantized
   if (fields.text("label").empty()) fields.missing("label", "a text; import the checkpoint again");
   if (!fields.has("bits_per_weight")) fields.missing("bits_per_weight", "a number; import the checkpoint again");
   fields.number("bits_per_weight", 16, 0, 64);

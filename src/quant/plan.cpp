@@ -23,8 +23,8 @@ QuantPlan::QuantPlan(const Config& root, const LlamaConfig& llama)
       kv(root.at("kv", "{type: none}"), llama, rotation.qk) {
   if (root.has("rounding")) rounding = Rounding(root.at("rounding"));
   rules.check_against(linear_sites(llama));
-  bits_per_weight = rules.bits_per_weight(
-      linear_sites(llama), llama.imported.is_null() ? 16 : llama.imported["bits_per_weight"].get<double>());
+  const Json& stored = value_at(llama.imported, "/bits_per_weight");
+  bits_per_weight = rules.bits_per_weight(linear_sites(llama), stored.is_null() ? 16 : stored.get<double>());
 }
 
 Llama prepare(const QuantPlan& plan, const Llama& full) {

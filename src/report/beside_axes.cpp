@@ -36,7 +36,7 @@ class Search {
 
   std::vector<Json> run() {
     Entries roots;
-    for (const Json& config : configs_) roots.push_back({&config});
+    for (std::size_t i = 0; i < configs_.size(); ++i) roots.push_back({&configs_[i], is_damaged(rows_[i])});
     compare("", roots);
     return std::move(found_);
   }

@@ -1,6 +1,7 @@
 #include "report/caption.h"
 
 #include <algorithm>
+#include <functional>
 #include <limits>
 
 #include "base/error.h"
@@ -153,9 +154,17 @@ std::string values_of(const std::vector<Json>& rows) {
   return fmt::format("{}; {}", metrics.size() == 1 ? metrics.front() : "values", intervals_of(rows));
 }
 
+/// Returns the rows but those of damaged files, which have no configuration; all where there are no others.
+std::vector<Json> readable(const std::vector<Json>& rows) {
+  std::vector<Json> found;
+  std::ranges::copy_if(rows, std::back_inserter(found), std::not_fn(is_damaged));
+  return found.empty() ? rows : found;
+}
+
 }  // namespace
 
-std::string caption(const std::vector<Json>& rows, const std::string& paired) {
+std::string caption(const std::vector<Json>& all, const std::string& paired) {
+  const std::vector<Json> rows = readable(all);
   const bool has_values = std::ranges::any_of(rows, [](const Json& row) { return !row["metrics"].empty(); });
   std::string text = "no metrics; what diagnostics found is in cells/<id>/diagnostics";
   if (has_values)
@@ -171,7 +180,7 @@ std::string caption(const std::vector<Json>& rows, const std::string& paired) {
                         documents == "0" ? "all" : documents, protocol_of(rows));
   }
   text += "\n";
-  for (const Json& row : rows) {
+  for (const Json& row : all) {
     if (!is_ok(row))
       text += fmt::format("failed {}: {}\n", row["id"].get<std::string>(), axis_label(value_at(row, "/error")));
   }

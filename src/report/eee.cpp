@@ -95,7 +95,7 @@ Json record_of(const Json& row) {
               {"evaluation_results", Json::array()}};
   for (const auto& [task, found] : tasks_of(row)) {
     for (const auto& [metric, entry] : found.metrics) {
-      if (is_finite((*entry)["value"]))
+      if (is_finite(value_at(*entry, "/value")))
         record["evaluation_results"].push_back(result_of(row, task, found, metric, *entry));
     }
   }

@@ -7,6 +7,8 @@
 #include <filesystem>
 #include <numeric>
 
+#include "base/error.h"
+#include "base/warn_once.h"
 #include "report/changed_files.h"
 #include "report/row_axes.h"
 #include "results/row_shape.h"
@@ -43,6 +45,23 @@ bool is_full_precision(const Json& row) {
   return (quant.is_null() || quant.empty()) && (kv.is_null() || kv == "none") && !is_16_bits;
 }
 
+/// Returns whether a row's means are those of its clusters, up to the rounding of sums of up to millions of terms: else
+/// one of the two files was edited, or is another cell's.
+bool are_of(const std::vector<ClusterRecord>& clusters, const Json& metrics) {
+  std::map<std::string, std::pair<double, double>> sums;  // and weights
+  for (const ClusterRecord& record : clusters) {
+    auto& [sum, weight] = sums[record.metric];
+    sum += record.sum;
+    weight += record.weight;
+  }
+  return std::ranges::all_of(sums, [&](const auto& entry) {
+    const auto metric = metrics.find(entry.first);
+    if (metric == metrics.end() || !value_at(*metric, "/value").is_number()) return true;
+    const double stated = (*metric)["value"], mean = entry.second.first / entry.second.second;
+    return std::abs(linked(metric->value("link", ""), mean) - stated) <= 1e-9 * std::max(1.0, std::abs(stated));
+  });
+}
+
 /// Returns the draws that an effect of these rows is over: those of the rows that draws make a difference to.
 std::vector<int64_t> draws_behind(const std::vector<Term>& terms) {
   const auto rounded = std::ranges::find_if(
@@ -59,10 +78,7 @@ bool is_of_task(const std::string& metric) {
 
 std::string mark_survivors(const std::vector<Effect*>& effects) {
   std::vector<double> p_values;
-  for (const Effect* effect : effects) {
-    const bool is_same = !effect->value || (effect->value->value == 0 && effect->value->standard_error == 0);
-    p_values.push_back(is_same ? Estimate::kNaN : effect->value->p_value());
-  }
+  for (const Effect* effect : effects) p_values.push_back(effect->value ? effect->value->p_value() : Estimate::kNaN);
   const std::vector<bool> survives = survives_false_discovery(p_values);
   for (std::size_t i = 0; i < effects.size(); ++i) effects[i]->survives = survives[i];
   return fmt::format("{} of {} comparisons survive Benjamini-Hochberg at 5 % (*)", std::ranges::count(survives, true),
@@ -76,14 +92,27 @@ std::vector<int64_t> draws_of(const Json& row) {
   return draws;
 }
 
+Effects::Effects(const Results& results, const std::vector<Json>& rows) : results_(results) {
+  for (const Json& row : rows) metrics_.emplace(row["id"], &row["metrics"]);
+}
+
 Effects::Clusters Effects::read(const Json& row) const {
   Clusters found;
   std::size_t draw = 0;
   for (const std::string& id : cells_of(row)) {
     const auto file = results_.cell(id) / "clusters.csv";
     if (!std::filesystem::exists(file)) return {"no clusters.csv (run again)", {}, {}};
+    std::vector<ClusterRecord> records;
+    try {
+      records = read_clusters(file);
+    } catch (const Error& error) {
+      warn_once(error.what());
+      return {"clusters.csv is damaged (delete the cell and run again)", {}, {}};
+    }
+    if (const auto known = metrics_.find(id); known != metrics_.end() && !are_of(records, *known->second))
+      return {"clusters.csv is not the row's (delete the cell and run again)", {}, {}};
     std::map<std::string, std::size_t> next;
-    for (const ClusterRecord& record : read_clusters(file)) {
+    for (const ClusterRecord& record : records) {
       auto [metric, is_new] = found.of.try_emplace(record.metric);
       std::vector<Cluster>& clusters = metric->second;
       if (is_new) found.names.push_back(record.metric);

@@ -25,14 +25,15 @@ struct Effect {
 };
 
 /// Marks those of a table's comparisons that survive Benjamini and Hochberg's procedure at 5 % among all of them, and
-/// returns "3 of 12 comparisons survive Benjamini-Hochberg at 5 % (*)".  Rows that computed the same to the bit (a
-/// scheme with factor 1, a rule without effect) are no comparison: their difference of exactly 0 is not counted.
+/// returns "3 of 12 comparisons survive Benjamini-Hochberg at 5 % (*)".  Rows that are equal to the bit are no
+/// comparison (Estimate::is_of_equals()).
 std::string mark_survivors(const std::vector<Effect*>& effects);
 
 /// Reads clusters.csv of each cell once.
 class Effects {
  public:
-  explicit Effects(const Results& results) : results_(results) {}
+  /// Rows: all of the folder's, whose metrics their clusters must have.
+  Effects(const Results& results, const std::vector<Json>& rows);
 
   /// Returns sum factor * row of a metric over the clusters and draws that all rows share, in the same draws. Rows that
   /// are subtracted must have scored the same in all clusters; differences may be subtracted over other windows of the
@@ -78,7 +79,8 @@ class Effects {
   std::pair<std::vector<ClusterSums>, std::string> sums_of(const std::vector<Term>& terms, const std::string& metric);
 
   const Results& results_;
-  std::map<std::string, Clusters> known_;  ///< by the row's id
+  std::map<std::string, const Json*> metrics_;  ///< of the folder's rows, by id
+  std::map<std::string, Clusters> known_;       ///< by the row's id
 };
 
 /// Returns whether a metric is a task's, which averages answers to questions.

@@ -17,7 +17,8 @@ std::string name_of(const Json& task) {
   if (const Json& name = value_at(task, "/name"); name.is_string()) return name;
   if (const Json& path = value_at(task, "/path"); path.is_string())
     return std::filesystem::path(path.get<std::string>()).stem();
-  return task.value("type", "task");
+  const Json& type = value_at(task, "/type");
+  return type.is_string() ? type : Json("task");
 }
 
 [[noreturn]] void refuse(const Json& row, const std::string& place) {

@@ -117,7 +117,7 @@ Json run_of(const Results& results, const Json& row) {
     Json& found = run["results"][name] = {{"name", name}, {"alias", name}};
     for (const auto& [metric, entry] : task.metrics) {
       const Json& error = value_at(*entry, "/stderr");
-      found[metric + ",none"] = (*entry)["value"];
+      found[metric + ",none"] = value_at(*entry, "/value");
       found[metric + "_stderr,none"] = error.is_null() ? Json("N/A") : error;
       run["higher_is_better"][name][metric] = higher_is_better(metric);
       if (value_at(*entry, "/low").is_number()) intervals[name][metric] = {(*entry)["low"], (*entry)["high"]};

@@ -14,6 +14,8 @@ namespace qroar {
 
 bool is_ok(const Json& row) { return row["status"] == "ok"; }
 
+bool is_damaged(const Json& row) { return value_at(row, "/status") == "damaged"; }
+
 bool has_text(const Json& row) { return row["config"].contains("data"); }
 
 std::vector<std::string> axis_names(const std::vector<Json>& rows) {

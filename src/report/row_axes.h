@@ -8,6 +8,8 @@
 namespace qroar {
 
 bool is_ok(const Json& row);
+/// Returns whether the row stands for a file that cannot be read.
+bool is_damaged(const Json& row);
 /// Returns whether the row has losses over windows of text.
 bool has_text(const Json& row);
 

@@ -126,7 +126,7 @@ std::string show(const Results& results, const std::vector<Json>& all, const Sho
   if ((is_run || options.format == "eee") && !(options.baseline + options.interaction).empty()) {
     fail("--format {}: has no place for comparisons; leave out --baseline and --interaction", options.format);
   }
-  Effects effects(results);
+  Effects effects(results, all);
   if (!options.draws && !is_run) {
     // Cells that the plan no longer has are no draws of those that it has.
     const auto planned =

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <ctime>
 
 #include "base/progress.h"
@@ -59,7 +60,7 @@ SweepState sweep_state(const Results& results) {
     if (claim != nullptr) {
       const Json& owner = *claim;
       const std::string process = fmt::format("{}:{}", owner["host"].get<std::string>(), owner["pid"].dump());
-      const double done = owner["done"], silent = owner["silent"];
+      const double done = std::clamp(owner["done"].get<double>(), 0.0, 1.0), silent = owner["silent"];
       left += flops * (1 - done);
       if (owner["dead"] == true) {
         put(cell, process, "gone; the next process takes it over", owner["since"]);

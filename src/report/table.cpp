@@ -108,6 +108,7 @@ std::string with_interval(double value, double low, double high) {
 }
 
 std::string effect_text(const Estimate& effect, bool survives) {
+  if (effect.is_of_equals()) return "equal";
   const double reach = effect.reach();
   if (!std::isfinite(reach)) return fmt::format("{:+.4f}", effect.value);
   const int digits = reach > 0 ? decimals(reach, 4) : 4;

@@ -71,7 +71,8 @@ void write_tables(const std::filesystem::path& folder, const std::map<std::strin
 
 std::optional<Json> Results::row(const std::string& id) const {
   const std::filesystem::path file = cell(id) / "row.json";
-  if (!std::filesystem::exists(file)) return std::nullopt;
+  std::error_code unreadable;  // such as that of a link to itself, which read_state() names
+  if (!std::filesystem::exists(file, unreadable) && !unreadable) return std::nullopt;
   try {
     return read_state(file, "delete it, and `qroar run` runs the cell again",
                       [&](const Json& row, const Refuse& refuse) { check_row(row, id, refuse); });

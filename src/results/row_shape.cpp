@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <filesystem>
 #include <span>
 
 namespace qroar {
@@ -31,7 +32,14 @@ constexpr Field kRow[] = {{"/id", "string"},
                           {"/environment/dtype", "string null"},
                           {"/environment/rope", "object null"},
                           {"/environment/imported", "object null"},
+                          {"/environment/inputs", "object null"},
                           {"/config", "object"},
+                          {"/config/model", "object null"},
+                          {"/config/data", "object null"},
+                          {"/config/windows", "object null"},
+                          {"/config/rescale", "object null"},
+                          {"/config/rounding", "object null"},
+                          {"/draws", "null"},  // which tables over rounding draws add
                           {"/warnings", "array null"},
                           {"/controls", "object null"},
                           {"/search", "object null"}};
@@ -62,6 +70,8 @@ void check_items(const Json& items, const std::string& type, const std::string& 
 void check_row(const Json& row, const std::string& id, const Refuse& refuse) {
   check_fields(row, kRow, "", refuse);
   if (row["id"] != Json(id)) refuse(fmt::format("'/id' is {}, not the name of its folder", excerpt(row["id"])));
+  if (row["status"] != "ok" && row["status"] != "failed")
+    refuse(fmt::format("'/status' is {}, neither ok nor failed", excerpt(row["status"])));
   for (const auto& [name, metric] : row["metrics"].items()) check_fields(metric, kMetric, "/metrics/" + name, refuse);
   check_items(value_at(row, "/warnings"), "string", "/warnings", refuse);
   check_items(value_at(row, "/controls"), "string", "/controls", refuse);
@@ -72,7 +82,12 @@ void check_row(const Json& row, const std::string& id, const Refuse& refuse) {
 
 void check_plan(const Json& plan, const Refuse& refuse) {
   check_fields(plan, kPlan, "", refuse);
-  for (const Json& cell : plan["cells"]) check_fields(cell, kCell, "/cells", refuse);
+  for (const Json& cell : plan["cells"]) {
+    check_fields(cell, kCell, "/cells", refuse);
+    const std::filesystem::path id = cell["id"].get<std::string>();
+    if (id.empty() || id != id.filename() || id == "." || id == "..")
+      refuse(fmt::format("'/cells/id' is {}, which names no folder in cells", excerpt(cell["id"])));
+  }
 }
 
 }  // namespace qroar

@@ -141,6 +141,7 @@ std::optional<ExportSpec> parse_export(const Config& root, const Job& job) {
       "weights", Weights::quantized,
       {{"quantized", Weights::quantized}, {"full_precision", Weights::full_precision}, {"packed", Weights::packed}});
   ExportSpec spec{block, block.get<std::string>("folder"), weights == Weights::full_precision, {}};
+  if (spec.folder.empty()) block.at("folder").fail("expected a path, found an empty text");
   if (job.model.spec.bfloat16_rope)
     block.fail("an exported model computes its angles in float32; leave out model.rope_dtype");
   check_at(block, [&] {

@@ -59,8 +59,8 @@ class Planner {
       cell.windows = windows_of(lengths, job.data.windows);
       if (cell.windows.empty()) {
         fail(
-            "{}: no document has a token to score: the longest has {}, too few for these windows; set a smaller "
-            "windows.length",
+            "{}: no document has a token to score in these windows: the longest has {}; change windows.length or "
+            "windows.score, or give longer texts",
             job.data.text->path.string(), std::ranges::max(lengths));
       }
       for (const auto& metric : job.output.metrics) metric->check(cell.data->documents, cell.windows);

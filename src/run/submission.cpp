@@ -30,6 +30,7 @@ void copy_configs(const ConfigSources& sources, const std::filesystem::path& con
 
 std::optional<std::filesystem::path> pack_submission(const PackOptions& pack, const std::filesystem::path& folder) {
   const RunOptions& options = pack.run;
+  if (folder.empty()) fail("--into: is empty; name a new folder");
   if (std::filesystem::exists(folder) && !std::filesystem::is_empty(folder))
     fail("{}: is there already; name a new folder", folder.string());
   const ConfigSources sources = sources_of(options.file);
@@ -41,7 +42,7 @@ std::optional<std::filesystem::path> pack_submission(const PackOptions& pack, co
   const std::vector<Cell> left = unfinished(cells, results_folder(options));
   auto parts = static_cast<std::size_t>(options.shards);
   if (pack.hours > 0 && !left.empty())
-    parts = parts_of_hours(left, pack.hours, pack.device, results_folder(options).parent_path());
+    parts = parts_of_hours(left, pack.hours, pack.device, folder_of_results(options));
   for (const std::vector<Cell>& part : packed_cells(left, parts)) {
     std::string ids;
     for (const Cell& cell : part) ids += (ids.empty() ? "" : ",") + cell.job->id;

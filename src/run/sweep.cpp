@@ -158,6 +158,8 @@ class Sweep {
 /// Returns the cells whose ids begin with one of options.only.
 std::vector<Cell> only(std::vector<Cell> cells, const RunOptions& options) {
   std::vector<std::string> unused = options.only;
+  if (std::ranges::find(unused, "") != unused.end())  // which begins every id
+    fail("--only: an id is empty; give ids, or leave it out to run all cells");
   std::erase_if(cells, [&](const Cell& cell) {
     const auto begins_so = [&](const std::string& id) { return cell.job->id.starts_with(id); };
     std::erase_if(unused, begins_so);
@@ -188,6 +190,10 @@ std::vector<Cell> shard(std::vector<Cell> cells, const RunOptions& options) {
 
 std::filesystem::path results_folder(const RunOptions& options) {
   return options.results.empty() ? std::filesystem::path("results") / options.file.stem() : options.results;
+}
+
+std::filesystem::path folder_of_results(const RunOptions& options) {
+  return (std::filesystem::absolute(results_folder(options)) / "").parent_path().parent_path();
 }
 
 std::vector<Cell> unfinished(std::vector<Cell> cells, const std::filesystem::path& results) {

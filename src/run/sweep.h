@@ -30,6 +30,9 @@ void print_rows(const Results& results, const std::vector<Job>& jobs);
 /// Returns options.results, or its default.
 std::filesystem::path results_folder(const RunOptions& options);
 
+/// Returns the folder that it lies in, beside those of other experiments.
+std::filesystem::path folder_of_results(const RunOptions& options);
+
 /// Returns the cells without a row that is ok and has the same inputs.
 std::vector<Cell> unfinished(std::vector<Cell> cells, const std::filesystem::path& results);
 

@@ -76,6 +76,12 @@ def test_a_bad_shard_is_named(refused, experiment, shard):
     refused(experiment(), f"--shard {shard}: write K/N with 1 <= K <= N, such as 2/8", arguments=[f"--shard={shard}"])
 
 
+def test_only_without_an_id_does_not_run_everything(refused, experiment):
+    """What a batch script's empty variable would do."""
+    for empty in ("", ",", "a,"):
+        refused(experiment(), "--only: an id is empty", arguments=["--only", empty])
+
+
 def test_only_with_an_unknown_id_is_named(refused, experiment):
     refused(experiment(), "--only zzz: no cell of", arguments=["--only", "zzz"])
 

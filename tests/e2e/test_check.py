@@ -87,6 +87,17 @@ def test_a_mended_model_runs_and_the_others_stay(run, experiment, tmp_path):
     assert "failed" not in process.stdout
 
 
+@pytest.mark.parametrize("changes, text", [({"export": {"folder": ""}}, "export.folder: expected a path, found an empty text"),
+                                           ({"export": {"folder": "loop/x"}}, "loop"), ({"export": {"folder": "x" * 300}}, "File name too long"),
+                                           ({"model": {"path": "loop"}}, "model.path: "), ({"seed": "9" * 100_000}, "seed: ")])
+def test_a_path_that_cannot_be_looked_at_is_one_line_and_the_next_file_is_checked(run, experiment, changes, text, tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    bad, good = experiment(changes | {"sweep": None}, "bad.yaml"), experiment({"sweep": None}, "good.yaml")
+    process = run("check", bad, good, cwd=tmp_path)
+    assert process.returncode == 1 and "good.yaml: 1 jobs" in process.stdout, process.stderr
+    assert len(process.stderr.splitlines()) == 1 and str(bad) in process.stderr and text in process.stderr and len(process.stderr) < 1000
+
+
 def test_check_says_what_an_experiment_takes_and_estimates_from_this_machines_rows(run, experiment, tmp_path):
     file = experiment()
     first = run("check", file, cwd=tmp_path)

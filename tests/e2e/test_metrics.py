@@ -141,8 +141,8 @@ UNFED = {"a place that no window reaches": ({"windows": {"length": 4096}, "metri
          "a context that no window exceeds": ({"windows": {"length": 8192}, "metrics": ["long_ppl"]},
                                               ["metrics[0]: no token can be key", "no more than a short context of 4096"]),
          "second halves of short texts": ({"windows": {"length": 8192, "score": "second_half"}},
-                                          ["no document has a token to score: the longest has ", "set a smaller windows.length"]),
-         "no window at all": ({"windows": {"length": 8192, "tail": "drop"}, "metrics": []}, ["no document has a token to score"])}
+                                          ["no document has a token to score in these windows: the longest has ", "change windows.length or windows.score"]),
+         "no window at all": ({"windows": {"length": 8192, "tail": "drop"}, "metrics": []}, ["no document has a token to score in these windows"])}
 
 
 @pytest.mark.parametrize("kind", UNFED)

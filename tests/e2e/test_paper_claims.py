@@ -69,6 +69,16 @@ def test_an_effect_too_small_to_count_is_one_beside_a_cost_that_is_known(cost, e
     assert found["verdict"] == expected and ("+0.2 nats" in found["why"]) == (expected == "not reproduced"), found
 
 
+@pytest.mark.parametrize("scales, expected", [([1.0], "cannot be told at this size"), ([0.9], "reproduced"), (None, "reproduced")])
+def test_a_control_whose_search_found_nothing_is_none(scales, expected):
+    def show(*asked):
+        rows = shown_with((0.2, 0.1, 0.3, True), (0, 0, 0, True))(*asked)
+        return [row | {"search": scales and {"g": scales}} if row["id"].startswith("0") else row for row in rows]
+
+    found = paper_claims.judge([BASE], {}, REPO, show, False)[0]
+    assert found["verdict"] == expected and ("found nothing" in found["why"]) == (scales == [1.0])
+
+
 def test_what_a_quantizer_costs_is_full_precision_less_it():
     """The claim's number and the measured one have one sign."""
     claims = yaml.safe_load((REPO / "paper/claims.yaml").read_text(encoding="utf-8"))

@@ -2,6 +2,7 @@
 #include "report/effects.h"
 
 #include <cmath>
+#include <numeric>
 
 #include "report/over_draws.h"
 #include "report/show.h"
@@ -25,14 +26,17 @@ class Folder {
     std::string scored = "0123456789abcdef";  ///< hash of what was scored
     Json inputs = Json::object();
     Json rescale = Json::object();
+    double off = 0;  ///< by which the row's mean is not that of the clusters
   };
 
   void add(const Cell& cell) const {
     const Json axes{{"rope", cell.rope}, {"quant", cell.quant}, {"rounding.draw", cell.draw}};
     Json row{{"id", cell.id}, {"experiment", "e"}, {"axes", axes}, {"status", "ok"}, {"error", nullptr}};
-    row["metrics"]["nll"] = {{"value", 1}, {"stderr", 1}, {"count", 40}, {"clusters", cell.sums.size()}};
+    const double nll =
+        std::accumulate(cell.sums.begin(), cell.sums.end(), 0.0) / (10.0 * static_cast<double>(cell.sums.size()));
+    row["metrics"]["nll"] = {{"value", nll + cell.off}, {"stderr", 1}, {"count", 40}, {"clusters", cell.sums.size()}};
     row["metrics"]["perplexity"] = {
-        {"value", 2}, {"stderr", 1}, {"count", 40}, {"clusters", cell.sums.size()}, {"link", "exp"}};
+        {"value", std::exp(nll)}, {"stderr", 1}, {"count", 40}, {"clusters", cell.sums.size()}, {"link", "exp"}};
     row["metrics"]["delta_p_5"] = {{"value", 2}, {"stderr", nullptr}, {"count", 40}};
     row["environment"] = {{"inputs", cell.inputs}, {"dtype", cell.dtype}};
     row["config"] = {{"data", {{"path", "d"}}},   {"model", {{"path", "m"}}},
@@ -80,8 +84,9 @@ TEST_CASE("rows that differ in their draw are one row, the mean over draws") {
   folder.add({"b2", "none", "W3", 2, {11, 21, 31, 41}});
   folder.add({"c", "yarn", "W3", 0, {1, 2, 3, 4}});
   const Results results = folder.results();
-  Effects effects(results);
-  const std::vector<Json> rows = over_draws(results.rows(), effects);
+  const std::vector<Json> all = results.rows();
+  Effects effects(results, all);
+  const std::vector<Json> rows = over_draws(all, effects);
   REQUIRE(rows.size() == 2);
   const Json& both = rows[0]["draws"].size() == 3 ? rows[0] : rows[1];
   CHECK(draws_of(both) == std::vector<int64_t>{0, 1, 2});
@@ -90,6 +95,43 @@ TEST_CASE("rows that differ in their draw are one row, the mean over draws") {
   CHECK(both["metrics"]["perplexity"]["value"] == Approx(std::exp(2.6)));
   CHECK(both["metrics"]["perplexity"]["low"] < both["metrics"]["perplexity"]["value"]);
   CHECK_FALSE(both["metrics"].contains("delta_p_5"));  // a percentile has no mean over draws
+}
+
+TEST_CASE("clusters that are not the row's are compared with nothing") {
+  for (const double off : {0.0, 1e-12, 1e-6}) {
+    const Folder folder;
+    folder.add({"a", "none", "none", 0, {10, 20, 30, 40}});
+    folder.add({"b", "none", "W3", 0, {11, 22, 31, 41}});
+    folder.add({.id = "c", .rope = "yarn", .quant = "none", .sums = {12, 21, 30, 40}, .off = off});
+    const Json rows = Json::parse(shown(folder, "", "json", "a"));
+    CHECK(rows[1]["paired"].contains("nll"));
+    CHECK(rows[2]["paired"].contains("nll") == (off < 1e-9));
+    if (off > 1e-9) CHECK(contains(rows[2]["paired"]["reason"].get<std::string>(), "clusters.csv is not the row's"));
+  }
+}
+
+TEST_CASE("a damaged clusters.csv is its row's alone") {
+  const Folder folder;
+  folder.add({"a", "none", "none", 0, {10, 20, 30, 40}});
+  folder.add({"b", "none", "W3", 0, {11, 22, 31, 41}});
+  folder.add({"c", "yarn", "none", 0, {12, 21, 30, 40}, "nll,doc4,x,nan,10\n"});
+  const Json rows = Json::parse(shown(folder, "", "json", "a"));
+  CHECK(rows[1]["paired"].contains("nll"));
+  CHECK(contains(rows[2]["paired"]["reason"].get<std::string>(), "clusters.csv is damaged"));
+}
+
+TEST_CASE("rows that are equal to the bit are no comparison") {
+  const Folder folder;
+  folder.add({"a", "none", "none", 0, {10, 20, 30, 40}});
+  folder.add({"b", "none", "W3", 0, {11, 22, 31, 41}});
+  folder.add({"c", "yarn", "none", 0, {10, 20, 30, 40}});
+  const Json rows = Json::parse(shown(folder, "", "json", "a"));
+  CHECK(rows[2]["paired"]["nll"]["difference"] == 0);
+  CHECK(rows[2]["paired"]["nll"]["p_value"].is_null());
+  CHECK(rows[2]["paired"]["nll"]["detectable"].is_null());
+  const std::string table = shown(folder, "", "table", "a");
+  CHECK(contains(table, " equal"));
+  CHECK(contains(table, "of 1 comparisons survive"));
 }
 
 TEST_CASE("an interaction is the difference of differences, cluster by cluster") {

@@ -33,6 +33,15 @@ TEST_CASE("a plan with anything at any place is read, or named with what to do")
   CHECK(named > 20);
 }
 
+TEST_CASE("a plan's cells lie in the folder") {
+  const Scratch scratch;
+  for (const char* id : {"../../x", "..", ".", "", "a/b", "/x"}) {
+    CAPTURE(id);
+    scratch.write("plan.json", Json{{"experiment", "e"}, {"cells", {{{"id", id}, {"axes", Json::object()}, {"flops", 1}}}}}.dump());
+    CHECK(contains(error_text([&] { Results(scratch.folder()).plan(); }), "names no folder in cells"));
+  }
+}
+
 TEST_CASE("a claim with anything at any place belongs to its owner, or to nobody after the silence") {
   for (const char* name : {"owner.json", "beat.json"}) {
     const ClaimsFolder folder;

@@ -100,6 +100,38 @@ TEST_CASE("a row with anything at any place is shown in every format, perhaps as
   CHECK(contains((*copied)["error"], "'/id' is \"b\", not the name of its folder"));
 }
 
+TEST_CASE("a row's file is damaged where it has what tables add, another status, or no blocks") {
+  const Scratch scratch;
+  const Results results(scratch.folder());
+  const auto error_with = [&](const char* place, const Json& value) {
+    Json row = whole_row();
+    row[Json::json_pointer(place)] = value;
+    scratch.write("cells/a/row.json", row.dump());
+    const Json found = *results.row("a");
+    return found["status"] == "damaged" ? found["error"].get<std::string>() : "";
+  };
+  for (const Json& draws : {Json(3), Json::array(), Json::array({Json{{"id", "../../other"}, {"draw", 0}}})})
+    CHECK(contains(error_with("/draws", draws), "'/draws' is of type"));
+  CHECK(contains(error_with("/status", "okay"), "'/status' is \"okay\", neither ok nor failed"));
+  CHECK(contains(error_with("/config/data", Json::array()), "'/config/data' is of type array"));
+  CHECK(error_with("/config/seed", 2).empty());
+}
+
+TEST_CASE("a damaged row leaves the table of the others as it is") {
+  const Scratch scratch;
+  scratch.write("cells/a/row.json", whole_row().dump());
+  const Results results(scratch.folder());
+  const std::string alone = show(results, results.rows(), {});
+  std::filesystem::create_directories(scratch.folder() / "cells/b");
+  std::filesystem::create_symlink("row.json", scratch.folder() / "cells/b/row.json");  // to itself
+  scratch.write("cells/c/row.json", "{");
+  std::filesystem::create_symlink("d", scratch.folder() / "cells/d");
+  const std::string with_others = show(results, results.rows(), {});
+  CHECK(contains(with_others, alone.substr(alone.find("perplexity"), 10)));
+  for (const char* swept : {"swept", "config", "data  "}) CHECK_FALSE(contains(with_others, swept));
+  for (const char* failed : {"failed b: ", "failed c: ", "failed d: "}) CHECK(contains(with_others, failed));
+}
+
 TEST_CASE("a column is the smallest part of the configuration that rows differ in and no axis says") {
   const auto columns = [](const char* first, const char* second, const char* axes = "{}") {
     std::vector<Json> rows;

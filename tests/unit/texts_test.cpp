@@ -124,7 +124,17 @@ TEST_CASE("a line may name the group of its text") {
   CHECK(error_of_line(R"({"text": "x", "group": 3})") == "x.jsonl:2: \"group\" is a JSON number, not a string");
   CHECK(error_of_line(R"({"text": "x", "group": ""})") ==
         "x.jsonl:2: \"group\" is empty; name what the text is a piece of, or leave it out");
-  CHECK(contains(error_of_line(R"({"text": "x", "group": "a\nb"})"), "\"group\" holds a line break"));
+  for (const char* unseen : {"a\\nb", "a\u200b", "\ufeffa", "a\u00ad", "a\\u0085", "a\u2028b"}) {
+    CAPTURE(unseen);
+    CHECK(contains(error_of_line(fmt::format(R"({{"text": "x", "group": "{}"}})", unseen)),
+                   "\"group\" holds a control character or an invisible one"));
+  }
+  for (const char* spaced : {" a", "a ", "a\u00a0", "\u3000a"}) {
+    CAPTURE(spaced);
+    CHECK(contains(error_of_line(fmt::format(R"({{"text": "x", "group": "{}"}})", spaced)), "has a space at an end"));
+  }
+  CHECK(contains(error_of_line("{\"text\": \"x\", \"group\": \"e\u0301\"}"), "is not in Unicode's form NFC"));
+  CHECK(parse_texts("{\"text\": \"x\", \"group\": \"\u00e9 b\"}").at(0).group == "\u00e9 b");
 }
 
 TEST_CASE("two documents of one id are an Error that names both lines") {

@@ -288,6 +288,22 @@ TEST_CASE("the tokenizer's hash is of the one file that is read") {
   CHECK(contains(error_text([&] { tokenizer_hash(scratch.folder()); }), "tokenizer.model: cannot open"));
 }
 
+TEST_CASE("tokenizer.json is read beside tokenizer.model where it adds tokens that texts may contain") {
+  const Scratch scratch;
+  const std::filesystem::path books = std::filesystem::path(QROAR_SOURCE_DIR) / "configs/models/tiny-books";
+  std::filesystem::copy_file(books / "tokenizer.model", scratch.folder() / "tokenizer.model");
+  const auto file_with = [&](const std::string& content, bool special) {
+    const Json token{{"id", 9000}, {"content", content}, {"special", special}};
+    scratch.write("tokenizer.json", Json{{"added_tokens", {token}}}.dump());
+    return tokenizer_file(scratch.folder()).filename();
+  };
+  CHECK(file_with("<think>", false) == "tokenizer.json");
+  CHECK(file_with("<think>", true) == "tokenizer.model");
+  CHECK(file_with("<s>", false) == "tokenizer.model");
+  scratch.write("tokenizer.json", "broken");
+  CHECK(tokenizer_file(scratch.folder()).filename() == "tokenizer.model");
+}
+
 TEST_CASE("tiktoken's tokenizer.model gives way to tokenizer.json, and without one is an Error") {
   const Scratch scratch;
   const auto model = scratch.write("tokenizer.model", "IQ== 0\nIg== 1\nIw== 2\n");

@@ -123,8 +123,10 @@ class Bands : public Rescaling {
       if (variant == band_variants().end()) place.fail(fmt::format("{}: unknown variant '{}'", path.string(), name));
       scales_.layout.variant = variant->second;
       scales_.layout.heads = json.value("heads", int64_t{1});
-    } catch (const Json::exception& error) {
-      place.fail(fmt::format("{}: not a file of scales that a search wrote: {}", path.string(), error.what()));
+    } catch (const Json::exception&) {
+      place.fail(fmt::format(
+          "{}: no file of scales that a search wrote; it has a model, a variant, edges, and scales of numbers",
+          path.string()));
     }
     scales_.layout.layers = std::ssize(rows_);
     check_edges(place, scales_.layout.edges);

@@ -28,6 +28,10 @@ Divisors read_json(const std::filesystem::path& path, const Config& place) {
   if (!json.contains("long_factor")) {
     place.fail("the file must hold JSON such as {\"short_factor\": [1, 1], \"long_factor\": [1, 8]}");
   }
+  for (const auto& [key, value] : json.items()) {
+    if (key != "short_factor" && key != "long_factor")
+      place.fail(fmt::format("the file has the unknown key '{}'; it may hold short_factor and long_factor", key));
+  }
   Divisors divisors;
   if (json.contains("short_factor")) divisors.for_short = numbers_in(json["short_factor"], place, "short_factor");
   divisors.for_long = numbers_in(json["long_factor"], place, "long_factor");
