@@ -2,6 +2,7 @@
 
 The package gguf has a reader, too, but it takes a file's word: texts that end behind the file are cut, sizes overflow, tensors may lie on each
 other.  The format is described at https://github.com/ggml-org/ggml/blob/master/docs/gguf.md."""
+import hashlib
 import math
 import os
 import stat
@@ -158,6 +159,11 @@ class GgufFile:
         if type(alignment) is not int or alignment < 1 or alignment & (alignment - 1):
             raise BadInput(f"metadata key 'general.alignment' is {alignment}, not a power of two")
         placed(self.tensors.values(), -(-header.at // alignment) * alignment, size, alignment)
+
+    def hash(self):
+        """Returns the SHA-256 of the file, as sha256sum does."""
+        self.file.seek(0)
+        return hashlib.file_digest(self.file, "sha256").hexdigest()
 
     def read(self, tensor, begin, end):
         """Returns rows of a tensor in float32."""

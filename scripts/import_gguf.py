@@ -3,8 +3,8 @@
 
 usage: scripts/import_gguf.py GGUF OUT [--dtype DTYPE]
 
-OUT gets config.json, model.safetensors, tokenizer.json or tokenizer.model, and tokenizer_config.json.  Block-quantized weights are
-dequantized in float32 and rounded once to DTYPE, which is bfloat16 unless told otherwise; the result counts as "the model".  llama.cpp
+OUT gets config.json, model.safetensors, tokenizer.json or tokenizer.model, tokenizer_config.json, and imported.json, which says what the
+weights went through.  Block-quantized weights are dequantized in float32 and rounded once to DTYPE, which is bfloat16 unless told otherwise.  llama.cpp
 stores the rows of Q and K of each head with the two halves of a rotary pair side by side; Hugging Face keeps the halves apart, and so does OUT.
 RoPE scaling, in metadata or in rope_freqs.weight, becomes rope_scaling of config.json.
 """
@@ -18,10 +18,11 @@ import numpy as np
 
 from gguf_fields import get, positive, size, token_id
 from gguf_file import GgufFile
+from gguf_record import record
 from gguf_rope import TENSORS as ROPE_TENSORS
 from gguf_rope import read_rope
 from gguf_tokenizer import read_tokenizer
-from importing.whole import made_whole
+from importing.whole import check_utf8, made_whole
 from json_lines import BadInput, of_the_system, printable, stop_in_one_line
 
 TENSORS = {"token_embd.weight": "model.embed_tokens.weight", "output_norm.weight": "model.norm.weight",
@@ -148,13 +149,16 @@ def write_safetensors(path, wanted, dtype, read):
 def import_gguf(path, out, dtype="bfloat16"):
     if out.exists():
         raise BadInput(f"{out} exists already; remove it to import again")
+    check_utf8(path.absolute())
     with GgufFile(path) as source:
         config = read_config(source, dtype)
-        files = read_tokenizer(source) | {"config.json": (json.dumps(config, indent=1) + "\n").encode()}
+        files = read_tokenizer(source)
         if config["num_hidden_layers"] > max(1, len(source.tensors)):
             raise BadInput(f"metadata key 'llama.block_count' is {config['num_hidden_layers']}, and the file has {len(source.tensors)} tensors")
         wanted = expected_shapes(config)
         check_tensors(source, wanted)
+        for name, value in {"config.json": config, "imported.json": record(source, path, wanted)}.items():
+            files[name] = (json.dumps(value, indent=1) + "\n").encode()
         with made_whole(out) as temporary:
             write_safetensors(temporary / "model.safetensors", wanted, dtype, lambda name: read_weight(source, config, name))
             for name, content in files.items():

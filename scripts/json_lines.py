@@ -130,9 +130,14 @@ def field(place, row, name, kind=str):
     return whole(place, name, value) if kind is str else value
 
 
+def is_whole(text):
+    """Returns whether a text can be written as UTF-8: it holds no half of a surrogate pair."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def whole(place, name, text):
     """Returns a text that can be written as UTF-8."""
-    if any("\ud800" <= character <= "\udfff" for character in text):
+    if not is_whole(text):
         raise BadInput(f'{place}: "{name}" holds half of a surrogate pair, which is no character; correct its \\u escapes')
     return text
 

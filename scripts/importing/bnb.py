@@ -28,9 +28,7 @@ class BitsAndBytes(Format):
         self.group_size = 0 if is_int8 else 64
         kind = options.one_of("bnb_4bit_quant_type", ("fp4", "nf4"), "fp4").upper()
         self.is_nested = options.get("bnb_4bit_use_double_quant", bool, False)
-        self.kind, self.threshold = "LLM.int8" if is_int8 else kind, options.values.get("llm_int8_threshold", 6.0)
-        if not isinstance(self.threshold, (int, float)):
-            options.fail("llm_int8_threshold", "not a number; correct it")
+        self.kind, self.threshold = "LLM.int8" if is_int8 else kind, options.number("llm_int8_threshold", 6.0)
 
     @property
     def label(self):

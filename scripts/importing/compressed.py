@@ -6,10 +6,10 @@ import re
 
 import torch
 
-from importing.format import Format, only
-from importing.inputs import of_compressed
+from importing.format import KV_CACHE, Format, only
+from importing.inputs import of_compressed, without_rule
 from importing.layer import FLOAT8, FLOATS, float4, unpacked
-from json_lines import BadInput
+from json_lines import BadInput, printable
 
 FORMATS = ("pack-quantized", "int-quantized", "float-quantized", "naive-quantized", "nvfp4-pack-quantized", "mxfp4-pack-quantized", "mxfp8-quantized",
            "mixed-precision", "dense")
@@ -25,6 +25,7 @@ class Group:
         weights, inputs = options.at("weights", None), options.at("input_activations", None)
         self.format = options.one_of("format", FORMATS, default_format)
         self.inputs, self.is_empty = inputs and of_compressed(inputs), weights is None
+        self.notes = self.unruled(inputs, options.at("output_activations", None))
         if self.is_empty:
             return
         self.floats = weights.one_of("type", ("int", "float"), "int") == "float"
@@ -42,6 +43,12 @@ class Group:
         self.block = weights.block("block_structure") if self.strategy == "block" else None
         self.label = self.described(inputs)
 
+    def unruled(self, inputs, outputs):
+        """Returns lines on what is rounded beside weights and the inputs of layers that have them."""
+        where = printable(", ".join(self.targets))[:60]
+        found = [f"inputs of {where}, which have no quantized weights, are rounded"] if inputs and self.is_empty else []
+        return [without_rule(what) for what in found + ([f"outputs of {where} are rounded"] if outputs else [])]
+
     def described(self, inputs):
         """Returns W4A16 g128 asym, FP8 channel, NVFP4 or NVFP4A16."""
         bits = inputs.get("num_bits", int, 8) if inputs else 16
@@ -57,8 +64,12 @@ class Group:
     def blocks_of(self, shape):
         return {"tensor": shape, "channel": (1, shape[1]), "block": self.block}.get(self.strategy, (1, self.group_size))
 
-    def matches(self, name):
-        return any(target == "Linear" or target == name or (target.startswith("re:") and re.match(target[3:], name)) for target in self.targets)
+
+def rank(target, name):
+    """Returns how narrowly a target means a layer, 0 by its name, 1 by a regular expression, 2 by its class; None where it means others."""
+    if target.startswith("re:"):
+        return 1 if re.match(target[3:], name) else None
+    return {name: 0, "Linear": 2}.get(target)
 
 
 def check_target(options, target):
@@ -95,10 +106,14 @@ class Compressed(Format):
         self.label = labels[0] if len(labels) == 1 else f"{labels[0]} + {len(labels) - 1} more"
         self.bits, self.group_size, self.symmetric = (only(getattr(group, name) for group in real) for name in ("bits", "group_size", "symmetric"))
         self.is_dense = form == "dense"
-        self.kv_cache = options.values.get("kv_cache_scheme") is not None
+        self.notes = [KV_CACHE] if options.values.get("kv_cache_scheme") is not None else []
+        self.notes += [note for group in self.groups for note in group.notes]
 
     def group(self, layer):
-        found = self.groups[0] if len(self.groups) == 1 else next((group for group in self.groups if group.matches(layer.name)), None)
+        """Returns the group of a layer: of several that mean it the one that does so most narrowly, then by the alphabet, as in compressed-tensors."""
+        targets = {target: group for group in self.groups for target in group.targets}
+        ranked = sorted((rank(target, layer.name), target) for target in targets if rank(target, layer.name) is not None)
+        found = self.groups[0] if len(self.groups) == 1 else targets[ranked[0][1]] if ranked else None
         if found is None or found.is_empty:
             raise BadInput(f"config.json: quantization_config.config_groups has no weights for {layer.name}, which has {', '.join(sorted(layer.parts))}; "
                            "is it that of these weights?")
@@ -123,14 +138,19 @@ class Compressed(Format):
         return self.on_grid(layer, group, unpacked(words, group.bits, shape[1]) - 2**(group.bits - 1))
 
     def zeros(self, layer, group, shape, block):
-        """Returns the zero point of each weight; in packed files they are packed along the outputs."""
-        zeros = layer.take("weight_zero_point", (torch.int8, torch.int32))
+        """Returns the zero point of each weight, or None in a symmetric group; in packed files they are packed along the outputs."""
+        if group.symmetric and not layer.has("weight_zero_point"):
+            return None
+        kinds = (torch.int8, torch.int32, *((*FLOATS, *FLOAT8) if group.symmetric else ()))
+        zeros = layer.take("weight_zero_point", kinds, counted=not group.symmetric)
         if zeros.dtype == torch.int32:
             rows = -(-shape[0] // block[0])
             if zeros.dim() != 2 or zeros.shape[0] != -(-rows * group.bits // 32):
                 layer.fail("weight_zero_point", f"has shape {tuple(zeros.shape)}, which is not that of {group.bits}-bit zeros of {rows} rows")
             zeros = unpacked(zeros.T.contiguous(), group.bits, rows).T - 2**(group.bits - 1)
-        return zeros
+        if group.symmetric and zeros.float().any():
+            layer.fail("weight_zero_point", "is not 0, and quantization_config says symmetric; is it that of these weights?")
+        return None if group.symmetric else zeros.float()
 
     def on_grid(self, layer, group, codes, quantize=None):
         """Returns (codes - zero) * scale; `quantize`, where codes are weights that are not rounded yet, makes them codes."""
@@ -141,7 +161,7 @@ class Compressed(Format):
         if scales.dtype == torch.uint8:
             scales = powers(layer, scales)
         scales = layer.whole("weight_scale", scales.float())
-        zeros = None if group.symmetric else self.zeros(layer, group, shape, block).float()
+        zeros = self.zeros(layer, group, shape, block)
         if layer.has("weight_g_idx"):
             index = layer.take("weight_g_idx", (torch.int32, torch.int64), shape[1], counted=False)
             if not (index == -1).all():  # what the package writes where inputs are in order

@@ -5,7 +5,7 @@ hold powers of two (ue8m0)."""
 import torch
 
 from importing import inputs
-from importing.format import Format, only
+from importing.format import KV_CACHE, Format, only
 from importing.layer import FLOAT8, FLOATS, float4
 
 DEFAULT_BLOCK = (128, 128)  # transformers' where config.json has none
@@ -35,22 +35,21 @@ class Fp8(Format):
     def __init__(self, options, source):
         self.block = options.block("weight_block_size", None)
         options.one_of("fmt", ("e4m3",), "e4m3")
-        self.given = self.given_inputs(options)
+        self.is_static = options.one_of("activation_scheme", ("dynamic", "static"), "dynamic") == "static"
+        self.has_powers = options.one_of("scale_fmt", ("float", "ue8m0"), "float") == "ue8m0"
         self.over = set()
-
-    def given_inputs(self, options):
-        if options.one_of("activation_scheme", ("dynamic", "static"), "dynamic") == "static":
-            return inputs.static({"type": "fp8", "group": -1})
-        if options.one_of("scale_fmt", ("float", "ue8m0"), "float") == "ue8m0":
-            return inputs.left_out("FP8 with a power of two for each block")
-        return inputs.floats(self.block[1] if self.block else 0)
 
     @property
     def label(self):
         return f"{self.name} {only(self.over - {'tensor'} or self.over) or 'mixed'}"  # a layer may be no larger than a block
 
     def inputs(self, layer):
-        return self.given
+        if self.is_static:
+            return inputs.static({"type": "fp8", "group": -1})
+        if self.has_powers:
+            return inputs.left_out("FP8 with a power of two for each block")
+        block = self.block or (DEFAULT_BLOCK if any(over.startswith("block") for over in self.over) else None)
+        return inputs.floats(block[1] if block else 0)
 
     def weight(self, layer):
         weight, over = scaled(layer, "weight_scale_inv" if layer.has("weight_scale_inv") else "weight_scale", self.block)
@@ -61,8 +60,12 @@ class Fp8(Format):
 class FbgemmFp8(Fp8):
     method, name = "fbgemm_fp8", "FBGEMM FP8"
 
-    def given_inputs(self, options):
-        return inputs.floats()
+    def __init__(self, options, source):
+        super().__init__(options, source)
+        self.most = options.number("activation_scale_ub", 1200.0)  # transformers' default
+
+    def inputs(self, layer):
+        return inputs.Inputs(inputs.floats().rule, inputs.without_rule(f"inputs beyond {self.most:g} (activation_scale_ub) are cut off"))
 
 
 class ModelOpt(Format):
@@ -77,7 +80,7 @@ class ModelOpt(Format):
         self.bits, self.group_size, self.label = (4, 16, "NVFP4 (ModelOpt)") if self.is_fp4 else (8, 0, "FP8 tensor (ModelOpt)")
         if self.is_fp4 and options.size("group_size", 16) != 16:
             options.fail("group_size", "and NVFP4 has groups of 16")
-        self.kv_cache = options.values.get("kv_cache_quant_algo") is not None or options.values.get("kv_cache_scheme") is not None
+        self.notes = [KV_CACHE] if any(options.values.get(key) is not None for key in ("kv_cache_quant_algo", "kv_cache_scheme")) else []
 
     def inputs(self, layer):
         return inputs.static({"type": "nvfp4"} if self.is_fp4 else {"type": "fp8", "group": -1})

@@ -1,6 +1,9 @@
 """What a module of this folder gives of its format."""
 
 
+KV_CACHE = "the checkpoint's key/value cache is quantized when it runs; give `kv:` for that"
+
+
 class Format:
     """How the weights of a checkpoint are quantized.
 
@@ -9,7 +12,7 @@ class Format:
     and `symmetric`, each None where layers differ."""
 
     is_dense = False  # no layer has to be quantized
-    kv_cache = False  # the format quantizes keys and values, too
+    notes = ()  # lines on what else is quantized when the format runs
 
     def inputs(self, layer):
         """Returns what rounds the inputs of a layer when the format runs: Inputs, or None."""

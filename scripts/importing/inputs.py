@@ -16,8 +16,12 @@ class Inputs:
         return hash((str(self.rule), self.note))
 
 
+def without_rule(what):
+    return f"{what} when the format runs, for which the program has no rule: left out"
+
+
 def left_out(what):
-    return Inputs(note=f"inputs are {what} when the format runs, for which the program has no rule: left out")
+    return Inputs(note=without_rule(f"inputs are {what}"))
 
 
 def integers(bits=8, symmetric=True, zero="included"):

@@ -39,6 +39,15 @@ class Options:
             self.fail(key, "not a size; correct it")
         return value
 
+    def number(self, key, default):
+        """Returns a number; where it is absent or null, the default."""
+        value = self.values.get(key)
+        if value is None:
+            return default
+        if type(value) not in (int, float) or not abs(value) < 1e30:
+            self.fail(key, "not a number below 1e30; correct it")
+        return value
+
     def block(self, key, default=NOTHING):
         """Returns the rows and columns of a block."""
         value = self.get(key, list, default)

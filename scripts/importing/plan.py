@@ -29,6 +29,15 @@ def quantized_layers(source, form):
     return layers, plain
 
 
+def has_bias(config, layer):
+    """Returns whether a layer of this family has a bias (src/model/families)."""
+    family = config.get("model_type")
+    if family == "qwen2":
+        return layer.endswith(("q_proj", "k_proj", "v_proj"))
+    key = "attention_bias" if ".self_attn." in layer else "mlp_bias" if ".mlp." in layer else None
+    return family not in ("mistral", "phi3") and bool(config.get(key))
+
+
 def is_left_out(source, layers, name):
     """Returns whether a plain tensor has no place in a plain checkpoint: scales of a cache; the embeddings once more as the head, where config.json ties
     the two; zeros that old tools write as biases where the model has none."""
@@ -37,9 +46,8 @@ def is_left_out(source, layers, name):
     config = source.config
     if name == "lm_head.weight" and config.get("tie_word_embeddings") is True and "model.embed_tokens.weight" in source.files:
         return torch.equal(source.read(name), source.read("model.embed_tokens.weight"))
-    if name.endswith(".bias") and name.removesuffix(".bias") in layers and config.get("model_type") in ("llama", "mistral"):
-        return not (config.get("attention_bias") or config.get("mlp_bias") or source.read(name).any())
-    return False
+    layer = name.removesuffix(".bias")
+    return layer != name and layer in layers and not has_bias(config, layer) and not source.read(name).any()
 
 
 def read_plain(source, name, form):

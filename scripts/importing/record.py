@@ -1,14 +1,22 @@
-"""What an import says of itself: imported.json, and the rules of `quant` that round inputs as the format does."""
+"""What an import says of itself: imported.json, and the rules of `quant` that round inputs as the format does.  Needs no torch, which
+scripts/import_gguf.py does without."""
 import platform
 from collections import Counter
+from importlib.metadata import version
 
-import safetensors
-import torch
+FUSED = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj")}  # Phi-3's, which the program takes apart
 
 
-def short(name):
-    """Returns a layer's name as rules have it: layers.0.mlp.up_proj, lm_head."""
-    return name.removeprefix("model.")
+def sites(name):
+    """Returns the names that rules have for a layer of a checkpoint: layers.0.mlp.up_proj, lm_head."""
+    place, dot, last = name.removeprefix("model.").rpartition(".")
+    return [f"{place}{dot}{own}" for own in FUSED.get(last, (last,))]
+
+
+def bits_per_weight(stored):
+    """Returns the mean over the linear layers of the decoder, which is what a row counts, from {layer: (bits, weights)}."""
+    counted = [own for name, own in stored.items() if sites(name)[0].startswith("layers.")] or list(stored.values())
+    return sum(bits for bits, _ in counted) / sum(weights for _, weights in counted)
 
 
 def suffixes(names):
@@ -34,14 +42,12 @@ def globs(names, every):
     return patterns + outside
 
 
-def imported(form, folder, digest, names, kept, bits):
-    """Returns what imported.json holds; `names` are the quantized layers, `bits` those of a weight on average."""
-    libraries = {"python": platform.python_version(), "torch": torch.__version__, "safetensors": safetensors.__version__}
-    of_format = {"label": "plain", "method": "none", "group_size": None, "symmetric": None}
-    if form:
-        of_format = {"label": form.label[:24], "method": form.method, "group_size": form.group_size, "symmetric": form.symmetric}
-    return of_format | {"bits_per_weight": bits, "quantized": len(names), "kept": globs(kept, {*names, *kept}), "source": folder.resolve().name,
-                        "source_hash": digest, "libraries": libraries}
+def imported(method, quantized, kept, of_weights, path, digest, libraries):
+    """Returns what imported.json holds.  `of_weights`, with a label and the bits of a weight, is left out where no layer is quantized: the program then
+    takes the folder for the plain one that it is."""
+    return {"method": method} | (of_weights if quantized else {}) | {
+        "quantized": len(quantized), "kept": globs(kept, {*quantized, *kept}), "source": path.resolve().name, "source_hash": digest,
+        "libraries": {"python": platform.python_version()} | {name: version(name) for name in libraries}}
 
 
 def spelled_rule(match, rule):

@@ -9,7 +9,8 @@ import zipfile
 import torch
 from safetensors import SafetensorError, safe_open
 
-from json_lines import BadInput, decoded, finite, shortened
+from importing.whole import check_utf8
+from json_lines import BadInput, decoded, finite, is_whole, shortened, whole
 
 # The first that is there counts, as in transformers.
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
@@ -24,6 +25,8 @@ def read_object(path):
         raise BadInput(f"{path.name}: cannot be read as JSON ({str(error)[:200]}); fetch it again") from error
     if not isinstance(value, dict):
         raise BadInput(f"{path.name}: is {shortened(value)}, not an object; fetch it again")
+    for key, own in value.items():
+        whole(path.name, key, json.dumps([key, own], ensure_ascii=False))  # what is half a character cannot be written again
     return value
 
 
@@ -38,8 +41,13 @@ class Pickled:
         except Exception as error:  # a damaged pickle raises any
             raise BadInput(f"{path.name}: holds more than plain tensors, or is damaged, and is not loaded ({type(error).__name__}); "
                            "convert it to safetensors where you trust it") from error
-        if not isinstance(self.tensors, dict) or not all(isinstance(name, str) and type(x) is torch.Tensor for name, x in self.tensors.items()):
+        named = isinstance(self.tensors, dict) and all(isinstance(name, str) and is_whole(name) for name in self.tensors)
+        if not named or not all(type(tensor) is torch.Tensor for tensor in self.tensors.values()):
             raise BadInput(f"{path.name}: is no dictionary of tensors by name; save model.state_dict() alone")
+        for name, tensor in self.tensors.items():
+            if tensor.layout != torch.strided or tensor.device.type != "cpu":
+                kind = "sparse" if tensor.device.type == "cpu" else "without values (meta)"
+                raise BadInput(f"{path.name}: tensor '{name}' is {kind}; save it dense, from a model that is loaded whole")
 
     def keys(self):
         return list(self.tensors)
@@ -55,15 +63,21 @@ class Source:
     """An open folder: `config` and `files`, {name of a tensor: its file}."""
 
     def __init__(self, folder):
-        self.folder, self.opened = folder, {}
+        self.folder, self.opened, self.said = folder, {}, []
         if not (folder / "config.json").is_file():
             raise BadInput("has no config.json; give a Hugging Face folder" if folder.is_dir() else "is no folder; give a Hugging Face folder")
-        self.config = read_object(folder / "config.json")
+        check_utf8(folder.resolve())
+        self.config = self.read_object("config.json")
         name = next((name for name in WEIGHTS if (folder / name).is_file()), None)
         if name is None:
             raise BadInput(f"has none of {', '.join(WEIGHTS)}; is it fetched whole?")
         self.pickled = name.startswith("pytorch_model")
         self.files = self.indexed(folder / name) if name.endswith(".index.json") else {tensor: folder / name for tensor in self.open(folder / name).keys()}
+
+    def read_object(self, name):
+        """Returns the object of a file that says what the weights are, for which it counts in hash()."""
+        self.said.append(self.folder / name)
+        return read_object(self.said[-1])
 
     def indexed(self, path):
         """Returns {name of a tensor: its file} as an index has it, once all are there."""
@@ -102,9 +116,10 @@ class Source:
         return {key: value for path in sorted(set(self.files.values())) for key, value in (self.open(path).metadata() or {}).items()}
 
     def hash(self):
-        """Returns the SHA-256 of config.json and the weight files, each with its name and size before it, in order of their names."""
+        """Returns the SHA-256 of config.json, of another file that says how weights are quantized, and of the weight files, each with its name and size
+        before it, in order of their names."""
         total = hashlib.sha256()
-        for path in sorted({self.folder / "config.json", *self.files.values()}):
+        for path in sorted({*self.said, *self.files.values()}):
             total.update(f"{path.name}\0{path.stat().st_size}\0".encode())
             with open(path, "rb") as file:
                 while piece := file.read(PIECE):

@@ -3,10 +3,19 @@ import os
 import shutil
 from contextlib import contextmanager
 
+from json_lines import BadInput, is_whole
+
+
+def check_utf8(path):
+    """Refuses a path that is no UTF-8: safetensors opens no file there, and imported.json could not name it."""
+    if not is_whole(str(path)):
+        raise BadInput(f"the path {path} is no UTF-8; rename it")
+
 
 @contextmanager
 def made_whole(out):
     """Gives a temporary folder beside `out`, which becomes `out` at the end, or vanishes."""
+    check_utf8(out)
     temporary = out.with_name(f"{out.name}.{os.getpid()}.tmp")
     temporary.mkdir(parents=True)
     try:

@@ -15,7 +15,7 @@ CONTROL, NORMAL = int(gguf.TokenType.CONTROL), int(gguf.TokenType.NORMAL)
 
 def write(path, tokens=("a", "b", "ab"), model="gpt2", pre="llama-bpe", types=None, merges=(("a", "b"),), scores=None, change=lambda writer: None,
           tensors=None, kind=None):
-    """Writes a model of one layer; `change` adds metadata, `tensors` adds tensors; `kind` is a GGML type for its matrices.  Returns {GGUF name: values}."""
+    """Writes a model of one layer; `change` adds metadata, `tensors` adds tensors; `kind` is a GGML type for its matrices, or {GGUF name: type}.  Returns {GGUF name: values}."""
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_block_count(1)
     writer.add_context_length(4096)
@@ -42,12 +42,13 @@ def write(path, tokens=("a", "b", "ab"), model="gpt2", pre="llama-bpe", types=No
     random, written = np.random.default_rng(0), {}
     for name, shape in shapes.items():
         values = random.standard_normal(shape).astype(np.float32)
-        if kind is None or len(shape) == 1:
+        own = kind.get(name) if isinstance(kind, dict) else kind
+        if own is None or len(shape) == 1:
             writer.add_tensor(name, values)
         else:
-            stored = gguf.quantize(values, kind)
-            writer.add_tensor(name, stored, raw_dtype=kind)
-            values = gguf.dequantize(stored, kind)
+            stored = gguf.quantize(values, own)
+            writer.add_tensor(name, stored, raw_dtype=own)
+            values = gguf.dequantize(stored, own)
         written[name] = values
     for name, values in (tensors or {}).items():
         writer.add_tensor(name, np.asarray(values, np.float32))

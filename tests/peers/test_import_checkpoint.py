@@ -70,6 +70,7 @@ CASES = {
     "fp8 tensor": (None, fp8(activation_scheme="static", more_parts=["input_scale"]), "FP8 tensor", "{type: fp8, group: -1, static: true}"),
     "fp8 channel": (None, fp8(over="channel"), "FP8 channel", "{type: fp8, group: 0}"),
     "fp8 block": (None, fp8(over=(48, 128), name="weight_scale_inv", weight_block_size=[48, 128]), "FP8 block 48x128", "{type: fp8, group: 128}"),
+    "fp8 default block": (None, fp8(over=(128, 128), name="weight_scale_inv"), "FP8 block 128x128", "{type: fp8, group: 128}"),
     "fp8 ue8m0": (None, fp8(over=(128, 128), name="weight_scale_inv", scale_fmt="ue8m0"), "FP8 block 128x128", None),
     "fbgemm": (None, fp8("fbgemm_fp8", "channel"), "FBGEMM FP8 channel", "{type: fp8, group: 0}"),
     "modelopt": (None, fp8("modelopt", more_parts=["input_scale"], quant_algo="FP8"), "FP8 tensor (ModelOpt)", "{type: fp8, group: -1, static: true}"),
@@ -144,6 +145,11 @@ def test_what_is_imported_is_said(made, case):
     assert [line for line in lines if not line.startswith("#")] == (["quant:", f'  - {{match: "layers.*", input: {rule}}}'] if rule else [])
     assert "quantization_config" not in json.loads((out / "config.json").read_text(encoding="utf-8"))
     assert (out / "tokenizer.json").read_bytes() == (folder / "tokenizer.json").read_bytes()
+
+
+@pytest.mark.parametrize("case, said", [("fbgemm", "inputs beyond 1200 (activation_scale_ub) are cut off when"), ("fp8 ue8m0", "a power of two for each block")])
+def test_what_no_rule_does_is_said(made, case, said):
+    assert [line for line in made(case)[3] if line.startswith("# ") and said in line and "the program has no rule: left out" in line]
 
 
 def nll(folder, **options):

@@ -57,7 +57,6 @@ def test_pickled_tensors_keep_their_bits(copied, small_plain, edit):
     found, expected = load_file(copied.with_name("out") / "model.safetensors"), load_file(small_plain / "model.safetensors")
     assert found.keys() == expected.keys() and all(torch.equal(found[name], expected[name]) for name in found)
     assert (copied.with_name("out") / "generation_config.json").exists()
-    assert json.loads((copied.with_name("out") / "imported.json").read_text())["label"] == "plain"
 
 
 def test_a_tied_head_is_not_stored_twice(copied):
@@ -79,6 +78,9 @@ class Executed:
     (bin_of(change=lambda tensors: list(tensors.values())), "is no dictionary of tensors by name"),
     (bin_of(change=lambda tensors: tensors | {"epoch": 3}), "is no dictionary of tensors by name"),
     (bin_of(change=lambda tensors: tensors | {"a": torch.ones(2, dtype=torch.int8)}), "tensor 'a' is of int8, and nothing in config.json says"),
+    (bin_of(change=lambda tensors: tensors | {"a": torch.eye(2).to_sparse()}), "pytorch_model.bin: tensor 'a' is sparse; save it dense"),
+    (bin_of(change=lambda tensors: tensors | {"a": torch.ones(2, device="meta")}), "pytorch_model.bin: tensor 'a' is without values (meta); save it dense"),
+    (bin_of(change=lambda tensors: tensors | {"a\ud800": torch.ones(2)}), "is no dictionary of tensors by name"),
     (lambda folder: (folder / "model.safetensors").rename(folder / "pytorch_model.bin"), "holds more than plain tensors, or is damaged"),
     (lambda folder: pickled_as(folder, b"\x80\x02."), "holds more than plain tensors, or is damaged, and is not loaded (IndexError)"),
     (lambda folder: pickled_as(folder, b"\x80\x02J\x01"), "holds more than plain tensors, or is damaged, and is not loaded (error)"),
@@ -88,6 +90,7 @@ class Executed:
     (lambda folder: (folder / "config.json").write_text("[" * 100000, encoding="utf-8"), "config.json: cannot be read as JSON"),
     (lambda folder: (folder / "config.json").write_text("[]", encoding="utf-8"), "config.json: is [], not an object"),
     (lambda folder: (folder / "config.json").unlink(), "has no config.json"),
+    (set_fields(_name_or_path=["a\ud800"]), 'config.json: "_name_or_path" holds half of a surrogate pair'),
     (in_order(in_shards, lambda folder: (folder / "pytorch_model-00001-of-00002.bin").unlink()), "which is no file of the folder"),
     (in_order(in_shards, lambda folder: (folder / "pytorch_model.bin.index.json").write_text('{"weight_map": {"a": "../../x"}}')), "which is no file of the folder"),
     (in_order(in_shards, lambda folder: (folder / "pytorch_model.bin.index.json").write_text('{"weight_map": 3}')), '"weight_map" is 3'),
@@ -97,6 +100,18 @@ def test_what_is_no_checkpoint_is_one_line(copied, capsys, edit, said):
     edit(copied)
     assert said in refused(copied)
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("edit", [bin_of(), lambda folder: None])
+def test_a_folder_whose_name_is_no_utf_8_is_one_line(small_made, tmp_path, edit):
+    folder = small_made("gptq")
+    edit(folder)
+    with pytest.raises(BadInput, match="out.* is no UTF-8; rename it"):
+        SCRIPT.import_checkpoint(folder, tmp_path / "out\udcff", None)
+    folder = folder.rename(tmp_path / "odd\udcff")
+    assert "is no UTF-8; rename it" in refused(folder)
+    (tmp_path / "link").symlink_to(folder)  # whose own name imported.json would hold
+    assert "is no UTF-8; rename it" in refused(tmp_path / "link")
 
 
 def test_the_script_itself_says_one_line_and_imports_nothing_twice(run_script, small_made, tmp_path):

@@ -68,6 +68,8 @@ LIES = [
     ("block", group_0(block_structure=[32]), "not the rows and columns of a block"),
     ("fp8", options(weight_block_size=[0, 128]), "not the rows and columns"),
     ("fp8", options(activation_scheme="sometimes"), "activation_scheme is"),
+    ("fp8", options(quant_method="fbgemm_fp8", activation_scale_ub="high"), 'activation_scale_ub is "high", not a number'),
+    ("int8", options(llm_int8_threshold=10**400), "not a number below 1e30"),
     ("fp8", without("weight_scale"), f"'{LAYER}.weight' is of float8_e4m3fn, and fp8 has no scale"),
     ("fp8", changed("weight", first(NAN)), f"the weight of layer '{LAYER}' holds NaN"),
     ("fp8", changed("weight", lambda x: x[:0]), "is empty"),

@@ -1,7 +1,12 @@
 """A quantized checkpoint from its file to the tables: refused with the remedy, imported, evaluated, and named by what its weights went through."""
+import csv
+import io
 import json
+import shutil
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from checkpoints import save_tokenizer
 
@@ -37,6 +42,26 @@ def test_rows_and_tables_say_what_the_weights_of_an_imported_checkpoint_are(eval
     assert said["label"] in run("show", evaluated.results, "--format", "csv").stdout
     latex = run("show", evaluated.results, "--format", "latex").stdout
     assert said["label"] in latex
+
+
+def test_rows_of_an_imported_checkpoint_that_is_not_quantized_are_those_of_a_plain_one(evaluate, small_plain, run_script, run, tmp_path):
+    folder = shutil.copytree(small_plain, tmp_path / "pickled")
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    process = run_script("import_checkpoint", folder, tmp_path / "plain")
+    assert process.returncode == 0, process.stderr
+    sweep = {"sweep": [{"quant": [[], [{"match": "layers.*", "weight": {"type": "rtn", "bits": 8, "group": 0}}]]}]}
+    found = []
+    for model in (tmp_path / "plain", small_plain):
+        evaluated = evaluate("run", model, sweep)
+        assert evaluated.process.returncode == 0, evaluated.process.stderr
+        rows = [json.loads(path.read_text(encoding="utf-8")) for path in evaluated.results.glob("cells/*/row.json")]
+        found.append([(row["axes"], row["bits_per_weight"], row["metrics"]["nll"]["value"]) for row in sorted(rows, key=lambda row: -row["bits_per_weight"])])
+        said = [row["environment"].get("imported", {}).get("source") for row in rows]
+        assert said == ["pickled" if model.name == "plain" else None] * 2
+        table = csv.DictReader(io.StringIO(run("show", evaluated.results, "--format", "csv").stdout))
+        assert sorted({line["quant"] for line in table}) == ["none", "rtn W8 per row"]
+    assert found[0] == found[1] and found[0][0][:2] == ({"quant": []}, 16)
 
 
 @pytest.mark.parametrize("text, said", [("{", "imported.json:1"), ('{"label": 3, "bits_per_weight": 4}', "'label'"), ('{"label": "x"}', "bits_per_weight"),
