@@ -134,7 +134,7 @@ TEST_CASE("a line may name the group of its text") {
     CHECK(contains(error_of_line(fmt::format(R"({{"text": "x", "group": "{}"}})", spaced)), "has a space at an end"));
   }
   CHECK(contains(error_of_line("{\"text\": \"x\", \"group\": \"e\u0301\"}"), "is not in Unicode's form NFC"));
-  CHECK(parse_texts("{\"text\": \"x\", \"group\": \"\u00e9 b\"}").at(0).group == "\u00e9 b");
+  CHECK(parse_texts("{\"text\": \"x\", \"group\": \"\u00e9 b\"}", "x.jsonl").at(0).group == "\u00e9 b");
 }
 
 TEST_CASE("two documents of one id are an Error that names both lines") {
