@@ -111,7 +111,7 @@ def test_groups_of_a_token_file_are_read_and_wrong_ones_refused(cell, refused, e
 
 
 @pytest.mark.parametrize(("group", "part"), [(3, '"group" is a JSON number, not a string'), ("", '"group" is empty'),
-                                             ("a\nb", '"group" holds a line break')])
+                                             ("a\nb", '"group" holds a control character')])
 def test_a_group_that_names_nothing_is_refused(refused, experiment, tmp_path, group, part):
     path = write_lines(tmp_path / "texts.jsonl", [TEXTS[0], TEXTS[1] | {"group": group}])
     refused(experiment({"sweep": None, "data.path": path}), f"{path}:2: {part}")
