@@ -117,6 +117,7 @@ def test_pickled_weights_become_safetensors(hub, fetch, run, experiment, tmp_pat
 
 @pytest.mark.parametrize(("arguments", "said"), [
     (["lama2-7b"], ["unknown model 'lama2-7b'; did you mean llama2-7b?", "OWNER/MODEL"]),
+    (["../x"], ["unknown model '../x'", "OWNER/MODEL"]), (["a/b/c"], ["unknown model 'a/b/c'", "OWNER/MODEL"]),
     (["some-org/none"], ["some-org/none: no such model at"]),
     ([MODEL, "--revision", "v9"], ["has no revision v9"])])
 def test_what_cannot_be_fetched_is_one_line(hub, fetch, tmp_path, arguments, said):

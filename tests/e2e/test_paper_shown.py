@@ -54,7 +54,7 @@ def test_verdicts_of_models_stand_beside_each_other_and_what_compares_nowhere_is
     process = subprocess.run([*command[:2], "tiny-books", "before/tiny-books"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert process.stdout.splitlines()[0] == "| claim | paper | tiny-books | before/tiny-books |"
     assert process.stdout.splitlines()[2] == "| W4 \\| costs | table 1 | reproduced | not reproduced |"
-    for broken, said in ([{"id": "a", "claim": "c", "source": "s"}], "an entry has no 'verdict'"), (3, "is no list of verdicts"), \
+    for broken, said in ([{"id": "a", "claim": "c", "source": "s"}], "an entry has no 'verdict'"), (3, "is no list of verdicts"), ([], "has no verdict"), \
             ([entry | {"verdict": None}], "claim, source, verdict of an entry are no texts"):
         (tmp_path / "before/tiny-books/verdicts.json").write_text(json.dumps(broken), encoding="utf-8")
         process = subprocess.run([*command[:2], "before/tiny-books"], cwd=tmp_path, capture_output=True, text=True, check=False)
