@@ -10,7 +10,7 @@ from altair.utils.schemapi import debug_mode
 
 from .figures import MOST, Figure
 from .labels import widest
-from .points import SHAPES
+from .looks import SHAPES
 from .scales import REACH, clamped, dodged, edges_apart, ends_with, inner, shared, value_axis, x_axis
 
 alt.data_transformers.consolidate_datasets = False  # data stay where they are shown

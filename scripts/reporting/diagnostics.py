@@ -8,7 +8,7 @@ from .axes import joined
 from .charts import chart, panel_of
 from .content import Note, Section
 from .diagnostic_kinds import KINDS, SIGNED
-from .labels import joined_within, shortened, slug
+from .labels import shortened, slug
 from .rows import read_csv
 from .tail_maps import inflation
 from .tasks import BESIDE
@@ -94,7 +94,7 @@ def diagnostics(found):
                 groups.setdefault(joined(axes, [axis.of(row) for axis in axes]), []).append(row)
             rests = shortened(groups)
             for rest, group in groups.items():
-                figure = figure_of(found, kind, kind if len(groups) == 1 else f"{kind}_{slug(joined_within([rests[rest]]))}", group)
+                figure = figure_of(found, kind, kind if len(groups) == 1 else f"{kind}_{slug(rests[rest])}", group)
                 if figure and len(groups) > 1:
                     figure.title += f": {rest}"
                 parts.append(figure or Note(f"Nothing to draw: nothing is off in {len(group)} cells." if kind in SIGNED else "Nothing to draw: 0 everywhere."))

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from .axes import Layout
+from .configured import name_blocks
 from .points import QUANTIZERS, SCHEME, Places, controls
 
 SCRIPTS = Path(__file__).resolve().parents[1]
@@ -80,7 +81,7 @@ def read_rows(folder, options):
     rows = visible(json.loads(show(folder, "--format", "json", *options)))
     for row in rows:
         row["axes"] |= row.pop("differs", {})
-    return sorted(rows, key=lambda row: row["id"])
+    return name_blocks(sorted(rows, key=lambda row: row["id"]))
 
 
 def read_caption(folder, options):
