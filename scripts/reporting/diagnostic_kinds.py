@@ -20,6 +20,17 @@ def mean(values):
     return sum(values) / len(values)
 
 
+def averaged(name, weight=lambda line: 1):
+    """Returns a function from lines to the mean of a column, and of the ends of its intervals: an interval of the mean that is too wide and never too
+    narrow, whatever the lines have in common."""
+
+    def average(lines):
+        total, ends = sum(map(weight, lines)), [interval(line, name) for line in lines]
+        return tuple(sum(end * weight(line) for end, line in zip(side, lines)) / total for side in zip(*ends))
+
+    return average
+
+
 def select(place, value, **fixed):
     """Returns a function from a table to {x: value or (value, low, high)} of the lines whose columns are as `fixed` says."""
 
@@ -164,6 +175,8 @@ def sensitivity():
     ]
 
 
+ZEROS = "A line that is 0 everywhere is not drawn."
+MEAN_OF_ENDS = "Bars: the layers' 95 % intervals over documents, end by end as their mean: too wide where layers differ, never too narrow."
 # kind: (heading, panels, unit of all panels, panels beside each other, what is to be known)
 KINDS = {
     "quant_error": (
@@ -191,7 +204,7 @@ KINDS = {
         pressure,
         "",
         2,
-        "How far each pair's phase moves, at the distance D, per unit of ln s, and how far from plain RoPE. What is 0 has no point.",
+        f"How far each pair's phase moves, at the distance D, per unit of ln s, and how far from plain RoPE. {ZEROS}",
     ),
     "phase": (
         "Wavelengths",
@@ -202,17 +215,17 @@ KINDS = {
     ),
     "tail_ratios": (
         "Tail ratios",
-        lambda: of_sites("", lambda lines: mean([float(line["ratio_999"]) for line in lines])),
+        lambda: of_sites("", averaged("ratio_999")),
         "Q_0.999 / Q_0.5 of |x|",
         2,
-        "Of queries and keys; mean over layers.",
+        f"Of queries and keys; mean over layers. {MEAN_OF_ENDS}",
     ),
     "outlier_counts": (
         "Outliers",
-        lambda: of_sites("", lambda lines: 1e6 * sum(int(line["outliers"]) for line in lines) / sum(int(line["count"]) for line in lines)),
+        lambda: of_sites("", lambda lines: tuple(1e6 * end for end in averaged("fraction", lambda line: int(line["count"]))(lines))),
         "outliers per million",
         2,
-        "Values of queries and keys beyond 6 standard deviations of their channel, over all layers. What is 0 has no point.",
+        f"Values of queries and keys beyond 6 standard deviations of their channel, over all layers. {MEAN_OF_ENDS} {ZEROS}",
     ),
     "logit_noise": (
         "Noise of the attention logits",
@@ -254,7 +267,7 @@ KINDS = {
         "",
         2,
         "Closed-form interpolation pressure (mean over a band's pairs) beside derivatives of the loss by autograd, over all layers at once: "
-        "mean over documents of the absolute value, with 95 % intervals. What is 0 has no point.",
+        f"mean over documents of the absolute value, with 95 % intervals. {ZEROS}",
     ),
 }
 SIGNED = {"aliasing", "quant_error"}  # the others are magnitudes, in which 0 means that there is nothing

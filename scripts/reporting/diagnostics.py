@@ -17,10 +17,13 @@ MOST_CELLS = 24
 
 
 def points_of(look, values, positive):
+    """positive: of magnitudes, of which none is drawn where all are 0."""
     points = []
+    if positive and not any(value[0] if isinstance(value, tuple) else value for value in values.values()):
+        return points
     for x, value in sorted(values.items()):
         value, low, high = value if isinstance(value, tuple) else (value,) * 3
-        if math.isfinite(value) and (value > 0 or not positive):
+        if math.isfinite(value):
             low, high = (end if math.isfinite(end) else value for end in (low, high))
             text = f"{value:.5g}" + (f" [{low:.4g}, {high:.4g}]" if low < high else "")
             points.append(look | {"x": x, "value": value, "low": low, "high": high, "text": text, "count": ""})
@@ -73,6 +76,7 @@ def figure_of(found, kind, name, rows):
         columns=columns,
         x_logarithmic=lambda panel: panel["x_title"] == "distance (tokens)",
         reach=math.inf,
+        zeros=kind not in SIGNED,
     )
 
 

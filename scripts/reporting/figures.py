@@ -131,6 +131,7 @@ def on_paper(figure, paper, template):
         "quiet": QUIET,
         "opacity": 1,
         "marker_size": {"expr": "datum.marked ? 18 : 3"},
+        "arrow_size": 14,
         "width": plot,
         "height": height,
         "line_axis": LINE_AXIS | {"minExtent": figure.left},
@@ -166,7 +167,8 @@ def drawn(figure, paper, template):
     box = f'viewBox="0 0 {target / scale:.2f} {height:g}"'
     svg = re.sub(r'viewBox="[^"]*"', box, svg, count=1)
     svg = _size("width").sub(rf"\g<1>{target:.2f}\g<3>", svg, count=1)
-    return _size("height").sub(rf"\g<1>{height * scale:.2f}\g<3>", svg, count=1).replace(f'<rect width="{width:g}"', f'<rect width="{target / scale:.2f}"', 1)
+    svg = _size("height").sub(rf"\g<1>{height * scale:.2f}\g<3>", svg, count=1)
+    return re.sub(r'<rect width="[\d.]+"', f'<rect width="{target / scale:.2f}"', svg, count=1)  # the background
 
 
 def pdf_of(svg):

@@ -58,7 +58,7 @@ def without_shared(names):
     """Takes lists of parts, each a list of words, and leaves out words that stand in the same part of all of them, the longest first, until all
     names fit.  Where the numbers of parts differ, a word's part does not matter."""
     same = len({len(parts) for parts in names}) == 1
-    columns = list(zip(*names)) if same else [[[word for part in parts for word in part] for parts in names]]
+    columns = list(zip(*names)) if same else [[[word for part in parts for word in part] for parts in names]] if names else []
     shared = [(place, word) for place, column in enumerate(columns) for word in dict.fromkeys(column[0]) if all(word in words for words in column)]
     for place, word in sorted(shared, key=lambda one: -len(one[1])):
         if all(len(text(parts)) <= MOST for parts in names):

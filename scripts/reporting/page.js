@@ -53,7 +53,7 @@ const options = { renderer: "svg", mode: "vega-lite", actions: { export: true, s
 
 const templates = JSON.parse(document.querySelector("#templates").textContent);
 const chosen = "(!isValid(scheme_on) || datum.scheme === scheme_on) && (!isValid(quantizer_on) || datum.quantizer === quantizer_on)";
-const onScreen = { ink: "CanvasText", paper: "Canvas", quiet: "#888888", width: "container", title: null, marker_size: { expr: "datum.marked ? 55 : 12" }, scheme_legend: null, quantizer_legend: null,
+const onScreen = { ink: "CanvasText", paper: "Canvas", quiet: "#888888", width: "container", title: null, marker_size: { expr: "datum.marked ? 55 : 12" }, arrow_size: 40, scheme_legend: null, quantizer_legend: null,
   line_axis: { title: null, labelLimit: 190, grid: false, ticks: false, domain: false }, opacity: { expr: `(${chosen}) ? 1 : 0.08` } };
 
 // As figures.py does: what fills a place is not looked into.

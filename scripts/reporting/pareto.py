@@ -6,9 +6,10 @@ import math
 from .axes import LENGTH, joined
 from .charts import chart, panel_of
 from .content import Section, Table, Text
-from .scales import limits
+from .labels import cut
 from .tables import SIZES, sizes
 
+AXES = {"bits_per_weight": "bits per weight", "bits_per_cached_value": "bits per cached number"}  # short enough for a figure
 MOST_ROWS = 60
 MEASURED_ON = ("model", "data", "windows")  # axes whose values have losses of their own, none better than another's
 NEAR = 0.06  # of the width; labels of points nearer than this share a column
@@ -76,14 +77,14 @@ def pareto(found):
             ]
             title = " · ".join(f"{text} tokens" if axis.name == LENGTH else axis.said(text) for axis, text in zip(across, labels) if text)
             best[" · ".join(filter(None, labels)) or "yes"] = {point[2] for point in frontier(own)}
-            panels.append(panel(places, title[:24], own, metric, SIZES[size]))
+            panels.append(panel(places, cut(title), own, metric, AXES[size]))
         title = f"{metric} against {SIZES[size]}"
         note = (
             "The line joins, with their numbers in the table, the rows that no row of their size or below is as good as, by their values "
             "alone; differences and their intervals are "
             "above."
         )
-        figure = chart(places, f"pareto_{size}", title, note, panels, metric, metric, x_logarithmic=True) if len(lines) <= MOST_ROWS else None
+        figure = chart(places, f"pareto_{size}", title, note, panels, metric, metric, x_logarithmic=True, apart=False, interpolation="step-after") if len(lines) <= MOST_ROWS else None
         body = [
             [
                 number,
@@ -116,7 +117,10 @@ def panel(places, title, own, metric, x_title):
         )
     if not points:
         return panel_of(title, [])
-    low, high = limits(points, None, False)
-    steps = [{"at": point[0], "shown": min(max(point[1], low), high)} for point in frontier(own)]
-    labels = labelled([(point[0], min(max(point[1], low), high), point[2]) for point in frontier(own)], low, high)
-    return panel_of(title, points, x_title[:24], steps=steps, labels=labels)
+    best = frontier(own)
+
+    def labels(scale, low, high):
+        inside = [(size, scale.into(min(max(value, low), high)), number) for size, value, number, _ in best]
+        return [label | {"shown": scale.back(label["shown"])} for label in labelled(inside, scale.into(low), scale.into(high))]
+
+    return panel_of(title, points, x_title, steps=[{"at": point[0], "shown": point[1]} for point in best], labels=labels)

@@ -238,7 +238,7 @@ def test_points_beside_each_other_stand_within_the_axis_and_rounding_errors_do_n
     (panel,) = figure_of(rows, tmp_path).panels
     first, last = panel["x_scale"]["domain"]
     assert all(first < point["at"] < last for point in panel["points"])
-    low, high = scales.limits([{"value": 2e-8, "low": -1e-8, "high": 4e-8}], 0, False)
+    low, high = scales.limits([{"value": 2e-8, "low": -1e-8, "high": 4e-8}], 0, scales.LINEAR)
     assert low <= -scales.LEAST / 2 and high >= scales.LEAST
 
 
