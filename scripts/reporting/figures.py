@@ -88,6 +88,11 @@ class Figure:
     step: float = 0  # height of a line where there are labels
     height: float = 0  # of a panel on paper, where it is not the usual one
 
+    def names(self):
+        """Returns what stands in the figure beside its axes: titles of panels, labels of lines, the legend."""
+        entries = [entry["label"] for kind in self.legend.values() for entry in kind]
+        return {self.unit, *entries, *(name for panel in self.panels for name in [panel["title"], *panel.get("lines", [])])}
+
 
 def filled(template, values):
     """Returns a specification with its "$places" filled, as the page does (page.js).  What fills a place is not looked into: it is not ours."""

@@ -69,8 +69,10 @@ class Places:
         rests = list(dict.fromkeys(rest for *_, rest in keys))
         short = called(filter(None, rests)) if len(rests) > 1 or len(keys) == 1 else {}
         parts = {key: (self.colors.get(key[0]), self.shapes.get(key[1]), short.get(key[2])) for key in keys}
-        titles = within({key: " · ".join(filter(None, own)) for key, own in parts.items()})
-        self.named |= {title: " · ".join(filter(None, key)) for key, title in titles.items() if title}
+        blocks = [axis.name for axis in self.rest_axes if axis.blocks]
+        nothing = f"no {'/'.join(blocks)}" if blocks and len(keys) > 1 else ""
+        titles = within({key: " · ".join(filter(None, own)) or nothing for key, own in parts.items()})
+        self.named |= {title: " · ".join(filter(None, key)) for key, title in titles.items() if any(key)}
         return titles
 
     @staticmethod
@@ -78,8 +80,10 @@ class Places:
         return joined(axes, [axis.of(row) for axis in axes])
 
     def said(self, row):
-        """Returns the full configuration of a row."""
-        return joined(self.layout.axes, [axis.of(row) for axis in self.layout.axes]) or "the experiment"
+        """Returns the full configuration of a row; of what it has not, the scheme alone is named."""
+        labels = [axis.of(row) for axis in self.layout.axes]
+        told = ["" if label == "none" and axis.name != SCHEME else label for axis, label in zip(self.layout.axes, labels)]
+        return joined(self.layout.axes, told) or ("none" if any(labels) else "the experiment")
 
     def full_names(self):
         """Returns [(name in figures, what it stands for)] where these differ."""

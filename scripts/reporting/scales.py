@@ -6,6 +6,7 @@ from dataclasses import dataclass
 LEAST = 1e-4  # the last digit of a difference in tables: no axis shows less, since rounding errors of sums would fill it
 REACH = 8  # interquartile ranges; a value farther outside stands at the edge
 WIDE = 4  # times the median interval; what reaches farther is cut there
+NEARLY = 1.5  # times the axis; where it would be no longer, nothing is cut
 MOST_DODGED = 12  # numbers along x at which intervals of several lines stand beside each other
 TICKS = 8
 NUMBER = "datum.value >= 1024 && datum.value % 1024 === 0 ? datum.value / 1024 + 'K' : format(datum.value, datum.value < 100 ? '.3~g' : '~g')"
@@ -66,8 +67,10 @@ def limits(points, null, scale, reach=REACH):
     bars = [(into(point["value"]), into(point[end])) for point in points for end in ("low", "high") if scale.has(point[end])]
     reaches = sorted(abs(end - value) for value, end in bars if end != value)
     most = WIDE * reaches[(len(reaches) - 1) // 2] if reaches else 0
-    ends = [value + min(max(end - value, -most), most) for value, end in bars if first <= value <= last]
-    low, high = min([low, *ends]), max([high, *ends])
+    reach_of = lambda most: [value + min(max(end - value, -most), most) for value, end in bars if first <= value <= last] + [low, high]  # noqa: E731
+    ends, whole = reach_of(most), reach_of(math.inf)
+    ends = whole if max(whole) - min(whole) < NEARLY * (max(ends) - min(ends)) else ends
+    low, high = min(ends), max(ends)
     pad = 0.06 * (high - low) or 0.5 * (abs(high) or 1.0)
     if null == 0 and max(high, -low) < LEAST:
         pad = LEAST

@@ -116,5 +116,5 @@ def positions(found):
         bands=True,
     )
     return Section(
-        "positions", "Loss by position", [figure or Note(f"{len(panels)} panels would be too many; `cells/ID/metrics/nll_by_position.csv` has them.")]
+        "positions", "Loss by position", [figure or Note(f"{len(panels)} panels would be too many for a figure.")]
     )

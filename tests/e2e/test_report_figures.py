@@ -10,7 +10,7 @@ import pytest
 
 from support.findings import ROPES, found_of, row
 
-from reporting import charts, effects, figures, looks, markdown, scales
+from reporting import charts, content, effects, figures, interactions, looks, markdown, scales
 from reporting.content import Cell, Table, Text
 from reporting.labels import MOST, shortened, within
 from reporting.pareto import LINE, labelled, spread
@@ -142,7 +142,7 @@ def test_ablations_lead_with_paired_differences(tmp_path):
 def test_labels_of_one_size_stand_apart_within_the_figure():
     places = spread([1, 1.01, 1.02, 1.9, 2.0], 0.2, 0.9, 2.0)
     assert all(right - left > 0.2 - 1e-9 for left, right in zip(places, places[1:])) and 0.9 <= places[0] and places[-1] <= 2.0
-    found = labelled([(4.25, 2.0, 3), (4.3, 1.99, 5), (4.31, 1.98, 7), (16, 1.0, 1)], 0.9, 2.1)
+    found = labelled([(4.25, 2.0, 3), (4.3, 1.99, 5), (4.31, 1.98, 7), (16, 1.0, 1)], 0.9, 2.1, math.log(16 / 4.25))
     near = sorted(label["shown"] for label in found if label["label"] != "1")
     assert len(near) == 3 and all(right - left > LINE * 1.2 - 1e-9 for left, right in zip(near, near[1:]))
 
@@ -197,9 +197,12 @@ def markdown_section(*parts):
     return Section("head", "made", list(parts))
 
 
-def test_a_table_of_many_rows_is_a_pointer_in_markdown_and_no_table():
-    table = Table(["a"], [("", [[str(number)] for number in range(100)])], most=40, elsewhere="100 rows: report.html has them.")
-    assert markdown.table(table) == ["100 rows: report.html has them.\n"]
+def test_a_table_of_many_rows_is_a_file_in_markdown_and_no_table():
+    table = Table(["a", "b"], [("block", [[str(number), "=1+1"] for number in range(100)])], most=40, name="many")
+    assert markdown.table(table) == ["[many.csv](many.csv) has the 100 rows.\n"]
+    sections = [content.Section("a", "A", [table, content.Folded("f", [], content.Table(["a"], [("", [["1"]])], name="folded", most=0))])]
+    assert [one.name for one in markdown.long_tables(sections)] == ["many", "folded"]
+    assert markdown.csv_of(table).splitlines()[:2] == [",a,b", "block,0,'=1+1"]  # which no spreadsheet runs
 
 
 def test_a_damaged_table_is_one_line_with_its_path(tmp_path):
@@ -245,5 +248,5 @@ def test_points_beside_each_other_stand_within_the_axis_and_rounding_errors_do_n
 def test_an_interaction_that_cannot_be_computed_says_why(tmp_path):
     found = found_of([row(1), row(2, "yarn ×8")], tmp_path)
     vars(found)["interactions"] = {("rope", "quant"): "--interaction rope,quant: no row has both"}
-    (said,) = effects.interactions(found).parts
+    (said,) = interactions.interactions(found).parts
     assert said == Text("Interaction of rope and quant: none. --interaction rope,quant: no row has both")
