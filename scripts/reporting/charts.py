@@ -150,7 +150,7 @@ def over_numbers(panel, points, across, scale, apart):
     own = x_axis(across, panel["x_title"], scale)
     first, last = own["x_scale"]["domain"]
     few = math.ceil(len(across) / MOST_MARKED)
-    points = dodged(points, scale, (first, last)) if apart else [point | {"at": point["x"]} for point in points]
+    points = dodged(points, across, scale, (first, last)) if apart else [point | {"at": point["x"]} for point in points]
     middle = scale.back((scale.into(first) + scale.into(last)) / 2)
     own["points"] = [point | {"late": point["at"] > middle, "marked": across.index(point["x"]) % few == 0} for point in points]
     return own | {"marks": [{"at": at} for at in panel["marks_at"] if first < at < last]}

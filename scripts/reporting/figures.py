@@ -54,7 +54,9 @@ CONFIG = {
     "legend": {
         "labelFontSize": TEXT,
         "titleFontSize": TEXT,
+        "titleFontWeight": "normal",
         "labelColor": INK,
+        "titleColor": INK,
         "title": None,
         "orient": "top",
         "symbolSize": 40,

@@ -55,7 +55,7 @@ def positions(found, name, title, entries):
     heads = places.titles(keys.values())
     for row, one in entries:
         first, end = one["positions"]
-        value, key = one["value"], keys[row["id"]]
+        value, key = one.get("value"), keys[row["id"]]
         columns, lines = tables.setdefault(row["config"].get("windows", {}).get("length"), ({}, {}))
         columns[end] = f"{first} to {end}"
         lines.setdefault((scheme_of(row), quantizer_of(row), places.rest(row, places.rest_axes)), {})[end] = Cell(said(one), "" if value is None else value)

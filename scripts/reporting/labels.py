@@ -21,6 +21,11 @@ def slug(text):
     return re.sub(r"[^a-z0-9.]+", "_", text.lower().replace("×", "x")).strip("_.") or "all"
 
 
+def in_order(label):
+    """Returns a label by which to sort: words by the alphabet, numbers by size."""
+    return [(0, int(word), "") if word.isdecimal() else (1, 0, word) for word in re.split(r"(\d+)", label)]
+
+
 def compact(label):
     """Returns what one calls a configuration: of a list of rules the first, no settings, no rtn: "rtn W4 g64 symmetric=true" is "W4 g64",
     with activations "W4A4"; of a format by bands and of one in some layers where it is: "W3 g64 8-16", "W3 g64 in mlp"."""
@@ -75,22 +80,32 @@ def text(parts, between=" · "):
 
 
 def within(full):
-    """Takes {key: name of any length} and returns {key: name of at most 24 characters}, each its own.  What goes first is what all names share, then
-    dots and keys of values ("length=1024" is "1024"), then the words that most names have; numbers tell apart what is still the same."""
+    """Takes {key: name of any length} and returns {key: name of at most 24 characters}, each its own.  What goes first is what all names share, then what
+    all long ones share, then dots and keys of values ("length=1024" is "1024"), then the words that most names have; numbers tell apart what is still
+    the same."""
     names = without_shared([[part.split() for part in name.split(" · ")] for name in full.values()])
-    if len(full) > 1 and any(len(text(parts)) > MOST for parts in names):
-        short = [text(parts, " ") for parts in names]
-        short = [KEY.sub("", name) if len(name) > MOST else name for name in short]
-        for place, name in enumerate(short):
-            words = name.split()
-            for word in sorted(words, key=lambda word: -sum(word in other.split() for other in short)):
-                rest = " ".join(own for own in words if own != word)
-                if len(" ".join(words)) > MOST and rest and rest not in short:
-                    words.remove(word)
-            short[place] = " ".join(words)
-    else:
-        short = [text(parts) for parts in names]
+    for count in sorted({len(parts) for parts in names}):
+        long = [place for place, parts in enumerate(names) if len(parts) == count and len(text(parts)) > MOST]
+        shorter = dict(zip(long, without_shared([[list(part) for part in names[place]] for place in long])))
+        tried = [shorter.get(place, parts) for place, parts in enumerate(names)]
+        names = tried if len(set(map(text, tried))) == len(set(map(text, names))) else names
+    short = list(map(text, names))
+    if len(full) > 1 and max(map(len, short)) > MOST:
+        short = fewer_words([text(parts, " ") for parts in names])
     return unlike(dict(zip(full, map(cut, short))))
+
+
+def fewer_words(names):
+    """Leaves out of long names the keys of values, then the words that most names have, as long as each remains its own."""
+    names = [KEY.sub("", name) if len(name) > MOST else name for name in names]
+    for place, name in enumerate(names):
+        words = name.split()
+        for word in sorted(words, key=lambda word: -sum(word in other.split() for other in names)):
+            rest = " ".join(own for own in words if own != word)
+            if len(" ".join(words)) > MOST and rest and rest not in names:
+                words.remove(word)
+        names[place] = " ".join(words)
+    return names
 
 
 def called(labels):

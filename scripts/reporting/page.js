@@ -48,7 +48,7 @@ const quiet = { domainColor: "#888", tickColor: "#888", gridColor: "#888", gridO
   titleFontSize: 11, titleFontWeight: "normal", labelLimit: 190 };
 const options = { renderer: "svg", mode: "vega-lite", actions: { export: true, source: false, compiled: false, editor: false }, tooltip: { theme: "custom" },
   config: { background: "transparent", font: "system-ui, sans-serif", axis: quiet, view: { stroke: null },
-    legend: { labelColor: "CanvasText", title: null, gradientLength: 120, gradientThickness: 9 },
+    legend: { labelColor: "CanvasText", titleColor: "CanvasText", titleFontWeight: "normal", title: null, gradientLength: 120, gradientThickness: 9 },
     point: { strokeWidth: 1.5 }, rule: { strokeWidth: 1.2 }, line: { strokeWidth: 1.5 }, text: { fontSize: 10.5 } } };
 
 const templates = JSON.parse(document.querySelector("#templates").textContent);

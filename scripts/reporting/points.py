@@ -2,7 +2,7 @@
 
 from .axes import Layout, joined
 from .configured import block_of, label_of
-from .labels import called, shortened, within
+from .labels import called, in_order, shortened, within
 from .looks import shapes_of, styles_of
 
 SCHEME, QUANTIZERS = "rope", ("quant", "kv", "rotation")
@@ -64,8 +64,8 @@ class Places:
         return scheme_of(row) if with_scheme else "", quantizer_of(row) if with_quantizer else "", " · ".join(rest)
 
     def titles(self, keys):
-        """Returns {key: name of at most 24 characters}, in the order of quantizers; a rest that all of them share is no part of it."""
-        keys = sorted(dict.fromkeys(keys), key=lambda key: self.quantizers.index(key[1]) if key[1] else -1)
+        """Returns {key: name of at most 24 characters}, in the order of quantizers and of the rest; a rest that all of them share is no part of it."""
+        keys = sorted(dict.fromkeys(keys), key=lambda key: (self.quantizers.index(key[1]) if key[1] else -1, in_order(key[2])))
         rests = list(dict.fromkeys(rest for *_, rest in keys))
         short = called(filter(None, rests)) if len(rests) > 1 or len(keys) == 1 else {}
         parts = {key: (self.colors.get(key[0]), self.shapes.get(key[1]), short.get(key[2])) for key in keys}

@@ -128,9 +128,9 @@ def ticks(low, high):
     return [number * step for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
-def dodged(points, scale, ends):
-    """Moves points of several lines apart: by a little of the axis, and less than a fifth of the smallest gap along x."""
-    places = sorted({scale.into(point["x"]) for point in points})
+def dodged(points, across, scale, ends):
+    """Moves points of several lines apart: by a little of the axis, and less than a fifth of the smallest gap between the numbers along it."""
+    places = list(map(scale.into, across))
     lines = list(dict.fromkeys(point["series"] for point in points))
     span = scale.into(ends[1]) - scale.into(ends[0])
     if len(places) > MOST_DODGED:
