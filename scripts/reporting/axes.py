@@ -3,7 +3,7 @@
 import json
 import re
 
-from .configured import block_of, scalar_at
+from .configured import block_of, number_at
 
 LENGTH = "windows.length"
 MOST_LINES = 21  # number of colours and markers times kinds of dashes
@@ -54,8 +54,8 @@ class Axis:
         """Returns (value, label) of a row that does not sweep the axis; None where its configuration has no such value."""
         if label := row.get("configured", {}).get(self.name):
             return block_of(row, self.name), label
-        value = scalar_at(row.get("config"), self.name)
-        return None if value is None else (value, f"{value:g}" if isinstance(value, (int, float)) else value)
+        number = number_at(row.get("config"), self.name)
+        return None if number is None else (number, f"{number:g}" if isinstance(number, float) else str(number))
 
     @staticmethod
     def rank(value, label):

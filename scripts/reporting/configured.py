@@ -44,8 +44,8 @@ def name_blocks(rows):
     return rows
 
 
-def scalar_at(config, path):
-    """Returns the scalar at a dotted path of the configuration; None where there is none."""
+def number_at(config, path):
+    """Returns the number at a dotted path of the configuration; None where there is none."""
     for key in path.split("."):
         config = config.get(key) if isinstance(config, dict) else None
-    return config if isinstance(config, (int, float, str)) else None
+    return config if isinstance(config, (int, float)) and not isinstance(config, bool) else None

@@ -84,11 +84,10 @@ def within(full):
     all long ones share, then dots and keys of values ("length=1024" is "1024"), then the words that most names have; numbers tell apart what is still
     the same."""
     names = without_shared([[part.split() for part in name.split(" · ")] for name in full.values()])
-    for count in sorted({len(parts) for parts in names}):
-        long = [place for place, parts in enumerate(names) if len(parts) == count and len(text(parts)) > MOST]
-        shorter = dict(zip(long, without_shared([[list(part) for part in names[place]] for place in long])))
-        tried = [shorter.get(place, parts) for place, parts in enumerate(names)]
-        names = tried if len(set(map(text, tried))) == len(set(map(text, names))) else names
+    long = [place for place, parts in enumerate(names) if len(text(parts)) > MOST]
+    shorter = dict(zip(long, without_shared([[list(part) for part in names[place]] for place in long] if len(long) > 1 else [])))
+    tried = [shorter.get(place, parts) for place, parts in enumerate(names)]
+    names = tried if len(set(map(text, tried))) == len(set(map(text, names))) else names
     short = list(map(text, names))
     if len(full) > 1 and max(map(len, short)) > MOST:
         short = fewer_words([text(parts, " ") for parts in names])
