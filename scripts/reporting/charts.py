@@ -128,9 +128,9 @@ def scaled(panels, x_logarithmic, reach, zeros, apart):
         if "line" in points[0]:
             own |= beside_labels(points, high)
         else:
-            across = sorted({point["x"] for other in panels if other["x_title"] == panel["x_title"] for point in other["points"]})
             x_scale = LOG if (x_logarithmic(panel) if callable(x_logarithmic) else x_logarithmic) else LINEAR
-            own |= over_numbers(panel, points, across, x_scale, apart)
+            beside = [other["points"] for other in panels if other["x_title"] == panel["x_title"]]
+            own |= over_numbers(panel, points, numbers_across(points, beside, x_scale), x_scale, apart)
             own["steps"] = [step | {"shown": min(max(step["shown"], low), high)} for step in panel["steps"]]
             own["labels"] = panel["labels"](scale, low, high)
         done.append(own)
@@ -145,8 +145,15 @@ def beside_labels(points, high):
     return {"points": points, "lines": lines, "slots": list(dict.fromkeys(point["slot"] for point in points))}
 
 
+def numbers_across(points, panels, scale):
+    """Returns the numbers that a panel's axis fits: those of all panels, but its own where they would be squeezed to less than a fifth."""
+    own, all_of_them = (sorted({point["x"] for points in group for point in points}) for group in ([points], panels))
+    size = lambda numbers: scale.into(numbers[-1]) - scale.into(numbers[0])  # noqa: E731
+    return own if 0 < size(own) < size(all_of_them) / 5 else all_of_them
+
+
 def over_numbers(panel, points, across, scale, apart):
-    """Returns what fills the places of a panel over numbers; across: the numbers of all panels beside it, which have one axis."""
+    """Returns what fills the places of a panel over numbers; across: those that its axis fits."""
     own = x_axis(across, panel["x_title"], scale)
     first, last = own["x_scale"]["domain"]
     few = math.ceil(len(across) / MOST_MARKED)

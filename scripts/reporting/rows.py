@@ -147,7 +147,7 @@ def measured(entry, text):
 
 
 def digits_of(low, high):
-    return min(9, max(0, 1 - math.floor(math.log10((high - low) / 2)))) if high > low else 4
+    return min(9, max(0, 1 - math.floor(math.log10((high - low) / 2) + 1e-9))) if high > low else 4
 
 
 def said(effect, digits=4):

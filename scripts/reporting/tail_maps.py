@@ -3,7 +3,8 @@
 import math
 
 from .charts import heat_map
-from .diagnostic_kinds import BAND, KINDS, interval
+from .diagnostic_kinds import BAND, KINDS
+from .diagnostic_points import interval
 from .labels import slug, unlike
 from .rows import read_csv
 from .tasks import titled
