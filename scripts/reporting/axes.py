@@ -1,9 +1,9 @@
 """Assigns a sweep's axes to the parts of a figure: x, panels, lines.  The labels of their values come from `qroar show`."""
 
 import json
-import re
 
 from .configured import block_of, number_at
+from .labels import compact, in_order
 
 LENGTH = "windows.length"
 MOST_LINES = 21  # number of colours and markers times kinds of dashes
@@ -63,8 +63,7 @@ class Axis:
         if isinstance(value, (int, float)):
             return (1, value, 0, [])
         kind = find(value, "type") or ("none" if value in ([], None) else str(value))
-        words = [int(word) if word.isdecimal() else word for word in re.split(r"(\d+)", label)]
-        return (0 if kind == "none" else 2, kind, -(find(value, "bits") or 0), words)
+        return (0 if kind == "none" else 2, kind, -(find(value, "bits") or 0), in_order(compact(label)) + in_order(label))
 
     def said(self, text):
         """Returns a label for use without the axis' title: a scalar gets its key ("points=5")."""

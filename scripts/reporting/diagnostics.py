@@ -88,7 +88,7 @@ def diagnostics(found):
         rows = [row for row in found.finished if (found.folder(row) / f"diagnostics/{kind}.csv").is_file()]
         if not rows:
             continue
-        parts = [Note(f"The first {MOST_CELLS} of {len(rows)} cells; the others' tables are in their folders.")] if len(rows) > MOST_CELLS else []
+        parts = [Note(f"The first {MOST_CELLS} of {len(rows)} rows; the others' tables are in their cells' folders.")] if len(rows) > MOST_CELLS else []
         rows = rows[:MOST_CELLS]
         if panels is None:
             parts += inflation(found, rows)

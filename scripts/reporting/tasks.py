@@ -67,7 +67,7 @@ def tasks(found):
     parts = []
     for name, own in maps.items():
         panels = [(titles[cell], "", own[cell]) for cell in titles if cell in own]
-        more = f" The first {MOST_PANELS} of {len(panels)} cells." if len(panels) > MOST_PANELS else ""
+        more = f" The first {MOST_PANELS} of {len(panels)} rows." if len(panels) > MOST_PANELS else ""
         parts.append(
             heat_map(
                 f"task_{slug(name)}",
