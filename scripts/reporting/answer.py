@@ -47,7 +47,10 @@ def survival(own, family):
     count = lambda effects: f"{sum(bool(effect.get('survives')) for effect in effects)} of {len(effects)}"  # noqa: E731
     if len(own) == len(family):
         return f"{count(own)} comparisons survive Benjamini-Hochberg at 5 %."
-    return f"{count(own)} comparisons of this kind, and {count(family)} in the table that they come from, survive Benjamini-Hochberg at 5 % among all in that table."
+    return (
+        f"{count(own)} comparisons of this kind, and {count(family)} in the table that they come from, "
+        "survive Benjamini-Hochberg at 5 % among all in that table."
+    )
 
 
 def part(found, title, entries, family, say, key):

@@ -16,19 +16,21 @@ def part_label(block, letter):
     return " ".join(words)
 
 
+def part_labels(block, **letters):
+    """Returns {part: its label} of the parts of a block that anything quantizes."""
+    return {part: part_label(block[part], letter) for part, letter in letters.items() if block.get(part, {}).get("type", "none") != "none"}
+
+
 def label_of(value):
     """Returns what `show` calls a block rope, quant, kv or rotation, from the resolved configuration; "none" of nothing."""
     if isinstance(value, list):  # rules of `quant`
-        rules = [", ".join(part_label(rule[part], letter) for part, letter in (("weight", "W"), ("input", "A")) if rule.get(part, {}).get("type", "none") != "none")
-                 for rule in value]
-        return " + ".join(filter(None, rules)) or "none"
+        return " + ".join(filter(None, (", ".join(part_labels(rule, weight="W", input="A").values()) for rule in value))) or "none"
     if not isinstance(value, dict) or "type" not in value:
         return str(value or "none")
     if value["type"] == "none" or not {"key", "value"} & value.keys():
         factor = value.get("factor")
         return value["type"] + (f" ×{factor:g}" if isinstance(factor, (int, float)) else "")
-    parts = [f"{name}={part_label(value[name], letter)}" for name, letter in (("key", "K"), ("value", "V")) if value.get(name, {}).get("type", "none") != "none"]
-    return " ".join([value["type"], *parts])
+    return " ".join([value["type"], *(f"{name}={label}" for name, label in part_labels(value, key="K", value="V").items())])
 
 
 def block_of(row, name):
@@ -40,7 +42,8 @@ def name_blocks(rows):
     """Gives each row `configured`, the label of each block that none of its axes sweeps: that of a row with the same block, or else the block's own."""
     known = {(name, json.dumps(block_of(row, name))): row["labels"][name] for row in rows for name in FIXED if name in row["labels"]}
     for row in rows:
-        row["configured"] = {name: known.get((name, json.dumps(block_of(row, name)))) or label_of(block_of(row, name)) for name in FIXED if name not in row["labels"]}
+        blocks = {name: block_of(row, name) for name in FIXED if name not in row["labels"]}
+        row["configured"] = {name: known.get((name, json.dumps(block))) or label_of(block) for name, block in blocks.items()}
     return rows
 
 

@@ -68,7 +68,8 @@ def csv_of(one):
     writer.writerow([*[""] * blocks, *one.columns])
     for title, rows in one.blocks:
         for row in rows:
-            cells = [cell.text if isinstance(cell, Cell) and cell.value != "" else harmless(re.sub(r"\s+", " ", getattr(cell, "text", cell))) for cell in row]
+            is_number = lambda cell: isinstance(cell, Cell) and cell.value != ""  # noqa: E731
+            cells = [cell.text if is_number(cell) else harmless(re.sub(r"\s+", " ", str(getattr(cell, "text", cell)))) for cell in row]
             writer.writerow([*[harmless(title)] * blocks, *cells])
     return text.getvalue()
 
