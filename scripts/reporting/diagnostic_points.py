@@ -2,9 +2,9 @@
 
 
 def interval(line, column):
-    """Returns (value, low, high) of a line; low and high are the value where there is no interval."""
+    """Returns (value, low, high) of a line; low and high are the value where there is no interval, as in tables of before there were any."""
     value = float(line[column])
-    return (value, *(float(line[f"{column}_{end}"] or value) for end in ("low", "high")))
+    return (value, *(float(line.get(f"{column}_{end}") or value) for end in ("low", "high")))
 
 
 def middle(line):
