@@ -35,8 +35,8 @@ def head(found):
 
 def counted(found):
     cells = [cell for cell in found.cells if cell["status"] == "ok"]
-    rows = f"{len(found.finished)} rows, means over the rounding draws of {len(cells)} cells" if len(cells) > len(found.finished) else f"{len(cells)} cells"
-    return f"{rows}; {len(found.cells) - len(cells)} cells failed."
+    of = f"{len(found.finished)} rows, means over the rounding draws of " if len(cells) > len(found.finished) else ""
+    return f"{of}{len(cells)} cells finished, {len(found.cells) - len(cells)} failed."
 
 
 def sections(found):

@@ -131,7 +131,7 @@ def on_paper(figure, paper, template):
     """Returns the whole figure as one specification, (very nearly) as wide as one or two columns of a paper."""
     width, count, beside = WIDTHS[paper], len(figure.panels), arrangement(figure, paper)
     plot = (width - 8 - GAP * (beside - 1)) / beside - figure.left
-    height = {"step": figure.step} if figure.step else figure.height or (150 if beside == 1 and paper == 2 else 115 if beside < 3 else 95)
+    height = {"step": figure.step, "for": "position"} if figure.step else figure.height or (150 if beside == 1 and paper == 2 else 115 if beside < 3 else 95)
     values = {
         "ink": INK,
         "paper": PAPER,

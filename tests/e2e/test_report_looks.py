@@ -133,6 +133,16 @@ def test_markers_stand_at_the_height_of_their_labels(tmp_path):
     assert box == background  # no strip beside it
 
 
+def test_a_line_of_several_points_is_as_high_as_they_need(tmp_path):
+    rows = [row(number, rope, quant) for number, (rope, quant) in enumerate((rope, quant) for rope in ("linear ×8", "yarn ×8") for quant in ("none", "W4"))]
+    for one in rows:
+        del one["axes"]["windows.length"], one["labels"]["windows.length"]
+    figure = figure_of(effects.metrics(found_of(rows, tmp_path)).parts)
+    assert figure.panels[0]["lines"] == ["none", "W4"] and len(figure.panels[0]["slots"]) == 2
+    height = float(re.search(r'<svg[^>]* height="([\d.]+)"', figures.drawn(figure, 2, charts.template("beside")))[1])
+    assert height < 60 + 2 * figure.step
+
+
 def test_names_keep_the_part_that_tells():
     labels = [f"W3 g64 · {variant} ×6 searched{guide}" for variant in ("shared", "independent") for guide in ("", " · guide=pressure", " · guide=sensitivity")]
     names = list(shortened(["W3 g64", *labels]).values())
