@@ -178,6 +178,8 @@ def chart(places, name, title, note, panels, unit="", value_title="value", x_log
     scale = lambda kind, of: {"domain": [entry["label"] for entry in legend[kind]], "range": [entry[of] for entry in legend[kind]]}  # noqa: E731
     common = {"value_title": value_title, "interpolation": interpolation, "colors": scale("scheme", "color"), "dashes": scale("scheme", "dash"), "shapes": scale("quantizer", "shape")}
     figure = Figure(name, title, note, "bands" if bands else "lines", [drawn[place] for place in sorted(drawn)], unit, legend, common, columns)
+    if not bands and any("below" in point or "above" in point for panel in figure.panels for point in panel["points"]):
+        figure.note = f"{note} Arrow heads: intervals that go on, to ends that the page shows at a point.".strip()
     if "lines" in drawn[0]:
         labels = [label for panel in figure.panels for label in panel["lines"]]
         figure.kind, figure.left = "beside", 12 + widest(labels, 8)

@@ -68,7 +68,7 @@ def points_with(reaches):
     return [{"value": float(place), "low": place - reach, "high": place + reach} for place, reach in enumerate(reaches)]
 
 
-def test_an_interval_much_wider_than_others_is_cut_and_marked_and_the_others_fit():
+def test_an_interval_much_wider_than_others_is_cut_and_marked_and_the_others_fit(tmp_path):
     points = points_with([0.5, 0.6, 0.7, 90])
     low, high = scales.limits(points, None, scales.LINEAR)
     assert low < -0.5 and 2.7 < high < 20
@@ -81,6 +81,9 @@ def test_an_interval_much_wider_than_others_is_cut_and_marked_and_the_others_fit
     assert magnitude["below"] and magnitude["from"] == 0.1 and "above" not in magnitude
     heads = [layer for layer in charts.template("lines")["layer"] if layer["mark"].get("shape") in ("triangle-up", "triangle-down")]
     assert [layer["transform"][0]["filter"] for layer in heads] == ["datum.below", "datum.above"]
+    notes = [figure_of(effects.metrics(found_of([row(number, length=512 * 2**number, reach=reach) for number, reach in enumerate(reaches)], tmp_path)).parts).note
+             for reaches in ([1, 1, 1, 25], [1, 1, 1, 2])]
+    assert ["Arrow heads" in note for note in notes] == [True, False]
 
 
 @pytest.mark.parametrize(("across", "lines", "most"), [([512, 4096], 2, 0.03), ([1, 2, 3, 4], 12, 0.0501), ([4096], 2, 0.11)])
