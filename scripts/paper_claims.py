@@ -2,9 +2,8 @@
 
 What one rounding draw says of a quantizer is no verdict.  docs/paper.md has the rules.
 """
-import math
-
 from paper_effects import Target, Unknown, effect_of, found_nothing, known_at_least
+from reporting.rows import digits_of
 
 REPRODUCED, NOT, CANNOT, OTHER = "reproduced", "not reproduced", "cannot be told at this size", "not comparable"
 LEAST_PLACES = 20  # of layers and bands with an interval: as many as let one in twenty show
@@ -90,7 +89,7 @@ def effect_text(entry):
     if not entry["interval"]:
         return f"{entry['effect']:.3g}"
     low, high = entry["interval"]
-    digits = max(0, 1 - math.floor(math.log10((high - low) / 2))) if high > low else 4
+    digits = digits_of(low, high)
     return f"{entry['effect']:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 

@@ -9,11 +9,11 @@ from reporting import markdown, page
 from reporting.answer import answer, question
 from reporting.build import write
 from reporting.closing import citation, provenance
-from reporting.content import Cell, Note, Section, Table
+from reporting.content import Cell, Files, Note, Section, Table
 from reporting.diagnostics import diagnostics
 from reporting.effects import effects, metrics
 from reporting.figures import Figure
-from reporting.rows import Findings, not_publishable
+from reporting.rows import TABLES, Findings, not_publishable
 
 
 def of_one_task(part):
@@ -23,11 +23,12 @@ def of_one_task(part):
 
 def of_target(name, found):
     """Returns a target's section, whose figures are the files of its own report, and the row's model and texts."""
-    own = [part for section in diagnostics(found) for part in section.parts] or [*shown(name, found), *effects(found).parts, *metrics(found).parts[:1]]
-    own = [part for part in own if not of_one_task(part)]
-    figures = [part for part in own if isinstance(part, Figure)]
-    tables = [dataclasses.replace(part, name="") for part in own if isinstance(part, Table) and part.name]
-    parts = [*question(found).parts, Note(f"All of it: {name}/report.html; tables as CSV, LaTeX, Markdown and pgfplots data beside it.", ""),
+    of_papers = shown(name, found)
+    own = [part for section in diagnostics(found) for part in section.parts] or [*of_papers, *effects(found).parts, *metrics(found).parts[:1]]
+    figures = [part for part in own if isinstance(part, Figure) and not of_one_task(part)]
+    tables = [dataclasses.replace(part, name="") for part in of_papers if isinstance(part, Table)]
+    files = [f"{name}/{path.name}" for path in sorted(found.results.iterdir()) if path.suffix in TABLES]
+    parts = [*question(found).parts, Files("All of it", [f"{name}/report.html"], of_page=True), Files("Tables", files),
              *tables, *(part for part in answer(found).parts if not of_one_task(part))]
     unclean = not_publishable(found.cells)
     return Section(name, name, [*([Note(f"Not publishable: {unclean}.", "warning")] if unclean else []), *parts,

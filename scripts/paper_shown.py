@@ -1,7 +1,9 @@
 """What the papers show and `qroar show` has no table or figure of: table 2 beside the published numbers, table 3 with its mean over benchmarks, and
 the panels of figures 3 and 4.  Numbers and intervals are `show`'s; running means are over cells/ID/windows.csv."""
+import dataclasses
 import json
 import math
+import re
 from pathlib import Path
 
 from paper_effects import mean, read
@@ -12,7 +14,8 @@ from reporting.charts import chart, panel_of, template
 from reporting.content import Cell, Table
 from reporting.figures import Figure, files
 from reporting.points import scheme_of
-from reporting.rows import Findings, read_csv, show
+from reporting.rows import Findings, differences, read_csv, said, show
+from reporting.tables import compact
 
 BENCHMARKS = {"arc_challenge/acc": "ARC-C", "arc_easy/acc": "ARC-E", "boolq/acc": "BoolQ", "hellaswag/acc": "HellaSwag", "winogrande/acc": "WinoGrande"}
 LENGTH, FACTOR = "windows.length", "rope.factor"
@@ -103,8 +106,8 @@ def improvement(found):
     def value_of(row):
         ratio = row["paired"]["perplexity_ratio"]
         entry = {name: None if ratio.get(name) is None else 100 * (ratio[name] - 1) for name in ("value", "low", "high")}
-        said = f"{entry['value']:+.2f} %" + ("" if entry["low"] is None else f" [{entry['low']:+.2f}, {entry['high']:+.2f}]")
-        return row["axes"][LENGTH], entry | {"survives": row["paired"].get("nll", {}).get("survives")}, said
+        text = f"{entry['value']:+.2f} %" + ("" if entry["low"] is None else f" [{entry['low']:+.2f}, {entry['high']:+.2f}]")
+        return row["axes"][LENGTH], entry | {"survives": row["paired"].get("nll", {}).get("survives")}, text
 
     return panel_of("YaRN relative to NTK", by_scheme(found, rows, value_of), "window length (tokens)", "Δ perplexity (%)", null=0)
 
@@ -153,7 +156,6 @@ def sensitivity(found):
     entries = json.loads(show(found.results, "--format", "json", "--interaction", f"{LENGTH}={shortest},rope.type=ntk"))
     rows = {entry["id"]: entry for entry in entries if entry["metric"] == "nll" and "positions" not in entry}
     own = [row for row in found.finished if row["id"] in rows]
-    said = lambda entry: f"{entry['value']:+.4f}" + ("" if entry.get("low") is None else f" [{entry['low']:+.4f}, {entry['high']:+.4f}]")  # noqa: E731
     points = by_scheme(found, own, lambda row: (row["axes"][LENGTH], rows[row["id"]], said(rows[row["id"]])))
     return panel_of(f"YaRN - NTK since {shortest}", points, "window length (tokens)", "Δ NLL (nats)", null=0)
 
@@ -178,12 +180,29 @@ def figure_4(found):
                                                                   settling(found, plain, of_difference=True)])
 
 
-SHOWN = {"t2": beside_published, "t3": accuracy, "f3": figure_3, "f4": figure_4}
+def of_one_length(found):
+    """The tables by scheme and quantizer where there is one length: those of `show` have every column there, ids and seconds among them."""
+    lengths = {row["config"]["windows"]["length"] for row in found.finished}
+    if len(lengths) != 1:
+        return []
+    where = f"in windows of {lengths.pop()} tokens"
+    texts = [(row, row["metrics"]["perplexity"], row["texts"]["perplexity"]) for row in found.finished if row["metrics"].get("perplexity")]
+    paired = [(row, one["nll"], said(one["nll"])) for row in found.paired.get("quant", []) if "nll" in (one := differences(row))]
+    kinds = [("table", "perplexity", f"Perplexity {where}", texts), ("paired_quant", "Δ NLL", f"What quantization changes {where}, nats per token", paired)]
+    return [dataclasses.replace(compact(found, name, column, own), title=title) for name, column, title, own in kinds if own]
+
+
+SHOWN = {"t2": beside_published, "t3": accuracy, "f3": figure_3, "f4": figure_4, "f5": of_one_length, "f20": of_one_length, "f21": of_one_length}
 
 
 def shown(target, found):
     """Returns the tables and figures of a target that only the papers have."""
     return [part for part in SHOWN.get(target, lambda _: [])(found) if part]
+
+
+def without_metric(line):
+    """Returns a line of `show`'s caption without what it says of its own columns."""
+    return re.sub(r"^(perplexity; |values; )+", "", line)
 
 
 def write_shown(target, folder):
@@ -195,4 +214,4 @@ def write_shown(target, folder):
                 write(folder / name, content)
         else:
             write(folder / f"{part.name}.md", "\n".join(markdown.table(part)))
-            write(folder / f"{part.name}.tex", latex(part, "; ".join([part.title, *found.caption])))
+            write(folder / f"{part.name}.tex", latex(part, "; ".join([part.title, *map(without_metric, found.caption)])))

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from .content import Cell, Ranking, Section, Table, Text
 from .effects import SUBJECT, largest
+from .interactions import whole_windows
 from .points import quantizer_of, scheme_of
-from .rows import differences, visible
+from .rows import compared, differences, visible
 
 MOST_SAID, LEAST_SAID = 6, 5e-5  # what the digits show
 VERDICT = ("claim", "experiment", "effect", "interval", "verdict")
@@ -38,19 +39,34 @@ def sentence(found, row, effect, what, unit, ratio=None):
     return f"{found.places.said(row)} {what}", f"{abs(value):.4f} {unit}", f"({interval}).{survives}", bool(effect.get("survives"))
 
 
-def part(found, title, entries, say, key):
-    """entries: [(row, effect)]; say(row, effect): (words before the number, its unit, the ratio of perplexities or None)."""
+def survival(own, family):
+    """Returns how many effects survive, of these and of all in the table that they come from."""
+    own, family = compared(own), compared(family)
+    if not own:
+        return "None of these has an interval."
+    count = lambda effects: f"{sum(bool(effect.get('survives')) for effect in effects)} of {len(effects)}"  # noqa: E731
+    if len(own) == len(family):
+        return f"{count(own)} comparisons survive Benjamini-Hochberg at 5 %."
+    return (
+        f"{count(own)} comparisons of this kind, and {count(family)} in the table that they come from, "
+        "survive Benjamini-Hochberg at 5 % among all in that table."
+    )
+
+
+def part(found, title, entries, family, say, key):
+    """entries: [(row, effect)]; family: the effects of their table; say(row, effect): (words before the number, its unit, the ratio of perplexities or
+    None)."""
     entries = [(row, effect) for row, effect in entries if effect.get("difference", effect.get("value")) is not None]
     top = [(row, effect) for row, effect in largest(entries, key) if abs(effect.get("difference", effect.get("value"))) >= LEAST_SAID][:MOST_SAID]
     if not top:
         return [Text(f"{title}: no difference of 0.0001 or more.")] if entries else []
-    known = [effect for _, effect in entries if effect.get("p_value") is not None]
-    survive = (
-        f"{sum(bool(effect.get('survives')) for effect in known)} of {len(known)} comparisons survive Benjamini-Hochberg at 5 %."
-        if known
-        else "None of these has an interval."
-    )
-    return [Ranking(title, f"The largest of each configuration; {survive}", [sentence(found, row, effect, *say(row, effect)) for row, effect in top])]
+    note = f"The largest of each configuration. {survival([effect for _, effect in entries], family)}"
+    return [Ranking(title, note, [sentence(found, row, effect, *say(row, effect)) for row, effect in top])]
+
+
+def unit_of(metric):
+    """Returns the unit of differences of a metric: "nats per token", "of passkey accuracy"."""
+    return "nats per token" if metric == "nll" else f"of {metric.replace('/', ' ')}"
 
 
 def answer(found):
@@ -58,36 +74,27 @@ def answer(found):
     without_x = lambda row: tuple(label for name, label in row["labels"].items() if places.x is None or name != places.x.name)  # noqa: E731
     visible = lambda rows: [row for row in rows if row["id"] not in found.hidden]  # noqa: E731
     for axis, rows in found.paired.items():
+        family = [entry for row in rows for entry in [row["paired"].get("nll"), *row["paired"].get("tasks", {}).values()] if entry]
         rows = visible(rows)
         for metric in dict.fromkeys(name for row in rows for name in differences(row)):
-            nll, unit = metric == "nll", "nats per token" if metric == "nll" else metric
+            nll, unit = metric == "nll", unit_of(metric)
             more, less = ("costs", "saves") if nll else ("gains", "loses")
-            say = lambda row, effect: (
-                more if effect["difference"] > 0 else less,
-                unit,  # noqa: E731,B023
-                row["paired"].get("perplexity_ratio", {}).get("value") if nll else None,
-            )  # noqa: B023
-            parts += part(
-                found,
-                f"{SUBJECT[axis].capitalize()}, against {axis}=none ({unit})",
-                [(row, differences(row)[metric]) for row in rows if metric in differences(row)],
-                say,
-                without_x,
+            say = lambda row, effect: (  # noqa: E731
+                more if effect["difference"] > 0 else less,  # noqa: B023
+                unit,  # noqa: B023
+                row["paired"].get("perplexity_ratio", {}).get("value") if nll else None,  # noqa: B023
             )
+            own = [(row, differences(row)[metric]) for row in rows if metric in differences(row)]
+            parts += part(found, f"{SUBJECT[axis].capitalize()}, against {axis}=none ({unit.removeprefix('of ')})", own, family, say, without_x)
     for axes, effects in found.interactions.items():
-        if isinstance(effects, str):
-            continue  # the section on interactions says why
-        own = [
-            (found.by_cell[one["id"]], one)
-            for one in effects
-            if one["metric"] == "nll" and "positions" not in one and one["id"] in found.by_cell and one["id"] not in found.hidden
-        ]
+        own = [] if isinstance(effects, str) else whole_windows(found, effects)  # the section on interactions says why there are none
         say = lambda row, effect: (f"costs {'more' if effect['value'] > 0 else 'less'} together than apart:", "nats per token", None)  # noqa: E731
-        parts += part(found, f"Interaction of {axes[0]} and {axes[1]}", own, say, lambda row: (scheme_of(row), quantizer_of(row)))
+        parts += part(found, f"Interaction of {axes[0]} and {axes[1]}", own, effects, say, lambda row: (scheme_of(row), quantizer_of(row)))
+    family = [effect for row in found.finished for effect in row.get("searched", {}).values()]
     for name in dict.fromkeys(name for row in found.shown for name in row.get("searched", {}) if name.startswith("gain beyond")):
         own = [(row, row["searched"][name]) for row in found.shown if name in row.get("searched", {})]
         say = lambda row, effect: (f"has a {name} of" if effect["difference"] < 0 else f"has no {name}:", "nats per token", None)  # noqa: E731,B023
-        parts += part(found, f"Searched scales: {name}", own, say, without_x)
+        parts += part(found, f"Searched scales: {name}", own, family, say, without_x)
     return Section("answer", "Answer", parts)
 
 

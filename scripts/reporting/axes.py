@@ -1,7 +1,9 @@
 """Assigns a sweep's axes to the parts of a figure: x, panels, lines.  The labels of their values come from `qroar show`."""
 
 import json
-import re
+
+from .configured import block_of, number_at
+from .labels import compact, in_order
 
 LENGTH = "windows.length"
 MOST_LINES = 21  # number of colours and markers times kinds of dashes
@@ -17,13 +19,27 @@ def find(value, key):
     return next((found for found in (find(item, key) for item in inner) if found is not None), None)
 
 
+def key_of(value):
+    """Returns a value as text; 8 is 8.0, as configurations have it."""
+    return json.dumps(float(value) if isinstance(value, int) and not isinstance(value, bool) else value)
+
+
 class Axis:
-    """A sweep axis: its values in reading order under unique labels."""
+    """A sweep axis: its values in reading order under unique labels.  A row of a block that does not sweep it has its configuration's value, where all
+    rows have one."""
 
     def __init__(self, name, rows):
         self.name = name
-        values = {json.dumps(row["axes"][name]): row["axes"][name] for row in rows if name in row["axes"]}
-        called = {json.dumps(row["axes"][name]): row["labels"][name] for row in rows if name in row["axes"]}
+        self.fixed = {row["id"]: place for row in rows if name not in row["axes"] if (place := self.configured(row)) is not None}
+        everywhere = all(name in row["axes"] or row["id"] in self.fixed for row in rows)  # false where controls of a search or other blocks lack it
+        if not everywhere:
+            self.fixed = {}
+        swept = [row for row in rows if name in row["axes"]]
+        values = {key_of(row["axes"][name]): row["axes"][name] for row in swept}
+        called = {key_of(row["axes"][name]): row["labels"][name] for row in swept}
+        for value, label in self.fixed.values():
+            if list(called.values()).count(label) != 1:
+                values[key_of(value)], called[key_of(value)] = value, label
         ordered = sorted(values.items(), key=lambda item: self.rank(item[1], called[item[0]]))
         labels = [called[text] for text, _ in ordered]
         self.label_of = {text: text if labels.count(name) > 1 else name for (text, _), name in zip(ordered, labels)}
@@ -31,9 +47,15 @@ class Axis:
         self.title = AXIS_NAMES.get(name, name)
         numeric = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values.values())
         self.blocks = any(isinstance(value, (dict, list)) for value in values.values())
-        everywhere = all(name in row["axes"] for row in rows)  # false where controls of a search or other blocks of the sweep lack it
         self.numbers = {self.label_of[text]: value for text, value in ordered} if numeric and everywhere else None
         self.varies = len(self.labels) + (not everywhere) > 1
+
+    def configured(self, row):
+        """Returns (value, label) of a row that does not sweep the axis; None where its configuration has no such value."""
+        if label := row.get("configured", {}).get(self.name):
+            return block_of(row, self.name), label
+        number = number_at(row.get("config"), self.name)
+        return None if number is None else (number, f"{number:g}" if isinstance(number, float) else str(number))
 
     @staticmethod
     def rank(value, label):
@@ -41,15 +63,17 @@ class Axis:
         if isinstance(value, (int, float)):
             return (1, value, 0, [])
         kind = find(value, "type") or ("none" if value in ([], None) else str(value))
-        words = [int(word) if word.isdecimal() else word for word in re.split(r"(\d+)", label)]
-        return (0 if kind == "none" else 2, kind, -(find(value, "bits") or 0), words)
+        return (0 if kind == "none" else 2, kind, -(find(value, "bits") or 0), in_order(compact(label)) + in_order(label))
 
     def said(self, text):
         """Returns a label for use without the axis' title: a scalar gets its key ("points=5")."""
         return text if self.blocks or not text else f"{self.name.rsplit('.', 1)[-1]}={text}"
 
     def of(self, row):
-        return self.label_of[json.dumps(row["axes"][self.name])] if self.name in row["axes"] else ""
+        if self.name in row["axes"]:
+            return self.label_of[key_of(row["axes"][self.name])]
+        value, label = self.fixed.get(row["id"], ("", ""))
+        return self.label_of.get(key_of(value), label)
 
 
 class Layout:

@@ -9,14 +9,15 @@ from .answer import answer, question, verdicts
 from .axes import Layout
 from .charts import template
 from .closing import citation, failures, provenance
-from .content import Note, Section
+from .content import Files, Note, Section
 from .diagnostics import diagnostics
-from .effects import effects, interactions, metrics
+from .effects import effects, metrics
 from .figures import Figure, files
+from .interactions import interactions
 from .pareto import pareto
 from .rows import Findings, not_publishable
 from .searches import searches
-from .tables import tables
+from .tables import names, tables
 from .tasks import positions, tasks
 
 NUMBERS = (effects, interactions, pareto, searches, tasks, positions)
@@ -28,8 +29,14 @@ def head(found):
     return Section(
         "head",
         found.rows[0]["experiment"],
-        [*parts, Note(f"{len(found.finished)} cells finished, {len(found.failed)} failed.", ""), *(Note(line, "") for line in found.caption)],
+        [*parts, Note(counted(found), ""), *(Note(line, "") for line in found.caption)],
     )
+
+
+def counted(found):
+    cells = [cell for cell in found.cells if cell["status"] == "ok"]
+    of = f"{len(found.finished)} rows, means over the rounding draws of " if len(cells) > len(found.finished) else ""
+    return f"{of}{len(cells)} cells finished, {len(found.cells) - len(cells)} failed."
 
 
 def sections(found):
@@ -37,6 +44,7 @@ def sections(found):
     made = [question(found)]
     if found.finished:
         made += [answer(found), verdicts(found), *(make(found) for make in NUMBERS), *diagnostics(found), metrics(found), tables(found)]
+        made.append(names(found, made))
     made += [failures(found), provenance(found.cells, Layout(found.rows)), citation(found)]
     return [head(found), *(section for section in made if section.parts)]
 
@@ -45,16 +53,21 @@ def write(path, content):
     write_atomically(path, [content if isinstance(content, bytes) else content.encode()])
 
 
-def write_report(results, options, out, with_page=True):
-    """Writes the report of a results folder and returns report.md's path; options: of `qroar show`.  The figures are there before what shows them."""
+def write_report(results, options, out, with_page=True, beside=()):
+    """Writes the report of a results folder and returns report.md's path; options: of `qroar show`; beside: paired tables in `out` that it names.  What
+    the report shows is there before it."""
     if (out / "pdf").is_symlink():
         sys.exit(f"report: {out / 'pdf'} is a link, which is not followed; remove it")
     made = sections(Findings.of(results, options))
+    if beside:
+        made.append(Section("paired", "Paired tables", [Files("As `qroar show --baseline` prints them", beside)]))
     for section in made:
         for figure in section.parts:
             if isinstance(figure, Figure):
                 for name, content in files(figure, template(figure.kind)).items():
                     write(out / name, content)
+    for table in markdown.long_tables(made):
+        write(out / f"{table.name}.csv", markdown.csv_of(table))
     write(out / "report.md", markdown.render(made))
     if with_page:
         write(out / "report.html", page.render(made))

@@ -28,15 +28,14 @@ class Cell:
 
 @dataclass
 class Table:
-    """blocks: [(title, rows of cells or texts)]; a title is what the rows below share.  Where there are more rows than `most`, report.md says
-    `elsewhere` instead."""
+    """blocks: [(title, rows of cells or texts)]; a title is what the rows below share.  Where there are more rows than `most`, report.md has a link to
+    NAME.csv instead."""
 
     columns: list
     blocks: list
     title: str = ""
-    name: str = ""  # the id of the page's table
+    name: str = ""  # of its file, and the id of the page's table
     most: int = 60
-    elsewhere: str = ""
 
     def rows(self):
         return [row for _, rows in self.blocks for row in rows]
@@ -53,11 +52,20 @@ class Ranking:
 
 @dataclass
 class Folded:
-    """Parts that the page shows at a click, under their title; report.md only says `elsewhere`, or shows them where that is empty."""
+    """Parts that the page shows at a click, under their title; report.md has `table`, or shows them where there is none."""
 
     title: str
     parts: list
-    elsewhere: str = ""
+    table: Table | None = None
+
+
+@dataclass
+class Files:
+    """Files beside the report; of_page: which stay beside report.html, and which a published report.md is without."""
+
+    words: str
+    paths: list
+    of_page: bool = False
 
 
 @dataclass

@@ -1,57 +1,11 @@
-"""What the figure of each diagnostic shows: KINDS, with the functions that take points from a table of cells/ID/diagnostics/TYPE.csv."""
+"""What the figure of each diagnostic shows: KINDS."""
 
 import math
 
+from .diagnostic_points import averaged, column, combined, interval, mean, middle, select, whole, with_interval
+
 PROJECTIONS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 BAND, LAYER, PAIR = "RoPE band (0 = highest)", "layer", "RoPE pair (0 = highest)"
-
-
-def interval(line, column):
-    """Returns (value, low, high) of a line; low and high are the value where there is no interval."""
-    value = float(line[column])
-    return (value, *(float(line[f"{column}_{end}"] or value) for end in ("low", "high")))
-
-
-def middle(line):
-    return (int(line["begin"]) + int(line["end"]) - 1) / 2
-
-
-def mean(values):
-    return sum(values) / len(values)
-
-
-def select(place, value, **fixed):
-    """Returns a function from a table to {x: value or (value, low, high)} of the lines whose columns are as `fixed` says."""
-
-    def points(lines):
-        return {place(line): value(line) for line in lines if all(line[name] == wanted for name, wanted in fixed.items())}
-
-    return points
-
-
-def combined(place, combine, **fixed):
-    """Returns a function from a table to {x: combine(lines)} over the layers of what `fixed` says."""
-
-    def points(lines):
-        found = {}
-        for line in lines:
-            if all(line[name] == wanted for name, wanted in fixed.items()):
-                found.setdefault(place(line), []).append(line)
-        return {x: combine(own) for x, own in found.items()}
-
-    return points
-
-
-def column(name):
-    return lambda line: float(line[name])
-
-
-def with_interval(name):
-    return lambda line: interval(line, name)
-
-
-def whole(name):
-    return lambda line: int(line[name])
 
 
 # A panel: (title, unit, title along x, function from a table to its points, null or None).
@@ -164,6 +118,8 @@ def sensitivity():
     ]
 
 
+ZEROS = "A line that is 0 everywhere is not drawn."
+MEAN_OF_ENDS = "Bars: the layers' 95 % intervals over documents, end by end as their mean: too wide where layers differ, never too narrow."
 # kind: (heading, panels, unit of all panels, panels beside each other, what is to be known)
 KINDS = {
     "quant_error": (
@@ -191,7 +147,7 @@ KINDS = {
         pressure,
         "",
         2,
-        "How far each pair's phase moves, at the distance D, per unit of ln s, and how far from plain RoPE. What is 0 has no point.",
+        f"How far each pair's phase moves, at the distance D, per unit of ln s, and how far from plain RoPE. {ZEROS}",
     ),
     "phase": (
         "Wavelengths",
@@ -202,17 +158,17 @@ KINDS = {
     ),
     "tail_ratios": (
         "Tail ratios",
-        lambda: of_sites("", lambda lines: mean([float(line["ratio_999"]) for line in lines])),
+        lambda: of_sites("", averaged("ratio_999")),
         "Q_0.999 / Q_0.5 of |x|",
         2,
-        "Of queries and keys; mean over layers.",
+        f"Of queries and keys; mean over layers. {MEAN_OF_ENDS}",
     ),
     "outlier_counts": (
         "Outliers",
-        lambda: of_sites("", lambda lines: 1e6 * sum(int(line["outliers"]) for line in lines) / sum(int(line["count"]) for line in lines)),
+        lambda: of_sites("", lambda lines: tuple(1e6 * end for end in averaged("fraction", lambda line: int(line["count"]))(lines))),
         "outliers per million",
         2,
-        "Values of queries and keys beyond 6 standard deviations of their channel, over all layers. What is 0 has no point.",
+        f"Values of queries and keys beyond 6 standard deviations of their channel, over all layers. {MEAN_OF_ENDS} {ZEROS}",
     ),
     "logit_noise": (
         "Noise of the attention logits",
@@ -254,7 +210,7 @@ KINDS = {
         "",
         2,
         "Closed-form interpolation pressure (mean over a band's pairs) beside derivatives of the loss by autograd, over all layers at once: "
-        "mean over documents of the absolute value, with 95 % intervals. What is 0 has no point.",
+        f"mean over documents of the absolute value, with 95 % intervals. {ZEROS}",
     ),
 }
 SIGNED = {"aliasing", "quant_error"}  # the others are magnitudes, in which 0 means that there is nothing

@@ -8,7 +8,7 @@ from .axes import joined
 from .charts import chart, panel_of
 from .content import Note, Section
 from .diagnostic_kinds import KINDS, SIGNED
-from .labels import joined_within, shortened, slug
+from .labels import shortened, slug
 from .rows import read_csv
 from .tail_maps import inflation
 from .tasks import BESIDE
@@ -17,10 +17,13 @@ MOST_CELLS = 24
 
 
 def points_of(look, values, positive):
+    """positive: of magnitudes, of which none is drawn where all are 0."""
     points = []
+    if positive and not any(value[0] if isinstance(value, tuple) else value for value in values.values()):
+        return points
     for x, value in sorted(values.items()):
         value, low, high = value if isinstance(value, tuple) else (value,) * 3
-        if math.isfinite(value) and (value > 0 or not positive):
+        if math.isfinite(value):
             low, high = (end if math.isfinite(end) else value for end in (low, high))
             text = f"{value:.5g}" + (f" [{low:.4g}, {high:.4g}]" if low < high else "")
             points.append(look | {"x": x, "value": value, "low": low, "high": high, "text": text, "count": ""})
@@ -73,6 +76,7 @@ def figure_of(found, kind, name, rows):
         columns=columns,
         x_logarithmic=lambda panel: panel["x_title"] == "distance (tokens)",
         reach=math.inf,
+        zeros=kind not in SIGNED,
     )
 
 
@@ -84,7 +88,7 @@ def diagnostics(found):
         rows = [row for row in found.finished if (found.folder(row) / f"diagnostics/{kind}.csv").is_file()]
         if not rows:
             continue
-        parts = [Note(f"The first {MOST_CELLS} of {len(rows)} cells; the others' tables are in their folders.")] if len(rows) > MOST_CELLS else []
+        parts = [Note(f"The first {MOST_CELLS} of {len(rows)} rows; the others' tables are in their cells' folders.")] if len(rows) > MOST_CELLS else []
         rows = rows[:MOST_CELLS]
         if panels is None:
             parts += inflation(found, rows)
@@ -94,7 +98,7 @@ def diagnostics(found):
                 groups.setdefault(joined(axes, [axis.of(row) for axis in axes]), []).append(row)
             rests = shortened(groups)
             for rest, group in groups.items():
-                figure = figure_of(found, kind, kind if len(groups) == 1 else f"{kind}_{slug(joined_within([rests[rest]]))}", group)
+                figure = figure_of(found, kind, kind if len(groups) == 1 else f"{kind}_{slug(rests[rest])}", group)
                 if figure and len(groups) > 1:
                     figure.title += f": {rest}"
                 parts.append(figure or Note(f"Nothing to draw: nothing is off in {len(group)} cells." if kind in SIGNED else "Nothing to draw: 0 everywhere."))

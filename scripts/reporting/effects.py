@@ -1,4 +1,4 @@
-"""The sections on effects, interactions, metrics and searches: a figure by length, the largest effects first, and a compact table of each."""
+"""The sections on effects, metrics and searches: a figure by length and a compact table of each."""
 
 import dataclasses
 import math
@@ -7,7 +7,7 @@ from .axes import LENGTH
 from .charts import chart, panel_of
 from .content import Note, Section, Text
 from .labels import cut, slug, unlike
-from .rows import differences, metrics_of, said
+from .rows import differences, metric_title, metrics_of, said
 from .tables import compact
 
 SUBJECT = {"quant": "quantization", "kv": "the quantized cache", "rescale": "rescaling", "rope": "interpolation"}
@@ -51,7 +51,7 @@ def part(found, name, title, note, entries, unit, value_title, null=None):
     if not own:
         return []
     figure = drawn(found, name, title, note, [(*entry, None) for entry in own], unit, value_title, null)
-    return [figure or Text(f"{title}: too many panels for a figure, or no finite value."), compact(found, value_title, own, entries)]
+    return [figure or Text(f"{title}: too many panels for a figure, or no finite value."), compact(found, name, value_title, own, entries)]
 
 
 def effects(found):
@@ -75,37 +75,6 @@ def effects(found):
     return Section("effects", "Effects", parts)
 
 
-def interactions(found):
-    """What is lost together beyond what is lost apart."""
-    parts = []
-    for axes, all_of_them in found.interactions.items():
-        if isinstance(all_of_them, str):
-            parts.append(Text(f"Interaction of {axes[0]} and {axes[1]}: none. {all_of_them}"))
-            continue
-        whole = [
-            (found.by_cell[one["id"]], one, said(one))
-            for one in all_of_them
-            if one["metric"] == "nll" and "positions" not in one and one["id"] in found.by_cell and one["id"] not in found.hidden
-        ]
-        if not whole:
-            continue
-        compared = [one for one in all_of_them if one.get("p_value") is not None]
-        detectable = sorted(one["detectable"] for _, one, _ in whole if one.get("detectable") is not None)
-        between = " and ".join(f"{axis} {what}" for axis, what in whole[0][1]["between"].items())
-        parts.append(Text(f"What is lost together beyond what is lost apart, against {between}."))
-        note = (
-            f"A difference of differences of mean NLL. Above 0 they cost more together. "
-            f"{sum(one['survives'] for one in compared)} of {len(compared)} comparisons (by position and of other metrics, too) survive. "
-        )
-        if detectable:
-            note += f"Smallest effects that are found with a probability of 80 %: {detectable[0]:.4f} to {detectable[-1]:.4f}. "
-        note += f"{FILLED} By position: `qroar show RESULTS_DIR --interaction {','.join(axes)}`."
-        parts += part(
-            found, f"interaction_{axes[1]}", f"Interaction of {axes[0]} and {axes[1]}", note, whole, "interaction (nats/token)", "interaction", null=0
-        )
-    return Section("interactions", "Interactions", parts)
-
-
 def metrics(found):
     """The metrics themselves; intervals tell how far these texts stand for others, not whether rows differ."""
     parts = []
@@ -117,7 +86,8 @@ def metrics(found):
             f"hard about them: their "
             "differences are known better than these intervals say."
         )
-        parts += part(found, slug(metric), metric, note, own, metric.split("/")[-1][:24], metric)
+        title = metric if metric_title(metric) == metric.split("/")[-1] else metric_title(metric).partition(" (")[0]
+        parts += part(found, slug(metric), title, note, own, metric_title(metric), metric_title(metric))
     return Section("metrics", "Metrics", parts)
 
 
@@ -151,7 +121,7 @@ def searched(found):
     ):
         together = [(row, effect, text, titles[name]) for name in names for row, effect, text in entries[name]]
         figure = drawn(found, "searched", "Searched scales and their controls", note, together, NLL, "difference", null=0)
-        return [*([figure] if figure else []), *(dataclasses.replace(compact(found, name, entries[name]), title=name) for name in names)]
+        return [*([figure] if figure else []), *(dataclasses.replace(compact(found, f"searched_{slug(name)}", name, entries[name]), title=name) for name in names)]
     return [
         Note(note),
         *(made for name in names for made in part(found, f"searched_{slug(name)}", name[0].upper() + name[1:], "", entries[name], NLL, "difference", null=0)),

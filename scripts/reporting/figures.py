@@ -54,7 +54,9 @@ CONFIG = {
     "legend": {
         "labelFontSize": TEXT,
         "titleFontSize": TEXT,
+        "titleFontWeight": "normal",
         "labelColor": INK,
+        "titleColor": INK,
         "title": None,
         "orient": "top",
         "symbolSize": 40,
@@ -87,6 +89,11 @@ class Figure:
     left: float = 26  # room for labels left of a panel
     step: float = 0  # height of a line where there are labels
     height: float = 0  # of a panel on paper, where it is not the usual one
+
+    def names(self):
+        """Returns what stands in the figure beside its axes: titles of panels, labels of lines, the legend."""
+        entries = [entry["label"] for kind in self.legend.values() for entry in kind]
+        return {self.unit, *entries, *(name for panel in self.panels for name in [panel["title"], *panel.get("lines", [])])}
 
 
 def filled(template, values):
@@ -124,13 +131,14 @@ def on_paper(figure, paper, template):
     """Returns the whole figure as one specification, (very nearly) as wide as one or two columns of a paper."""
     width, count, beside = WIDTHS[paper], len(figure.panels), arrangement(figure, paper)
     plot = (width - 8 - GAP * (beside - 1)) / beside - figure.left
-    height = {"step": figure.step} if figure.step else figure.height or (150 if beside == 1 and paper == 2 else 115 if beside < 3 else 95)
+    height = {"step": figure.step, "for": "position"} if figure.step else figure.height or (150 if beside == 1 and paper == 2 else 115 if beside < 3 else 95)
     values = {
         "ink": INK,
         "paper": PAPER,
         "quiet": QUIET,
         "opacity": 1,
         "marker_size": {"expr": "datum.marked ? 18 : 3"},
+        "arrow_size": 14,
         "width": plot,
         "height": height,
         "line_axis": LINE_AXIS | {"minExtent": figure.left},
@@ -166,7 +174,8 @@ def drawn(figure, paper, template):
     box = f'viewBox="0 0 {target / scale:.2f} {height:g}"'
     svg = re.sub(r'viewBox="[^"]*"', box, svg, count=1)
     svg = _size("width").sub(rf"\g<1>{target:.2f}\g<3>", svg, count=1)
-    return _size("height").sub(rf"\g<1>{height * scale:.2f}\g<3>", svg, count=1).replace(f'<rect width="{width:g}"', f'<rect width="{target / scale:.2f}"', 1)
+    svg = _size("height").sub(rf"\g<1>{height * scale:.2f}\g<3>", svg, count=1)
+    return re.sub(r'<rect width="[\d.]+"', f'<rect width="{target / scale:.2f}"', svg, count=1)  # the background
 
 
 def pdf_of(svg):

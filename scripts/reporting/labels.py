@@ -4,6 +4,7 @@ import re
 
 MOST = 24
 WORD = re.compile(r"[ ,·]+")
+KEY = re.compile(r"\b[a-z_]+=(?!\d{1,2}\b)")  # of a value that tells by itself: "folds=4" needs its key, "length=1024" does not
 
 
 def cut(text):
@@ -20,36 +21,29 @@ def slug(text):
     return re.sub(r"[^a-z0-9.]+", "_", text.lower().replace("×", "x")).strip("_.") or "all"
 
 
+def in_order(label):
+    """Returns a label by which to sort: words by the alphabet, numbers by size."""
+    return [(0, int(word), "") if word.isdecimal() else (1, 0, word) for word in re.split(r"(\d+)", label)]
+
+
 def compact(label):
     """Returns what one calls a configuration: of a list of rules the first, no settings, no rtn: "rtn W4 g64 symmetric=true" is "W4 g64",
     with activations "W4A4"; of a format by bands and of one in some layers where it is: "W3 g64 8-16", "W3 g64 in mlp"."""
     if " · " in label:
-        parts = label.split(" · ")
-        return " · ".join(compact(part) for part in parts if "=" not in part) or parts[-1]
+        return " · ".join(part if re.fullmatch(r"\S+=\S+", part) else compact(part) for part in label.split(" · "))
     if mixed := re.fullmatch(r"(.+) \+ by_band edges=[\d +]+ of=(.+)", label):
         return f"{compact(mixed[1])} + " + "/".join(re.findall(r"W\d+|none", mixed[2]))
     if bands := re.fullmatch(r"by_band edges=([\d +]+) of=(.+)", label):
         edges, formats = (part.split(" + ") for part in bands.groups())
         return ", ".join(f"{compact(format)} {low}-{high}" for format, low, high in zip(formats, edges, edges[1:]) if format != "none")
     label = re.sub(r" in layers\.\*\.(self_attn\.)?", " in ", label.removesuffix(" in layers.*"))
-    weight, _, activation = label.removesuffix(".*").split(" + ")[0].partition(", ")
+    weight, _, activation = re.sub(r" \([^)]*\)", "", label).removesuffix(".*").split(" + ")[0].partition(", ")
     words = [word for word in weight.replace(" per row", "").split() if "=" not in word]
     if activation and (bits := re.search(r"\bA\d+", activation)):
         words = [word + bits[0] if re.fullmatch(r"W\d+", word) else word for word in words]
     if len(words) > 1 and words[0] in ("rtn", "fake_quant"):
         words = words[1:]
     return " ".join(words) or label
-
-
-def joined_within(parts):
-    """Returns several short names as one title of at most 24 characters: the longest part gives way."""
-    parts = [part for part in parts if part]
-    while len(text := " · ".join(parts)) > MOST:
-        longest = max(range(len(parts)), key=lambda place: len(parts[place]))
-        if len(parts[longest]) < 4:
-            return cut(text)
-        parts[longest] = parts[longest].rstrip("…")[:-1].rstrip() + "…"
-    return text
 
 
 def unlike(short):
@@ -65,26 +59,67 @@ def unlike(short):
     return found
 
 
-def telling(labels):
-    """Returns {label: its parts between dots that are not the same in all labels}."""
-    parts = {label: label.split(" · ") for label in labels}
-    if len(set(map(len, parts.values()))) != 1:
-        return {label: label for label in labels}
-    told = [len(set(column)) > 1 for column in zip(*parts.values())]
-    return {label: " · ".join(part for part, tells in zip(own, told) if tells) or label for label, own in parts.items()}
+def without_shared(names):
+    """Takes lists of parts, each a list of words, and leaves out words that stand in the same part of all of them, the longest first, until all
+    names fit.  Where the numbers of parts differ, a word's part does not matter."""
+    same = len({len(parts) for parts in names}) == 1
+    columns = list(zip(*names)) if same else [[[word for part in parts for word in part] for parts in names]] if names else []
+    shared = [(place, word) for place, column in enumerate(columns) for word in dict.fromkeys(column[0]) if all(word in words for words in column)]
+    for place, word in sorted(shared, key=lambda one: -len(one[1])):
+        if all(len(text(parts)) <= MOST for parts in names):
+            break
+        for parts in names:
+            part = next(part for part in (parts[place : place + 1] if same else parts) if word in part)
+            if sum(map(len, parts)) > 1:  # a name of one word keeps it
+                part.remove(word)
+    return names
 
 
-def shortened(labels):
-    """Returns {label: short name}; where two would be called the same, each keeps the words that only it has, or gets a number."""
+def text(parts, between=" · "):
+    return between.join(" ".join(part) for part in parts if part)
+
+
+def within(full):
+    """Takes {key: name of any length} and returns {key: name of at most 24 characters}, each its own.  What goes first is what all names share, then what
+    all long ones share, then dots and keys of values ("length=1024" is "1024"), then the words that most names have; numbers tell apart what is still
+    the same."""
+    names = without_shared([[part.split() for part in name.split(" · ")] for name in full.values()])
+    long = [place for place, parts in enumerate(names) if len(text(parts)) > MOST]
+    shorter = dict(zip(long, without_shared([[list(part) for part in names[place]] for place in long] if len(long) > 1 else [])))
+    tried = [shorter.get(place, parts) for place, parts in enumerate(names)]
+    names = tried if len(set(map(text, tried))) == len(set(map(text, names))) else names
+    short = list(map(text, names))
+    if len(full) > 1 and max(map(len, short)) > MOST:
+        short = fewer_words([text(parts, " ") for parts in names])
+    return unlike(dict(zip(full, map(cut, short))))
+
+
+def fewer_words(names):
+    """Leaves out of long names the keys of values, then the words that most names have, as long as each remains its own."""
+    names = [KEY.sub("", name) if len(name) > MOST else name for name in names]
+    for place, name in enumerate(names):
+        words = name.split()
+        for word in sorted(words, key=lambda word: -sum(word in other.split() for other in names)):
+            rest = " ".join(own for own in words if own != word)
+            if len(" ".join(words)) > MOST and rest and rest not in names:
+                words.remove(word)
+        names[place] = " ".join(words)
+    return names
+
+
+def called(labels):
+    """Returns {label: what one calls it}, of any length; of those that are called the same each keeps the words that only it has."""
     labels = list(dict.fromkeys(labels))
-    short = {label: compact(told) for label, told in telling(labels).items()}
-    if max(map(len, short.values()), default=0) > MOST:
-        short = {label: name.replace(" · ", " ") for label, name in short.items()}
-    short = {label: cut(name) for label, name in short.items()}
-    for name in sorted({name for name in short.values() if list(short.values()).count(name) > 1}):
-        same = [label for label in labels if short[label] == name]
+    names = {label: compact(label) for label in labels}
+    for name in sorted({name for name in names.values() if list(names.values()).count(name) > 1}):
+        same = [label for label in labels if names[label] == name]
         shared = set.intersection(*(set(WORD.split(label)) for label in same))
         for label in same:
             own = " ".join(word for word in WORD.split(label) if word not in shared)
-            short[label] = cut(f"{name} {own}".strip()) if len(name) < MOST - 4 else cut(own or name)
-    return unlike(short)
+            names[label] = f"{name} {own}".strip()
+    return names
+
+
+def shortened(labels):
+    """Returns {label: its short name}."""
+    return within(called(labels))

@@ -1,8 +1,10 @@
 """Writes sections as report.md: what the page folds is left out or comes as it is, and figures are pictures with files for a paper beside them."""
 
+import csv
+import io
 import re
 
-from .content import Cell, Code, Folded, Note, Ranking, Table, Text
+from .content import Cell, Code, Files, Folded, Note, Ranking, Table, Text
 from .figures import Figure
 
 
@@ -39,12 +41,37 @@ def table(one):
     rows = one.rows()
     lines = [f"**{escaped(one.title)}**\n"] if one.title else []
     if len(rows) > one.most:
-        return [*lines, f"{one.elsewhere or f'{len(rows)} rows, in report.html.'}\n"]
+        return [*lines, f"[{one.name}.csv]({one.name}.csv) has the {len(rows)} rows.\n"]
     for title, body in one.blocks:
         lines += [f"{escaped(title)}:\n"] if title else []
         grid = [list(map(escaped, one.columns)), ["---"] * len(one.columns), *(list(map(cell, row)) for row in body)]
         lines.append("".join("| " + " | ".join(row) + " |\n" for row in grid))
     return lines
+
+
+def long_tables(sections):
+    """Returns the tables in whose place report.md has a link."""
+    shown = [part.table if isinstance(part, Folded) else part for section in sections for part in section.parts]
+    return [part for part in shown if isinstance(part, Table) and len(part.rows()) > part.most]
+
+
+def harmless(text):
+    """Returns a text that no spreadsheet runs."""
+    return f"'{text}" if text[:1] in tuple("=+-@\t'") else text
+
+
+def csv_of(one):
+    """Returns a table as CSV, in whose first column stands what the rows of a block share."""
+    blocks = any(title for title, _ in one.blocks)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*[""] * blocks, *one.columns])
+    for title, rows in one.blocks:
+        for row in rows:
+            is_number = lambda cell: isinstance(cell, Cell) and cell.value != ""  # noqa: E731
+            cells = [cell.text if is_number(cell) else harmless(re.sub(r"\s+", " ", str(getattr(cell, "text", cell)))) for cell in row]
+            writer.writerow([*[harmless(title)] * blocks, *cells])
+    return text.getvalue()
 
 
 def figure(one):
@@ -72,7 +99,9 @@ def part(one):
         said = (f"{number}. {escaped(before)} **{escaped(effect)}** {escaped(behind)}\n" for number, (before, effect, behind, _) in enumerate(one.sentences, 1))
         return [f"**{escaped(one.title)}.** {one.note}\n", "".join(said)]
     if isinstance(one, Folded):
-        return [f"{one.elsewhere}\n"] if one.elsewhere else [line for inner in one.parts for line in part(inner)]
+        return table(one.table) if one.table else [line for inner in one.parts for line in part(inner)]
+    if isinstance(one, Files):
+        return [] if one.of_page else [f"{noted(one.words)}: {', '.join(f'[{path}]({path})' for path in one.paths)}.\n"]
     if isinstance(one, Code):
         fence = "`" * max(3, 1 + max(map(len, re.findall("`+", one.text)), default=0))
         return [f"{fence}\n{one.text}\n{fence}\n"]

@@ -48,12 +48,12 @@ const quiet = { domainColor: "#888", tickColor: "#888", gridColor: "#888", gridO
   titleFontSize: 11, titleFontWeight: "normal", labelLimit: 190 };
 const options = { renderer: "svg", mode: "vega-lite", actions: { export: true, source: false, compiled: false, editor: false }, tooltip: { theme: "custom" },
   config: { background: "transparent", font: "system-ui, sans-serif", axis: quiet, view: { stroke: null },
-    legend: { labelColor: "CanvasText", title: null, gradientLength: 120, gradientThickness: 9 },
+    legend: { labelColor: "CanvasText", titleColor: "CanvasText", titleFontWeight: "normal", title: null, gradientLength: 120, gradientThickness: 9 },
     point: { strokeWidth: 1.5 }, rule: { strokeWidth: 1.2 }, line: { strokeWidth: 1.5 }, text: { fontSize: 10.5 } } };
 
 const templates = JSON.parse(document.querySelector("#templates").textContent);
 const chosen = "(!isValid(scheme_on) || datum.scheme === scheme_on) && (!isValid(quantizer_on) || datum.quantizer === quantizer_on)";
-const onScreen = { ink: "CanvasText", paper: "Canvas", quiet: "#888888", width: "container", title: null, marker_size: { expr: "datum.marked ? 55 : 12" }, scheme_legend: null, quantizer_legend: null,
+const onScreen = { ink: "CanvasText", paper: "Canvas", quiet: "#888888", width: "container", title: null, marker_size: { expr: "datum.marked ? 55 : 12" }, arrow_size: 40, scheme_legend: null, quantizer_legend: null,
   line_axis: { title: null, labelLimit: 190, grid: false, ticks: false, domain: false }, opacity: { expr: `(${chosen}) ? 1 : 0.08` } };
 
 // As figures.py does: what fills a place is not looked into.

@@ -6,9 +6,10 @@ import math
 from .axes import LENGTH, joined
 from .charts import chart, panel_of
 from .content import Section, Table, Text
-from .scales import limits
+from .labels import cut
 from .tables import SIZES, sizes
 
+AXES = {"bits_per_weight": "bits per weight", "bits_per_cached_value": "bits per cached number"}  # short enough for a figure
 MOST_ROWS = 60
 MEASURED_ON = ("model", "data", "windows")  # axes whose values have losses of their own, none better than another's
 NEAR = 0.06  # of the width; labels of points nearer than this share a column
@@ -37,9 +38,9 @@ def spread(values, gap, low, high):
     return places
 
 
-def labelled(best, low, high):
-    """best: [(size, shown value, number)] of the frontier.  Returns labels that do not overlap: points of about one size share a column of numbers."""
-    span = math.log(best[-1][0] / best[0][0]) or 1.0
+def labelled(best, low, high, span):
+    """best: [(size, shown value, number)] of the frontier; span: of the logarithms of all sizes.  Returns labels that do not overlap: points of about one
+    size share a column of numbers."""
     clusters = []
     for point in best:
         if clusters and math.log(point[0] / clusters[-1][-1][0]) < NEAR * span:
@@ -48,9 +49,9 @@ def labelled(best, low, high):
             clusters.append([point])
     labels = []
     for cluster in clusters:
-        at = cluster[-1][0] * math.exp((0.035 if cluster[-1][0] < best[-1][0] or len(clusters) == 1 else -0.07) * span)
+        at = cluster[-1][0] * math.exp((0.035 if cluster is not clusters[-1] or len(clusters) == 1 else -0.07) * span)
         ordered = sorted(cluster, key=lambda point: point[1])
-        places = spread([value - 0.04 * (high - low) for _, value, _ in ordered], LINE * (high - low), low, high)
+        places = spread([value - 0.04 * (high - low) for _, value, _ in ordered], LINE * (high - low), low + LINE / 2 * (high - low), high)
         labels += [{"at": at, "shown": place, "label": str(number)} for place, (*_, number) in zip(places, ordered)]
     return labels
 
@@ -67,7 +68,7 @@ def pareto(found):
     key_of = lambda row: tuple(axis.of(row) for axis in down)  # noqa: E731
     lines = [key for key, _ in layout.groups(rows, down)]
     for size in sizes(rows):
-        panels, best = [], {}
+        panels, best, of_rows = [], {}, [row[size] for row in rows if row.get(size) is not None]
         for labels, group in layout.groups(rows, across):
             own = [
                 (row[size], row["metrics"][metric]["value"], lines.index(key_of(row)) + 1, row)
@@ -76,14 +77,14 @@ def pareto(found):
             ]
             title = " · ".join(f"{text} tokens" if axis.name == LENGTH else axis.said(text) for axis, text in zip(across, labels) if text)
             best[" · ".join(filter(None, labels)) or "yes"] = {point[2] for point in frontier(own)}
-            panels.append(panel(places, title[:24], own, metric, SIZES[size]))
+            panels.append(panel(places, cut(title), own, metric, AXES[size], math.log(max(of_rows) / min(of_rows))))
         title = f"{metric} against {SIZES[size]}"
         note = (
             "The line joins, with their numbers in the table, the rows that no row of their size or below is as good as, by their values "
             "alone; differences and their intervals are "
             "above."
         )
-        figure = chart(places, f"pareto_{size}", title, note, panels, metric, metric, x_logarithmic=True) if len(lines) <= MOST_ROWS else None
+        figure = chart(places, f"pareto_{size}", title, note, panels, metric, metric, x_logarithmic=True, apart=False, interpolation="step-after") if len(lines) <= MOST_ROWS else None
         body = [
             [
                 number,
@@ -94,12 +95,12 @@ def pareto(found):
             for number, key in enumerate(lines, 1)
         ]
         header = ["", "row", SIZES[size], "best at its size or below" + (f" ({', '.join(axis.title for axis in across)})" if across else "")]
-        parts += [figure or Text(f"{title}: {len(lines)} rows are too many for a figure."), Table(header, [("", body)], title=title)]
+        parts += [figure or Text(f"{title}: {len(lines)} rows are too many for a figure."), Table(header, [("", body)], title=title, name=f"pareto_{size}")]
     return Section("pareto", "Loss against size", parts)
 
 
-def panel(places, title, own, metric, x_title):
-    """own: [(size, value, number, row)]."""
+def panel(places, title, own, metric, x_title, span):
+    """own: [(size, value, number, row)]; span: of the logarithms of all sizes."""
     points = []
     for size, value, _, row in sorted(own, key=lambda point: point[:3]):
         points.append(
@@ -116,7 +117,10 @@ def panel(places, title, own, metric, x_title):
         )
     if not points:
         return panel_of(title, [])
-    low, high = limits(points, None, False)
-    steps = [{"at": point[0], "shown": min(max(point[1], low), high)} for point in frontier(own)]
-    labels = labelled([(point[0], min(max(point[1], low), high), point[2]) for point in frontier(own)], low, high)
-    return panel_of(title, points, x_title[:24], steps=steps, labels=labels)
+    best = frontier(own)
+
+    def labels(scale, low, high):
+        inside = [(size, scale.into(min(max(value, low), high)), number) for size, value, number, _ in best]
+        return [label | {"shown": scale.back(label["shown"])} for label in labelled(inside, scale.into(low), scale.into(high), span)]
+
+    return panel_of(title, points, x_title, steps=[{"at": point[0], "shown": point[1]} for point in best], labels=labels)

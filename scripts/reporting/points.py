@@ -1,48 +1,18 @@
 """Where rows stand in figures and tables: by scheme (colour), quantizer (marker), length (x), and everything else (panels)."""
 
 from .axes import Layout, joined
-from .labels import joined_within, shortened, unlike
+from .configured import block_of, label_of
+from .labels import called, in_order, shortened, within
+from .looks import shapes_of, styles_of
 
 SCHEME, QUANTIZERS = "rope", ("quant", "kv", "rotation")
-# Okabe & Ito's colours; full contrast is for no interpolation.  A scheme has its colour in every report.
-COLORS = {
-    "none": "#6E6E6E",
-    "model": "#5B6BB0",
-    "linear": "#D55E00",
-    "ntk": "#0086D1",
-    "yarn": "#009E73",
-    "dynamic_ntk": "#56B4E9",
-    "ntk_by_parts": "#E69F00",
-    "dynamic_yarn": "#CC79A7",
-    "longrope": "#9F6BD6",
-    "llama3": "#A0743C",
-}
-OTHER = "#B0A000"  # a scheme of tomorrow
-# Vega's paths within -1..1.
-SHAPES = [
-    "M0,-1A1,1,0,1,1,0,1A1,1,0,1,1,0,-1Z",
-    "M-.9,-.9H.9V.9H-.9Z",
-    "M0,-1.1L1.05,.8H-1.05Z",
-    "M0,-1.2L1,0L0,1.2L-1,0Z",
-    "M0,1.1L1.05,-.8H-1.05Z",
-    "M-.4,-1H.4V-.4H1V.4H.4V1H-.4V.4H-1V-.4H-.4Z",
-    "M1.1,0L-.8,1.05V-1.05Z",
-    "M-1.1,0L.8,1.05V-1.05Z",
-    "M-.5,-1H.5L1,0L.5,1H-.5L-1,0Z",
-    "M0,-1.1L1.1,-.2L.65,1H-.65L-1.1,-.2Z",
-    "M-1,-.5H1V.5H-1Z",
-    "M-.5,-1H.5V1H-.5Z",
-]
-DASHES = [[1, 0], [6, 3], [2, 2], [8, 2, 2, 2]]
+def block_name(row, name):
+    """Returns what a row's block is called: by its axis, or where no axis sweeps it by its configuration."""
+    return row["labels"].get(name) or row.get("configured", {}).get(name) or label_of(block_of(row, name))
 
 
 def scheme_of(row):
-    if SCHEME in row["labels"]:
-        return row["labels"][SCHEME]
-    rope = row["environment"].get("rope") or row["config"].get("rope")
-    if not isinstance(rope, dict) or "type" not in rope:
-        return str(rope or "unknown")
-    return rope["type"] + (f" ×{rope['factor']:g}" if isinstance(rope.get("factor"), (int, float)) else "")
+    return block_name(row, SCHEME)
 
 
 def type_of(row):
@@ -52,7 +22,13 @@ def type_of(row):
 
 
 def quantizer_of(row):
-    return " + ".join(label for name in QUANTIZERS if (label := row["labels"].get(name, "none")) not in ("none", "")) or "none"
+    return " + ".join(label for name in QUANTIZERS if (label := block_name(row, name)) not in ("none", "")) or "none"
+
+
+def family_of(row):
+    """Returns what says the marker of a row's quantizer: its configuration, whatever it is called; its name where weights were quantized before."""
+    blocks = [label for name in QUANTIZERS if (label := label_of(block_of(row, name))) != "none"]
+    return " + ".join(blocks) or quantizer_of(row)
 
 
 def controls(rows):
@@ -75,6 +51,8 @@ class Places:
         self.quantizers = sorted(dict.fromkeys(map(quantizer_of, ordered)), key=lambda label: label != "none")
         self.by_quantizer = self.x is not None and len(self.quantizers) > 1 and (len(self.schemes) > 1 or len(self.quantizers) > 6)
         self.colors, self.shapes = shortened(self.schemes), shortened(self.quantizers)
+        families = {quantizer_of(row): family_of(row) for row in ordered}
+        self.markers, self.styles = shapes_of({name: families[name] for name in self.quantizers}), styles_of(self.types)
         self.named = {name: label for names in (self.colors, self.shapes) for label, name in names.items()}
         keys = {self.key(row, self.panel_axes, self.by_quantizer) for row in rows}
         # One line a panel would be a lot of panels: then rows have labels, and each length has a panel.
@@ -86,12 +64,15 @@ class Places:
         return scheme_of(row) if with_scheme else "", quantizer_of(row) if with_quantizer else "", " · ".join(rest)
 
     def titles(self, keys):
-        """Returns {key: name of at most 24 characters}, in the order of quantizers; a rest that all of them share is no part of it."""
-        keys = sorted(dict.fromkeys(keys), key=lambda key: self.quantizers.index(key[1]) if key[1] else -1)
+        """Returns {key: name of at most 24 characters}, in the order of quantizers and of the rest; a rest that all of them share is no part of it."""
+        keys = sorted(dict.fromkeys(keys), key=lambda key: (self.quantizers.index(key[1]) if key[1] else -1, in_order(key[2])))
         rests = list(dict.fromkeys(rest for *_, rest in keys))
-        short = shortened(filter(None, rests)) if len(rests) > 1 or len(keys) == 1 else {}
-        titles = unlike({key: joined_within([self.colors.get(key[0], ""), self.shapes.get(key[1], ""), short.get(key[2], "")]) for key in keys})
-        self.named |= {title: " · ".join(filter(None, key)) for key, title in titles.items() if title}
+        short = called(filter(None, rests)) if len(rests) > 1 or len(keys) == 1 else {}
+        parts = {key: (self.colors.get(key[0]), self.shapes.get(key[1]), short.get(key[2])) for key in keys}
+        blocks = [axis.name for axis in self.rest_axes if axis.blocks]
+        nothing = f"no {'/'.join(blocks)}" if blocks and len(keys) > 1 else ""
+        titles = within({key: " · ".join(filter(None, own)) or nothing for key, own in parts.items()})
+        self.named |= {title: " · ".join(filter(None, key)) for key, title in titles.items() if any(key)}
         return titles
 
     @staticmethod
@@ -99,8 +80,10 @@ class Places:
         return joined(axes, [axis.of(row) for axis in axes])
 
     def said(self, row):
-        """Returns the full configuration of a row."""
-        return joined(self.layout.axes, [axis.of(row) for axis in self.layout.axes]) or "the experiment"
+        """Returns the full configuration of a row; of what it has not, the scheme alone is named."""
+        labels = [axis.of(row) for axis in self.layout.axes]
+        told = ["" if label == "none" and axis.name != SCHEME else label for axis, label in zip(self.layout.axes, labels)]
+        return joined(self.layout.axes, told) or ("none" if any(labels) else "the experiment")
 
     def full_names(self):
         """Returns [(name in figures, what it stands for)] where these differ."""
@@ -108,19 +91,17 @@ class Places:
 
     def legend(self, points):
         """Returns the entries of a figure's legend: schemes and quantizers that it shows, with the look they have in all figures of the report."""
-        seen = lambda kind, names: [name for name in names.values() if any(point[kind] == name for point in points)]  # noqa: E731
-        styles = self.styles()
         return {
-            "scheme": [{"label": name, "color": styles[name][0], "dash": styles[name][1]} for name in seen("scheme", self.colors)],
-            "quantizer": [{"label": name, "shape": SHAPES[list(self.shapes.values()).index(name) % len(SHAPES)]} for name in seen("quantizer", self.shapes)],
-        }
-
-    def styles(self):
-        """Returns {name of a scheme: (colour of its type, dashes by which schemes of one type differ)}."""
-        types = list(self.types.values())
-        return {
-            self.colors[scheme]: (COLORS.get(types[place], OTHER), DASHES[types[:place].count(types[place]) % len(DASHES)])
-            for place, scheme in enumerate(self.schemes)
+            "scheme": [
+                {"label": name, "color": color, "dash": dash}
+                for scheme, (color, dash) in self.styles.items()
+                if (name := self.colors[scheme]) in {point["scheme"] for point in points}
+            ],
+            "quantizer": [
+                {"label": name, "shape": shape}
+                for quantizer, shape in self.markers.items()
+                if (name := self.shapes[quantizer]) in {point["quantizer"] for point in points}
+            ],
         }
 
     def look(self, row):

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import math
 import os
 import re
 import subprocess
@@ -13,9 +14,11 @@ from functools import cached_property
 from pathlib import Path
 
 from .axes import Layout
+from .configured import name_blocks
 from .points import QUANTIZERS, SCHEME, Places, controls
 
 SCRIPTS = Path(__file__).resolve().parents[1]
+TABLES = (".csv", ".dat", ".tex")  # of a target of scripts/paper: these, scripts/publish copies
 HASHES = "rows.sha256"  # of the rows that tables and pages of scripts/paper were made from
 LOGARITHM_OF = {"nll": "perplexity"}  # only the latter is shown
 BASELINES = ("quant", "kv", "rescale", "rope")
@@ -80,7 +83,8 @@ def read_rows(folder, options):
     rows = visible(json.loads(show(folder, "--format", "json", *options)))
     for row in rows:
         row["axes"] |= row.pop("differs", {})
-    return sorted(rows, key=lambda row: row["id"])
+        row["texts"] = {name: measured(row["metrics"].get(name) or {}, text) for name, text in row["texts"].items()}
+    return name_blocks(sorted(rows, key=lambda row: row["id"]))
 
 
 def read_caption(folder, options):
@@ -125,6 +129,27 @@ def metrics_of(rows):
     return [name for name in names if LOGARITHM_OF.get(name) not in names and not re.search(r"/accuracy_\d+$", name)]
 
 
+def metric_title(metric, most=24):
+    """Returns what the axis of a metric is called, with its unit; at most 24 characters."""
+    name = metric.rsplit("/", 1)[-1]
+    if last := re.fullmatch(r"nll_last_(\d+)", name):
+        return f"NLL, last {last[1]} (nats)"
+    return {"nll": "NLL (nats per token)"}.get(name, name[:most])
+
+
+def measured(entry, text):
+    """Returns a metric with its interval, to two digits of the interval's half; text: what `show` says, where there is none."""
+    value, low, high = (entry.get(name) for name in ("value", "low", "high"))
+    if None in (value, low, high):
+        return text
+    digits = digits_of(low, high)
+    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def digits_of(low, high):
+    return min(9, max(0, 1 - math.floor(math.log10((high - low) / 2) + 1e-9))) if high > low else 4
+
+
 def said(effect, digits=4):
     value = effect.get("difference", effect.get("value"))
     if value is None:
@@ -133,6 +158,11 @@ def said(effect, digits=4):
     if effect.get("low") is not None:
         text += f" [{effect['low']:+.{digits}f}, {effect['high']:+.{digits}f}]"
     return text + "*" * bool(effect.get("survives"))
+
+
+def compared(effects):
+    """Returns those of a table's effects among which Benjamini and Hochberg's procedure tells survivors: all but those of rows that computed the same."""
+    return [one for one in effects if one.get("p_value") is not None and (one.get("difference", one.get("value")) != 0 or one.get("stderr") != 0)]
 
 
 def differences(row):

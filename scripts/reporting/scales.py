@@ -1,12 +1,52 @@
 """Limits, ticks and axes of figures.  They fit what is to be seen: what lies far outside stands at the edge with its number."""
 
 import math
+from dataclasses import dataclass
 
 LEAST = 1e-4  # the last digit of a difference in tables: no axis shows less, since rounding errors of sums would fill it
 REACH = 8  # interquartile ranges; a value farther outside stands at the edge
+WIDE = 4  # times the median interval; what reaches farther is cut there
+NEARLY = 1.5  # times the axis; where it would be no longer, nothing is cut
 MOST_DODGED = 12  # numbers along x at which intervals of several lines stand beside each other
 TICKS = 8
 NUMBER = "datum.value >= 1024 && datum.value % 1024 === 0 ? datum.value / 1024 + 'K' : format(datum.value, datum.value < 100 ? '.3~g' : '~g')"
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How an axis places values: "linear", "log", or "symlog", which has a place for 0 below `constant`, the smallest value above it."""
+
+    kind: str = "linear"
+    constant: float = 1.0
+
+    def into(self, value):
+        if self.kind == "log":
+            return math.log(value)
+        return math.copysign(math.log1p(abs(value) / self.constant), value) if self.kind == "symlog" else float(value)
+
+    def back(self, place):
+        if self.kind == "log":
+            return math.exp(place)
+        return math.copysign(self.constant * math.expm1(abs(place)), place) if self.kind == "symlog" else place
+
+    def has(self, value):
+        return self.kind != "log" or value > 0
+
+    def said(self, low, high):
+        own = {"log": {}, "symlog": {"constant": self.constant}, "linear": {"zero": False}}[self.kind]
+        return {"type": self.kind, "domain": [low, high], "nice": False, **own}
+
+
+LINEAR, LOG = Scale("linear"), Scale("log")
+
+
+def fitting(values, null, reach, zeros):
+    """Returns the scale that fits values: logarithmic where they are magnitudes of several sizes; zeros: with a place for 0."""
+    first, last = inner(values, reach)
+    inside = [value for value in values if first <= value <= last and value > 0]
+    if null == 0 or min(values) < 0 or not inside or max(inside) <= 4 * min(inside) or (min(values) == 0 and not zeros):
+        return LINEAR
+    return Scale("symlog", min(inside)) if min(values) == 0 else LOG
 
 
 def inner(values, reach):
@@ -17,27 +57,31 @@ def inner(values, reach):
     return quarter - far, three + far
 
 
-def limits(points, null, logarithmic, reach=REACH):
-    """Returns the ends of an axis that fits the values and, within reason, their intervals."""
-    into, back = (math.log, math.exp) if logarithmic else (float, float)
+def limits(points, null, scale, reach=REACH):
+    """Returns the ends of an axis that fits the values and their intervals, of one that is much wider than the others a part."""
+    into = scale.into
     values = sorted(into(point["value"]) for point in points)
     first, last = inner(values, reach)
     inside = [value for value in values if first <= value <= last] + ([into(null)] if null is not None else [])
     low, high = min(inside), max(inside)
-    span = high - low or abs(high) or 1.0
-    ends = [into(point[end]) for point in points for end in ("low", "high") if not logarithmic or point[end] > 0]
-    low, high = min(low, max(min(ends), low - 1.5 * span)), max(high, min(max(ends), high + 1.5 * span))
-    pad = 0.06 * (high - low) or 0.5 * span
+    bars = [(into(point["value"]), into(point[end])) for point in points for end in ("low", "high") if scale.has(point[end])]
+    reaches = sorted(abs(end - value) for value, end in bars if end != value)
+    most = WIDE * reaches[(len(reaches) - 1) // 2] if reaches else 0
+    reach_of = lambda most: [value + min(max(end - value, -most), most) for value, end in bars if first <= value <= last] + [low, high]  # noqa: E731
+    ends, whole = reach_of(most), reach_of(math.inf)
+    ends = whole if max(whole) - min(whole) < NEARLY * (max(ends) - min(ends)) else ends
+    low, high = min(ends), max(ends)
+    pad = 0.06 * (high - low) or 0.5 * (abs(high) or 1.0)
     if null == 0 and max(high, -low) < LEAST:
         pad = LEAST
-    return back(low - pad), back(high + pad)
+    return scale.back(low - pad), scale.back(high + pad)
 
 
-def shared(panels, null, logarithmic, reach=REACH):
+def shared(panels, null, scale, reach=REACH):
     """Returns the limits of each panel: the same for all where none would be squeezed to less than a fifth by it, else its own.  Panels in which nothing
     differs go with the others."""
-    own = [limits(points, null, logarithmic, reach) for points in panels]
-    size = lambda ends: math.log(ends[1] / ends[0]) if logarithmic else ends[1] - ends[0]  # noqa: E731
+    own = [limits(points, null, scale, reach) for points in panels]
+    size = lambda ends: scale.into(ends[1]) - scale.into(ends[0])  # noqa: E731
     seen = [{point[name] for point in points for name in ("value", "low", "high")} for points in panels]
     flat = [len(values) == 1 or (null == 0 and max(map(abs, values)) < LEAST) for values in seen]
     telling = [ends for ends, is_flat in zip(own, flat) if not is_flat] or own
@@ -51,9 +95,11 @@ def shared(panels, null, logarithmic, reach=REACH):
 
 
 def clamped(point, low, high, sign):
+    """Returns a point with what is to be seen of it, the number of a value outside, and which ends of its interval are cut: these get an arrow head."""
     inside = lambda value: min(max(value, low), high)  # noqa: E731
     edge = "" if low <= point["value"] <= high else f"{'↑' if point['value'] > high else '↓'} {point['value']:{sign}.4g}"
-    return point | {"shown": inside(point["value"]), "from": inside(point["low"]), "to": inside(point["high"]), "edge": edge}
+    cut = {name: True for name, is_cut in (("below", point["low"] < low <= point["value"]), ("above", point["high"] > high >= point["value"])) if is_cut}
+    return point | {"shown": inside(point["value"]), "from": inside(point["low"]), "to": inside(point["high"]), "edge": edge, **cut}
 
 
 def edges_apart(points):
@@ -82,51 +128,42 @@ def ticks(low, high):
     return [number * step for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
-def dodged(points, logarithmic):
-    """Moves points of several lines apart; all lines together take a fifth of the smallest gap along x."""
-    into, back = (math.log, math.exp) if logarithmic else (float, float)
-    places = sorted({into(point["x"]) for point in points})
+def dodged(points, across, scale, ends):
+    """Moves points of several lines apart: by a little of the axis, and less than a fifth of the smallest gap between the numbers along it."""
+    places = list(map(scale.into, across))
     lines = list(dict.fromkeys(point["series"] for point in points))
-    gap = min((right - left for left, right in zip(places, places[1:])), default=0) if len(places) <= MOST_DODGED else 0
-    return [
-        point | {"at": back(into(point["x"]) + gap / 5 * ((lines.index(point["series"]) + 0.5) / len(lines) - 0.5)) if gap else point["x"]} for point in points
-    ]
-
-
-def ends_with(points, ends, logarithmic):
-    """Returns the ends of an axis with room for the points that were moved apart."""
-    into, back = (math.log, math.exp) if logarithmic else (float, float)
-    places, (first, last) = [into(point["at"]) for point in points], map(into, ends)
-    room = 0.04 * (last - first)
-    return [back(min(first, min(places) - room)), back(max(last, max(places) + room))]
-
-
-def x_axis(numbers, title, logarithmic):
-    """Returns what fills the places of the axis along x."""
-    if logarithmic:
-        ends = (numbers[0] / 1.15, numbers[-1] * 1.15)
-        values = numbers if len(numbers) <= TICKS else [number for number in numbers if number >= 1 and math.log2(number) % 2 == 0] or ticks(*ends)
+    span = scale.into(ends[1]) - scale.into(ends[0])
+    if len(places) > MOST_DODGED:
+        room = 0
+    elif len(places) == 1:
+        room = min(0.4, 0.05 * len(lines)) * span
     else:
-        room = 0.06 * (numbers[-1] - numbers[0]) or 1
-        ends, values = (numbers[0] - room, numbers[-1] + room), numbers if len(numbers) <= TICKS else None
+        room = min(min(right - left for left, right in zip(places, places[1:])) / 5, min(0.05, 0.012 * len(lines)) * span)
+    shift = {line: room * ((place + 0.5) / len(lines) - 0.5) for place, line in enumerate(lines)}
+    return [point | {"at": scale.back(scale.into(point["x"]) + shift[point["series"]]) if room else point["x"]} for point in points]
+
+
+def x_axis(numbers, title, scale):
+    """Returns what fills the places of the axis along x."""
+    first, last = scale.into(numbers[0]), scale.into(numbers[-1])
+    room = max(0.06 * (last - first), math.log(1.15)) if scale is LOG else 0.06 * (last - first) or 1
+    ends = scale.back(first - room), scale.back(last + room)
+    values = numbers
+    if len(numbers) > TICKS:
+        values = [number for number in numbers if number >= 1 and math.log2(number) % 2 == 0] or ticks(*ends) if scale is LOG else None
     axis = {"grid": False, "labelExpr": NUMBER, "labelOverlap": True, "title": title, **({"values": values} if values else {"tickCount": 5})}
-    return {
-        "x_scale": {"type": "log" if logarithmic else "linear", "domain": list(ends), "nice": False, **({} if logarithmic else {"zero": False})},
-        "x_axis": axis,
-    }
+    return {"x_scale": scale.said(*ends), "x_axis": axis}
 
 
-def value_axis(low, high, null, logarithmic):
+def value_axis(low, high, null, scale):
     signed = f"datum.value === 0 ? '0' : format(datum.value, '{'+' if null == 0 else ''}~g')"
+    marked = {"log": lambda: {"values": ticks(low, high)}, "symlog": lambda: {"values": [0, *ticks(scale.constant, high)]}}
     axis = {
         "labelExpr": signed,
         "grid": True,
         "labelOverlap": True,
         "labelSeparation": 3,
         "title": None,
-        **({"values": ticks(low, high)} if logarithmic else {"tickCount": 4}),
+        **marked.get(scale.kind, lambda: {"tickCount": 4})(),
     }
-    return {
-        "scale": {"type": "log" if logarithmic else "linear", "domain": [low, high], "nice": False, **({} if logarithmic else {"zero": False})},
-        "axis": axis,
-    }
+    return {"scale": scale.said(low, high), "axis": axis}

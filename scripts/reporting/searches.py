@@ -6,6 +6,7 @@ from .effects import searched
 from .points import quantizer_of, scheme_of
 from .rows import read_csv
 
+COLUMNS = ["candidate", "verdict", "score", "cost so far", "g"]
 FULL_RANGE = 24  # candidates of a search's history that are shown
 
 
@@ -20,7 +21,7 @@ def history(lines):
 
 def searches(found):
     """What each search did, once where rows of several lengths share one."""
-    tried = {}
+    tried, lines_of_all = {}, []
     for row in found.shown:
         search = row.get("search")
         if "searched" not in row or not search:
@@ -43,10 +44,10 @@ def searches(found):
         if len(kept) < len(lines):
             facts.append(f"shown: the {len(kept)} last that were the best so far, of {len(lines)} in search.csv")
         parts = [Text("; ".join(filter(None, facts)) + ".")]
+        lines_of_all += [[title, *line] for line in kept]
         if kept:
-            parts.append(Table(["candidate", "verdict", "score", "cost so far", "g"], [("", kept)], most=0))
+            parts.append(Table(COLUMNS, [("", kept)]))
         tried[title, search["dev_nll"]] = Folded(f"{title}: gain on the dev texts {search['dev_gain']:.4f} nats", parts)
-    histories = (
-        [Folded("What each search tried", list(tried.values()), "`cells/ID/search.csv` has what each search tried; report.html shows it.")] if tried else []
-    )
+    table = Table(["search", *COLUMNS], [("", lines_of_all)], title="What each search tried", name="search_history", most=0)
+    histories = [Folded("What each search tried", list(tried.values()), table)] if tried else []
     return Section("searches", "Searches and their controls", searched(found) + histories)

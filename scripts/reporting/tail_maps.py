@@ -3,7 +3,8 @@
 import math
 
 from .charts import heat_map
-from .diagnostic_kinds import BAND, KINDS, interval
+from .diagnostic_kinds import BAND, KINDS
+from .diagnostic_points import interval
 from .labels import slug, unlike
 from .rows import read_csv
 from .tasks import titled
@@ -48,12 +49,13 @@ def inflation(found, rows):
     kinds = [
         (f"{name}, {site[0]}", ratios(column_name, site)) for name, column_name in (("TIR_W", "tir_w"), ("TIR_A", "tir_a")) for site in ("q_proj", "k_proj")
     ]
-    titles, cells, seen = titled(found, rows), [], set()
+    cells, seen = [], set()
     for row in rows:
         maps = read_csv(found.folder(row) / "diagnostics/tail_inflation.csv", lambda lines: [points(lines) for _, points in kinds])
         if str(maps) not in seen:
             seen.add(str(maps))
             cells.append((row, maps))
+    titles = titled(found, [row for row, _ in cells])
     span = max([0.1, *(abs(point["value"]) for _, maps in cells for own in maps for point in own if not point["few"])])
     scale = {"scheme": "redblue", "reverse": True, "domain": [-span, span]}
     names = unlike({row["id"]: slug(titles[row["id"]]) for row, _ in cells})
@@ -61,17 +63,17 @@ def inflation(found, rows):
     for row, maps in cells:
         told = {"what": found.places.said(row), "cell": row["id"]}
         panels = [(title, "", [point | told for point in own]) for (title, _), own in zip(kinds, maps)]
-        legend = {"format": "", "labelExpr": "datum.value === 0 ? '1 (null)' : format(pow(2, datum.value), '.2f')", "values": [-span, 0, span]}
+        legend = {"title": "long / short", "format": "", "labelExpr": "datum.value === 0 ? '1 (null)' : format(pow(2, datum.value), '.2f')", "values": [-span, 0, span]}
         made.append(
             heat_map(
                 f"tail_inflation_{names[row['id']].replace(' #', '_')}",
                 f"{heading}: {found.places.said(row)}",
                 note if row is cells[0][0] else "",
                 panels,
-                "ratio",
+                titles[row["id"]] or heading,
                 scale,
                 legend,
-                f"{titles[row['id']] or heading}",
+                "layer",
                 BAND,
             )
         )

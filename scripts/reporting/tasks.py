@@ -17,7 +17,7 @@ def titled(found, rows):
     axes = [axis for axis in places.layout.axes if axis.varies and axis.name not in BESIDE]
     keys = {row["id"]: places.key(row, axes, len(places.quantizers) > 1, len(places.schemes) > 1) for row in rows}
     titles = places.titles(keys.values())
-    return {cell: titles[key] for cell, key in keys.items()}
+    return {cell: titles[key] for cell, key in sorted(keys.items(), key=lambda one: list(titles).index(one[1]))}
 
 
 def answers(lines):
@@ -57,24 +57,27 @@ def heat_points(row, said, found):
 
 def tasks(found):
     """A map of each task that hides something at a depth, with a panel for each cell."""
-    titles, maps = titled(found, found.shown), {}
+    maps = {}
     for row in found.shown:
         for path in sorted(found.folder(row).glob("tasks/*.csv")):
             if right := read_csv(path, answers):
-                maps.setdefault(path.stem, []).append((titles[row["id"]], "", heat_points(row, found.places.said(row), right)))
+                maps.setdefault(path.stem, {})[row["id"]] = heat_points(row, found.places.said(row), right)
+    drawn = {cell for own in maps.values() for cell in own}
+    titles = titled(found, [row for row in found.shown if row["id"] in drawn])
     parts = []
-    for name, panels in maps.items():
-        more = f" The first {MOST_PANELS} of {len(panels)} cells." if len(panels) > MOST_PANELS else ""
+    for name, own in maps.items():
+        panels = [(titles[cell], "", own[cell]) for cell in titles if cell in own]
+        more = f" The first {MOST_PANELS} of {len(panels)} rows." if len(panels) > MOST_PANELS else ""
         parts.append(
             heat_map(
                 f"task_{slug(name)}",
                 f"{name}: accuracy over length and depth",
                 f"Percent right; the number is hidden at that depth (0: the beginning) of a text of that length.{more}",
                 panels[:MOST_PANELS],
-                "right",
+                "",
                 {"scheme": "viridis", "domain": [0, 100]},
-                {"values": [0, 50, 100]},
-                "accuracy (%) by depth",
+                {"values": [0, 50, 100], "title": "right (%)"},
+                "depth",
                 "length (tokens)",
             )
         )
@@ -113,5 +116,5 @@ def positions(found):
         bands=True,
     )
     return Section(
-        "positions", "Loss by position", [figure or Note(f"{len(panels)} panels would be too many; `cells/ID/metrics/nll_by_position.csv` has them.")]
+        "positions", "Loss by position", [figure or Note(f"{len(panels)} panels would be too many for a figure.")]
     )

@@ -164,7 +164,7 @@ def test_the_figure_of_errors_shows_the_cells_that_round(diagnosed, tmp_path):
     assert {path.name for path in tmp_path.glob("quant_error*.png")} == {"quant_error_dtype_float32.png", "quant_error_dtype_bfloat16.png"}
 
 
-def test_the_report_says_how_many_cells_it_left_out(diagnosed, tmp_path):
+def test_the_report_says_how_many_rows_it_left_out(diagnosed, tmp_path):
     _, results = diagnosed
     copy = shutil.copytree(results, tmp_path / "results")
     (copy / "plan.json").unlink()  # which knows nothing of more cells
@@ -176,7 +176,7 @@ def test_the_report_says_how_many_cells_it_left_out(diagnosed, tmp_path):
         content["config"]["seed"] = number + 1
         row.write_text(json.dumps(content), encoding="utf-8")
     text = report(copy, tmp_path)
-    assert "The first 24 of 26 cells" in text
+    assert "The first 24 of 26 rows" in text
 
 
 OF_ALL_CELLS = ["interpolation_pressure", "phase", "tail_ratios", "outlier_counts", "logit_noise", "sensitivity", "anisotropy"]

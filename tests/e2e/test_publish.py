@@ -1,5 +1,6 @@
 """scripts/publish, in a small repository of its own: what it keeps of a results folder, and what it refuses."""
 import json
+import re
 import shutil
 
 import pytest
@@ -24,7 +25,10 @@ def test_report_figures_and_paired_tables_are_published_as_one(checkout):
     files = [*(f"{name}.{kind}" for name in figures for kind in ("png", "svg")), *(f"pdf/{name}_{width}.pdf" for name in figures for width in (1, 2))]
     assert checkout.published() == sorted(f"small/{name}" for name in [*files, "paired_rope.md", "report.md"])
     assert " baseline " in (old / "paired_rope.md").read_text(encoding="utf-8")
-    assert checkout.head() in (old / "report.md").read_text(encoding="utf-8")
+    report = (old / "report.md").read_text(encoding="utf-8")
+    assert checkout.head() in report and "report.html" not in report
+    linked = re.findall(r"\]\(([^)#:]+)\)", report)
+    assert {"effect_rope.png", "paired_rope.md"} <= set(linked) and all((old / name).is_file() for name in linked)
     # Another experiment can follow at once: what was published last is no reason against it, nor are results of runs.
     checkout.git("add", "-A")
     assert checkout.publish().returncode == 0

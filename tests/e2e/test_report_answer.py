@@ -33,6 +33,14 @@ def test_a_loss_above_that_of_full_precision_costs_and_one_below_it_saves(tmp_pa
     assert "2 of 3 comparisons survive" in made.note
 
 
+def test_the_answer_says_among_how_many_comparisons_of_the_table_effects_survive(tmp_path):
+    rows = [compared(number, f"rtn W{number} g64", 0.1 * number, survives=number < 3) for number in range(1, 4)]
+    for one in rows:
+        one["paired"]["tasks"] = {"nll_last_64": effect(0.2, survives=False)}
+    note = ranking(found_of(rows, tmp_path, quant=rows)).note
+    assert "2 of 3 comparisons of this kind, and 2 of 6 in the table that they come from, survive" in note
+
+
 def test_the_largest_effect_of_each_configuration_is_said():
     rows = [row(number, quant=quant) for number, quant in enumerate(("W4", "W4", "W3", "W2"))]
     effects = [effect(value) for value in (0.2, -0.3, 0.1, 0.0)]

@@ -10,9 +10,9 @@ import pytest
 
 from support.findings import ROPES, found_of, row
 
-from reporting import charts, effects, figures, markdown, points, scales
+from reporting import charts, content, effects, figures, interactions, looks, markdown, scales
 from reporting.content import Cell, Table, Text
-from reporting.labels import MOST, joined_within, shortened
+from reporting.labels import MOST, shortened, within
 from reporting.pareto import LINE, labelled, spread
 from reporting.rows import read_csv
 
@@ -82,8 +82,7 @@ def test_every_specification_is_one_of_vega_lite(wide, tmp_path):
 def test_no_label_is_longer_than_24_characters_joined_or_not(wide):
     seen = set(texts_of(figures.on_paper(wide, 2, charts.template(wide.kind))))
     assert {"yarn ×8", "window length (tokens)"} <= seen and max(map(len, seen)) <= MOST
-    assert joined_within(["gptq W3 g64 act_order", "independent ×6 searched"]).count(" · ") == 1
-    assert len(joined_within(["a" * 30, "b" * 30, "c" * 30])) <= MOST
+    assert all(len(name) <= MOST for name in within({1: "a" * 30, 2: "b" * 30 + " · " + "c" * 30}).values())
     labels = [
         "rtn W4 g64",
         "rtn W4 g64 symmetric=true",
@@ -143,7 +142,7 @@ def test_ablations_lead_with_paired_differences(tmp_path):
 def test_labels_of_one_size_stand_apart_within_the_figure():
     places = spread([1, 1.01, 1.02, 1.9, 2.0], 0.2, 0.9, 2.0)
     assert all(right - left > 0.2 - 1e-9 for left, right in zip(places, places[1:])) and 0.9 <= places[0] and places[-1] <= 2.0
-    found = labelled([(4.25, 2.0, 3), (4.3, 1.99, 5), (4.31, 1.98, 7), (16, 1.0, 1)], 0.9, 2.1)
+    found = labelled([(4.25, 2.0, 3), (4.3, 1.99, 5), (4.31, 1.98, 7), (16, 1.0, 1)], 0.9, 2.1, math.log(16 / 4.25))
     near = sorted(label["shown"] for label in found if label["label"] != "1")
     assert len(near) == 3 and all(right - left > LINE * 1.2 - 1e-9 for left, right in zip(near, near[1:]))
 
@@ -198,9 +197,12 @@ def markdown_section(*parts):
     return Section("head", "made", list(parts))
 
 
-def test_a_table_of_many_rows_is_a_pointer_in_markdown_and_no_table():
-    table = Table(["a"], [("", [[str(number)] for number in range(100)])], most=40, elsewhere="100 rows: report.html has them.")
-    assert markdown.table(table) == ["100 rows: report.html has them.\n"]
+def test_a_table_of_many_rows_is_a_file_in_markdown_and_no_table():
+    table = Table(["a", "b"], [("block", [[str(number), "=1+1"] for number in range(100)])], most=40, name="many")
+    assert markdown.table(table) == ["[many.csv](many.csv) has the 100 rows.\n"]
+    sections = [content.Section("a", "A", [table, content.Folded("f", [], content.Table(["a"], [("", [["1"]])], name="folded", most=0))])]
+    assert [one.name for one in markdown.long_tables(sections)] == ["many", "folded"]
+    assert markdown.csv_of(table).splitlines()[:2] == [",a,b", "block,0,'=1+1"]  # which no spreadsheet runs
 
 
 def test_a_damaged_table_is_one_line_with_its_path(tmp_path):
@@ -221,7 +223,7 @@ def test_a_named_scheme_has_the_colour_of_its_type(tmp_path):
     for one, kind in zip(rows, ("yarn", "ntk")):
         one["axes"]["rope"] = {"type": kind, "factor": 8, "name": one["labels"]["rope"]}
     colors = {entry["label"]: entry["color"] for entry in figure_of(rows, tmp_path).legend["scheme"]}
-    assert colors == {"YaRN": points.COLORS["yarn"], "NTK": points.COLORS["ntk"]}
+    assert colors == {"YaRN": looks.COLORS["yarn"], "NTK": looks.COLORS["ntk"]}
 
 
 def test_what_the_length_tells_makes_no_panels(tmp_path):
@@ -239,12 +241,12 @@ def test_points_beside_each_other_stand_within_the_axis_and_rounding_errors_do_n
     (panel,) = figure_of(rows, tmp_path).panels
     first, last = panel["x_scale"]["domain"]
     assert all(first < point["at"] < last for point in panel["points"])
-    low, high = scales.limits([{"value": 2e-8, "low": -1e-8, "high": 4e-8}], 0, False)
+    low, high = scales.limits([{"value": 2e-8, "low": -1e-8, "high": 4e-8}], 0, scales.LINEAR)
     assert low <= -scales.LEAST / 2 and high >= scales.LEAST
 
 
 def test_an_interaction_that_cannot_be_computed_says_why(tmp_path):
     found = found_of([row(1), row(2, "yarn ×8")], tmp_path)
     vars(found)["interactions"] = {("rope", "quant"): "--interaction rope,quant: no row has both"}
-    (said,) = effects.interactions(found).parts
+    (said,) = interactions.interactions(found).parts
     assert said == Text("Interaction of rope and quant: none. --interaction rope,quant: no row has both")
