@@ -152,6 +152,8 @@ def digits_of(low, high):
 
 def said(effect, digits=4):
     value = effect.get("difference", effect.get("value"))
+    if value == effect.get("stderr") == 0:
+        return "equal"
     if value is None:
         return effect.get("reason", "")
     text = f"{value:+.{digits}f}"
@@ -162,7 +164,7 @@ def said(effect, digits=4):
 
 def compared(effects):
     """Returns those of a table's effects among which Benjamini and Hochberg's procedure tells survivors: all but those of rows that computed the same."""
-    return [one for one in effects if one.get("p_value") is not None and (one.get("difference", one.get("value")) != 0 or one.get("stderr") != 0)]
+    return [one for one in effects if one.get("p_value") is not None]
 
 
 def differences(row):

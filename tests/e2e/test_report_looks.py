@@ -12,7 +12,7 @@ from reporting.content import Table
 from reporting.diagnostics import points_of
 from reporting.labels import shortened, within
 from reporting.points import quantizer_of, scheme_of
-from reporting.rows import compared, measured, metric_title
+from reporting.rows import compared, said, measured, metric_title
 
 W3 = [{"match": "layers.*", "weight": {"type": "rtn", "bits": 3, "group": 64, "symmetric": False, "clip": 1.0}, "input": {"type": "none"}}]
 CACHE = {"type": "fake_quant", "key": {"type": "rtn", "bits": 4, "group": 0}, "value": {"type": "rtn", "bits": 4, "group": 0}}
@@ -171,8 +171,9 @@ def test_a_metric_has_the_digits_that_its_interval_knows_and_its_unit():
 
 
 def test_effects_of_rows_that_computed_the_same_are_no_comparisons():
-    same = {"difference": 0.0, "stderr": 0.0, "p_value": 1.0}
-    assert compared([same, same | {"stderr": 0.1}, {"difference": 0.1, "p_value": None}]) == [same | {"stderr": 0.1}]
+    same, other = {"difference": 0.0, "stderr": 0.0, "p_value": None}, {"difference": 0.0, "stderr": 0.1, "p_value": 1.0, "low": -0.2, "high": 0.2}
+    assert compared([same, other, {"difference": 0.1, "p_value": None}]) == [other]
+    assert (said(same), said(other)) == ("equal", "+0.0000 [-0.2000, +0.2000]")
 
 
 def test_an_interaction_is_shown_by_position_too(tmp_path):
