@@ -12,7 +12,7 @@ from reporting.content import Table
 from reporting.diagnostics import points_of
 from reporting.labels import shortened, within
 from reporting.points import quantizer_of, scheme_of
-from reporting.rows import compared, said, measured, metric_title
+from reporting.rows import compared, measured, metric_title, said
 
 W3 = [{"match": "layers.*", "weight": {"type": "rtn", "bits": 3, "group": 64, "symmetric": False, "clip": 1.0}, "input": {"type": "none"}}]
 CACHE = {"type": "fake_quant", "key": {"type": "rtn", "bits": 4, "group": 0}, "value": {"type": "rtn", "bits": 4, "group": 0}}
