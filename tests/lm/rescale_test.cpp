@@ -343,7 +343,7 @@ TEST_CASE("scales come back from their file, for the model that they were found 
   CHECK(contains(error_text([&] { read->check_checkpoint("other"); }),
                  "found for the model with hash abc and this one's is other"));
   const auto broken = scratch.write("broken.json", "{\"model\": 3}");
-  CHECK(contains(refused("{type: bands, file: " + broken.string() + "}"), "not a file of scales"));
+  CHECK(contains(refused("{type: bands, file: " + broken.string() + "}"), "no file of scales"));
 }
 
 }  // namespace
