@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
@@ -86,8 +87,17 @@ struct Worker {
   pid_t process;
 };
 
-/// Returns the exit code of a worker that has ended: 1 where a signal ended it.
-int exit_code(const Worker& worker, int status) {
+/// Lets the system keep how children end: a supervisor that ignores SIGCHLD hands that on, and then nobody can ask.
+void keep_exit_codes() { std::signal(SIGCHLD, SIG_DFL); }
+
+/// Returns the exit code of a worker that waitpid() says has ended: 1 where a signal ended it, or nobody knows what
+/// did.
+int exit_code(const Worker& worker, pid_t said, int status) {
+  if (said < 0) {
+    spdlog::error("the worker on {} (process {}): how it ended cannot be known: {}", worker.device, worker.process,
+                  std::strerror(errno));
+    return 1;
+  }
   if (WIFEXITED(status)) return WEXITSTATUS(status);
   spdlog::error("the worker on {} (process {}) was ended by signal {} ({}); its cell goes to another", worker.device,
                 worker.process, WTERMSIG(status), strsignal(WTERMSIG(status)));
@@ -121,6 +131,7 @@ std::vector<std::string> worker_devices(const std::string& devices) {
 int run_workers(const RunOptions& options, const std::vector<std::string>& devices) {
   const std::vector<Job> jobs = parse_experiment(options.file, options.overrides);  // reports its errors only once
   Results(results_folder(options)).check_owner(original_of(options.file));
+  keep_exit_codes();
   std::vector<Worker> running;
   for (const std::string& device : devices) {
     running.push_back({device, start(arguments_of(options), environment_of(device, devices.size()))});
@@ -130,8 +141,9 @@ int run_workers(const RunOptions& options, const std::vector<std::string>& devic
   while (!running.empty()) {
     std::erase_if(running, [&](const Worker& worker) {
       int status = 0;
-      if (::waitpid(worker.process, &status, WNOHANG) == 0) return false;
-      code = std::max(code, exit_code(worker, status));
+      const pid_t said = ::waitpid(worker.process, &status, WNOHANG);
+      if (said == 0) return false;
+      code = std::max(code, exit_code(worker, said, status));
       return true;
     });
     if (stop_requested() && !std::exchange(told, true)) {

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from support.program import assert_one_line
+from support.program import assert_one_line, copy_of_tiny_books, scale_final_norm
 from support.sweep import lasting_rows
 
 CELLS = {"windows": {"length": 64, "stride": 8}}
@@ -43,6 +43,15 @@ def test_a_signal_reaches_the_workers_and_a_killed_worker_s_cell_goes_to_the_oth
     undisturbed = run("run", file, "--results", tmp_path / "undisturbed")
     assert undisturbed.returncode == 0
     assert lasting_rows(results) == lasting_rows(tmp_path / "undisturbed") and not claims()
+
+
+def test_a_failed_cell_is_told_where_whoever_started_the_program_ignores_how_children_end(run, experiment, tmp_path):
+    model = copy_of_tiny_books(tmp_path / "model")
+    scale_final_norm(model, float("nan"))
+    file = experiment({"model.path": str(model), "sweep": None})
+    process = run("run", file, "--results", tmp_path / "results", "--devices", "cpu",
+                  preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN))
+    assert process.returncode == 1, process.stderr
 
 
 @pytest.mark.parametrize("devices, told", [("tpu", "'tpu' is neither cpu nor cuda:N"), ("cuda:x", "cuda:x"), (",", "'' is neither")])
