@@ -130,6 +130,10 @@ void append_by_length(SweepPoint point, std::vector<SweepPoint>& points) {
   if (std::ranges::count(point.axes, axis, &std::pair<std::string, Json>::first) > 0) {
     lengths.fail("the sweep has the axis windows.length already; write the lengths in one place");
   }
+  if (windows.has("length")) {
+    windows.at("length").fail(
+        fmt::format("is not read beside windows.lengths ({}); write one of the two", lengths.where()));
+  }
   if (lengths.kind() != Config::Kind::list || lengths.items().empty())
     lengths.fail("expected a list of lengths; write [2048, 4096]");
   refuse_repeats(lengths.items());

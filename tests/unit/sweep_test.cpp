@@ -113,10 +113,12 @@ TEST_CASE("windows.lengths is an innermost axis of every block") {
   CHECK(lengths_of("windows: {lengths: [4, 8], bos: false}") ==
         std::vector<std::string>{R"([["windows.length",4]]{"bos":false,"length":4})",
                                  R"([["windows.length",8]]{"bos":false,"length":8})"});
-  CHECK(lengths_of("windows: {length: 3, lengths: [4, 8]}\nsweep: [{a: [1, 2]}]") ==
+  CHECK(lengths_of("windows: {lengths: [4, 8]}\nsweep: [{a: [1, 2]}]") ==
         std::vector<std::string>{
             R"([["a",1],["windows.length",4]]{"length":4})", R"([["a",1],["windows.length",8]]{"length":8})",
             R"([["a",2],["windows.length",4]]{"length":4})", R"([["a",2],["windows.length",8]]{"length":8})"});
+  CHECK(refusal("windows: {lengths: [4, 8], length: 3}") ==
+        "s.yaml:1:36: windows.length: is not read beside windows.lengths (s.yaml:1:20); write one of the two");
   CHECK(refusal("windows: {lengths: [4]}\nsweep: [{windows.length: [8]}]") ==
         "s.yaml:1:20: windows.lengths: the sweep has the axis windows.length already; write the lengths in one place");
   CHECK(refusal("windows: {lengths: 4}") ==
