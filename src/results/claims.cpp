@@ -178,10 +178,10 @@ std::map<std::string, Json> Claims::look() {
   std::map<std::string, Json> claims;
   for (const auto& [id, number] : newest()) {
     const Seen seen = read(id, number);
-    if (seen.owner.empty()) continue;
-    if (!seen.owner.contains("host") || !seen.owner.contains("pid") || !seen.owner.contains("since")) continue;
-    claims[id] = seen.owner;
-    claims[id]["done"] = seen.beat.value("done", 0.0);
+    // A crash of the owner's machine may leave an empty file.
+    const bool tells = seen.owner.contains("host") && seen.owner.contains("pid") && seen.owner.contains("since");
+    claims[id] = tells ? seen.owner : Json{{"host", "?"}, {"pid", 0}, {"since", ""}};
+    claims[id]["done"] = tells ? seen.beat.value("done", 0.0) : 0.0;
     claims[id]["dead"] = is_dead(id, seen);
     std::error_code none;
     const auto beaten = std::filesystem::last_write_time(folder_of(folder_, id, number) / "beat.json", none);

@@ -75,7 +75,8 @@ class Claims {
   std::unique_ptr<Claim> take(const std::string& id);
 
   /// Returns the newest claim on every cell, by id: {host, pid, since, done, ...}, whether its owner is `dead`, and for
-  /// how many seconds it has been `silent` by this machine's clock, for display.
+  /// how many seconds it has been `silent` by this machine's clock, for display.  The host of a claim that does not say
+  /// whose it is is "?".
   std::map<std::string, Json> look();
 
   /// Removes what dead processes left on any cell; calls `taken` with the id of each cell while this process has it.

@@ -2,10 +2,12 @@
 import contextlib
 import itertools
 import json
+import os
 import random
 import shutil
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -154,6 +156,28 @@ def test_a_process_whose_cell_was_taken_over_leaves_it_without_a_row(run, start,
     shutil.rmtree(newer)
     finish(process)
     assert lasting_rows(results) == lasting_rows(tmp_path / "undisturbed")
+    assert_clean(results)
+
+
+def test_a_claim_that_says_nothing_is_waited_for_without_asking_all_the_time(run, start, experiment, tmp_path):
+    file, results = experiment(), tmp_path / "results"
+    assert run("run", file, "--results", results).returncode == 0
+    cell = sorted(read_rows(results))[0]
+    shutil.rmtree(results / "cells" / cell)
+    (results / "claims" / f"{cell}.1").mkdir(parents=True)
+    (results / "claims" / f"{cell}.1/owner.json").touch()  # as a machine that lost its power may leave it
+    process = start("run", file, "--results", results)
+    assert any(f"cell {cell} is run by process 0 on ?" in line for line in iter(process.stderr.readline, ""))
+
+    def processor_seconds():
+        fields = Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    before = processor_seconds()
+    time.sleep(2)
+    assert processor_seconds() - before < 0.5
+    shutil.rmtree(results / "claims" / f"{cell}.1")
+    finish(process)
     assert_clean(results)
 
 
