@@ -46,7 +46,7 @@ class Evaluator {
     if (together_) followers_ = Followers(input, store, companions);
   }
 
-  /// Takes the windows through the model a batch at a time, or, where it is streamed, as many batches as fit.
+  /// Takes the windows through the model a batch at a time, or, where it is streamed, most_tokens() at a time.
   void run() {
     std::vector<Batch> group;
     int64_t tokens = 0;
@@ -103,12 +103,13 @@ class Evaluator {
     return false;
   }
 
-  /// Returns how many tokens a group may have: their hidden states take a quarter of what is free at most.
+  /// Returns after how many tokens a group is full: kGroupTokens, or fewer where their hidden states would take more
+  /// than a quarter of what is free.
   int64_t most_tokens() const {
     const at::Tensor& weights = input_.model.embed_tokens_VD;
     const int64_t states = input_.reference == nullptr ? 2 : 4;  // with a copy while the last norm is applied
     const int64_t bytes = states * input_.model.config.hidden_size * static_cast<int64_t>(weights.element_size());
-    return ops::available_bytes(weights.device()) / 4 / bytes;
+    return std::min(kGroupTokens, ops::available_bytes(weights.device()) / 4 / bytes);
   }
 
   void take_through(std::vector<Batch>& group) const {
@@ -120,7 +121,7 @@ class Evaluator {
     const std::function<void()> after_layer = [&] {
       if (!input_.model.is_streamed()) return;
       for (const Batch& batch : group) advance(batch, 1 / stages());
-      throw_if_stop_requested();  // a group may take hours
+      throw_if_stop_requested();  // a group of a large model takes long
     };
     const auto hidden_of = [&](const Llama& model, const auto& angles_of, auto Batch::*result) {
       std::vector<Pass> passes;

@@ -35,14 +35,18 @@ struct Companion {
 /// attention on the CPU add in another order than for the prefix alone.
 inline constexpr int64_t kPrefixTokens = 512;
 
+/// The tokens after which a group of windows that goes through a streamed model together is full.  The work on so many
+/// takes far longer than to read the weights once; a stop loses the group.
+inline constexpr int64_t kGroupTokens = 65'536;
+
 /// Returns the name under which the result of a window is kept.
 std::string window_part(std::size_t window);
 
 /// Called with the share of a window that has been done since.
 using Advance = std::function<void(const Window&, double share)>;
 
-/// Scores all windows; short windows of one length go through the model several at a time, and all windows together
-/// through a streamed model, as far as their states fit.  `store` may be null.  Windows of companions that are prefixes
+/// Scores all windows; short windows of one length go through the model several at a time, and through a streamed model
+/// kGroupTokens together, or as many as fit.  `store` may be null.  Windows of companions that are prefixes
 /// of these, with the same angles, are scored from the same hidden states and put into their stores; of the first
 /// prefix it is checked that it alone gives the same bits, and without that (other processors may differ) none is used.
 /// The companions' other windows are scored where the model is streamed, for which they cost no weights.  A window

@@ -6,6 +6,7 @@
 #include <random>
 #include <set>
 
+#include "base/stop.h"
 #include "eval/token_losses.h"
 #include "support/catch.h"
 #include "support/diagnostic.h"
@@ -92,6 +93,21 @@ struct LongDocuments : DiagnosedCell {
     windows = {{0, 0, 1100, 1099}, {1, 0, 1100, 1099}, {1, 50, 1100, 7}};
     feed = {Bos::none, false};
   }
+  /// Makes the model a streamed one that counts how many weights it has made.
+  void stream() {
+    for (DecoderLayer& layer : model.layers) {
+      layer.read_ahead = [] {};
+      for (const auto member : kLayerLinears) {
+        Linear& linear = layer.*member;
+        linear.make = [this, weight_OI = linear.weight_OI] {
+          ++made;
+          return weight_OI;
+        };
+        linear.weight_OI = at::Tensor();
+      }
+    }
+  }
+  int made = 0;
   AnglesOf stretched(double factor) const {
     return [this, factor](int64_t length) {
       const RopeTable table = make_scheme(fmt::format("{{type: linear, factor: {}}}", factor))->table(geometry, length);
@@ -122,18 +138,7 @@ TEST_CASE("a companion's window that begins another is scored with it, to the bi
 TEST_CASE("a streamed model's weights are made once for the windows of several cells, whatever their tables") {
   LongDocuments cell;
   const Llama resident = cell.model;
-  int made = 0;
-  for (DecoderLayer& layer : cell.model.layers) {
-    layer.read_ahead = [] {};
-    for (const auto member : kLayerLinears) {
-      Linear& linear = layer.*member;
-      linear.make = [weight_OI = linear.weight_OI, &made] {
-        ++made;
-        return weight_OI;
-      };
-      linear.weight_OI = at::Tensor();
-    }
-  }
+  cell.stream();
   const std::vector<AnglesOf> tables{cell.stretched(2), cell.stretched(3), cell.stretched(4)};
   const Metrics none;
   std::vector<KeptWindows> kept(tables.size());
@@ -152,7 +157,7 @@ TEST_CASE("a streamed model's weights are made once for the windows of several c
   CHECK(advanced.size() == cell.windows.size());
   for (const auto& [window, share] : advanced) CHECK(std::abs(share - 1) < 1e-12);
   CHECK(steps == std::ssize(cell.windows) * (std::ssize(cell.model.layers) + 1));
-  CHECK(made == std::ssize(cell.model.layers) * std::ssize(kLayerLinears));
+  CHECK(cell.made == std::ssize(cell.model.layers) * std::ssize(kLayerLinears));
   for (std::size_t i = 0; i < tables.size(); ++i) {
     const auto alone = evaluate({resident, nullptr, tables[i], cell.documents, cell.windows, cell.feed}, {});
     REQUIRE(kept[i].results.size() == cell.windows.size());
@@ -167,6 +172,33 @@ TEST_CASE("other angles, and a cache whose rounding depends on the window's end,
   CHECK(cell.kept_for(others, cell.stretched(3)).results.empty());
   cell.model.layers.front().heads.residual = 4;
   CHECK(cell.kept_for(others, cell.angles_of).results.empty());
+}
+
+TEST_CASE("where the beginning of a window has other bits than alone, shorter windows are not scored with it") {
+  LongDocuments cell;
+  cell.model.layers.back().o_proj.input = {
+      [](const at::Tensor& x_TI) { return x_TI * (1 + 1e-6 * static_cast<double>(x_TI.size(0))); }};
+  CHECK(cell.kept_for({{0, 0, 512, 511}, {1, 0, 1024, 9}, {1, 0, 1100, 30}}, cell.angles_of).windows() ==
+        std::set<std::size_t>{2});
+}
+
+TEST_CASE("a streamed model takes so many tokens at a time that a stop loses little") {
+  LongDocuments cell;
+  cell.stream();
+  cell.windows.clear();
+  const std::size_t group = kGroupTokens / 1024;
+  for (std::size_t i = 0; i < group + 1; ++i) cell.windows.push_back({0, 0, 1024, 1});
+  KeptParts kept;
+  std::size_t done = 0;
+  const Advance stop_in_the_second = [&](const Window&, double) {
+    if (kept.find(window_part(group - 1)) != nullptr && ++done > 1) throw Stopped();
+  };
+  CHECK_THROWS_AS(evaluate({cell.model, nullptr, cell.angles_of, cell.documents, cell.windows, cell.feed}, {}, &kept,
+                           {}, stop_in_the_second),
+                  Stopped);
+  CHECK(kept.find(window_part(group - 1)) != nullptr);
+  CHECK(kept.find(window_part(group)) == nullptr);
+  CHECK(cell.made == (std::ssize(cell.model.layers) + 1) * std::ssize(kLayerLinears));
 }
 
 }  // namespace qroar
