@@ -1,5 +1,7 @@
 #include "results/partial.h"
 
+#include "base/hash.h"
+
 namespace qroar {
 namespace {
 
@@ -9,14 +11,16 @@ constexpr const char* kName = "partial.jsonl";
 
 PartialCell::PartialCell(const std::filesystem::path& cell, const Json& inputs, bool restart,
                          std::function<void()> check)
-    : check_(std::move(check)), log_(cell / kName) {
+    : check_(std::move(check)), log_(cell / kName), inputs_hash_(hash_bytes(inputs.dump())) {
   if (restart || log_.lines().empty() || value_at(log_.lines().front(), "/inputs") != inputs) {
     log_.clear();
     log_.append({{"inputs", inputs}});
   }
   for (const Json& line : log_.lines()) {
     const Json &part = value_at(line, "/part"), &seconds = value_at(line, "/seconds");
-    if (part.is_string() && seconds.is_number()) parts_.emplace(part, Part{value_at(line, "/result"), seconds});
+    const bool is_own = value_at(line, "/of") == Json(inputs_hash_);
+    if (is_own && part.is_string() && seconds.is_number())
+      parts_.emplace(part, Part{value_at(line, "/result"), seconds});
   }
   found_ = parts_.size();
 }
@@ -34,7 +38,7 @@ void PartialCell::add(const std::string& part, const Json& result) {
 
 void PartialCell::add(const std::string& part, const Json& result, double seconds) {
   check_();
-  log_.append({{"part", part}, {"seconds", seconds}, {"result", result}});
+  log_.append({{"of", inputs_hash_}, {"part", part}, {"seconds", seconds}, {"result", result}});
   parts_.emplace(part, Part{result, seconds});
 }
 

@@ -12,8 +12,9 @@ namespace qroar {
 class PartialCell : public PartStore {
  public:
   /// Continues a file whose parts were made with the same `inputs` (hashes, everything that decides the bits); starts
-  /// again from any other file, and with `restart` from every file.  `check` throws when results computed now must not
-  /// be kept.
+  /// again from any other file, and with `restart` from every file.  Each part names the inputs, too: a process that
+  /// wakes after another has taken its cell over may still add a line to a file that is no longer its own.  `check`
+  /// throws when results computed now must not be kept.
   PartialCell(const std::filesystem::path& cell, const Json& inputs, bool restart, std::function<void()> check);
 
   const Json* find(const std::string& part) const override;
@@ -36,6 +37,7 @@ class PartialCell : public PartStore {
 
   std::function<void()> check_;
   LineLog log_;
+  std::string inputs_hash_;
   std::map<std::string, Part> parts_;
   std::size_t found_ = 0;
   Clock::time_point since_;

@@ -8,7 +8,7 @@ namespace qroar {
 
 void fuzz_one(std::string_view input) {
   const std::string lines(input);
-  scratch().write("cell/partial.jsonl", input.starts_with('{') ? "{\"inputs\":\"same\"}\n" + sealed(lines, "") : lines);
+  scratch().write("cell/partial.jsonl", input.starts_with('{') ? sealed("{\"inputs\":\"same\"}\n" + lines, "") : lines);
   const auto open = [] { return PartialCell(scratch().folder() / "cell", "same", /*restart=*/false, [] {}); };
   PartialCell cell = open();
   cell.start_clock();

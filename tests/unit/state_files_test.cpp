@@ -90,6 +90,18 @@ TEST_CASE("parts are kept for equal inputs alone, and a disk that refuses them i
   CHECK(read_file(outside.folder() / "target").empty());
 }
 
+TEST_CASE("a part that a process with other inputs adds to a file that it has lost is not gone on with") {
+  const Scratch scratch;
+  const auto nothing = [] {};
+  const Json own{{"model", "m"}}, others{{"model", "other"}};
+  PartialCell sleeps(scratch.folder(), others, false, nothing);
+  PartialCell(scratch.folder(), own, false, nothing).add("window/0", {{"nll", 1.5}}, 1);
+  sleeps.add("window/1", {{"nll", 9.5}}, 1);
+  const PartialCell again(scratch.folder(), own, false, nothing);
+  CHECK(again.found() == 1);
+  CHECK(again.find("window/1") == nullptr);
+}
+
 TEST_CASE("nothing is written or deleted through a link in a results folder") {
   const Scratch outside, scratch;
   const auto kept = outside.write("kept.csv", "a,b\n");
