@@ -108,6 +108,12 @@ ModelSpec::ModelSpec(const Config& config, const LlamaConfig& llama)
   dtype = weight_dtype(config, "auto", path, llama, device);
 }
 
+int64_t all_of(const WeightCounts& counts) {
+  int64_t sum = 0;
+  for (const auto& [dtype, count] : counts) sum += count;
+  return sum;
+}
+
 Checkpoint::Checkpoint(const CheckpointSpec& spec)
     : spec_(spec), config_(LlamaConfig::load(spec.path)), files_(open_safetensors(spec.path)) {
   if (std::filesystem::exists(spec.path / "adapter_config.json")) {
@@ -118,8 +124,9 @@ Checkpoint::Checkpoint(const CheckpointSpec& spec)
   std::set<std::string> read;
   assemble(
       [&](const std::string& name, at::IntArrayRef shape, const StoredRows*) {
-        floating_type(view(name, shape).dtype, fmt::format("{}: tensor {}", spec.path.string(), name));
-        if (read.insert(name).second) weights_ += c10::multiply_integers(shape);
+        const std::string place = fmt::format("{}: tensor {}", spec.path.string(), name);
+        const at::ScalarType stored = floating_type(view(name, shape).dtype, place);
+        if (read.insert(name).second) weights_[stored] += c10::multiply_integers(shape);
         return at::Tensor();
       },
       /*streamed=*/false);

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -56,6 +57,10 @@ at::ScalarType weight_dtype(const Config& block, const std::string& fallback, co
 /// Returns the name that the key uses, such as "bfloat16".
 std::string dtype_text(at::ScalarType dtype);
 
+/// How many weights a model reads, by the dtype in which they are stored.
+using WeightCounts = std::map<at::ScalarType, int64_t>;
+int64_t all_of(const WeightCounts& counts);
+
 class Checkpoint {
  public:
   /// Maps the weights without copying them.  Throws an Error where a tensor that the model needs is missing or has a
@@ -69,7 +74,7 @@ class Checkpoint {
   /// Throws an Error where a file has changed since it was opened.
   void check_unchanged() const;
   /// Returns the number of weights in all tensors that the model reads.
-  int64_t weights() const { return weights_; }
+  const WeightCounts& weights() const { return weights_; }
 
   /// Builds the full-precision model.  On the CPU and in the stored dtype its tensors are views of the mapped files,
   /// which they keep alive.  Where it is `streamed`, the layers' weights are made when a layer is used, for as long as
@@ -89,7 +94,7 @@ class Checkpoint {
   LlamaConfig config_;
   SafetensorsCheckpoint files_;
   std::string prefix_;  ///< of all names except the head's; empty for a model saved without its head
-  int64_t weights_ = 0;
+  WeightCounts weights_;
 };
 
 }  // namespace qroar

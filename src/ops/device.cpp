@@ -124,6 +124,8 @@ int64_t peak_bytes(const at::Device& device) {
   return proc_kilobytes("/proc/self/status", "VmHWM:");
 }
 
+void use_whole_float32() { at::globalContext().setFloat32MatmulPrecision("highest"); }
+
 void synchronize(const at::Device& device) {
   if (device.is_cuda()) c10::impl::VirtualGuardImpl(device.type()).synchronizeDevice(device.index());
 }

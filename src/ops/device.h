@@ -35,6 +35,10 @@ int64_t available_bytes(const at::Device& device);
 void reset_peak_bytes(const at::Device& device);
 int64_t peak_bytes(const at::Device& device);
 
+/// Makes products of float32 matrices use all bits of float32 on every device, whatever the environment says:
+/// TORCH_ALLOW_TF32_CUBLAS_OVERRIDE, which containers of GPUs set, asks for TF32.
+void use_whole_float32();
+
 /// Waits until the device has finished all queued work, so that time measured afterwards includes it.
 void synchronize(const at::Device& device);
 

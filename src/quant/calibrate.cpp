@@ -3,7 +3,6 @@
 #include "base/error.h"
 #include "base/progress.h"
 #include "base/stop.h"
-#include "quant/calibration_cache.h"
 #include "quant/layer_walk.h"
 
 namespace qroar {
@@ -34,7 +33,7 @@ class Calibration {
   Calibration(const QuantRules& rules, const Llama& model, const CalibrationText& text, const ops::RopeAngles& angles)
       : rules_(rules), model_(model), text_(text), angles_(angles) {}
 
-  TensorMap run(const CalibrationCache* cache) {
+  TensorMap run(CalibrationCache* cache) {
     bool any_exact = false, any_quantized = false;
     for (const DecoderLayer& layer : model_.layers) {
       any_quantized |= has_static(layer);
@@ -124,9 +123,8 @@ class Calibration {
 
 }  // namespace
 
-TensorMap calibrate_cached(const std::string& key, const QuantRules& rules, const Llama& prepared,
+TensorMap calibrate_cached(CalibrationCache& cache, const QuantRules& rules, const Llama& prepared,
                            const CalibrationText& text, const ops::RopeAngles& angles) {
-  const CalibrationCache cache(key, prepared.embed_tokens_VD.device(), prepared.is_streamed());
   if (auto cached = cache.read()) return *std::move(cached);
   return cache.write(Calibration(rules, prepared, text, angles).run(&cache));
 }

@@ -3,6 +3,7 @@
 // layer, and what the quantizers keep of one layer.
 #pragma once
 #include "quant/calibration.h"
+#include "quant/calibration_cache.h"
 #include "quant/plan.h"
 
 namespace qroar {
@@ -14,9 +15,9 @@ namespace qroar {
 TensorMap calibrate(const QuantRules& rules, const Llama& prepared, const CalibrationText& text,
                     const ops::RopeAngles& angles);
 
-/// Does the same through the cache (quant/calibration_cache.h) for `key`: a text that holds everything the result
-/// depends on.  A calibration that was killed goes on behind the last layer that it had finished.
-TensorMap calibrate_cached(const std::string& key, const QuantRules& rules, const Llama& prepared,
+/// Does the same through a cache.  A calibration that was killed goes on behind the last layer that it had finished.
+/// The cache has to be asked for as long as the result is used: parts of it may be mapped.
+TensorMap calibrate_cached(CalibrationCache& cache, const QuantRules& rules, const Llama& prepared,
                            const CalibrationText& text, const ops::RopeAngles& angles);
 
 }  // namespace qroar

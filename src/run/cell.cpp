@@ -4,9 +4,7 @@
 #include <map>
 #include <tuple>
 
-#include "base/error.h"
 #include "model/packing.h"
-#include "ops/device.h"
 #include "run/error_list.h"
 #include "run/queue.h"
 #include "search/spec.h"
@@ -59,51 +57,6 @@ void check_opened(const std::vector<Cell>& cells) {
   for (const Cell& cell : cells)
     cell.job->model.open_error.empty() ? errors.count_success() : errors.add(cell.job->model.open_error);
   errors.throw_if_any();
-}
-
-int64_t forward_bytes(const Cell& cell) {
-  const auto element_size = static_cast<int64_t>(c10::elementSize(cell.job->model.spec.dtype));
-  const int64_t tokens = cell.longest(), cached = cell.job->data.tasks.empty() ? 0 : cell.job->data.windows.length;
-  int64_t forward = forward_bytes(cell.job->model.config, tokens, element_size);
-  if (const auto& reference = cell.job->model.reference) {
-    const auto size = static_cast<int64_t>(c10::elementSize(reference->dtype));
-    forward = std::max(forward, forward_bytes(reference->llama, tokens, size));
-  }
-  return forward + cache_bytes(cell.job->model.config, cached, element_size);
-}
-
-int64_t memory_bytes(const Cell& cell, bool streamed) {
-  const Job& job = *cell.job;
-  const LlamaConfig& config = job.model.config;
-  const Json& key = job.method.quantization.key;
-  const Json none = {{"type", "none"}};
-  const bool changed = job.method.search || !job.method.rescaling->weights_key().is_null() ||
-                       !key.value("quant", Json::array()).empty() || key.value("rotation", none) != none;
-  const int64_t ends = config.vocab_size * config.hidden_size * (config.tie_word_embeddings ? 1 : 2);
-  const int64_t layer = (job.model.opened.weights - ends) / config.num_hidden_layers;
-  const int64_t weights = streamed ? ends + 2 * layer : job.model.opened.weights * (changed ? 2 : 1);
-  return weights * static_cast<int64_t>(c10::elementSize(job.model.spec.dtype)) + forward_bytes(cell);
-}
-
-bool is_streamed(const Cell& cell, const at::Device& device) {
-  const Job& job = *cell.job;
-  if (job.model.spec.weights != LayerWeights::automatic) return job.model.spec.weights == LayerWeights::streamed;
-  static std::map<std::string, int64_t> free_at_first;
-  const int64_t available = free_at_first.try_emplace(device.str(), ops::available_bytes(device)).first->second;
-  return job.needs_resident_weights().empty() && memory_bytes(cell, false) > available;
-}
-
-void check_memory(const Cell& cell, const at::Device& device, bool streamed) {
-  const int64_t needed = streamed ? memory_bytes(cell, true) : forward_bytes(cell);
-  const int64_t available = ops::available_bytes(device);
-  if (needed > available) {
-    fail(
-        "a window of {} tokens needs about {:.1f} GiB {} and {} has {:.1f} GiB free; take a smaller windows.length or "
-        "another device",
-        cell.longest(), static_cast<double>(needed) / 0x1p30,
-        streamed ? "with streamed weights (embeddings, head and two layers)" : "beside the weights", device.str(),
-        static_cast<double>(available) / 0x1p30);
-  }
 }
 
 std::vector<Cell> group_by_shared(std::vector<Cell> cells) {

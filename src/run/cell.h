@@ -37,17 +37,6 @@ std::vector<Cell> plan(std::vector<Job>& jobs);
 /// Throws an Error that says, for each model that cannot be opened, what is wrong.
 void check_opened(const std::vector<Cell>& cells);
 
-/// Returns an estimate of the bytes that a cell's largest forward needs in addition to the weights.
-int64_t forward_bytes(const Cell& cell);
-/// Returns an estimate of the bytes that a cell needs in all: forward_bytes(), and the weights with the changed ones
-/// beside them or, where they are streamed, embeddings, head and a layer as it is read and as it is changed.
-int64_t memory_bytes(const Cell& cell, bool streamed);
-/// Returns whether the cell's model is streamed on the device: as `model.weights` says, or, where that is auto and
-/// nothing needs resident weights, since they do not fit what was free when this was first asked.
-bool is_streamed(const Cell& cell, const at::Device& device);
-/// Throws an Error when forward_bytes(), with streamed weights memory_bytes(), exceeds the device's free memory.
-void check_memory(const Cell& cell, const at::Device& device, bool streamed);
-
 /// Returns the cells in the experiment's order, except that cells that share something become neighbours.
 std::vector<Cell> group_by_shared(std::vector<Cell> cells);
 

@@ -4,7 +4,6 @@
 #include <c10/util/Exception.h>
 #include <spdlog/spdlog.h>
 
-#include <algorithm>
 #include <mutex>
 
 #include "base/error.h"
@@ -18,7 +17,9 @@
 #include "run/exports.h"
 #include "run/find_scales.h"
 #include "run/inputs.h"
+#include "run/measure_tasks.h"
 #include "run/measure_windows.h"
+#include "run/memory.h"
 #include "run/shared_passes.h"
 
 namespace qroar {
@@ -39,6 +40,7 @@ bool CellRunner::is_finished(const Cell& cell, const std::optional<Json>& row) {
   if (!row || (*row)["status"] != "ok" || !cell.job->model.open_error.empty()) return false;
   const Json& inputs = value_at(*row, "/environment/inputs");
   if (inputs.is_null()) return false;
+  models_.close_changed();
   if (inputs == inputs_of(cell, models_)) return !cell.job->output.exported || is_exported(*cell.job);
   spdlog::warn(
       "cell {}: its model, tokenizer, data or RoPE factors changed since its row was written; running it again",
@@ -46,9 +48,9 @@ bool CellRunner::is_finished(const Cell& cell, const std::optional<Json>& row) {
   return false;
 }
 
-std::optional<bool> CellRunner::run(const Cell& cell, Claim& claim, const std::vector<const Cell*>& companions) {
+std::optional<bool> CellRunner::run(const Cell& cell, Claim& claim, const std::vector<HeldCell>& companions) {
   claim_ = &claim;
-  companions_ = companions;
+  companions_ = &companions;
   const Job& job = *cell.job;
   results_.make_cell_folder(job.id);
   const CellLog log(results_.cell(job.id));
@@ -69,6 +71,7 @@ std::optional<bool> CellRunner::run(const Cell& cell, Claim& claim, const std::v
   begun_ = done_;
   running_ = cell.flops();
   CellOutput output;
+  bool is_lost = false;
   try {
     Measured measured = run_parts(cell, row);
     row.update(measured.row);
@@ -79,12 +82,14 @@ std::optional<bool> CellRunner::run(const Cell& cell, Claim& claim, const std::v
     throw;
   } catch (const Stopped&) {
     throw;
+  } catch (const TakenOver&) {
+    is_lost = true;
   } catch (const std::exception& error) {
     row["error"] = error.what();
   }
   advance(cell.flops() - (done_ - begun_), job);
   claim_ = nullptr;
-  if (!claim.is_held()) {
+  if (is_lost || !claim.is_held()) {
     progress_->clear();
     spdlog::warn("cell {}: another process took it over while this one did not answer; it is left to that one", job.id);
     return std::nullopt;
@@ -110,6 +115,7 @@ Measured CellRunner::run_parts(const Cell& cell, Json& row) {
   if (!job.model.open_error.empty()) fail("{}", job.model.open_error);
   row["bits_per_weight"] = job.method.quantization.plan.bits_per_weight;
   row["bits_per_cached_value"] = job.method.quantization.plan.kv.bits_per_value();
+  models_.close_changed();
   row["environment"].update(provenance_of(cell));
   if (!job.model.config.imported.is_null()) row["environment"]["imported"] = job.model.config.imported;
   Json warnings = job.model.config.warnings;
@@ -118,30 +124,37 @@ Measured CellRunner::run_parts(const Cell& cell, Json& row) {
     warnings.push_back(warning);
   }
   if (!warnings.empty()) row["warnings"] = warnings;
-  const std::unique_ptr<PartialCell> partial = partial_of(job, row["environment"]);
+  const std::unique_ptr<PartialCell> partial = partial_of(job, row["environment"], [this] {
+    if (!claim_->is_held()) throw TakenOver();
+  });
   Measured measured = evaluate_cell(cell, device, *partial);
   models_.check_unchanged(job);
   return measured;
 }
 
-std::unique_ptr<PartialCell> CellRunner::partial_of(const Job& job, const Json& environment) {
+std::unique_ptr<PartialCell> CellRunner::partial_of(const Job& job, const Json& environment,
+                                                    const std::function<void()>& check_held) {
   const Json inputs{{"inputs", environment["inputs"]}, {"bits", deciding_bits(environment)}};
   const bool restart = rerun_ && !kept_.contains(job.id);
-  return std::make_unique<PartialCell>(results_.cell(job.id), inputs, restart,
-                                       [this, &job] { models_.check_unchanged(job); });
+  return std::make_unique<PartialCell>(results_.cell(job.id), inputs, restart, [this, &job, check_held] {
+    models_.check_unchanged(job);
+    check_held();
+  });
 }
 
 std::vector<CompanionCell> CellRunner::companions_of(const Cell& cell, const Llama& original) {
+  models_.check_unchanged(*cell.job);  // else what follows would open a changed model again, while it is in use
   std::vector<CompanionCell> companions;
-  for (const Cell* other : companions_) {
+  for (const auto& [other, claim] : *companions_) {
     const Job& job = *other->job;
     if (!models_.is_last({job, *job.method.rescaling, job.method.quantization, other->calibration.get()})) continue;
     results_.make_cell_folder(job.id);
     Json environment = describe_environment(original.embed_tokens_VD.device());
     environment.update(provenance_of(*other));
     const TableOf table_of = [&job, original](int64_t length) { return job.table(length, original); };
-    companions.push_back({*other, cached_angles(table_of, original.embed_tokens_VD, job.model.spec.bfloat16_rope),
-                          std::make_unique<PartsForAnother>(partial_of(job, environment), cell.job->id)});
+    companions.push_back(
+        {*other, cached_angles(table_of, original.embed_tokens_VD, job.model.spec.bfloat16_rope),
+         std::make_unique<PartsForAnother>(partial_of(job, environment, [] {}), *claim, cell.job->id)});
     kept_.insert(job.id);
   }
   return companions;
@@ -190,38 +203,21 @@ Measured CellRunner::evaluate_cell(const Cell& cell, const at::Device& device, P
                                  throw_if_stop_requested();
                                });
   }
-  measured.add(run_tasks(cell, model, table_of, angles_of, partial));
+  measured.add(measure_tasks(cell, model, table_of, angles_of, partial, [&](double flops, const std::string& task) {
+    advance(flops, job, task);
+    throw_if_stop_requested();
+  }));
   measured.row["peak_bytes"] = ops::peak_bytes(device);
   if (!job.output.diagnostics.empty()) measured.output.diagnostics = diagnose(cell, original, model, angles_of);
-  if (job.output.exported) export_cell(job, original, rescaling, model);
+  if (job.output.exported) {
+    models_.check_unchanged(job);
+    export_cell(job, original, rescaling, model);
+  }
   if (job.method.search) {
     measured.row["search"] = scales.output.summary;
     measured.output.search = std::move(scales.output);
   }
   if (!job.output.controls.empty()) measured.row["controls"] = job.output.controls;
-  return measured;
-}
-
-/// Runs the tasks.  Where there are windows, too, the row's time does not include that of the tasks.
-Measured CellRunner::run_tasks(const Cell& cell, const Llama& model, const TableOf& table_of, const AnglesOf& angles_of,
-                               PartialCell& partial) {
-  const Job& job = *cell.job;
-  Measured measured;
-  partial.start_clock();
-  for (const auto& task : job.data.tasks) {
-    const double flops = task->flops(job.model.config);
-    double before = 0;
-    const std::function<void(double)> report = [&](double done) {
-      advance(flops * (done - before), job, task->name());
-      before = done;
-      throw_if_stop_requested();
-    };
-    TaskResult result = task->run({model, angles_of, table_of, job.model.spec.bfloat16_rope,
-                                   *job.model.opened.tokenizer, job.data.windows.length, report, partial});
-    measured.add(result.values, Averaged::answers);
-    measured.output.tasks[task->name()] = std::move(result.items);
-  }
-  if (cell.data == nullptr) measured.row["seconds"] = partial.seconds("");
   return measured;
 }
 
@@ -237,6 +233,7 @@ std::map<std::string, CsvTable> CellRunner::diagnose(const Cell& cell, const Lla
   std::map<std::string, CsvTable> tables;
   for (const auto& [type, diagnostic] : job.output.diagnostics) {
     const auto start = Clock::now();
+    throw_if_stop_requested();
     tables[type] = diagnostic->run(input);
     progress_->clear();
     spdlog::info("cell {} {}: {:.1f} s", job.id, type, std::chrono::duration<double>(Clock::now() - start).count());

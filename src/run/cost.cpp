@@ -10,6 +10,7 @@
 #include "base/host.h"
 #include "base/progress.h"
 #include "ops/device.h"
+#include "run/memory.h"
 #include "run/shared_passes.h"
 
 namespace qroar {

@@ -19,7 +19,24 @@ std::string build_commit() { return QROAR_COMMIT; }
 
 namespace {
 
-/// Returns the environment variables of MKL, oneDNN and ATen: MKL_CBWR, ONEDNN_MAX_CPU_ISA, ATEN_CPU_CAPABILITY ...
+/// How the variables begin that make MKL, oneDNN, ATen and NVIDIA's libraries use other code: MKL_CBWR,
+/// ONEDNN_MAX_CPU_ISA, ATEN_CPU_CAPABILITY, TORCH_ALLOW_TF32_CUBLAS_OVERRIDE, CUBLAS_WORKSPACE_CONFIG ...  Others of
+/// TORCH_ name folders and logs.
+constexpr std::string_view kNumericPrefixes[] = {
+    "MKL_",          "ONEDNN_",       "DNNL_",         "ATEN_",       "TORCH_ALLOW_TF32", "TORCH_BLAS_", "TORCH_CUDNN_",
+    "TORCH_LINALG_", "TORCH_LINEAR_", "TORCH_MKLDNN_", "NVIDIA_TF32", "CUBLAS_",          "CUBLASLT_",   "CUDNN_"};
+
+/// What decides last bits and is the same for everything that a machine computes.
+constexpr const char* kOfMachine[] = {"torch", "device_name", "cpu_capability", "settings", "kernels"};
+
+Json bits_of_machine(const Json& environment) {
+  Json bits;
+  for (const char* key : kOfMachine) bits[key] = environment[key];
+  bits["device"] = environment["device"] == "cpu" ? "cpu" : "cuda";
+  return bits;
+}
+
+/// Returns the variables that are set and begin so.
 Json numeric_settings() {
   std::map<std::string, std::string> settings;
   for (char** entry = environ; *entry != nullptr; ++entry) {
@@ -27,8 +44,7 @@ Json numeric_settings() {
     const auto equals = text.find('=');
     const std::string_view name = text.substr(0, equals);
     const bool counts =
-        std::ranges::any_of(std::initializer_list<std::string_view>{"MKL_", "ONEDNN_", "DNNL_", "ATEN_"},
-                            [&](std::string_view begin) { return name.starts_with(begin); });
+        std::ranges::any_of(kNumericPrefixes, [&](std::string_view begin) { return name.starts_with(begin); });
     if (counts && name != "MKL_NUM_THREADS") settings.emplace(name, text.substr(equals + 1));
   }
   return settings;
@@ -37,12 +53,12 @@ Json numeric_settings() {
 }  // namespace
 
 Json deciding_bits(const Json& environment) {
-  Json bits;
-  for (const char* key : {"commit", "torch", "device_name", "cpu_capability", "settings", "kernels", "dtype"})
-    bits[key] = environment[key];
-  bits["device"] = environment["device"] == "cpu" ? "cpu" : "cuda";
+  Json bits = bits_of_machine(environment);
+  for (const char* key : {"commit", "dtype"}) bits[key] = environment[key];
   return bits;
 }
+
+Json machine_bits(const at::Device& device) { return bits_of_machine(describe_environment(device)); }
 
 Json describe_environment(const at::Device& device) {
 #ifdef QROAR_HAVE_CUDA

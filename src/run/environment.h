@@ -15,6 +15,10 @@ Json describe_environment(const at::Device& device);
 /// instruction set, settings, kernels.  Parts of a result may be combined only where it is the same.
 Json deciding_bits(const Json& environment);
 
+/// Returns the same of this machine and a device, without the commit and what belongs to a cell: a part of the keys of
+/// caches that other commits may use, too.
+Json machine_bits(const at::Device& device);
+
 /// Returns the program's git commit, with "-dirty" when the tree had changes at build time.
 std::string build_commit();
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "model/angles.h"
+#include "run/environment.h"
 #include "search/search.h"
 
 namespace qroar {
@@ -14,12 +15,11 @@ constexpr int kSearchVersion = 2;
 /// Returns everything that scores depend on besides the search's own block.
 Json search_key(const Cell& cell, const Llama& original, const std::string& model) {
   const Job& job = *cell.job;
-  const at::Tensor& weights = original.embed_tokens_VD;
   Json key{kSearchVersion,
            model,
            job.model.opened.tokenizer_hash,
            at::toString(job.model.spec.dtype),
-           weights.is_cpu() ? "cpu" : "cuda",
+           machine_bits(original.embed_tokens_VD.device()),
            job.model.spec.bfloat16_rope,
            job.search_quantization().key,
            cell.dev->hash,
@@ -56,7 +56,9 @@ FoundScales find_scales(const Cell& cell, Models& models, const Llama& original)
   };
   const AnglesOf angles_of = cached_angles([&](int64_t length) { return job.search_table(length, original); },
                                            original.embed_tokens_VD, job.model.spec.bfloat16_rope);
-  const SearchInput whole{original, quantization.plan, quantized, angles_of, cell.dev->documents, dev_feed(job)};
+  const SearchInput whole{original, quantization.plan, quantized, angles_of, cell.dev->documents, dev_feed(job), [&] {
+                            models.check_unchanged(job);
+                          }};
   const auto find_pressure = [&](const SearchInput& input, Journal& journal) {
     return guide_of(what, input, job.search_rope(), job.search_geometry(), journal);
   };

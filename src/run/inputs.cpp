@@ -22,7 +22,6 @@ std::string hash_of_tables(const RopeScheme& scheme, const RopeGeometry& geometr
 }  // namespace
 
 Json inputs_of(const Cell& cell, Models& models) {
-  models.close_changed();
   const Job& job = *cell.job;
   const int64_t length = job.data.windows.length;
   Json inputs{{"model", models.hash(job)}, {"tokenizer", job.model.opened.tokenizer_hash}};

@@ -34,8 +34,9 @@ struct ExportSpec {
 
 /// The result of open_models() for a model's folder.
 struct OpenedModel {
-  int64_t weights = 0;                         ///< number of values in all its tensors
-  std::string tokenizer_hash;                  ///< hash of the file of the tokenizer
+  WeightCounts weights;            ///< of all its tensors
+  WeightCounts reference_weights;  ///< of the other checkpoint that metrics compare with, where there is one
+  std::string tokenizer_hash;      ///< hash of the file of the tokenizer
   std::shared_ptr<const Tokenizer> tokenizer;  ///< null where all texts are token files
 };
 

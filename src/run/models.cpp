@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "model/angles.h"
 #include "quant/calibrate.h"
+#include "run/environment.h"
 
 namespace qroar {
 namespace {
@@ -34,6 +35,12 @@ void Models::Source::close_changed() {
 void Models::close_changed() {
   source_.close_changed();
   reference_source_.close_changed();
+  try {
+    if (calibration_) calibration_->check_unchanged();
+  } catch (const Error& error) {
+    spdlog::warn("{}", error.what());
+    forget_quantized();
+  }
 }
 
 void Models::check_config(const Job& job) {
@@ -44,12 +51,14 @@ void Models::check_config(const Job& job) {
 void Models::check_unchanged(const Job& job) {
   checkpoint(job).check_unchanged();
   if (job.model.reference) reference_checkpoint(*job.model.reference).check_unchanged();
+  if (calibration_) calibration_->check_unchanged();
 }
 
 void Models::forget_quantized() {
   quantized_key_.clear();
   quantized_ = rescaled_ = {};
   found_.clear();
+  calibration_.reset();
 }
 
 const Checkpoint& Models::checkpoint(const Job& job) {
@@ -125,7 +134,7 @@ std::string Models::key_of(const Recipe& recipe) const {
   return key.dump();
 }
 
-TensorMap Models::calibrated(const Recipe& recipe, const Llama& prepared) const {
+TensorMap Models::calibrated(const Recipe& recipe, const Llama& prepared) {
   const Job& job = recipe.job;
   const at::Device device = prepared.embed_tokens_VD.device();
   const RopeTable table = calibration_table(recipe);
@@ -133,7 +142,7 @@ TensorMap Models::calibrated(const Recipe& recipe, const Llama& prepared) const 
   Json key{{"version", kCalibrationVersion},
            {"model", source_.hash},
            {"dtype", at::toString(job.model.spec.dtype)},
-           {"device", device.is_cpu() ? "cpu" : "cuda"},
+           {"bits", machine_bits(device)},
            {"rotation", recipe.quantization.key["rotation"]},
            {"quant", recipe.quantization.key["quant"]},
            {"text", recipe.text->hash},
@@ -144,7 +153,9 @@ TensorMap Models::calibrated(const Recipe& recipe, const Llama& prepared) const 
   const Json scales = recipe.rescaling.weights_key();
   if (!scales.is_null()) key["rescale"] = scales;
   if (recipe.quantization.plan.rounding.draw > 0) key["rounding"] = recipe.quantization.key["rounding"];
-  return calibrate_cached(key.dump(), recipe.quantization.plan.rules, prepared, *recipe.text,
+  calibration_.emplace(key.dump(), device, prepared.is_streamed(),
+                       [&source = *source_.checkpoint] { source.check_unchanged(); });
+  return calibrate_cached(*calibration_, recipe.quantization.plan.rules, prepared, *recipe.text,
                           rope_angles(table, length, job.model.spec.dtype, device, job.model.spec.bfloat16_rope));
 }
 

@@ -1,9 +1,11 @@
 // Caches the checkpoint and the last models built from it: the runner orders cells so that neighbours share them.
 #pragma once
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "checkpoint/checkpoint.h"
+#include "quant/calibration_cache.h"
 #include "run/job.h"
 
 namespace qroar {
@@ -18,11 +20,13 @@ struct Recipe {
 
 class Models {
  public:
-  /// Called before a cell: checkpoints whose files have changed are opened again at the next request.
+  /// Called before a cell, when no model is in use: checkpoints whose files have changed are opened again at the next
+  /// request.
   void close_changed();
   /// Throws an Error when the job was read from a different config.json than the current one.
   void check_config(const Job& job);
-  /// Called after a cell: throws an Error when a file has changed since.
+  /// Called after a cell and before anything computed in it is kept: throws an Error when a file that its models read
+  /// has changed since, or a part of it could not be read.
   void check_unchanged(const Job& job);
 
   /// Returns the hash of the job's checkpoint.
@@ -51,7 +55,7 @@ class Models {
 
  private:
   RopeTable calibration_table(const Recipe& recipe) const;
-  TensorMap calibrated(const Recipe& recipe, const Llama& prepared) const;
+  TensorMap calibrated(const Recipe& recipe, const Llama& prepared);
   std::string key_of(const Recipe& recipe) const;
   std::string build_key(at::ScalarType dtype, const at::Device& device) const;
   void forget_quantized();
@@ -74,7 +78,8 @@ class Models {
   Source source_, reference_source_;
   std::string full_key_, quantized_key_, reference_key_;
   Llama full_, rescaled_, quantized_, reference_;
-  TensorMap found_;  ///< from the calibration of quantized_
+  TensorMap found_;                              ///< from the calibration of quantized_
+  std::optional<CalibrationCache> calibration_;  ///< that found_ is of
 };
 
 }  // namespace qroar

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <map>
-#include <set>
 
 #include "base/error.h"
 #include "data/token_file.h"
@@ -44,7 +43,7 @@ void open_models(std::vector<Job>& jobs) {
   using Key = std::pair<std::filesystem::path, std::vector<std::string>>;
   std::map<Key, OpenedModel> opened;
   std::map<Key, std::string> failures;
-  std::set<std::filesystem::path> references;
+  std::map<Key, WeightCounts> references;
   for (Job& job : jobs) {
     if (!job.model.open_error.empty()) continue;
     const Key key{job.model.spec.path, job.model.spec.ignore_tensors};
@@ -57,7 +56,10 @@ void open_models(std::vector<Job>& jobs) {
         check_vocabulary(model.tokenizer->vocab_size(), job.model.spec.path, job.model.config);
       }
       job.model.opened = model;
-      if (job.model.reference && references.insert(job.model.reference->path).second) Checkpoint{*job.model.reference};
+      if (!job.model.reference) continue;
+      const Key other{job.model.reference->path, job.model.reference->ignore_tensors};
+      if (!references.contains(other)) references[other] = Checkpoint(*job.model.reference).weights();
+      job.model.opened.reference_weights = references[other];
     } catch (const Error& error) {
       job.model.open_error = error.what();
       if (!job.model.reference) failures.emplace(key, job.model.open_error);

@@ -1,32 +1,47 @@
 #include "run/shared_passes.h"
 
+#include <algorithm>
 #include <map>
 #include <set>
 
 #include "ops/device.h"
+#include "run/memory.h"
 
 namespace qroar {
 namespace {
 
 constexpr const char* kFrom = "scored_with";
 
-/// Returns whether a window of one cell is the beginning of the other cell's.
+const Document& document_of(const Cell& cell, const Window& window) {
+  return cell.data->documents[static_cast<std::size_t>(window.document)];
+}
+
+/// Returns whether a window of one cell is the beginning of the other cell's, of the same document.
 bool begins(const Cell& longer, const Window& whole, const Cell& shorter, const Window& part) {
   const Job &ours = *longer.job, &theirs = *shorter.job;
   const int64_t all = tokens_seen(whole, ours.data.windows.feed), length = tokens_seen(part, theirs.data.windows.feed);
   if (length > all || (length < all && length % kPrefixTokens != 0)) return false;
+  const auto own = document_of(longer, whole).tokens.begin() + whole.begin;
+  const auto other = document_of(shorter, part).tokens.begin() + part.begin;
+  if (!std::equal(other, other + length - theirs.data.windows.feed.added(), own)) return false;
   return ours.method.rope->table(ours.method.geometry, all) ==
          theirs.method.rope->table(theirs.method.geometry, length);
 }
 
 /// Returns the other cell's windows that are beginnings of the first one's.
 std::set<std::size_t> beginnings(const Cell& first, const Cell& other) {
-  std::map<std::pair<int64_t, int64_t>, const Window*> places;
-  for (const Window& window : first.windows) places.emplace(std::pair(window.document, window.begin), &window);
+  using Place = std::pair<std::string, int64_t>;  // as in eval/followers.cpp: cells may skip other documents
+  const auto place = [](const Cell& cell, const Window& window) {
+    return Place(document_of(cell, window).id, window.begin);
+  };
+  std::map<Place, std::vector<const Window*>> places;
+  for (const Window& window : first.windows) places[place(first, window)].push_back(&window);
   std::set<std::size_t> found;
   for (std::size_t i = 0; i < other.windows.size(); ++i) {
-    const auto whole = places.find({other.windows[i].document, other.windows[i].begin});
-    if (whole != places.end() && begins(first, *whole->second, other, other.windows[i])) found.insert(i);
+    const Window& part = other.windows[i];
+    const auto here = places.find(place(other, part));
+    const auto is_whole = [&](const Window* whole) { return begins(first, *whole, other, part); };
+    if (here != places.end() && std::ranges::any_of(here->second, is_whole)) found.insert(i);
   }
   return found;
 }
@@ -64,6 +79,7 @@ double PassCount::flops(const Cell& cell) {
 }
 
 void PartsForAnother::add(std::size_t window, const Json& result, double seconds) {
+  if (!claim_.is_held()) return;  // another process took the cell over and evaluates it
   Json kept = result;
   kept[kFrom] = first_;
   partial_->add(window_part(window), kept, seconds);

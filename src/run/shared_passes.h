@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "eval/evaluate.h"
+#include "results/claims.h"
 #include "results/partial.h"
 #include "run/cell.h"
 
@@ -31,9 +32,9 @@ class PassCount {
 /// Keeps in a cell's `partial` what another cell, which runs first, has scored for it.
 class PartsForAnother : public WindowStore {
  public:
-  /// `first`: the id of the cell that runs.
-  PartsForAnother(std::unique_ptr<PartialCell> partial, std::string first)
-      : partial_(std::move(partial)), first_(std::move(first)) {}
+  /// `first`: the id of the cell that runs; `claim`: the other one's, without which nothing is kept.
+  PartsForAnother(std::unique_ptr<PartialCell> partial, const Claim& claim, std::string first)
+      : partial_(std::move(partial)), claim_(claim), first_(std::move(first)) {}
   bool has(std::size_t window) const override { return partial_->find(window_part(window)) != nullptr; }
   void add(std::size_t window, const Json& result, double seconds) override;
 
@@ -42,6 +43,7 @@ class PartsForAnother : public WindowStore {
 
  private:
   std::unique_ptr<PartialCell> partial_;
+  const Claim& claim_;
   std::string first_;
 };
 

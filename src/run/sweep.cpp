@@ -110,13 +110,11 @@ class Sweep {
     const std::unique_ptr<Claim> claim = claims.take(cell.job->id);
     if (claim == nullptr) return std::nullopt;
     if (const auto ok = finished_by_another(cell)) return ok;
-    std::vector<const Cell*> companions;
-    std::vector<std::unique_ptr<Claim>> held;
+    std::vector<HeldCell> companions;
     // Cells of one model are neighbours, and those with longer windows come first.
     for (std::size_t i = chosen + 1; i < cells.size() && cells[i].job->shared == cell.job->shared; ++i) {
       if (states[i] != CellState::open || !profits(cell, cells[i]) || has_new_row(cells[i])) continue;
-      held.push_back(claims.take(cells[i].job->id));
-      if (held.back() != nullptr) companions.push_back(&cells[i]);
+      if (auto held = claims.take(cells[i].job->id)) companions.push_back({&cells[i], std::move(held)});
     }
     return runner_.run(cell, *claim, companions);
   }
@@ -203,6 +201,7 @@ void print_rows(const Results& results, const std::vector<Job>& jobs) {
 
 bool run_experiment(const RunOptions& options) {
   const c10::NoGradGuard no_grad;  // a search could not differentiate InferenceMode's tensors
+  ops::use_whole_float32();
   std::vector<Job> jobs = parse_experiment(options.file, options.overrides);
   const std::filesystem::path file = original_of(options.file);
   const Results results(results_folder(options));

@@ -9,7 +9,8 @@ std::string key_of(const Json& kind, const Json& point) { return kind.dump() + p
 
 }  // namespace
 
-Journal::Journal(const std::filesystem::path& file) : log_(file, file.parent_path().filename().string()) {
+Journal::Journal(const std::filesystem::path& file, std::function<void()> check)
+    : check_(std::move(check)), log_(file, file.parent_path().filename().string()) {
   for (const Json& line : log_.lines())
     entries_.emplace(key_of(value_at(line, "/kind"), value_at(line, "/point")), line);
 }
@@ -20,6 +21,7 @@ std::optional<Json> Journal::find(const std::string& kind, const std::vector<dou
 }
 
 void Journal::add(const std::string& kind, const std::vector<double>& point, Json entry) {
+  check_();
   entry["kind"] = kind;
   entry["point"] = point;
   log_.append(entry);

@@ -1,5 +1,6 @@
 // The scores of a search so far, on disk.
 #pragma once
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -14,12 +15,15 @@ namespace qroar {
 /// counts. The hashes of lines hold the search, so that another's lines are left out.
 class Journal {
  public:
-  explicit Journal(const std::filesystem::path& file);
+  /// `check` is called before a line is written and throws where what was computed until now must not be kept.
+  explicit Journal(
+      const std::filesystem::path& file, std::function<void()> check = [] {});
   std::optional<Json> find(const std::string& kind, const std::vector<double>& point) const;
   /// Throws Stopped when the line was written and a signal requested a stop.
   void add(const std::string& kind, const std::vector<double>& point, Json entry);
 
  private:
+  std::function<void()> check_;
   LineLog log_;
   std::map<std::string, Json> entries_;
 };

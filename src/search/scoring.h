@@ -1,5 +1,7 @@
 // A model with candidate scales, without quantizing again where the result is the same (docs/method.md 4.2).
 #pragma once
+#include <functional>
+
 #include "data/dataset.h"
 #include "eval/evaluate.h"
 #include "quant/plan.h"
@@ -22,6 +24,8 @@ struct SearchInput {
   const AnglesOf& angles_of;
   const std::vector<Document>& documents;
   Feed feed;  ///< of dev windows
+  /// Throws where what was computed until now must not be kept, since a file of the model has changed meanwhile.
+  std::function<void()> check = [] {};
 };
 
 /// Returns whether the scales commute with the quantizers of q_proj and k_proj in every layer.  Then scaling their

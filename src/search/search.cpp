@@ -14,11 +14,11 @@
 namespace qroar {
 namespace {
 
-Journal journal_of(const BandSearch& search, const std::string& key) {
+Journal journal_of(const BandSearch& search, const SearchInput& input, const std::string& key) {
   const auto& [spec, layout, control, draw] = search;
   const Json own{key,          layout.variant, layout.edges,      layout.layers,
                  layout.heads, spec.lengths,   spec.short_length, spec.guard};
-  return Journal(cache_folder() / "search" / hash_bytes(own.dump()) / "journal.jsonl");
+  return Journal(cache_folder() / "search" / hash_bytes(own.dump()) / "journal.jsonl", input.check);
 }
 
 SearchResult result_of(DevObjective& objective) {
@@ -34,7 +34,7 @@ SearchResult result_of(DevObjective& objective) {
 SearchResult run_strategy(const BandSearch& search, const SearchInput& input, const FindPressure& find_pressure,
                           const std::string& key) {
   const SearchSpec& spec = search.spec;
-  Journal journal = journal_of(search, key);
+  Journal journal = journal_of(search, input, key);
   BandGuide guide;
   if (spec.guide == SearchGuide::pressure) guide = find_pressure(input, journal);
   DevObjective objective(search, input, journal);
@@ -54,7 +54,7 @@ SearchResult one_temperature(const BandSearch& search, const SearchInput& input,
   const bool symmetric = search.layout.variant == BandVariant::symmetric;
   one.layout = {symmetric ? BandVariant::symmetric : BandVariant::shared, {0, search.layout.edges.back()}};
   one.spec.budget = 0;
-  Journal journal = journal_of(one, key);
+  Journal journal = journal_of(one, input, key);
   DevObjective objective(one, input, journal);
   // The identity has been scored and costs what any candidate does; a quotient of sums may be short of a whole number.
   const auto paid = static_cast<int64_t>(cost / objective.best().cost * (1 + 1e-9));
@@ -71,7 +71,7 @@ std::vector<Document> chosen(const std::vector<Document>& documents, const std::
 }
 
 SearchInput with_documents(const SearchInput& input, const std::vector<Document>& documents) {
-  return {input.full, input.plan, input.quantized, input.angles_of, documents, input.feed};
+  return {input.full, input.plan, input.quantized, input.angles_of, documents, input.feed, input.check};
 }
 
 /// Returns what scales gain on documents that they were not searched on.  The guard, which is part of the search, does
@@ -81,7 +81,7 @@ double held_out_gain(const BandSearch& search, const SearchInput& input, const s
   BandSearch judge = search;
   judge.spec.guard = std::numeric_limits<double>::max();
   judge.spec.budget = 0;
-  Journal journal = journal_of(judge, key);
+  Journal journal = journal_of(judge, input, key);
   DevObjective objective(judge, input, journal);
   const double identity = objective.best().score;
   std::vector<double> point;

@@ -146,7 +146,8 @@ def test_texts_that_a_model_is_made_with_and_that_change_between_runs_make_it_an
         assert found[0]["metrics"]["nll"]["value"] != found[1]["metrics"]["nll"]["value"]
 
 
-@pytest.mark.parametrize("setting", [{"ATEN_CPU_CAPABILITY": "avx2"}, {"ONEDNN_MAX_CPU_ISA": "AVX2"}, {"MKL_CBWR": "COMPATIBLE"}])
+@pytest.mark.parametrize("setting", [{"ATEN_CPU_CAPABILITY": "avx2"}, {"ONEDNN_MAX_CPU_ISA": "AVX2"}, {"MKL_CBWR": "COMPATIBLE"},
+                                     {"TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "1", "CUBLAS_WORKSPACE_CONFIG": ":16:8"}])
 def test_parts_of_another_instruction_set_are_not_gone_on_with(run, start, slow, setting):
     file, _, results = slow
     process = start("run", file, "--results", results)

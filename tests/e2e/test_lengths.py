@@ -91,6 +91,13 @@ def test_a_table_that_depends_on_the_length_is_not_shared(run, experiment, chang
     assert process.returncode == 0 and joined(process) == set(), process.stderr
 
 
+def test_other_documents_of_one_file_share_nothing(run, experiment, changes):
+    data = changes()["data"] | {"documents": 1}
+    for axis, values, saves in (("data.skip", [0, 1], False), ("data.documents", [1, 2], True)):
+        file = experiment(changes(data=data, windows={"truncate": True, "length": 512}, sweep=[{axis: values}]))
+        assert ("TFLOP fewer" in run("check", file).stdout) == saves
+
+
 def test_check_counts_what_is_saved(run, experiment, changes):
     assert "TFLOP fewer" in run("check", experiment(changes())).stdout
     assert "TFLOP fewer" not in run("check", experiment(changes()), "--set", "windows.lengths=[700,1500]").stdout
@@ -113,5 +120,6 @@ def test_a_killed_run_goes_on_with_the_parts_of_all_lengths(run, start, experime
 
 def test_lengths_in_two_places_or_of_another_shape_are_refused(refused, experiment, changes):
     refused(experiment(changes(sweep=[{"windows.length": [512]}])), "windows.lengths", "windows.length already")
+    refused(experiment(changes()), "--set", "windows.length: is not read beside windows.lengths", arguments=("--set", "windows.length=700"))
     refused(experiment(changes(windows={"lengths": []})), "windows.lengths", "write [2048, 4096]")
     refused(experiment(changes(windows={"lengths": [512, 512]})), "windows.lengths[1]", "the same value")

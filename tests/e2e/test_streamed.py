@@ -2,12 +2,16 @@
 import json
 import os
 import re
+import resource
 import struct
 import time
 
+import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 
-from support.program import TEXT, TINY_BOOKS, copy_of_tiny_books, lasting, read_rows
+from support.program import TEXT, TINY_BOOKS, copy_of_tiny_books, lasting, read_rows, tiny_books_tokenizer_hash, write_token_file
 
 CALIBRATION = {"data": {"path": str(TEXT)}, "samples": 4, "length": 64}
 
@@ -30,6 +34,31 @@ METHODS = {
     "diagnosed": {"quant": weights("rtn"), "diagnostics": ["logit_noise", "sensitivity", "outlier_counts"]},
     "reference": {"quant": weights("rtn"), "metrics": ["kl_divergence"], "reference": {"path": str(TINY_BOOKS), "dtype": "float64"}},
 }
+
+
+def shapes_of(hidden, mlp, layers):
+    shapes = {"model.embed_tokens.weight": [4096, hidden], "model.norm.weight": [hidden]}
+    for layer in range(layers):
+        shapes |= {f"model.layers.{layer}.{norm}.weight": [hidden] for norm in ("input_layernorm", "post_attention_layernorm")}
+        shapes |= {f"model.layers.{layer}.self_attn.{name}_proj.weight": [hidden, hidden] for name in "qkvo"}
+        shapes |= {f"model.layers.{layer}.mlp.{name}_proj.weight": [mlp, hidden] for name in ("gate", "up")}
+        shapes[f"model.layers.{layer}.mlp.down_proj.weight"] = [hidden, mlp]
+    return shapes
+
+
+def hollow_model(folder, layers):
+    """A model of so many layers of 67 million weights, of which no byte is on the disk, and its bytes."""
+    hidden, mlp = 2048, 8192
+    model = copy_of_tiny_books(folder, hidden_size=hidden, intermediate_size=mlp, num_hidden_layers=layers, num_attention_heads=32,
+                               num_key_value_heads=32, head_dim=64)
+    header, end = {}, 0
+    for name, shape in shapes_of(hidden, mlp, layers).items():
+        begin, end = end, end + 2 * shape[0] * (shape[1] if len(shape) == 2 else 1)
+        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [begin, end]}
+    text = json.dumps(header).encode()
+    (model / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text)
+    os.truncate(model / "model.safetensors", 8 + len(text) + end)
+    return model, end
 
 
 def files(results):
@@ -78,15 +107,23 @@ def test_cells_of_other_weights_do_not(both):
     assert shared(process) == 0
 
 
-def test_a_killed_run_goes_on(run, start, experiment, tmp_path):
-    file = experiment({"quant": weights("rtn"), "windows": {"length": 64, "stride": 8}})
+def test_a_killed_run_goes_on_behind_the_windows_that_went_through_together(run, start, experiment, tmp_path):
+    """160,000 tokens, of which 65,536 go through the layers together."""
+    model = copy_of_tiny_books(tmp_path / "model", hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+                               num_key_value_heads=2)
+    torch.manual_seed(3)
+    save_file({name: torch.randn(shape) / 8 for name, shape in shapes_of(32, 64, 2).items()}, model / "model.safetensors")
+    file = experiment({"model.path": str(model), "quant": weights("rtn"), "windows": {"length": 64, "stride": 1}, "sweep": None})
+    streamed = ("--set", "model.weights=streamed")
     assert run("run", file, "--results", tmp_path / "whole").returncode == 0
-    process = start("run", file, "--results", tmp_path / "killed", "--set", "model.weights=streamed")
-    while process.poll() is None and not list((tmp_path / "killed").glob("cells/*/partial.jsonl")):
+    process = start("run", file, "--results", tmp_path / "killed", *streamed)
+    while process.poll() is None and not any(part.read_bytes().count(b"\n") > 8 for part in (tmp_path / "killed").glob("cells/*/partial.jsonl")):
         time.sleep(0.002)
     process.kill()
     process.communicate()
-    assert run("run", file, "--results", tmp_path / "killed", "--set", "model.weights=streamed").returncode == 0
+    assert process.returncode == -9
+    process = run("run", file, "--results", tmp_path / "killed", *streamed)
+    assert process.returncode == 0 and "were finished already" in process.stderr, process.stderr
     assert rows(tmp_path / "killed") == rows(tmp_path / "whole") and files(tmp_path / "killed") == files(tmp_path / "whole")
 
 
@@ -100,29 +137,44 @@ def test_what_cannot_be_streamed_is_refused(refused, experiment, changes, named)
 
 
 def test_check_says_the_memory_of_streamed_weights(run, experiment, tmp_path):
-    """40 layers of 67 million weights, of which no byte is on the disk: check reads the header alone."""
-    hidden, mlp, layers = 2048, 8192, 40
-    model = copy_of_tiny_books(tmp_path / "model", hidden_size=hidden, intermediate_size=mlp, num_hidden_layers=layers, num_attention_heads=32,
-                               num_key_value_heads=32, head_dim=64)
-    shapes = {"model.embed_tokens.weight": [4096, hidden], "model.norm.weight": [hidden]}
-    for layer in range(layers):
-        shapes |= {f"model.layers.{layer}.{norm}.weight": [hidden] for norm in ("input_layernorm", "post_attention_layernorm")}
-        shapes |= {f"model.layers.{layer}.self_attn.{name}_proj.weight": [hidden, hidden] for name in "qkvo"}
-        shapes |= {f"model.layers.{layer}.mlp.{name}_proj.weight": [mlp, hidden] for name in ("gate", "up")}
-        shapes[f"model.layers.{layer}.mlp.down_proj.weight"] = [hidden, mlp]
-    header, end = {}, 0
-    for name, shape in shapes.items():
-        begin, end = end, end + 2 * shape[0] * (shape[1] if len(shape) == 2 else 1)
-        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [begin, end]}
-    text = json.dumps(header).encode()
-    (model / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text)
-    os.truncate(model / "model.safetensors", 8 + len(text) + end)
-    file = experiment({"model.path": str(model), "model.dtype": "bfloat16", "sweep": None})
+    """Check reads the header alone."""
+    model, end = hollow_model(tmp_path / "model", 40)
+    changes = {"model.path": str(model), "model.dtype": "bfloat16", "sweep": None}
+    file = experiment(changes)
 
     def memory(kind):
         said = run("check", file, "--set", f"model.weights={kind}").stdout
         assert (", layers streamed" in said) == (kind == "streamed")
         return float(re.search(r"largest memory about ([\d.]+) GB", said)[1])
 
-    assert 0.99 * end / 1e9 < memory("resident") < 1.1 * end / 1e9
+    own = memory("resident")
+    assert 0.99 * end / 1e9 < own < 1.1 * end / 1e9
     assert 0.3 < memory("streamed") < 0.7
+    file = experiment(changes | {"metrics": ["kl_divergence"], "reference": {"path": str(model), "dtype": "float64"}})
+    assert 4.9 * own < memory("resident") < 5.2 * own  # four times as many bytes for the reference
+    assert 1.5 < memory("streamed") < 3.5
+    for match, share in (("layers.*", 1), ("layers.3.*", 1 / 40)):  # of the weights are there twice
+        file = experiment(changes | {"quant": [weights("rtn")[0] | {"match": match}]})
+        assert abs(memory("resident") - own - share * end / 1e9) < 0.15
+    text = tmp_path / "calibration.tok"
+    write_token_file(text, tiny_books_tokenizer_hash(), {"long": np.arange(2**18, dtype="<i4") % 4000})
+    file = experiment(changes | {"quant": weights("gptq"), "calibration": {"data": {"path": str(text)}, "samples": 512, "length": 512}})
+    assert 5.5 < memory("streamed") < 6  # 2**18 tokens of a stream and the widest input: 5.4 GB
+
+
+def no_more_than_16_gigabytes():
+    """So that a program that is wrong about it ends itself and not the machine."""
+    resource.setrlimit(resource.RLIMIT_AS, (16 * 10**9, 16 * 10**9))
+
+
+def test_resident_weights_that_cannot_fit_are_refused_before_they_are_made(run, experiment, tmp_path):
+    """16 GB of weights in float64 and as much again where they are quantized."""
+    available = next(int(line.split()[1]) * 1024 for line in open("/proc/meminfo", encoding="utf-8") if line.startswith("MemAvailable"))
+    if available > 30e9:
+        pytest.skip("this machine has the memory")
+    model, _ = hollow_model(tmp_path / "model", 30)
+    changes = {"model.path": str(model), "model.dtype": "float64", "sweep": None, "windows": {"length": 128}, "quant": weights("rtn")}
+    tasks = [{"type": "passkey", "lengths": [96], "samples": 1, "depths": [0]}]
+    for more, remedy in (({"model.weights": "resident"}, "say model.weights: streamed"), ({"tasks": tasks}, "streamed ones do not serve tasks")):
+        process = run("run", experiment(changes | more), "--results", tmp_path / "results", preexec_fn=no_more_than_16_gigabytes)
+        assert process.returncode == 1 and "resident weights and a window of" in process.stderr and remedy in process.stderr, process.stderr

@@ -267,18 +267,22 @@ TEST_CASE("a calibration is read from the cache, but never another model's and n
              return b.contains(entry.first) && at::equal(entry.second, b.at(entry.first));
            });
   };
-  const TensorMap fresh = calibrate_cached("a", own, model, text, angles);
+  const auto cached = [&](const char* key, const Llama& of) {
+    CalibrationCache cache(key, at::kCPU, /*mapped=*/false, [] {});
+    return calibrate_cached(cache, own, of, text, angles);
+  };
+  const TensorMap fresh = cached("a", model);
   REQUIRE(std::filesystem::exists(file_of("a")));
   // The cache answers: a broken model would not.
   Llama broken = model;
   broken.layers[0].q_proj.weight_OI = at::full_like(model.layers[0].q_proj.weight_OI, std::nan(""));
-  CHECK(equal(calibrate_cached("a", own, broken, text, angles), fresh));
-  const TensorMap others = calibrate_cached("b", own, other, text, angles);
+  CHECK(equal(cached("a", broken), fresh));
+  const TensorMap others = cached("b", other);
   CHECK_FALSE(equal(others, fresh));
   std::filesystem::copy_file(file_of("b"), file_of("a"), std::filesystem::copy_options::overwrite_existing);
-  CHECK(equal(calibrate_cached("a", own, model, text, angles), fresh));
+  CHECK(equal(cached("a", model), fresh));
   std::filesystem::resize_file(file_of("a"), 100);
-  CHECK(equal(calibrate_cached("a", own, model, text, angles), fresh));
+  CHECK(equal(cached("a", model), fresh));
 
   // Beside the tensors the file holds an empty one, whose name says for what and of which contents it is.
   TensorMap written = read_tensors(file_of("b"), at::kCPU);
@@ -295,7 +299,7 @@ TEST_CASE("a calibration is read from the cache, but never another model's and n
     const bool is_absent = place < begin || bytes[place] == ' ';  // lengths, the format's name, padding
     bytes[place] ^= static_cast<char>(1 << random() % 8);
     write_file_atomically(file_of("a"), bytes);
-    CHECK(equal(calibrate_cached("a", own, model, text, angles), fresh));
+    CHECK(equal(cached("a", model), fresh));
     if (!is_absent) CHECK(read_file(file_of("a")) == whole);
     write_file_atomically(file_of("a"), whole);
   }
@@ -304,11 +308,48 @@ TEST_CASE("a calibration is read from the cache, but never another model's and n
   at::Tensor& first = changed.begin()->second.dim() > 0 ? changed.begin()->second : std::next(changed.begin())->second;
   first = first.reshape({1, -1});
   write_tensors(file_of("b"), changed);
-  CHECK(equal(calibrate_cached("b", own, other, text, angles), others));
+  CHECK(equal(cached("b", other), others));
   changed = read_tensors(file_of("b"), at::kCPU);
   changed["layers.0.more"] = at::ones({1});
   write_tensors(file_of("b"), changed);
-  CHECK(equal(calibrate_cached("b", own, other, text, angles), others));
+  CHECK(equal(cached("b", other), others));
+  ::unsetenv("QROAR_CACHE");
+}
+
+TEST_CASE(
+    "a calibration is not kept where the model has changed, nor one that is mapped from a file that was cut off") {
+  const Scratch scratch;
+  ::setenv("QROAR_CACHE", scratch.folder().c_str(), 1);
+  const LlamaConfig config = small_llama_config();
+  const Llama model = random_llama(config, at::kFloat, 5);
+  const CalibrationText text = random_text(config.vocab_size, 2, 8);
+  const ops::RopeAngles angles = plain_angles(8, config.head_dim, at::kFloat);
+  const QuantRules own = rules("[{match: '*', weight: {type: gptq, bits: 3, group: 16}}]");
+  const auto folder = scratch.folder() / "calibration";
+  const std::string changed = "changed while it was read";
+  CalibrationCache refuses("a", at::kCPU, /*mapped=*/false, [&] { fail("{}", changed); });
+  CHECK(contains(error_text([&] { calibrate_cached(refuses, own, model, text, angles); }), changed));
+  CHECK_FALSE(std::filesystem::exists(folder));
+
+  const auto cache = [](const char* key) { return CalibrationCache(key, at::kCPU, /*mapped=*/true, [] {}); };
+  CalibrationCache begun = cache("a");
+  const CalibrationStreams streams{{at::ones({8, 8})}, {}};
+  const TensorMap layer = begun.keep(0, {{"weight", at::rand({64, 64})}}, streams);
+  begun.check_unchanged();
+  std::filesystem::resize_file(folder / (hash_bytes("a") + ".unfinished") / "layers.0.safetensors", 100);
+  CHECK(contains(error_text([&] { begun.keep(1, {{"weight", at::rand({64, 64})}}, streams); }), changed));
+  CHECK(contains(error_text([&] { begun.write(layer); }), changed));
+  CHECK_FALSE(std::filesystem::exists(folder / (hash_bytes("a") + ".safetensors")));
+
+  CalibrationCache whole = cache("b");
+  calibrate_cached(whole, own, model, text, angles);  // removes its layers' files, which is no change of what is mapped
+  whole.check_unchanged();
+  CalibrationCache found = cache("b");
+  calibrate_cached(found, own, model, text, angles);
+  found.check_unchanged();
+  std::filesystem::resize_file(folder / (hash_bytes("b") + ".safetensors"), 100);
+  CHECK(contains(error_text([&] { whole.check_unchanged(); }), changed));
+  CHECK(contains(error_text([&] { found.check_unchanged(); }), changed));
   ::unsetenv("QROAR_CACHE");
 }
 

@@ -149,6 +149,20 @@ TEST_CASE("lines of a journal that are not as a search wrote them are scored aga
   CHECK_FALSE(Journal(moved).find("score", std::vector<double>(3, 0)));
 }
 
+TEST_CASE("a score of weights that have changed meanwhile is not kept") {
+  Searched searched("");
+  int asked = 0;
+  searched.input.check = [&] {
+    if (++asked > 2) fail("changed while it was read");
+  };
+  CHECK(contains(error_text([&] { searched.run(); }), "changed while it was read"));
+  const std::string text = read_file(searched.journal());
+  CHECK(std::ranges::count(text, '\n') == 2);
+  searched.input.check = [] {};
+  const SearchResult again = searched.run(), fresh = Searched("").run();
+  CHECK(again.scales.g == fresh.scales.g);
+}
+
 TEST_CASE("the budget ends a search") {
   const Searched searched(", guard: 1, budget: 6, strategy: {type: random}");
   const SearchResult result = searched.run();

@@ -1,0 +1,134 @@
+#include "run/memory.h"
+
+#include <algorithm>
+#include <map>
+
+#include "base/error.h"
+#include "ops/device.h"
+
+namespace qroar {
+namespace {
+
+int64_t size_of(at::ScalarType dtype) { return static_cast<int64_t>(c10::elementSize(dtype)); }
+
+int64_t free_at_first(const at::Device& device) {
+  static std::map<std::string, int64_t> free;
+  return free.try_emplace(device.str(), ops::available_bytes(device)).first->second;
+}
+
+/// Returns an estimate of the bytes that the largest forward needs in addition to the weights.
+int64_t forward_bytes(const Cell& cell) {
+  const int64_t element_size = size_of(cell.job->model.spec.dtype);
+  const int64_t tokens = cell.longest(), cached = cell.job->data.tasks.empty() ? 0 : cell.job->data.windows.length;
+  int64_t forward = forward_bytes(cell.job->model.config, tokens, element_size);
+  if (const auto& reference = cell.job->model.reference)
+    forward = std::max(forward, forward_bytes(reference->llama, tokens, size_of(reference->dtype)));
+  return forward + cache_bytes(cell.job->model.config, cached, element_size);
+}
+
+/// Returns how many streams of samples a calibration takes through the layers (quant/calibration_cache.h).
+int64_t streams_of(const QuantRules& rules, const LlamaConfig& config) {
+  bool exact = false, quantized = false;
+  for (const LinearSite& site : linear_sites(config)) {
+    quantized |= rules.is_static(site.name);
+    const auto quantizer = std::dynamic_pointer_cast<const CalibratedQuantizer>(rules.weight_quantizer(site.name));
+    if (quantizer != nullptr) (quantizer->sees_quantized_inputs() ? quantized : exact) = true;
+  }
+  return (exact ? 1 : 0) + (quantized ? 1 : 0);
+}
+
+/// Returns the bytes of a calibration's samples: each stream, with a copy while it is written or the widest input of a
+/// layer while it passes.  What the quantizers keep of a layer is not counted.
+int64_t calibration_bytes(const CalibrationText* text, const QuantRules& rules, const ModelSpec& spec,
+                          const LlamaConfig& config) {
+  if (text == nullptr) return 0;
+  const int64_t tokens = std::ssize(text->samples) * std::ssize(text->samples.front());
+  const int64_t streams = streams_of(rules, config) * config.hidden_size;
+  return tokens * (streams + std::max(streams, config.intermediate_size)) * size_of(spec.dtype);
+}
+int64_t calibration_bytes(const Cell& cell) {
+  const Job& job = *cell.job;
+  const auto of = [&](const CalibrationText* text, const Quantization& quantization) {
+    return calibration_bytes(text, quantization.plan.rules, job.model.spec, job.model.config);
+  };
+  return std::max(of(cell.calibration.get(), job.method.quantization),
+                  of(cell.dev_calibration.get(), job.search_quantization()));
+}
+
+/// Returns how many weights of a resident model are there twice, as they are read and as they are changed.
+int64_t changed_weights(const Job& job) {
+  const Quantization& quantization = job.method.quantization;
+  const Json none = {{"type", "none"}};
+  if (job.method.search || quantization.key.value("rotation", none) != none) return all_of(job.model.opened.weights);
+  const bool is_scaled = !job.method.rescaling->weights_key().is_null();  // queries and keys
+  int64_t sum = 0;
+  for (const LinearSite& site : linear_sites(job.model.config)) {
+    const bool reads_rope = site.name.ends_with(".q_proj") || site.name.ends_with(".k_proj");
+    if ((is_scaled && reads_rope) || quantization.plan.rules.weight_quantizer(site.name) != nullptr)
+      sum += site.rows * site.columns;
+  }
+  return sum;
+}
+
+/// Returns the number of weights of a streamed model that are there at a time.
+int64_t streamed_weights(const WeightCounts& weights, const LlamaConfig& config) {
+  const int64_t ends = config.vocab_size * config.hidden_size * (config.tie_word_embeddings ? 1 : 2);
+  return ends + 2 * (all_of(weights) - ends) / config.num_hidden_layers;
+}
+
+/// Returns the bytes of resident weights that stay in their files, from which they are mapped.
+int64_t mapped_bytes(const Job& job, const at::Device& device) {
+  if (!device.is_cpu()) return 0;
+  const auto stored = [](const WeightCounts& weights, at::ScalarType dtype) {
+    const auto found = weights.find(dtype);
+    return found == weights.end() ? 0 : found->second * size_of(dtype);
+  };
+  return stored(job.model.opened.weights, job.model.spec.dtype) +
+         (job.model.reference ? stored(job.model.opened.reference_weights, job.model.reference->dtype) : 0);
+}
+
+double gibibytes(int64_t bytes) { return static_cast<double>(bytes) / 0x1p30; }
+
+}  // namespace
+
+int64_t memory_bytes(const Cell& cell, bool streamed) {
+  const Job& job = *cell.job;
+  const WeightCounts& own = job.model.opened.weights;
+  int64_t weights = streamed ? streamed_weights(own, job.model.config) : all_of(own) + changed_weights(job);
+  weights *= size_of(job.model.spec.dtype);
+  if (const auto& reference = job.model.reference) {
+    const WeightCounts& others = job.model.opened.reference_weights;
+    weights += (streamed ? streamed_weights(others, reference->llama) : all_of(others)) * size_of(reference->dtype);
+  }
+  return weights + std::max(forward_bytes(cell), calibration_bytes(cell));
+}
+
+bool is_streamed(const Cell& cell, const at::Device& device) {
+  const Job& job = *cell.job;
+  const int64_t available = free_at_first(device);
+  if (job.model.spec.weights != LayerWeights::automatic) return job.model.spec.weights == LayerWeights::streamed;
+  return job.needs_resident_weights().empty() && memory_bytes(cell, false) > available;
+}
+
+void check_memory(const Cell& cell, const at::Device& device, bool streamed) {
+  const int64_t forward = forward_bytes(cell), calibration = calibration_bytes(cell);
+  const int64_t needed = streamed ? memory_bytes(cell, true) : std::max(forward, calibration);
+  const int64_t available = ops::available_bytes(device);
+  const bool calibrates = calibration > forward;
+  const std::string what = calibrates ? "the calibration" : fmt::format("a window of {} tokens", cell.longest());
+  if (needed > available) {
+    fail("{} needs about {:.1f} GiB {} and {} has {:.1f} GiB free; take {} or another device", what, gibibytes(needed),
+         streamed ? "with streamed weights (embeddings, head and two layers)" : "beside the weights", device.str(),
+         gibibytes(available), calibrates ? "fewer calibration.samples" : "a smaller windows.length");
+  }
+  const int64_t in_all = memory_bytes(cell, streamed) - mapped_bytes(*cell.job, device);
+  if (!streamed && in_all > free_at_first(device)) {
+    const std::string key = cell.job->needs_resident_weights();
+    fail("resident weights and {} need about {:.1f} GiB and {} had {:.1f} GiB free; {}", what, gibibytes(in_all),
+         device.str(), gibibytes(free_at_first(device)),
+         key.empty() ? "say model.weights: streamed"
+                     : fmt::format("streamed ones do not serve {}: take another device or model.dtype", key));
+  }
+}
+
+}  // namespace qroar
