@@ -10,10 +10,11 @@ import pytest
 from support.program import TEXT, copy_of_tiny_books, read_rows
 from support.tasks import write_lines
 
-CALIBRATED = {"sweep": None, "quant": [{"match": "layers.*", "weight": {"type": "gptq", "bits": 3, "group": 32}}]}
+# In the dtype of the file, so that weights are mapped and a change of the file is one of the model's.
+CALIBRATED = {"sweep": None, "model.dtype": "bfloat16", "quant": [{"match": "layers.*", "weight": {"type": "gptq", "bits": 3, "group": 32}}]}
 SEARCH = {"data": {"path": str(TEXT), "documents": 1}, "lengths": [128], "short_length": 32, "guard": 1, "guide": "none", "budget": 8,
           "strategy": {"type": "random"}}
-SEARCHED = {"sweep": None, "data.skip": 1, "rescale": {"type": "bands", "bands": 2, "search": SEARCH}}
+SEARCHED = {"sweep": None, "model.dtype": "bfloat16", "data.skip": 1, "rescale": {"type": "bands", "bands": 2, "search": SEARCH}}
 
 
 @pytest.fixture
