@@ -135,7 +135,6 @@ std::string cost_of(const std::vector<Cell>& cells, const fs::path& results) {
 
 std::size_t parts_of_hours(const std::vector<Cell>& cells, double hours, const std::string& device,
                            const fs::path& results) {
-  if (!std::isfinite(hours)) fail("--hours {}: give a number of hours", hours);
   const auto rate = last_rate(results, device == "cpu", "");
   if (!rate) {
     fail("--hours: no row under {} tells how fast {} is; run a cell there first, or say how many tasks",
