@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cerrno>
+#include <cmath>
 #include <cstring>
 #include <system_error>
 
@@ -115,6 +116,13 @@ bool show_results(const Results& results, ShowOptions options) {
          (options.planned || std::ranges::all_of(rows, [](const Json& row) { return row["status"] == "ok"; }));
 }
 
+/// Returns why a text is no number of hours, which CLI11's checks let nan be; empty where it is one.
+std::string number_of_hours(const std::string& text) {
+  double hours = 0;
+  const bool is_one = read_number(std::string_view(text), hours) == std::errc() && hours > 0 && std::isfinite(hours);
+  return is_one ? "" : "give a number of hours above 0, not " + text;
+}
+
 /// Reads "K/N" with 1 <= K <= N.
 void read_shard(const std::string& text, RunOptions& options) {
   const auto slash = text.find('/');
@@ -190,7 +198,7 @@ int run_command(int argc, char** argv) {
   auto* tasks = pack_verb->add_option("--tasks", packed.run.shards, "at most so many lists of about equal work")
                     ->check(CLI::Range(1, 100000));
   pack_verb->add_option("--hours", packed.hours, "so many lists that each takes about as long, by the last rows' speed")
-      ->check(CLI::PositiveNumber)
+      ->check(number_of_hours)
       ->excludes(tasks);
   pack_verb->add_option("--device", packed.device, "kind of device for --hours: cpu or cuda")
       ->check(CLI::IsMember({"cpu", "cuda"}));

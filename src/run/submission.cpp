@@ -1,7 +1,5 @@
 #include "run/submission.h"
 
-#include <cmath>
-
 #include "base/error.h"
 #include "base/files.h"
 #include "run/cell.h"
@@ -33,7 +31,6 @@ void copy_configs(const ConfigSources& sources, const std::filesystem::path& con
 std::optional<std::filesystem::path> pack_submission(const PackOptions& pack, const std::filesystem::path& folder) {
   const RunOptions& options = pack.run;
   if (folder.empty()) fail("--into: is empty; name a new folder");
-  if (!std::isfinite(pack.hours)) fail("--hours {}: give a number of hours", pack.hours);
   if (std::filesystem::exists(folder) && !std::filesystem::is_empty(folder))
     fail("{}: is there already; name a new folder", folder.string());
   const ConfigSources sources = sources_of(options.file);

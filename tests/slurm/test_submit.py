@@ -207,7 +207,7 @@ def test_hours_say_how_many_tasks_by_the_speed_of_rows(submit, run, experiment, 
     assert tasks(1e-7)[1] > 4  # 0.4 ms
     process, _ = tasks(1, "--gpus", 1)
     assert process.returncode == 1 and "a GPU" in process.stderr
-    for hours, told in (("0", "--hours"), ("soon", "--hours"), ("nan", "--hours nan: give a number"), ("inf", "--hours inf")):
+    for hours, told in (("0", "--hours"), ("soon", "--hours"), ("nan", "--hours: give a number of hours above 0, not nan"), ("inf", "above 0, not inf")):
         process, _ = tasks(hours)
         assert process.returncode == 1 and told in process.stderr
     process, *_ = submit(experiment(MANY), "--hours", 1, "--array", 2)

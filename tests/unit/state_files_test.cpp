@@ -37,7 +37,8 @@ TEST_CASE("a plan's cells lie in the folder") {
   const Scratch scratch;
   for (const char* id : {"../../x", "..", ".", "", "a/b", "/x"}) {
     CAPTURE(id);
-    scratch.write("plan.json", Json{{"experiment", "e"}, {"cells", {{{"id", id}, {"axes", Json::object()}, {"flops", 1}}}}}.dump());
+    scratch.write("plan.json",
+                  Json{{"experiment", "e"}, {"cells", {{{"id", id}, {"axes", Json::object()}, {"flops", 1}}}}}.dump());
     CHECK(contains(error_text([&] { Results(scratch.folder()).plan(); }), "names no folder in cells"));
   }
 }
