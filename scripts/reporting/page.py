@@ -3,13 +3,16 @@
 The page is page.html (a template that escapes whatever comes from files), page.css and page.js.  Its policy lets only these two scripts run."""
 
 import base64
+import contextlib
 import hashlib
 import json
+import os
 import re
 from pathlib import Path
 
 import jinja2
 import vl_convert
+from json_lines import write_atomically
 from markupsafe import Markup, escape
 
 from .charts import template
@@ -51,8 +54,22 @@ def allowed(script):
     return "'sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() + "'"
 
 
+def vega_script():
+    """Returns Vega-Lite's script, which takes two seconds to put together and is the same for every report: it is kept in the program's cache."""
+    own, user = os.environ.get("QROAR_CACHE"), os.environ.get("XDG_CACHE_HOME")
+    folder = Path(own) if own else Path(user or Path.home() / ".cache") / "qroar"
+    kept = folder / "reports" / f"vega-lite-{version()}-by-{vl_convert.__version__}.js"
+    try:
+        return kept.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        script = vl_convert.javascript_bundle(vl_version=version())
+    with contextlib.suppress(OSError):  # a home that cannot be written to
+        write_atomically(kept, [script.encode()])
+    return script
+
+
 def render(sections):
-    vega = vl_convert.javascript_bundle(vl_version=version())
+    vega = vega_script()
     script = (HERE / "page.js").read_text(encoding="utf-8")
     kinds = dict.fromkeys(part.kind for section in sections for part in section.parts if isinstance(part, Figure))
     environment = jinja2.Environment(

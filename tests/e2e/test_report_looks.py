@@ -1,11 +1,12 @@
 """What a report's figures owe whoever reads two of them: one marker a quantizer, axes that fit and say what they cut, points at their numbers."""
 import re
+from pathlib import Path
 
 import pytest
 
 from support.findings import found_of, row
 
-from reporting import charts, effects, figures, interactions, looks, pareto, scales, tables
+from reporting import charts, effects, figures, interactions, looks, page, pareto, scales, tables
 from reporting.axes import Layout
 from reporting.configured import label_of, name_blocks, number_at
 from reporting.content import Table
@@ -190,3 +191,11 @@ def test_an_interaction_is_shown_by_position_too(tmp_path):
     assert [(point["x"], point["value"]) for point in figure.panels[0]["points"]] == [(128, 0.01), (384, 0.04)]
     table = next(part for part in made if isinstance(part, Table) and part.name == "interaction_quant_by_position_512")
     assert table.columns[2:] == ["0 to 256", "256 to 512"] and table.rows()[0][3].text == "+0.0400 [+0.0100, +0.0300]*"
+
+
+def test_the_script_of_reports_is_put_together_once_and_without_a_cache_each_time(tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(page.vl_convert, "javascript_bundle", lambda **_: made.append(1) or "vega")
+    for cache, times in ((tmp_path, 1), (Path("/proc/nowhere"), 3)):
+        monkeypatch.setenv("QROAR_CACHE", str(cache))
+        assert [page.vega_script(), page.vega_script()] == ["vega", "vega"] and len(made) == times
