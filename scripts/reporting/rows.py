@@ -138,11 +138,12 @@ def metric_title(metric, most=24):
 
 
 def measured(entry, text):
-    """Returns a metric with its interval, to two digits of the interval's half; text: what `show` says, where there is none."""
+    """Returns a metric with its interval, to two digits of the interval's half and one decimal at least, by which rows of the same documents are told
+    apart; text: what `show` says, where there is none."""
     value, low, high = (entry.get(name) for name in ("value", "low", "high"))
     if None in (value, low, high):
         return text
-    digits = digits_of(low, high)
+    digits = max(1, digits_of(low, high))
     return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 

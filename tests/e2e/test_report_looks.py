@@ -165,7 +165,7 @@ def test_the_table_of_names_has_those_that_figures_show(tmp_path):
 
 
 def test_a_metric_has_the_digits_that_its_interval_knows_and_its_unit():
-    assert measured({"value": 62.567, "low": 28.301, "high": 138.32}, "") == "63 [28, 138]"
+    assert measured({"value": 62.567, "low": 28.301, "high": 138.32}, "") == "62.6 [28.3, 138.3]"
     assert measured({"value": 30.2, "low": 30.1, "high": 30.3}, "") == "30.20 [30.10, 30.30]"
     assert measured({"value": 30.2, "low": None, "high": None}, "30.2") == "30.2"
     assert metric_title("nll_last_256") == "NLL, last 256 (nats)" and metric_title("passkey/accuracy") == "accuracy"
