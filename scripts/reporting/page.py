@@ -55,16 +55,18 @@ def allowed(script):
 
 
 def vega_script():
-    """Returns Vega-Lite's script, which takes two seconds to put together and is the same for every report: it is kept in the program's cache."""
+    """Returns Vega-Lite's script, which takes two seconds to put together and is the same for every report: it is kept in the program's cache, behind
+    its hash."""
     own, user = os.environ.get("QROAR_CACHE"), os.environ.get("XDG_CACHE_HOME")
     folder = Path(own) if own else Path(user or Path.home() / ".cache") / "qroar"
     kept = folder / "reports" / f"vega-lite-{version()}-by-{vl_convert.__version__}.js"
-    try:
-        return kept.read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        script = vl_convert.javascript_bundle(vl_version=version())
+    with contextlib.suppress(OSError, ValueError):
+        digest, _, script = kept.read_text(encoding="utf-8").partition("\n")
+        if digest == allowed(script):
+            return script
+    script = vl_convert.javascript_bundle(vl_version=version())
     with contextlib.suppress(OSError):  # a home that cannot be written to
-        write_atomically(kept, [script.encode()])
+        write_atomically(kept, [f"{allowed(script)}\n{script}".encode()])
     return script
 
 

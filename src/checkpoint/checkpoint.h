@@ -73,7 +73,7 @@ class Checkpoint {
   std::string hash() const;
   /// Throws an Error where a file has changed since it was opened.
   void check_unchanged() const;
-  /// Returns the number of weights in all tensors that the model reads.
+  /// Returns the numbers of weights in all tensors that the model reads.
   const WeightCounts& weights() const { return weights_; }
 
   /// Builds the full-precision model.  On the CPU and in the stored dtype its tensors are views of the mapped files,

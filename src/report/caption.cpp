@@ -154,17 +154,13 @@ std::string values_of(const std::vector<Json>& rows) {
   return fmt::format("{}; {}", metrics.size() == 1 ? metrics.front() : "values", intervals_of(rows));
 }
 
-/// Returns the rows but those of damaged files, which have no configuration; all where there are no others.
-std::vector<Json> readable(const std::vector<Json>& rows) {
-  std::vector<Json> found;
-  std::ranges::copy_if(rows, std::back_inserter(found), std::not_fn(is_damaged));
-  return found.empty() ? rows : found;
-}
-
 }  // namespace
 
 std::string caption(const std::vector<Json>& all, const std::string& paired) {
-  const std::vector<Json> rows = readable(all);
+  std::vector<Json> readable;  // those of damaged files have no configuration
+  if (std::ranges::any_of(all, is_damaged))
+    std::ranges::copy_if(all, std::back_inserter(readable), std::not_fn(is_damaged));
+  const std::vector<Json>& rows = readable.empty() ? all : readable;
   const bool has_values = std::ranges::any_of(rows, [](const Json& row) { return !row["metrics"].empty(); });
   std::string text = "no metrics; what diagnostics found is in cells/<id>/diagnostics";
   if (has_values)

@@ -199,3 +199,7 @@ def test_the_script_of_reports_is_put_together_once_and_without_a_cache_each_tim
     for cache, times in ((tmp_path, 1), (Path("/proc/nowhere"), 3)):
         monkeypatch.setenv("QROAR_CACHE", str(cache))
         assert [page.vega_script(), page.vega_script()] == ["vega", "vega"] and len(made) == times
+    (kept,) = (tmp_path / "reports").iterdir()
+    kept.write_text(kept.read_text(encoding="utf-8").replace("vega", "vegb"), encoding="utf-8")
+    monkeypatch.setenv("QROAR_CACHE", str(tmp_path))
+    assert page.vega_script() == "vega" and len(made) == 4
