@@ -14,6 +14,7 @@
 #include "base/cgroup.h"
 #include "base/error.h"
 #include "base/number.h"
+#include "ops/cpu/instruction_sets.h"
 
 namespace qroar::ops {
 namespace {
@@ -84,6 +85,10 @@ bool cpu_has_float16() {
 #else
   return false;
 #endif
+}
+
+std::string cpu_capability() {
+  return at::get_cpu_capability() + (cpu::has_avx512_bf16() ? " BF16" : "") + (cpu::has_amx_bf16() ? " AMX" : "");
 }
 
 std::string device_name(const at::Device& device) {

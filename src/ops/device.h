@@ -24,6 +24,10 @@ at::Device parse_device(const std::string& name);
 /// than float32.
 bool cpu_has_float16();
 
+/// Returns the instruction sets of this CPU by which ATen, oneDNN and our kernels choose: ATen's name for its own, then
+/// BF16 and AMX where they are used; "AVX512 BF16 AMX".
+std::string cpu_capability();
+
 /// Returns a name such as "AMD EPYC" or "NVIDIA H200".
 std::string device_name(const at::Device& device);
 

@@ -4,8 +4,8 @@
 
 #include "base/error.h"
 #include "ops/cpu/attention.h"
-#include "ops/cpu/avx512_bf16.h"
 #include "ops/cpu/gram.h"
+#include "ops/cpu/instruction_sets.h"
 #include "ops/cpu/rowwise.h"
 #include "ops/cuda/rowwise.h"
 #include "ops/decode/cpu.h"

@@ -71,7 +71,7 @@ Json describe_environment(const at::Device& device) {
           {"torch", TORCH_VERSION},
           {"device", device.str()},
           {"device_name", ops::device_name(device)},
-          {"cpu_capability", at::get_cpu_capability()},
+          {"cpu_capability", ops::cpu_capability()},
           {"settings", numeric_settings()},
           {"kernels", kernels},
           {"threads", at::get_num_threads()},

@@ -2,6 +2,7 @@
 import json
 import re
 import shutil
+import tarfile
 
 import pytest
 
@@ -23,7 +24,7 @@ def test_report_figures_and_paired_tables_are_published_as_one(checkout):
     assert process.stdout == f"{checkout.folder}/published/small/report.md\n"
     figures = ("effect_rope", "perplexity")
     files = [*(f"{name}.{kind}" for name in figures for kind in ("png", "svg")), *(f"pdf/{name}_{width}.pdf" for name in figures for width in (1, 2))]
-    assert checkout.published() == sorted(f"small/{name}" for name in [*files, "paired_rope.md", "report.md"])
+    assert checkout.published() == sorted(f"small/{name}" for name in [*files, "paired_rope.md", "report.md", "rows.tar.xz"])
     assert " baseline " in (old / "paired_rope.md").read_text(encoding="utf-8")
     report = (old / "report.md").read_text(encoding="utf-8")
     assert checkout.head() in report and "report.html" not in report
@@ -33,6 +34,18 @@ def test_report_figures_and_paired_tables_are_published_as_one(checkout):
     checkout.git("add", "-A")
     assert checkout.publish().returncode == 0
     assert checkout.git("ls-files", "results") == ""
+
+
+def test_the_tables_come_again_from_the_published_rows(checkout, run, tmp_path):
+    assert checkout.publish().returncode == 0
+    packed = checkout.folder / "published/small/rows.tar.xz"
+    first = packed.read_bytes()
+    (next(checkout.results.glob("cells/*")) / "log.txt").touch()  # times are not packed
+    assert checkout.publish().returncode == 0 and packed.read_bytes() == first
+    with tarfile.open(packed) as archive:
+        archive.extractall(tmp_path / "results", filter="data")
+    for options in (["--format", "json"], ["--baseline", "rope=none"], ["--draws", "--format", "csv"]):
+        assert run("show", tmp_path / "results/small", *options).stdout == run("show", checkout.results, *options).stdout
 
 
 def test_an_older_commit_of_the_history_is_published(checkout):

@@ -9,13 +9,18 @@
 #include <memory>
 #include <numbers>
 
-#include "ops/cpu/avx512_bf16.h"
+#include "ops/cpu/instruction_sets.h"
 #include "ops/cpu/packed_keys.h"
 
 namespace qroar::ops::cpu {
 namespace {
 
-int64_t whole_tiles(int64_t rows) { return (rows + kRowTile - 1) / kRowTile * kRowTile; }
+const AttentionKernel& kernel() { return has_amx_bf16() ? kAmxAttention : kAvx512Attention; }
+
+int64_t whole_tiles(int64_t rows) {
+  const int64_t tile = kernel().row_tile;
+  return (rows + tile - 1) / tile * tile;
+}
 
 /// Consecutive queries of a sequence whose rows are in one block.
 struct Span {
@@ -41,13 +46,13 @@ class Worker {
         out_(out_THd),
         scene_(scene),
         group_(q_THd.size(1) / kv_heads),
-        block_(std::make_unique<QueryBlock>()) {
+        block_(std::make_unique<QueryBlock>()),
+        queries_(at::zeros({kBlockRows, q_THd.size(2) / 2}, at::kInt)),
+        mixed_(at::empty({kBlockRows, q_THd.size(2)}, at::kFloat)) {
     const int64_t dim = q_THd.size(2);
-    queries_.reset(new Bf16Pair[kBlockRows * dim / 2]());
-    mixed_.reset(new float[kBlockRows * dim]);
     block_->dim = dim;
-    block_->queries = queries_.get();
-    block_->mixed = mixed_.get();
+    block_->queries = reinterpret_cast<Bf16Pair*>(queries_.data_ptr<int>());
+    block_->mixed = mixed_.data_ptr<float>();
     log2_scale_ = static_cast<float>(std::numbers::log2e / scene.options.divisor(dim));
   }
 
@@ -58,7 +63,7 @@ class Worker {
     if (scene_.prefix != nullptr) {
       std::fill_n(block_->first, block_->rows, 0);
       std::fill_n(block_->position, block_->rows, scene_.prefix->count(0) - 1);
-      attend(*block_, 0, block_->rows, scene_.prefix->of(kv_head, 0), log2_scale_);
+      kernel().attend(*block_, 0, block_->rows, scene_.prefix->of(kv_head, 0), log2_scale_);
     }
     int64_t begin = 0;
     for (const Span& span : spans) {
@@ -78,7 +83,7 @@ class Worker {
       const int64_t source = std::min(row, rows - 1);  // padding rows of the last tile repeat the last row
       const int64_t token = sequence_of(span).begin + span.first + source / group_;
       const int64_t head = kv_head * group_ + source % group_;
-      std::memcpy(queries_.get() + block_->rows++ * (dim / 2), bits(q_) + token * q_.stride(0) + head * q_.stride(1),
+      std::memcpy(block_->queries + block_->rows++ * (dim / 2), bits(q_) + token * q_.stride(0) + head * q_.stride(1),
                   static_cast<std::size_t>(dim) * sizeof(Bf16));
     }
   }
@@ -88,14 +93,14 @@ class Worker {
       const auto parent = static_cast<std::size_t>(sequence_of(span).parent);
       std::fill(block_->first + begin, block_->first + end, 0);
       std::fill(block_->position + begin, block_->position + end, scene_.own.count(parent) - 1);
-      attend(*block_, begin, end, scene_.own.of(kv_head, parent), log2_scale_);
+      kernel().attend(*block_, begin, end, scene_.own.of(kv_head, parent), log2_scale_);
     }
     for (int64_t row = begin; row < end; ++row) {
       const int64_t token = std::min((row - begin) / group_, span.tokens - 1);
       block_->position[row] = scene_.before + span.first + token;
       block_->first[row] = scene_.options.first(block_->position[row] + 1);
     }
-    attend(*block_, begin, end, scene_.own.of(kv_head, span.sequence), log2_scale_);
+    kernel().attend(*block_, begin, end, scene_.own.of(kv_head, span.sequence), log2_scale_);
   }
 
   void write(int64_t kv_head, const Span& span, int64_t begin) {
@@ -112,8 +117,7 @@ class Worker {
   int64_t group_;  // H / K
   float log2_scale_;
   std::unique_ptr<QueryBlock> block_;
-  std::unique_ptr<Bf16Pair[]> queries_;
-  std::unique_ptr<float[]> mixed_;
+  at::Tensor queries_, mixed_;  // of the block; tensors, since their rows begin at cache lines
 };
 
 /// Splits all queries into blocks of up to kBlockRows rows.

@@ -2,88 +2,49 @@
 // bfloat16 and multiplied with the values without leaving registers and L1.  Two deviations that only affect rounding:
 // the reference of a row's exponents is its running maximum only to within a factor 2^kSlack, so that outputs are
 // rarely rescaled; and sums of exponentials are kept per vector lane until the end.
-#include "ops/cpu/attention_kernel.h"
-
-#include "ops/cpu/bf16_tile.h"
+#include "ops/cpu/attention_rows.h"
 
 namespace qroar::ops::cpu {
 namespace {
 
-static_assert(kKeyTile == kTileColumns);
-constexpr float kSlack = 8;        // in powers of two: exponentials stay below 256 and far from overflow
-constexpr float kLowest = -1e30f;  // below any score; finite, so that -inf scores stay -inf relative to it
+constexpr int64_t kRows = 6;  // whose 6 x 64 scores fill the registers
 
-using Tile = __m512[kRowTile][kVectors];
-
-/// Returns 2^t to 2.6e-6 relative, three orders of magnitude below bfloat16's rounding, by a minimax polynomial of
-/// degree 4 in the fraction of t.  2^-inf is 0, NaN stays NaN.
-QROAR_INLINE __m512 exp2_fast(__m512 t) {
-  const __m512 f = _mm512_reduce_ps(t, _MM_FROUND_TO_NEG_INF);  // t - floor(t); 0 for -inf
-  __m512 p = _mm512_set1_ps(0x1.bb7cd4p-7f);
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0x1.aa13f0p-5f));
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0x1.ee798ap-3f));
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0x1.62d166p-1f));
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0x1.00002cp+0f));
-  return _mm512_scalef_ps(p, t);  // p 2^floor(t)
-}
-
-/// Raises a row's reference to its maximum and rescales the accumulated sums accordingly.
-__attribute__((noinline)) void raise_shift(QueryBlock& block, int64_t row, float top) {
-  const __m512 factor = exp2_fast(_mm512_set1_ps(block.shift[row] - top));
-  block.shift[row] = top;
-  _mm512_store_ps(block.sum[row], _mm512_mul_ps(_mm512_load_ps(block.sum[row]), factor));
-  float* mixed = block.mixed + row * block.dim;
-  for (int64_t i = 0; i < block.dim; i += kLanes) {
-    _mm512_storeu_ps(mixed + i, _mm512_mul_ps(_mm512_loadu_ps(mixed + i), factor));
-  }
-}
-
-/// Processes one key tile for the six rows from `row`; `masked` where a key may be before a row's first or after
-/// its position.
+/// Processes one key tile for the six rows from `row`.
 QROAR_INLINE void attend_tile(QueryBlock& block, int64_t row, int64_t tile, PackedHead packed, __m512 scale,
                               bool masked) {
   const int64_t pairs = block.dim / 2;
-  Tile c = {};
+  __m512 c[kRows][kVectors] = {};
   multiply<1>(c, block.queries + row * pairs, pairs, packed.keys + tile * pairs * kKeyTile, pairs);
 
-  alignas(64) Bf16Pair weights[kRowTile][kKeyTile / 2];
-  QROAR_UNROLL for (int r = 0; r < kRowTile; ++r) {
-    if (masked) {
-      const int64_t seen = block.position[row + r] - tile * kKeyTile + 1;
-      const int64_t skipped = block.first[row + r] - tile * kKeyTile;
-      const uint64_t before = seen >= kKeyTile ? ~0ull : seen <= 0 ? 0 : (1ull << seen) - 1;
-      const uint64_t mask = skipped <= 0 ? before : skipped >= kKeyTile ? 0 : before & ~0ull << skipped;
-      QROAR_UNROLL for (int i = 0; i < kVectors; ++i) {
-        c[r][i] = _mm512_mask_mov_ps(_mm512_set1_ps(-__builtin_inff()), static_cast<__mmask16>(mask >> (i * kLanes)),
-                                     c[r][i]);
-      }
-    }
-    const __m512 top =
-        _mm512_mul_ps(_mm512_max_ps(_mm512_max_ps(c[r][0], c[r][1]), _mm512_max_ps(c[r][2], c[r][3])), scale);
-    if (_mm512_cmp_ps_mask(top, _mm512_set1_ps(block.shift[row + r] + kSlack), _CMP_GT_OQ) != 0) {
-      raise_shift(block, row + r, _mm512_reduce_max_ps(top));
-    }
-    const __m512 shift = _mm512_set1_ps(block.shift[row + r]);
-    QROAR_UNROLL for (int i = 0; i < kVectors; ++i) c[r][i] = exp2_fast(_mm512_fmsub_ps(c[r][i], scale, shift));
-    const __m512 sum = _mm512_add_ps(_mm512_add_ps(c[r][0], c[r][1]), _mm512_add_ps(c[r][2], c[r][3]));
-    _mm512_store_ps(block.sum[row + r], _mm512_add_ps(_mm512_load_ps(block.sum[row + r]), sum));
-    _mm512_store_si512(weights[r], (__m512i)_mm512_cvtne2ps_pbh(c[r][1], c[r][0]));
-    _mm512_store_si512(weights[r] + kLanes, (__m512i)_mm512_cvtne2ps_pbh(c[r][3], c[r][2]));
+  alignas(64) Bf16Pair weights[kRows][kKeyTile / 2];
+  QROAR_UNROLL for (int r = 0; r < kRows; ++r) {
+    if (masked) mask_row(block, row + r, tile, c[r]);
+    weigh_row(block, row + r, c[r], scale, weights[r]);
   }
 
   for (int64_t panel = 0; panel < block.dim; panel += kKeyTile) {
     float* mixed = block.mixed + row * block.dim + panel;
-    QROAR_UNROLL for (int r = 0; r < kRowTile; ++r) {
+    QROAR_UNROLL for (int r = 0; r < kRows; ++r) {
       QROAR_UNROLL for (int i = 0; i < kVectors; ++i) c[r][i] = _mm512_loadu_ps(mixed + r * block.dim + i * kLanes);
     }
     multiply<1>(c, weights[0], kKeyTile / 2, packed.values + (tile * block.dim + panel) * (kKeyTile / 2), kKeyTile / 2);
-    QROAR_UNROLL for (int r = 0; r < kRowTile; ++r) {
+    QROAR_UNROLL for (int r = 0; r < kRows; ++r) {
       QROAR_UNROLL for (int i = 0; i < kVectors; ++i) _mm512_storeu_ps(mixed + r * block.dim + i * kLanes, c[r][i]);
     }
   }
 }
 
+void attend(QueryBlock& block, int64_t begin, int64_t end, PackedHead packed, float log2_scale) {
+  const __m512 scale = _mm512_set1_ps(log2_scale);
+  for_seen_tiles<kRows>(
+      block, begin, end, [&](int64_t row, int64_t tile, bool masked) __attribute__((always_inline)) {
+        attend_tile(block, row, tile, packed, scale, masked);
+      });
+}
+
 }  // namespace
+
+const AttentionKernel kAvx512Attention{kRows, attend};
 
 void pack_tile(HeadRows keys, HeadRows values, int64_t tile, int64_t tokens, int64_t dim, PackedHead packed) {
   const int64_t begin = tile * kKeyTile, count = tokens - begin < kKeyTile ? tokens - begin : kKeyTile;
@@ -110,22 +71,6 @@ void start(QueryBlock& block) {
     block.shift[row] = kLowest;
     for (float& sum : block.sum[row]) sum = 0;
     for (int64_t i = 0; i < block.dim; ++i) block.mixed[row * block.dim + i] = 0;
-  }
-}
-
-void attend(QueryBlock& block, int64_t begin, int64_t end, PackedHead packed, float log2_scale) {
-  const __m512 scale = _mm512_set1_ps(log2_scale);
-  const int64_t tiles = block.position[end - 1] / kKeyTile + 1;
-  for (int64_t tile = block.first[begin] / kKeyTile; tile < tiles; ++tile) {
-    for (int64_t row = begin; row < end; row += kRowTile) {
-      const int64_t first = block.position[row], last = block.position[row + kRowTile - 1];
-      if (last < tile * kKeyTile || block.first[row] >= (tile + 1) * kKeyTile) continue;  // these rows see none of it
-      if (first >= (tile + 1) * kKeyTile - 1 && block.first[row + kRowTile - 1] <= tile * kKeyTile) {
-        attend_tile(block, row, tile, packed, scale, /*masked=*/false);
-      } else {
-        attend_tile(block, row, tile, packed, scale, /*masked=*/true);
-      }
-    }
   }
 }
 

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "ops/cpu/avx512_bf16.h"
+#include "ops/cpu/instruction_sets.h"
 #include "ops/cpu/gram_kernel.h"
 #include "ops/cpu/row_steps.h"
 
