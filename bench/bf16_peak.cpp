@@ -40,8 +40,7 @@ float work_amx() {
     uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
     uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
   } config;
-  asm volatile("" ::"m"(config));  // GCC 12 does not know that the intrinsic reads all of it
-  _tile_loadconfig(&config);
+  asm volatile("ldtilecfg %0" ::"m"(config));  // GCC 12's intrinsic says that it reads 8 bytes
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
@@ -193,6 +194,9 @@ def test_a_killed_call_goes_on_targets_share_their_cells_and_all_is_published(be
     assert published.returncode == 0 and published.stdout == f"{checkout.folder}/published/paper/small/report.md\n", published.stderr
     shown = {f"paper/small/{name}" for name in [*pictures, "report.md", "verdicts.json", "verdicts.md", "f3/table.csv", "f3/table.tex", "f3/table.dat"]}
     assert shown <= set(checkout.published()) and not [name for name in checkout.published() if "cells" in name or name.endswith(".html")]
+    with tarfile.open(checkout.folder / "published/paper/small/rows.tar.xz") as archive:
+        cells = {f"paper/small/{row.relative_to(checkout.results)}" for row in checkout.results.glob("f*/cells/*/row.json")}
+        assert cells and cells <= set(archive.getnames())
     row = next(checkout.results.glob("f20/cells/*/row.json")).resolve()
     kept = row.read_text(encoding="utf-8")
     row.write_text(kept.replace(checkout.head(), "0123456789ab"), encoding="utf-8")

@@ -48,6 +48,13 @@ def test_the_tables_come_again_from_the_published_rows(checkout, run, tmp_path):
         assert run("show", tmp_path / "results/small", *options).stdout == run("show", checkout.results, *options).stdout
 
 
+def test_a_link_in_a_cell_is_refused(checkout, tmp_path):
+    file = next(checkout.results.glob("cells/*/resolved.yaml"))
+    file.rename(tmp_path / "elsewhere")
+    file.symlink_to(tmp_path / "elsewhere")
+    checkout.refused(str(file), "is a link")
+
+
 def test_an_older_commit_of_the_history_is_published(checkout):
     checkout.commit()
     assert checkout.publish().returncode == 0

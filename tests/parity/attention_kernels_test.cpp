@@ -65,8 +65,8 @@ TEST_CASE("attention's kernels keep to float64 on every instruction set of this 
   if (has_avx512_bf16()) kernels.emplace_back("AVX512-BF16", &kAvx512Attention);
   if (has_amx_bf16()) kernels.emplace_back("AMX-BF16", &kAmxAttention);
   at::manual_seed(3);
-  for (const int64_t dim : {64, 128, 256}) {
-    for (const int64_t window : {0, 100}) {     // keys that a row sees, 0: all before it
+  for (const int64_t dim : {64, 128, 192, 256}) {
+    for (const int64_t window : {0, 1, 100}) {  // keys that a row sees, 0: all before it
       for (const double spread : {1.0, 8.0}) {  // of queries: scores to some tens, whose maximum rises on the way
         const int64_t tokens = 1001;
         const auto random = [&](int64_t rows) { return at::randn({rows, dim}).to(at::kBFloat16); };

@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
-#include "ops/cpu/instruction_sets.h"
 #include "ops/cpu/gram_kernel.h"
+#include "ops/cpu/instruction_sets.h"
 #include "ops/cpu/row_steps.h"
 
 namespace qroar::ops::cpu {
