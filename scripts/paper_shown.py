@@ -3,7 +3,6 @@ the panels of figures 3 and 4.  Numbers and intervals are `show`'s; running mean
 import dataclasses
 import json
 import math
-import re
 from pathlib import Path
 
 from paper_effects import mean, read
@@ -202,7 +201,7 @@ def shown(target, found):
 
 def without_metric(line):
     """Returns a line of `show`'s caption without what it says of its own columns."""
-    return re.sub(r"^(perplexity; |values; )+", "", line)
+    return line.removeprefix("perplexity; ")
 
 
 def write_shown(target, folder):

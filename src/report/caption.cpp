@@ -148,10 +148,10 @@ std::string intervals_of(const std::vector<Json>& rows) {
   return fmt::format("95 % intervals over {}", over);
 }
 
-/// Returns a description of the values: the metric, where there is one.
+/// Returns a description of the values: the metric, where there is but one, and the intervals.
 std::string values_of(const std::vector<Json>& rows) {
   const std::vector<std::string> metrics = shown_metrics(rows);
-  return fmt::format("{}; {}", metrics.size() == 1 ? metrics.front() : "values", intervals_of(rows));
+  return (metrics.size() == 1 ? metrics.front() + "; " : "") + intervals_of(rows);
 }
 
 }  // namespace

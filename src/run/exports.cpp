@@ -183,8 +183,10 @@ void export_cell(const Job& job, const Llama& original, const Rescaling& rescali
     rescaling.apply(model);
     redraw(job.method.quantization.plan.rounding, model);
   }
-  export_model(model, rope_of(job, original), job.model.spec.path, job.output.exported->folder,
-               {{"cell", job.id}, {"weights", weights_of(job)}, {"config", job.resolved}}, job.output.exported->grids);
+  Json provenance{{"cell", job.id}, {"weights", weights_of(job)}, {"config", job.resolved}};
+  if (!job.model.config.imported.is_null()) provenance["imported"] = job.model.config.imported;
+  export_model(model, rope_of(job, original), job.model.spec.path, job.output.exported->folder, provenance,
+               job.output.exported->grids);
   spdlog::info("cell {} exported to {}", job.id, job.output.exported->folder.string());
 }
 

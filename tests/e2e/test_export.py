@@ -52,6 +52,15 @@ def test_full_precision_weights_keep_the_scales_and_lose_the_rounding(run, expor
     assert values[0] == pytest.approx(values[1], abs=1e-6)
 
 
+def test_what_was_imported_stands_in_the_exports_record(run, exporting, tmp_path):
+    imported = {"label": "AWQ W4 g128", "bits_per_weight": 4.25, "method": "awq"}
+    model = copy_of_tiny_books(tmp_path / "model")
+    (model / "imported.json").write_text(json.dumps(imported), encoding="utf-8")
+    assert run("run", exporting({"model.path": str(model)}), "--results", tmp_path / "a").returncode == 0
+    assert json.loads((tmp_path / "out/qroar_export.json").read_text(encoding="utf-8"))["provenance"]["imported"] == imported
+    assert not (tmp_path / "out/imported.json").exists()  # its weights have been rounded again
+
+
 W4A8 = {"match": "layers.*", "weight": {"type": "rtn", "bits": 4, "group": 64}, "input": {"type": "rtn", "bits": 8, "group": 0}}
 HELD = "which weights in a folder cannot hold"
 
