@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <unordered_map>
 
 #include "report/table.h"
@@ -23,11 +24,13 @@ const Json* row_of(const RowsById& rows, const std::string& id) {
   return found == rows.end() ? nullptr : found->second;
 }
 
-/// Returns "-0.0123 [-0.0150, -0.0096]* detectable 0.0040".
+/// Returns "-0.0123 [-0.0150, -0.0096]* detectable 0.0040"; of equal rows, and without an interval, nothing is
+/// detectable.
 std::string text_of(const Effect& effect) {
   if (!effect.value) return effect.reason;
   const std::string text = effect_text(*effect.value, effect.survives);
-  return effect.value->has_interval() ? fmt::format("{} detectable {:.4f}", text, effect.value->detectable()) : text;
+  const double detectable = effect.value->detectable();
+  return std::isnan(detectable) ? text : fmt::format("{} detectable {:.4f}", text, detectable);
 }
 
 std::string scales_of(const Json& row) {

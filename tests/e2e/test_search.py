@@ -223,7 +223,8 @@ def test_bad_searches_are_refused_in_one_line(run, searching, tmp_path, own_cach
 
 def test_a_search_whose_guard_refuses_everything_leaves_scales_of_1(run, searching, tmp_path, own_cache):
     far = {"guard": 0, "grid": {"low": 0.1, "high": 10, "points": 3}}
-    file = searching({"rescale.search": SEARCH | far, "quant": []})
+    file = searching({"rescale.search": SEARCH | far, "quant": [], "windows": {"length": 128, "truncate": True, "bos": False},
+                      "data": {"path": shuffled_texts(tmp_path / "eval.jsonl", "abcde")}})
     process = run("run", file, "--results", tmp_path / "results", **own_cache)
     assert process.returncode == 0, process.stderr
     rows = read_rows(tmp_path / "results")
@@ -234,6 +235,7 @@ def test_a_search_whose_guard_refuses_everything_leaves_scales_of_1(run, searchi
         assert "the guard refused all" in row["search"]["note"] and set(row["search"]["g"]) == {1} and row["search"]["dev_gain"] == 0
     assert len({row["metrics"]["nll"]["value"] for row in rows.values()}) == 1
     assert "rescale.search: the guard refused all" in process.stderr
+    assert "equal" in process.stdout and "nan" not in process.stdout  # equal rows differ by nothing that could be detected
 
 
 def test_a_search_under_another_scheme_finds_what_a_cell_under_that_scheme_finds(run, searching, tmp_path, own_cache):
