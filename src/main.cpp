@@ -177,11 +177,17 @@ int run_command(int argc, char** argv) {
   show_verb->add_option("RESULTS_DIR", folder, "results folder")->required();
   show_verb->add_option("--format", show_options.format, fmt::format("{}", fmt::join(kShowFormats, ", ")))
       ->check(CLI::IsMember(kShowFormats));
-  show_verb->add_option("--baseline", show_options.baseline,
-                        "row to compare with in pairs: an id, or AXIS=LABEL such as quant=none");
-  show_verb->add_option(
-      "--interaction", show_options.interaction,
-      "difference of differences of two axes: AXIS,AXIS or AXIS=LABEL,AXIS=LABEL, such as rope,quant");
+  // An empty variable of a script is not what leaves the option out.
+  const CLI::Validator not_empty([](const std::string& text) { return text.empty() ? "is empty" : ""; }, "", "");
+  auto* baseline = show_verb
+                       ->add_option("--baseline", show_options.baseline,
+                                    "row to compare with in pairs: an id, or AXIS=LABEL such as quant=none")
+                       ->check(not_empty);
+  show_verb
+      ->add_option("--interaction", show_options.interaction,
+                   "difference of differences of two axes: AXIS,AXIS or AXIS=LABEL,AXIS=LABEL, such as rope,quant")
+      ->check(not_empty)
+      ->excludes(baseline);
   show_verb->add_flag("--draws", show_options.draws, "show every rounding draw, not the mean over them");
   show_verb->add_flag("--all", show_options.all, "also show, marked, the rows of cells that the plan no longer has");
 

@@ -180,6 +180,36 @@ Estimate estimate(const std::vector<ClusterSums>& clusters, Averaged averaged) {
   return found;
 }
 
+Estimate estimate_of_alternatives(const std::vector<std::vector<ClusterSums>>& alternatives) {
+  check(!alternatives.empty(), "an alternative");
+  std::vector<ClusterSums> over_draws, over_alternatives, over_neither;
+  const std::size_t D = alternatives.front().size(), R = alternatives.front().front().sum_R.size();
+  for (std::size_t d = 0; d < D; ++d) {
+    const double weight = alternatives.front()[d].weight;
+    ClusterSums of_draws{weight, std::vector<double>(R, 0)}, of_alternatives{weight, {}}, of_both{weight, {0}};
+    for (const std::vector<ClusterSums>& one : alternatives) {
+      const std::vector<double>& sum_R = one[d].sum_R;
+      const double mean = std::accumulate(sum_R.begin(), sum_R.end(), 0.0) / static_cast<double>(R);
+      for (std::size_t r = 0; r < R; ++r) of_draws.sum_R[r] += sum_R[r] / static_cast<double>(alternatives.size());
+      of_alternatives.sum_R.push_back(mean);
+      of_both.sum_R[0] += mean / static_cast<double>(alternatives.size());
+    }
+    over_draws.push_back(std::move(of_draws));
+    over_alternatives.push_back(std::move(of_alternatives));
+    over_neither.push_back(std::move(of_both));
+  }
+  Estimate found = estimate(over_draws);
+  const Estimate of_alternatives = estimate(over_alternatives), of_clusters = estimate(over_neither);
+  const auto variance = [](const Estimate& one) {
+    return Variance{one.standard_error * one.standard_error, one.degrees};
+  };
+  const Variance all =
+      R == 1 ? variance(of_alternatives) : joined(variance(found), variance(of_alternatives), variance(of_clusters));
+  found.standard_error = std::sqrt(all.value);
+  found.degrees = all.degrees;
+  return found;
+}
+
 std::vector<bool> survives_false_discovery(const std::vector<double>& p_values) {
   std::vector<double> sorted;
   for (const double p : p_values) {

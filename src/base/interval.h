@@ -74,6 +74,12 @@ struct Estimate {
 /// tests/unit/coverage_test.cpp measures how often the intervals cover the truth.
 Estimate estimate(const std::vector<ClusterSums>& clusters, Averaged averaged = Averaged::anything);
 
+/// Returns the estimate of the mean over several alternatives (random directions), each with the same clusters and
+/// draws, for new clusters, draws and alternatives.  V = V_r + V_k - V_D, at least the larger, where V_r is
+/// estimate()'s variance of the alternatives' mean, V_k that of the draws' mean with the alternatives in the place of
+/// draws, and V_D, which both contain, that of the mean over both.  With one draw it is V_k, given this rounding.
+Estimate estimate_of_alternatives(const std::vector<std::vector<ClusterSums>>& alternatives);
+
 /// Returns for each p value whether it survives the procedure of Benjamini and Hochberg (1995) at a false discovery
 /// rate of 5 %; NaNs are no comparisons and do not survive.
 std::vector<bool> survives_false_discovery(const std::vector<double>& p_values);

@@ -148,15 +148,15 @@ std::string intervals_of(const std::vector<Json>& rows) {
   return fmt::format("95 % intervals over {}", over);
 }
 
-/// Returns a description of the values: the metric, where there is but one, and the intervals.
-std::string values_of(const std::vector<Json>& rows) {
+/// Returns a description of what is shown: the metric, where that is one's values, and the intervals.
+std::string shown_of(const std::vector<Json>& rows, bool of_values) {
   const std::vector<std::string> metrics = shown_metrics(rows);
-  return (metrics.size() == 1 ? metrics.front() + "; " : "") + intervals_of(rows);
+  return (of_values && metrics.size() == 1 ? metrics.front() + "; " : "") + intervals_of(rows);
 }
 
 }  // namespace
 
-std::string caption(const std::vector<Json>& all, const std::string& paired) {
+std::string caption(const std::vector<Json>& all, const std::string& paired, bool of_values) {
   std::vector<Json> readable;  // those of damaged files have no configuration
   if (std::ranges::any_of(all, is_damaged))
     std::ranges::copy_if(all, std::back_inserter(readable), std::not_fn(is_damaged));
@@ -164,7 +164,7 @@ std::string caption(const std::vector<Json>& all, const std::string& paired) {
   const bool has_values = std::ranges::any_of(rows, [](const Json& row) { return !row["metrics"].empty(); });
   std::string text = "no metrics; what diagnostics found is in cells/<id>/diagnostics";
   if (has_values)
-    text = values_of(rows) + paired;
+    text = shown_of(rows, of_values) + paired;
   else if (std::ranges::none_of(rows, is_ok))
     text = "no values: every cell failed";
   text += fmt::format("; model {}, {}", common(rows, "/config/model/path"), dtype_of(rows));

@@ -223,21 +223,15 @@ Effect Effects::of(const std::vector<Term>& terms, const std::string& metric) {
 }
 
 Effect Effects::mean_of(const std::vector<std::vector<Term>>& alternatives, const std::string& metric) {
-  std::vector<ClusterSums> all;
+  std::vector<std::vector<ClusterSums>> all;
   for (const std::vector<Term>& terms : alternatives) {
     auto [sums, reason] = sums_of(terms, metric);
     if (!reason.empty()) return {std::nullopt, reason};
-    if (all.empty()) {
-      for (const ClusterSums& cluster : sums) all.push_back({cluster.weight, {}});
-    }
-    if (all.size() != sums.size()) return {std::nullopt, "other windows"};
-    for (std::size_t d = 0; d < sums.size(); ++d) {
-      const std::vector<double>& sum_R = sums[d].sum_R;
-      const double mean = std::accumulate(sum_R.begin(), sum_R.end(), 0.0) / static_cast<double>(sum_R.size());
-      all[d].sum_R.push_back(mean);
-    }
+    if (!all.empty() && (sums.size() != all[0].size() || sums[0].sum_R.size() != all[0][0].sum_R.size()))
+      return {std::nullopt, "other windows"};
+    all.push_back(std::move(sums));
   }
-  return all.empty() ? Effect{std::nullopt, "not run"} : Effect{estimate(all), ""};
+  return all.empty() ? Effect{std::nullopt, "not run"} : Effect{estimate_of_alternatives(all), ""};
 }
 
 }  // namespace qroar

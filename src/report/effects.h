@@ -41,8 +41,8 @@ class Effects {
   /// rounds nothing stands, in one draw, for all of them: a draw leaves its function as it is.
   Effect of(const std::vector<Term>& terms, const std::string& metric);
 
-  /// Returns the mean of several such sums, which stand for more of their kind (random directions): they take the place
-  /// of the draws, over which each is averaged.
+  /// Returns the mean of several such sums, which stand for more of their kind (random directions), for new clusters,
+  /// new draws and new ones of that kind.
   Effect mean_of(const std::vector<std::vector<Term>>& sums, const std::string& metric);
 
   /// Returns the metrics that the row has clusters for, also those of curves ("nll_by_position/0-128").

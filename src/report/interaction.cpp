@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "report/caption.h"
 #include "report/differences.h"
 #include "report/latex.h"
 #include "report/pgfplots.h"
@@ -34,7 +35,12 @@ std::pair<std::string, std::string> split(const std::vector<Json>& rows, const s
   std::size_t first = axes.npos;
   for (std::size_t comma = axes.find(','); comma != axes.npos; comma = axes.find(',', comma + 1)) {
     if (first == axes.npos) first = comma;
-    if (begins_with_axis(axes.substr(comma + 1))) return {axes.substr(0, comma), axes.substr(comma + 1)};
+    const std::string rest = axes.substr(comma + 1);
+    if (!begins_with_axis(rest)) continue;
+    for (std::size_t next = rest.find(','); next != rest.npos; next = rest.find(',', next + 1)) {
+      if (begins_with_axis(rest.substr(next + 1))) fail("--interaction {}: names three axes; write two", axes);
+    }
+    return {axes.substr(0, comma), rest};
   }
   if (first == axes.npos) fail("--interaction {}: write two axes, such as rope,quant", axes);
   return {axes.substr(0, first), axes.substr(first + 1)};
@@ -206,7 +212,7 @@ Json json_of(const std::vector<Line>& lines, const Factor& a, const Factor& b) {
 }  // namespace
 
 std::string show_interaction(Effects& effects, const std::vector<Json>& rows, const std::string& axes,
-                             const std::string& format) {
+                             const std::string& format, const std::string& left_out) {
   const auto [first, second] = split(rows, axes);
   const Factor a = factor_of(rows, first), b = factor_of(rows, second);
   if (a.axis == b.axis) fail("--interaction {}: is one axis twice; name two", axes);
@@ -222,11 +228,11 @@ std::string show_interaction(Effects& effects, const std::vector<Json>& rows, co
   Table positions = table_of(lines, rows, true, false);
   positions.title = "by position in the window (tokens)";
   if (!positions.rows.empty()) tables.push_back(std::move(positions));
-  const std::string note = fmt::format(
-      "interaction: the difference against {}={}, less the same difference at {}={}; nats per token or "
-      "points of the metric, 95 % intervals; detectable: the smallest effect that is found with a probability "
-      "of 80 %; {}\n",
+  const std::string meaning = fmt::format(
+      "; interaction: the difference against {}={}, less the same difference at {}={}; nats per token or points of the "
+      "metric; detectable: the smallest effect that is found with a probability of 80 %; {}",
       a.axis, a.reference, b.axis, b.reference, counted);
+  const std::string note = caption(rows, meaning, /*of_values=*/false) + left_out;
   return format == "latex" ? latex_text(tables, note) : render(tables, format) + "\n" + note;
 }
 

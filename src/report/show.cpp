@@ -140,7 +140,8 @@ std::string show(const Results& results, const std::vector<Json>& all, const Sho
   std::vector<Json> beside = beside_axes(kept, has_others);
   for (std::size_t i = 0; i < kept.size() && has_others; ++i) beside[i]["planned"] = is_planned(kept[i], options);
   const std::vector<Json> rows = for_tables(kept, beside);
-  if (!options.interaction.empty()) return show_interaction(effects, rows, options.interaction, options.format);
+  if (!options.interaction.empty())
+    return show_interaction(effects, rows, options.interaction, options.format, note.empty() ? "" : note + "\n");
   const Baselines baselines = find_baselines(rows, options.baseline);
   const Differences differences(effects, rows, baselines);
   const std::string explained = caption(rows, difference_note(differences, options.baseline));

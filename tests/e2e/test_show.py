@@ -166,6 +166,9 @@ def test_an_interaction_is_the_difference_of_differences(five_documents, run):
     assert float(line["interaction"]) == pytest.approx(-expected, rel=1e-9) and line["interaction_draws"] == "3"
     table = run("show", five_documents, "--interaction", "rope,quant").stdout
     assert f"{expected:+.4f} [" in table and "of 1 comparisons survive" in table
+    assert "\n\n95 % intervals over 5 documents and 3 rounding draws; interaction: " in table and "; model " in table
+    given = run("show", five_documents, "--draws", "--baseline", "quant=none").stdout
+    assert "given this rounding" in given
 
 
 def test_rows_of_other_calibrations_are_compared_with_their_own(five_documents, experiment, run, tmp_path):
@@ -234,9 +237,14 @@ def per_document(results, row, draw):
 @pytest.mark.parametrize(("axes", "said"), [
     ("rop,quant", "no axis 'rop'; did you mean 'rope'?"), ("rope", "write two axes, such as rope,quant"),
     ("rope,model.dtype", "has one level (float32), and an interaction compares two"),
-    ("rope=yarn,quant", "no row has that value; its values are none | linear ×4"), ("rope,rope", "is one axis twice")])
+    ("rope=yarn,quant", "no row has that value; its values are none | linear ×4"), ("rope,rope", "is one axis twice"),
+    ("rope,quant,rope", "names three axes; write two"), ("", "is empty")])
 def test_what_is_no_interaction_is_one_line(five_documents, run, axes, said):
-    assert_one_line(run("show", five_documents, "--interaction", axes), "--interaction ", said)
+    assert_one_line(run("show", five_documents, "--interaction", axes), "--interaction", said)
+
+
+def test_an_interaction_has_its_own_references(five_documents, run):
+    assert_one_line(run("show", five_documents, "--interaction", "rope,quant", "--baseline", "quant=none"), "--interaction", "--baseline")
 
 
 def test_levels_with_other_draws_are_not_compared(five_documents, run):

@@ -249,6 +249,49 @@ void check_answers(const std::string& name, double up, double down, Averaged ave
   SUCCEED(line);
 }
 
+TEST_CASE("the interval of a mean over alternatives covers the truth at least 93 times in 100", "[coverage]") {
+  // Normal parts of documents, roundings, directions and what is left; eight directions, as searches have.
+  struct Parts {
+    double documents, draws, directions;
+  };
+  for (const Parts& parts : {Parts{1, 1, 1}, Parts{1, 0, 1}, Parts{1, 3, 0.3}, Parts{0.3, 0.3, 3}, Parts{3, 1, 0}}) {
+    for (const std::size_t D : {4, 12}) {
+      for (const std::size_t R : {1, 3, 4, 8}) {
+        Random random(static_cast<uint64_t>(D * 100 + R));
+        std::normal_distribution<double> normal;
+        const auto drawn = [&](std::size_t count, double size) {
+          std::vector<double> values(count);
+          for (double& value : values) value = size * normal(random);
+          return values;
+        };
+        int covered = 0;
+        constexpr int kTimes = 4000;
+        for (int repetition = 0; repetition < kTimes; ++repetition) {
+          const std::vector<double> of_D = drawn(D, parts.documents), of_R = drawn(R, R == 1 ? 0 : parts.draws),
+                                    of_K = drawn(8, parts.directions);
+          std::vector<std::vector<ClusterSums>> alternatives;
+          for (const double direction : of_K) {
+            alternatives.emplace_back();
+            for (const double document : of_D) {
+              ClusterSums cluster{1, {}};
+              for (const double draw : of_R)
+                cluster.sum_R.push_back(document + draw + direction + 0.5 * normal(random));
+              alternatives.back().push_back(std::move(cluster));
+            }
+          }
+          const Estimate found = estimate_of_alternatives(alternatives);
+          covered += found.low() <= 0 && found.high() >= 0;
+        }
+        INFO(fmt::format("D {}, R {}, parts {} {} {}: {}", D, R, parts.documents, parts.draws, parts.directions,
+                         covered));
+        CHECK(covered >= kTimes * 0.93);
+      }
+    }
+  }
+  std::vector<std::vector<ClusterSums>> two_draws(8, std::vector<ClusterSums>(5, {1, {0.1, -0.08}}));
+  CHECK_FALSE(estimate_of_alternatives(two_draws).has_interval());
+}
+
 TEST_CASE("the interval of rare answers covers the truth at least 93 times in 100", "[coverage]") {
   for (const double right : {0.5, 0.8, 0.9, 0.97})
     check_answers(fmt::format("accuracy of {}", right), right, 0, Averaged::answers);
