@@ -54,6 +54,13 @@ def part(found, name, title, note, entries, unit, value_title, null=None):
     return [figure or Text(f"{title}: too many panels for a figure, or no finite value."), compact(found, name, value_title, own, entries)]
 
 
+def smallest(entries):
+    """Returns a sentence on what could have been found of [(row, effect, text)]; "" where nothing has an interval."""
+    found = sorted(effect["detectable"] for _, effect, _ in entries if effect.get("detectable") is not None)
+    sizes = dict.fromkeys(f"{size:.4f}" for size in (found[0], found[-1])) if found else {}
+    return f"Smallest effects that are found with a probability of 80 %: {' to '.join(sizes)}. " if found else ""
+
+
 def effects(found):
     """Differences from the rows without quantization, cache, rescaling, interpolation: the first figures of a report."""
     parts = []
@@ -61,7 +68,7 @@ def effects(found):
         for metric in dict.fromkeys(name for row in rows for name in differences(row)):
             own = [(row, entry, said(entry)) for row in rows if (entry := differences(row).get(metric, row["paired"] if metric == "nll" else None))]
             title = f"What {SUBJECT[axis]} changes" + ("" if metric == "nll" else f": {metric}")
-            note = f"Against `{axis}=none` over the same windows or questions. {'Above 0 costs.' if metric == 'nll' else ''} {FILLED}"
+            note = f"Against `{axis}=none` over the same windows or questions. {'Above 0 costs. ' if metric == 'nll' else ''}{smallest(own)}{FILLED}"
             parts += part(
                 found,
                 f"effect_{axis}" + ("" if metric == "nll" else f"_{slug(metric)}"),
@@ -108,7 +115,7 @@ def searched(found):
         return []
     entries = {name: [(row, row["searched"][name], said(row["searched"][name])) for row in rows if name in row["searched"]] for name in names}
     note, titles = (
-        f"{COMPARISONS} Differences of mean NLL over the same windows; below 0 is better. {FILLED}",
+        f"{COMPARISONS} Differences of mean NLL over the same windows; below 0 is better. {smallest(sum(entries.values(), []))}{FILLED}",
         unlike({name: cut(name.replace("full precision", "FP").replace("temperature", "temp.")) for name in names}),
     )
     searches = {(found.places.look(row)["series"], found.places.key(row, found.places.rest_axes)[2]) for row in rows}

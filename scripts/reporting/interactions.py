@@ -3,7 +3,7 @@
 from .axes import LENGTH
 from .charts import chart, panel_of
 from .content import Cell, Section, Table, Text
-from .effects import FILLED, part
+from .effects import FILLED, part, smallest
 from .points import quantizer_of, scheme_of
 from .rows import compared, said
 
@@ -39,10 +39,8 @@ def interactions(found):
             "A difference of differences of mean NLL. Above 0 they cost more together. "
             f"{sum(one['survives'] for one in family)} of {len(family)} comparisons (by position and of other metrics, too) survive. "
         )
-        if detectable := sorted(one["detectable"] for _, one, _ in whole if one.get("detectable") is not None):
-            note += f"Smallest effects that are found with a probability of 80 %: {detectable[0]:.4f} to {detectable[-1]:.4f}. "
         name, title = f"interaction_{axes[1]}", f"Interaction of {axes[0]} and {axes[1]}"
-        parts += part(found, name, title, note + FILLED, whole, UNIT, "interaction", null=0)
+        parts += part(found, name, title, note + smallest(whole) + FILLED, whole, UNIT, "interaction", null=0)
         parts += positions(found, f"{name}_by_position", f"{title} by position in the window", by_position(found, effects))
     return Section("interactions", "Interactions", parts)
 
