@@ -85,7 +85,8 @@ def tasks(found):
 
 
 def curve(lines):
-    return [((int(line["begin"]) + int(line["end"])) / 2, *(float(line[key]) for key in ("nll", "low", "high")), line["tokens"]) for line in lines]
+    """Returns [(place, name in `show`'s curve, tokens)]; values there are means over draws."""
+    return [((int(line["begin"]) + int(line["end"])) / 2, f"nll_by_position/{line['begin']}-{line['end']}", line["tokens"]) for line in lines]
 
 
 def positions(found):
@@ -97,14 +98,18 @@ def positions(found):
     titles = places.titles(keys.values())
     for row in rows:
         look = places.look(row)
-        for at, value, low, high, tokens in read_csv(found.folder(row) / "metrics/nll_by_position.csv", curve):
-            low, high = (end if end == end else value for end in (low, high))
+        for at, name, tokens in read_csv(found.folder(row) / "metrics/nll_by_position.csv", curve):
+            one = row.get("curve", {}).get(name)
+            if one is None:
+                continue
+            value = one["value"]
+            low, high = (value if one[end] is None else one[end] for end in ("low", "high"))
             panels.setdefault(titles[keys[row["id"]]], []).append(
                 look | {"x": at, "value": value, "low": low, "high": high, "text": f"{value:.4f} [{low:.4f}, {high:.4f}]", "count": tokens}
             )
     if not panels:
         return Section("positions", "Loss by position", [])
-    note = "Mean NLL of tokens by their place in what the model sees; bands: 95 % over documents, given this rounding (none below 4)."
+    note = "Mean NLL of tokens by their place in what the model sees; bands: 95 % over documents, and over rounding draws where there are several."
     figure = chart(
         places,
         "nll_by_position",

@@ -1,9 +1,11 @@
 #include "report/show_programs.h"
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 
 #include "report/pgfplots.h"
+#include "report/row_axes.h"
 #include "report/row_tables.h"
 #include "report/show_controls.h"
 #include "report/table.h"
@@ -17,6 +19,24 @@ std::string escaped(const std::string& key) {
   std::string part;
   for (const char c : key) part += c == '/' ? "~1" : c == '~' ? "~0" : std::string(1, c);
   return part;
+}
+
+/// Returns {"nll_by_position/BEGIN-END": value and interval} of a row, over its draws; null without that metric.
+Json curve_of(Effects& effects, const Json& row) {
+  Json curve;
+  const Json& metrics = value_at(row, "/config/metrics");
+  const bool is_measured = std::ranges::any_of(
+      metrics, [](const Json& one) { return one == "nll_by_position" || value_at(one, "/type") == "nll_by_position"; });
+  if (!is_measured || !is_ok(row)) return curve;
+  for (const std::string& metric : effects.metrics(row)) {
+    if (!metric.starts_with("nll_by_position/")) continue;
+    const Effect effect = effects.of({{1, &row}}, metric);
+    if (!effect.value) continue;
+    const Estimate& of = *effect.value;
+    curve[metric] = {
+        {"value", of.value}, {"low", of.low()}, {"high", of.high()}, {"clusters", of.clusters}, {"draws", of.draws}};
+  }
+  return curve;
 }
 
 }  // namespace
@@ -105,6 +125,7 @@ std::string json_text(Effects& effects, std::vector<Json> rows, const std::vecto
     for (const auto& [metric, value] : shown[i]["metrics"].items())
       row["texts"][metric] = metric_text(shown[i], metric);
     if (!beside[i].empty()) row["differs"] = beside[i];
+    if (Json curve = curve_of(effects, shown[i]); !curve.is_null()) row["curve"] = std::move(curve);
     if (!differences.empty()) row["paired"] = differences.json(i);
     const auto own = searched.of.find(row["id"]);
     if (own == searched.of.end()) continue;
