@@ -30,7 +30,7 @@ struct Factor {
 std::pair<std::string, std::string> split(const std::vector<Json>& rows, const std::string& axes) {
   const std::vector<std::string> known = axis_names(rows);
   const auto begins_with_axis = [&](const std::string& text) {
-    return std::ranges::find(known, text.substr(0, text.find('='))) != known.end();
+    return std::ranges::find(known, text.substr(0, text.find_first_of("=,"))) != known.end();
   };
   std::size_t first = axes.npos;
   for (std::size_t comma = axes.find(','); comma != axes.npos; comma = axes.find(',', comma + 1)) {
