@@ -16,6 +16,7 @@ import zlib
 OPENERS = {".jsonl": open, ".jsonl.xz": lzma.open, ".jsonl.gz": gzip.open}
 MOST_LINE = 1 << 26  # bytes of a line, whose objects take a multiple of it in memory
 MOST_EXPANSION = 100  # of a packed file; texts are packed to a third or a tenth
+HUB = os.environ.get("HF_ENDPOINT", "").rstrip("/") or "https://huggingface.co"
 KINDS = {str: "a text", list: "a list", dict: "an object", bool: "true or false"}
 
 

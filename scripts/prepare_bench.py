@@ -16,7 +16,7 @@ import re
 import sys
 from pathlib import Path
 
-from json_lines import (BadInput, field, hub_rows, id_of, of_the_system, printable, read_rows, read_text, shortened, stop_in_one_line, whole,
+from json_lines import (HUB, BadInput, field, hub_rows, id_of, of_the_system, printable, read_rows, read_text, shortened, stop_in_one_line, whole,
                         write_atomically)
 
 HERE = Path(__file__).resolve().parent
@@ -98,7 +98,7 @@ BENCHES = {
     "winogrande": (winogrande, "qID", ("sentence", "choices", "label"), {"path": "allenai/winogrande", "name": "winogrande_xl", "split": "validation"}),
     "boolq": (boolq, "id", ("passage", "query", "choices", "label"), {"path": "google/boolq", "split": "validation"}),
 }
-LONGBENCH = "https://huggingface.co/datasets/THUDM/LongBench/resolve/main/data.zip"
+LONGBENCH = f"{HUB}/datasets/THUDM/LongBench/resolve/main/data.zip"
 
 
 def bench_of(name):

@@ -19,10 +19,10 @@ from pathlib import Path
 
 import xxhash
 
-from json_lines import BadInput, field, hub_rows, id_of, of_the_system, printable, read_rows, read_text, stop_in_one_line, words_in, write_atomically
+from json_lines import HUB, BadInput, field, hub_rows, id_of, of_the_system, printable, read_rows, read_text, stop_in_one_line, words_in, write_atomically
 
 # The dataset on the hub, and the field of the text.  Two are files with a loading script, which `datasets` no longer runs.
-SCROLLS = "zip://gov_report/test.jsonl::https://huggingface.co/datasets/tau/scrolls/resolve/main/gov_report.zip"
+SCROLLS = f"zip://gov_report/test.jsonl::{HUB}/datasets/tau/scrolls/resolve/main/gov_report.zip"
 PROOF_PILE = "hf://datasets/hoskinson-center/proof-pile/test/proofpile_test.jsonl.gz"
 CORPORA = {
     "govreport": ({"path": "json", "data_files": {"test": SCROLLS}, "split": "test"}, "input"),
