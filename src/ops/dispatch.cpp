@@ -1,6 +1,9 @@
 // The only place that decides which implementation of an op runs.
+#include <ATen/Parallel.h>
+
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 #include "base/error.h"
 #include "ops/cpu/attention.h"
@@ -18,7 +21,7 @@ namespace {
 /// Rows of queries that share a mask [rows, N].
 constexpr int64_t kMaskRows = 256;
 
-/// Rows of the Gram matrix that are summed together, from the diagonal on.
+/// Rows and columns of the Gram matrix that are summed together, from the diagonal on.
 constexpr int64_t kGramRows = 192;
 
 /// The fast ops have no derivatives.
@@ -234,13 +237,25 @@ void add_gram(at::Tensor& sum_II, const at::Tensor& x_RI) {
     if (cpu::can_add_gram(x_RI)) return cpu::add_gram(sum_II, x_RI);
   }
   const at::Tensor x = x_RI.to(at::kFloat);
-  const int64_t inputs = x.size(1);
-  for (int64_t begin = 0; begin < inputs; begin += kGramRows) {
-    const int64_t rows = std::min(kGramRows, inputs - begin), columns = inputs - begin;
-    sum_II.narrow(0, begin, rows)
-        .narrow(1, begin, columns)
-        .addmm_(x.narrow(1, begin, rows).t(), x.narrow(1, begin, columns));
-  }
+  const int64_t inputs = x.size(1), blocks = (inputs + kGramRows - 1) / kGramRows;
+  const auto part = [&](int64_t block) {
+    return std::pair(block * kGramRows, std::min(kGramRows, inputs - block * kGramRows));
+  };
+  const auto add = [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const auto [row, rows] = part(i / blocks);
+      const auto [column, columns] = part(i % blocks);
+      if (column < row) continue;
+      sum_II.narrow(0, row, rows)
+          .narrow(1, column, columns)
+          .addmm_(x.narrow(1, row, rows).t(), x.narrow(1, column, columns));
+    }
+  };
+  // Each product on one thread, in one shape: MKL's bits depend on the number of threads that share a product.
+  if (x.is_cpu())
+    at::parallel_for(0, blocks * blocks, 1, add);
+  else
+    add(0, blocks * blocks);
 }
 
 }  // namespace qroar::ops

@@ -3,7 +3,6 @@
 // layer's squared output error.  Inputs come from the quantized preceding layers, and within a layer in the order (q,
 // k, v), o, (gate, up), down.  Hessians are summed in float32 and inverted in float64; weights are updated in float32.
 #include <ATen/ops/cholesky_inverse.h>
-#include <ATen/ops/linalg_cholesky.h>
 #include <ATen/ops/linalg_cholesky_ex.h>
 
 #include "base/error.h"
@@ -25,14 +24,18 @@ at::Tensor inverse_factor(const at::Tensor& hessian_II, double percdamp, const s
   at::Tensor damped = hessian_II.to(at::kDouble).clone();
   at::Tensor diagonal = damped.diagonal();
   diagonal.add_(percdamp * diagonal.mean());
-  const auto [lower, info] = at::linalg_cholesky_ex(damped);
-  if (info.item<int>() != 0 || !lower.isfinite().all().item<bool>()) {
-    fail(
-        "gptq: the Hessian of {} is not positive definite even after damping by {} of its mean diagonal; raise "
-        "percdamp or calibration.samples",
-        site, percdamp);
-  }
-  return at::linalg_cholesky(at::cholesky_inverse(lower), /*upper=*/true).to(at::kFloat);
+  const auto factor = [&](const at::Tensor& matrix_II, bool upper) {
+    const auto [factor_II, info] = at::linalg_cholesky_ex(matrix_II, upper);
+    if (info.item<int>() != 0 || !factor_II.isfinite().all().item<bool>()) {
+      fail(
+          "gptq: the Hessian of {} is not positive definite even after damping by {} of its mean diagonal; raise "
+          "percdamp or calibration.samples",
+          site, percdamp);
+    }
+    return factor_II;
+  };
+  // Rounding decides which of the two a nearly singular one fails.
+  return factor(at::cholesky_inverse(factor(damped, /*upper=*/false)), /*upper=*/true).to(at::kFloat);
 }
 
 /// Quantizes the weight of one layer, column by column, for inputs with this Hessian.
