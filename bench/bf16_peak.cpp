@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "ops/cpu/amx_tile.h"
 #include "ops/cpu/instruction_sets.h"
 
 namespace {
@@ -35,12 +36,7 @@ constexpr double kPerTileInstruction = 16 * 16 * 32 * 2;
 
 /// Four sums of whole tile registers: more than the latency of a product times its throughput.
 float work_amx() {
-  struct {
-    uint8_t palette = 1, start_row = 0, reserved[14] = {};
-    uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-  } config;
-  asm volatile("ldtilecfg %0" ::"m"(config));  // GCC 12's intrinsic says that it reads 8 bytes
+  qroar::ops::cpu::configure_tiles();
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);

@@ -78,8 +78,8 @@ class Worker {
   const SequenceRows& sequence_of(const Span& span) const { return scene_.sequences[span.sequence]; }
 
   void read(int64_t kv_head, const Span& span) {
-    const int64_t rows = span.tokens * group_, dim = block_->dim;
-    for (int64_t row = 0; row < whole_tiles(rows); ++row) {
+    const int64_t rows = span.tokens * group_, padded = whole_tiles(rows), dim = block_->dim;
+    for (int64_t row = 0; row < padded; ++row) {
       const int64_t source = std::min(row, rows - 1);  // padding rows of the last tile repeat the last row
       const int64_t token = sequence_of(span).begin + span.first + source / group_;
       const int64_t head = kv_head * group_ + source % group_;

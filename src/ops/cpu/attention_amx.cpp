@@ -1,32 +1,17 @@
 // attention_kernel.cpp with both products on AMX: 16 x 64 scores at a time in four tile registers.  They pass through
 // memory (L1) to become exponentials, which take longer here than the products do.
+#include "ops/cpu/amx_tile.h"
 #include "ops/cpu/attention_rows.h"
 
 namespace qroar::ops::cpu {
 namespace {
 
-constexpr int64_t kRows = 16;      // of a tile register
-constexpr int64_t kPairs = 16;     // of bfloat16 numbers, in a row of a tile register
-constexpr int64_t kRowBytes = 64;  // of a tile register
+constexpr int64_t kRows = kTileRows;
+constexpr int64_t kPairs = kTileBytes / 4;  // of bfloat16 numbers, in a row of a tile register
 
 /// Has the compiler write to memory what it holds in registers: GCC 12 does not say of its intrinsics for AMX that they
 /// read memory, and would leave such stores out.
 QROAR_INLINE void write_to_memory() { asm volatile("" ::: "memory"); }
-
-/// Makes all eight tile registers 16 rows of 64 bytes.
-void configure_tiles() {
-  struct {
-    uint8_t palette = 1, start_row = 0, reserved[14] = {};
-    uint16_t row_bytes[16] = {};
-    uint8_t rows[16] = {};
-  } config;
-  static_assert(sizeof(config) == 64);
-  for (int i = 0; i < 8; ++i) {
-    config.row_bytes[i] = kRowBytes;
-    config.rows[i] = kRows;
-  }
-  asm volatile("ldtilecfg %0" ::"m"(config) : "memory");  // GCC 12's intrinsic says that it reads 8 bytes
-}
 
 /// Adds to the four sums the product of 16 rows of a, row_stride words apart, and 64 columns of b [pairs][64].
 QROAR_INLINE void multiply_tiles(const Bf16Pair* a, int64_t row_stride, const Bf16Pair* b, int64_t pairs) {
