@@ -62,6 +62,7 @@ def logit_noise():
     }
     panel = lambda unit, by, value: (f"by {by}", unit, places[by][0], select(places[by][1], value, by=by, layer=""), None)  # noqa: E731
     noise = lambda line: interval(line, "noise") if line["noise"] else (0.0,) * 3  # noqa: E731
+    told = lambda name: lambda line: interval(line, name) if line[name] else (math.nan,) * 3  # noqa: E731
     rows = [
         panel(unit, by, value)
         for unit, value in (("mean |Δ logit|", noise), ("relative to |logit|", lambda line: relative(line) if line["noise"] else (0.0,) * 3))
@@ -69,9 +70,8 @@ def logit_noise():
     ]
     return [
         *rows,
-        panel("attention moved", "distance", with_interval("moved")),
-        panel("attention moved", "position", with_interval("moved")),
-        panel("KL(full || model), nats", "position", with_interval("kl")),
+        *(panel("attention moved", by, told("moved")) for by in places),
+        *(panel("KL(full || model), nats", by, told("kl")) for by in ("position", "band")),
     ]
 
 

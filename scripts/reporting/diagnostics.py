@@ -90,6 +90,8 @@ def diagnostics(found):
             continue
         parts = [Note(f"The first {MOST_CELLS} of {len(rows)} rows; the others' tables are in their cells' folders.")] if len(rows) > MOST_CELLS else []
         rows = rows[:MOST_CELLS]
+        if any(len(row.get("draws", [])) > 1 for row in rows):
+            parts.append(Note("Of the first rounding draw of each row, and with intervals given this rounding; the tables of the others are in their cells' folders."))
         if panels is None:
             parts += inflation(found, rows)
         else:

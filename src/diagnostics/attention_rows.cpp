@@ -1,8 +1,6 @@
 // R query rows of a block, G query heads of a key/value head, N keys, d head_dim.
 #include "diagnostics/attention_rows.h"
 
-#include <cmath>
-
 #include "diagnostics/heads.h"
 
 namespace qroar {
@@ -26,24 +24,36 @@ AttentionRows::All AttentionRows::over_heads() const {
   for (int64_t head = 0; head < full_.k_TKd.size(1); ++head) {
     const at::Tensor full_RGN = logits_RGN(full_, head, {}), model_RGN = logits_RGN(model_, head, {});
     const at::Tensor log_p_RGN = log_attention(full_RGN), log_p_model_RGN = log_attention(model_RGN);
-    const at::Tensor p_RGN = log_p_RGN.exp(), p_model_RGN = log_p_model_RGN.exp();
     sums.pairs_3RN[0] += size_RN(model_RGN - full_RGN);
     sums.pairs_3RN[1] += size_RN(full_RGN);
-    sums.pairs_3RN[2] += (p_model_RGN - p_RGN).abs().sum(1) / 2;
-    const at::Tensor terms_RGN = p_RGN * (log_p_RGN - log_p_model_RGN);
-    sums.kl_R += terms_RGN.masked_fill(visible_R1N_.logical_not(), 0).sum({1, 2});
+    sums.pairs_3RN[2] += moved(log_p_RGN, log_p_model_RGN).sum(1);
+    sums.kl_R += kl(log_p_RGN, log_p_model_RGN).sum({1, 2});
   }
   return sums;
 }
 
-std::array<double, 2> AttentionRows::of_band(int64_t begin, int64_t end) const {
-  at::Tensor noise = zeros({}), magnitude = zeros({});
+at::Tensor AttentionRows::over_bands(const std::vector<int64_t>& edges) const {
+  at::Tensor sums_B4 = zeros({std::ssize(edges) - 1, 4});
   for (int64_t head = 0; head < full_.k_TKd.size(1); ++head) {
-    const at::Tensor full_RGN = logits_RGN(full_, head, {{begin, end}});
-    noise += size_RN(logits_RGN(model_, head, {{begin, end}}) - full_RGN).sum();
-    magnitude += size_RN(full_RGN).sum();
+    const at::Tensor full_RGN = logits_RGN(full_, head, {}), log_p_RGN = log_attention(full_RGN);
+    for (int64_t band = 0; band < sums_B4.size(0); ++band) {
+      const auto at = static_cast<std::size_t>(band);
+      const std::pair pairs{edges[at], edges[at + 1]};
+      const at::Tensor own_RGN = logits_RGN(full_, head, pairs), error_RGN = logits_RGN(model_, head, pairs) - own_RGN;
+      const at::Tensor log_p_band_RGN = log_attention(full_RGN + error_RGN);
+      sums_B4[band] += at::stack({size_RN(error_RGN).sum(), size_RN(own_RGN).sum(), kl(log_p_RGN, log_p_band_RGN).sum(),
+                                  moved(log_p_RGN, log_p_band_RGN).sum()});
+    }
   }
-  return {noise.item<double>(), magnitude.item<double>()};
+  return sums_B4;
+}
+
+at::Tensor AttentionRows::kl(const at::Tensor& log_p_RGN, const at::Tensor& log_p_model_RGN) const {
+  return (log_p_RGN.exp() * (log_p_RGN - log_p_model_RGN)).masked_fill(visible_R1N_.logical_not(), 0);
+}
+
+at::Tensor AttentionRows::moved(const at::Tensor& log_p_RGN, const at::Tensor& log_p_model_RGN) {
+  return (log_p_model_RGN.exp() - log_p_RGN.exp()).abs() / 2;
 }
 
 at::Tensor AttentionRows::logits_RGN(const Attended& seen, int64_t head,

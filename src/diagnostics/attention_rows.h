@@ -2,9 +2,9 @@
 #pragma once
 #include <ATen/ATen.h>
 
-#include <array>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "ops/ops.h"
 
@@ -36,9 +36,10 @@ class AttentionRows {
   /// Works head by head, so that individual logits need only [R*G, N].
   All over_heads() const;
 
-  /// Returns the sums over all of these queries, keys and heads of |l_model - l_full| and |l_full|, with the part of
-  /// the logits that pairs [begin, end) of RoPE contribute.
-  std::array<double, 2> of_band(int64_t begin, int64_t end) const;
+  /// Returns for bands of RoPE pairs, which begin and end at `edges`, sums over all of these queries, keys and heads,
+  /// [B, 4]: |l_model - l_full| and |l_full| of the part of the logits that the band contributes, and KL(full || p) in
+  /// nats and |p - p_full| / 2, where attention p has this part from the model and all others from full precision.
+  at::Tensor over_bands(const std::vector<int64_t>& edges) const;
 
   /// Returns which keys a query sees, [R, 1, N].
   const at::Tensor& visible_R1N() const { return visible_R1N_; }
@@ -49,6 +50,9 @@ class AttentionRows {
   at::Tensor logits_RGN(const Attended& seen, int64_t head, std::optional<std::pair<int64_t, int64_t>> band) const;
   /// Returns |x - its mean over a query's keys|, summed over query heads in float64; 0 for keys that come later.
   at::Tensor size_RN(const at::Tensor& x_RGN) const;
+  /// Returns the terms of KL(p || p_model), whose sum over keys it is, and |p_model - p| / 2, [R, G, N].
+  at::Tensor kl(const at::Tensor& log_p_RGN, const at::Tensor& log_p_model_RGN) const;
+  static at::Tensor moved(const at::Tensor& log_p_RGN, const at::Tensor& log_p_model_RGN);
   /// Returns ln of the attention in float64, which keeps a small KL above the rounding of its terms.
   at::Tensor log_attention(const at::Tensor& logits_RGN) const;
 

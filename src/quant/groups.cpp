@@ -38,6 +38,11 @@ std::optional<std::string> group_couples_rows(int64_t group) {
   return "group: -1 is one scale for all rows; write group: 0 (one a row) or finer";
 }
 
+at::Tensor rows_of_groups(int64_t group, const at::Tensor& x_RC) {
+  if (group == 0) return x_RC;
+  return x_RC.reshape({-1, group > 0 ? group : x_RC.numel()});
+}
+
 int64_t group_count(int64_t group, const LinearSite& site) {
   return group < 0 ? 1 : group == 0 ? site.rows : site.rows * site.columns / group;
 }

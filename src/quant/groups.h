@@ -1,5 +1,7 @@
 // Shared code of quantizers with one scale per group of weights: the sizes of groups and the errors about them.
 #pragma once
+#include <ATen/ATen.h>
+
 #include <optional>
 #include <string>
 
@@ -21,6 +23,9 @@ void check_fixed_block(const Config& config, int64_t block, const LinearSite& si
 
 /// Implements Quantizer::couples_rows() for one scale per group.
 std::optional<std::string> group_couples_rows(int64_t group);
+
+/// Returns the groups of a matrix as rows [N, S].
+at::Tensor rows_of_groups(int64_t group, const at::Tensor& x_RC);
 
 /// Returns the number of groups of a layer's weight.
 int64_t group_count(int64_t group, const LinearSite& site);

@@ -51,28 +51,39 @@ KvCache::Part KvCache::read_part(const Config& config, LinearSite site, Axis axi
 
 double KvCache::bits_per_value() const { return (key_.bits + value_.bits) / 2; }
 
-Transform KvCache::Part::transform() const {
-  if (quantizer == nullptr) return {};
-  const auto by_rows = [quantizer = quantizer](const at::Tensor& x, int64_t columns) {
-    return quantizer->fake_quantize(x.reshape({-1, columns}).contiguous());
-  };
+at::Tensor KvCache::Part::matrix(const at::Tensor& x_TKd) const {
   switch (axis) {
-    case Axis::head:
-      return {[=](const at::Tensor& x_TKd) { return by_rows(x_TKd, x_TKd.size(2)).view(x_TKd.sizes()); }};
-    case Axis::token:
-      return {
-          [=](const at::Tensor& x_TKd) { return by_rows(x_TKd, x_TKd.size(1) * x_TKd.size(2)).view(x_TKd.sizes()); }};
+    case Axis::head: return x_TKd.reshape({-1, x_TKd.size(2)}).contiguous();
+    case Axis::token: return x_TKd.reshape({-1, x_TKd.size(1) * x_TKd.size(2)}).contiguous();
     case Axis::channel: break;
   }
-  const auto channels = [by_rows, G = group](const at::Tensor& x_TKd) {
-    const int64_t whole = x_TKd.size(0) / G * G;
+  const int64_t whole = x_TKd.size(0) / group * group;
+  return x_TKd.narrow(0, 0, whole).permute({1, 2, 0}).reshape({-1, group}).contiguous();
+}
+
+Transform KvCache::Part::transform() const {
+  if (quantizer == nullptr) return {};
+  const auto rounded = [part = *this](const at::Tensor& x_TKd) {
+    return part.quantizer->fake_quantize(part.matrix(x_TKd));
+  };
+  if (axis != Axis::channel) {
+    return {[rounded](const at::Tensor& x_TKd) { return rounded(x_TKd).view(x_TKd.sizes()); }};
+  }
+  const auto channels = [rounded, G = group](const at::Tensor& x_TKd) {
+    const int64_t whole = x_TKd.size(0) / G * G, K = x_TKd.size(1), d = x_TKd.size(2);
     at::Tensor out_TKd = x_TKd.clone();
-    if (whole == 0) return out_TKd;
-    const at::Tensor x_KdT = x_TKd.narrow(0, 0, whole).permute({1, 2, 0});
-    out_TKd.narrow(0, 0, whole).copy_(by_rows(x_KdT, G).view(x_KdT.sizes()).permute({2, 0, 1}));
+    if (whole > 0) out_TKd.narrow(0, 0, whole).copy_(rounded(x_TKd).view({K, d, whole}).permute({2, 0, 1}));
     return out_TKd;
   };
   return {channels, /*couples_tokens=*/true};
+}
+
+std::vector<at::Tensor> KvCache::groups(Place place, const at::Tensor& x_THd) const {
+  static const Part kExact;
+  const bool has_key = (place == Place::key_before_rope) == key_before_rope_;
+  const Part& part = place == Place::query ? query_ : has_key ? key_ : kExact;
+  const at::Tensor matrix_RC = part.matrix(x_THd);
+  return part.quantizer == nullptr ? std::vector<at::Tensor>{matrix_RC} : part.quantizer->groups(matrix_RC);
 }
 
 void KvCache::attach(HeadTransforms& heads) const {

@@ -35,6 +35,12 @@ class KvCache {
   /// Sets the head transforms of one layer that the block configures.
   void attach(HeadTransforms& heads) const;
 
+  /// Where the block rounds queries and keys, as in HeadTransforms.
+  enum class Place { query, key_before_rope, key };
+  /// Returns the parts of queries or keys [T, heads, d] that share a scale in a place, as rows [N, S], a tensor for
+  /// each size S; incomplete groups of tokens are left out.  Where a place is exact a part is one head of one token.
+  std::vector<at::Tensor> groups(Place place, const at::Tensor& x_THd) const;
+
  private:
   enum class Axis { head, token, channel };
   struct Part {
@@ -45,6 +51,8 @@ class KvCache {
 
     /// Returns a transform that quantizes x_TKd [T, K, d], or an empty one when there is nothing to do.
     Transform transform() const;
+    /// Returns x_TKd [T, K, d] as the quantizer's matrix, or the tokens of whole groups of it.
+    at::Tensor matrix(const at::Tensor& x_TKd) const;
   };
   static Part read_part(const Config& config, LinearSite site, Axis axis);
 

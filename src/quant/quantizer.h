@@ -6,6 +6,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "config/registry.h"
 #include "model/site.h"
@@ -42,6 +43,9 @@ class Quantizer {
   virtual std::optional<std::string> couples_rows(const LinearSite& site) const = 0;
 
   virtual RowScaling commutes_with_row_scaling(const LinearSite& site) const = 0;
+
+  /// Returns the parts of activations [rows, columns] that share a scale, as rows [N, S]: a tensor for each size S.
+  virtual std::vector<at::Tensor> groups(const at::Tensor& x_RC) const { return {x_RC}; }
 
   /// Returns fake_quantize() of activations on the grid of a range known beforehand, where lo and hi are float32
   /// tensors of one element; empty when the quantizer has more than one range per tensor.

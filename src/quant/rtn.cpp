@@ -31,6 +31,8 @@ at::Tensor Rtn::fake_quantize(const at::Tensor& weight_OI) const {
   return ops::rtn_fake_quant(weight_OI, group_, grid_);
 }
 
+std::vector<at::Tensor> Rtn::groups(const at::Tensor& x_RC) const { return {rows_of_groups(group_, x_RC)}; }
+
 std::function<at::Tensor(const at::Tensor&)> Rtn::with_range(const at::Tensor& lo, const at::Tensor& hi) const {
   if (group_ >= 0) return {};
   const at::ScalarType dtype = ops::rtn_dtype(grid_);

@@ -25,6 +25,7 @@ class Rtn : public Quantizer {
 
   void check_site(const LinearSite& site) const override;
   at::Tensor fake_quantize(const at::Tensor& weight_OI) const override;
+  std::vector<at::Tensor> groups(const at::Tensor& x_RC) const override;
   std::function<at::Tensor(const at::Tensor&)> with_range(const at::Tensor& lo, const at::Tensor& hi) const override;
   double bits_per_weight(const LinearSite& site) const override;
   std::optional<std::string> couples_rows(const LinearSite& site) const override;

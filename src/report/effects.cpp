@@ -144,7 +144,7 @@ std::pair<const std::vector<Effects::Cluster>*, std::string> Effects::measured(c
                                                                                const std::string& metric,
                                                                                const std::vector<int64_t>& draws) {
   const auto& [factor, row] = term;
-  if (row == nullptr) return {nullptr, "not run"};
+  if (row == nullptr) return {nullptr, kNotRun};
   if (!is_ok(*row)) return {nullptr, "failed"};
   const bool in_every_draw = is_full_precision(*row) && draws_of(*row).size() == 1;
   if (draws_of(*row) != draws && !in_every_draw) return {nullptr, "other draws"};
@@ -231,7 +231,7 @@ Effect Effects::mean_of(const std::vector<std::vector<Term>>& alternatives, cons
       return {std::nullopt, "other windows"};
     all.push_back(std::move(sums));
   }
-  return all.empty() ? Effect{std::nullopt, "not run"} : Effect{estimate_of_alternatives(all), ""};
+  return all.empty() ? Effect{std::nullopt, kNotRun} : Effect{estimate_of_alternatives(all), ""};
 }
 
 }  // namespace qroar

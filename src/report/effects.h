@@ -17,7 +17,10 @@ struct Term {
   const Json* row;  ///< null where there is no such row
 };
 
-/// An estimate, or why there is none, such as "not run", "failed", "other draws", "other windows".
+/// The reason of an effect whose sweep has no row to compare with.
+inline constexpr const char* kNotRun = "not run";
+
+/// An estimate, or why there is none, such as kNotRun, "failed", "other draws", "other windows".
 struct Effect {
   std::optional<Estimate> value;
   std::string reason;

@@ -141,6 +141,9 @@ void check_any(const std::vector<Line>& lines, const std::string& axes) {
   }
 }
 
+/// Returns whether a line has no effect because the sweep has no row to compare with.
+bool is_not_run(const Line& line) { return line.effect.reason == kNotRun; }
+
 Table table_of(const std::vector<Line>& lines, const std::vector<Json>& rows, bool by_position, bool for_programs) {
   const std::vector<std::string> axes = axis_names(rows);
   Table table{axes, {}, 1};
@@ -154,7 +157,7 @@ Table table_of(const std::vector<Line>& lines, const std::vector<Json>& rows, bo
     table.header.insert(table.header.end(), {"interaction", "detectable", "clusters", "draws"});
   }
   for (const Line& line : lines) {
-    if (line.begin.empty() == by_position && !for_programs) continue;
+    if (!for_programs && (line.begin.empty() == by_position || is_not_run(line))) continue;
     std::vector<std::string> cells;
     for (const std::string& axis : axes) cells.push_back(axis_cell(*line.row, axis));
     cells.push_back(line.metric);
@@ -232,7 +235,9 @@ std::string show_interaction(Effects& effects, const std::vector<Json>& rows, co
       "; interaction: the difference against {}={}, less the same difference at {}={}; nats per token or points of the "
       "metric; detectable: the smallest effect that is found with a probability of 80 %; {}",
       a.axis, a.reference, b.axis, b.reference, counted);
-  const std::string note = caption(rows, meaning, /*of_values=*/false) + left_out;
+  const auto not_run = std::ranges::count_if(lines, is_not_run);
+  const std::string left = not_run == 0 ? "" : fmt::format("{} left out, whose counterparts were not run\n", not_run);
+  const std::string note = caption(rows, meaning, /*of_values=*/false) + left + left_out;
   return format == "latex" ? latex_text(tables, note) : render(tables, format) + "\n" + note;
 }
 

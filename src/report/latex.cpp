@@ -132,8 +132,31 @@ std::vector<std::vector<Row>> blocks_of(const Table& table, std::optional<std::s
   return blocks;
 }
 
-std::string tabular(const Table& table) {
-  const std::optional<std::size_t> above = block_column(table);
+/// Lines of a table's body, of which a page of article takes these and a caption.
+constexpr std::size_t kMostLines = 40;
+
+/// Returns the table in parts that each fit on a page, cut between its blocks where these are not longer themselves.
+std::vector<std::vector<std::vector<Row>>> pages_of(const Table& table, std::optional<std::size_t> above) {
+  std::vector<std::vector<std::vector<Row>>> pages;
+  std::size_t lines = kMostLines;
+  for (const std::vector<Row>& block : blocks_of(table, above)) {
+    const std::size_t most = kMostLines - (above ? 2 : 0);  // beside the label and the space above it
+    for (std::size_t begin = 0; begin < block.size(); begin += most) {
+      const std::size_t end = std::min(begin + most, block.size()), own = end - begin + (above ? 2 : 0);
+      if (lines + own > kMostLines) {
+        pages.emplace_back();
+        lines = 0;
+      }
+      pages.back().emplace_back(block.begin() + static_cast<std::ptrdiff_t>(begin),
+                                block.begin() + static_cast<std::ptrdiff_t>(end));
+      lines += own;
+    }
+  }
+  return pages;
+}
+
+/// Returns a page of a table as a box that is made smaller where it is wider than the text.
+std::string tabular(const Table& table, std::optional<std::size_t> above, const std::vector<std::vector<Row>>& page) {
   std::vector<NumberColumn> columns;
   std::string specification;
   Row header;
@@ -149,7 +172,7 @@ std::string tabular(const Table& table) {
     width += is_wide ? 2 : 1;
   }
   std::string body;
-  for (const auto& block : blocks_of(table, above)) {
+  for (const auto& block : page) {
     if (above) {
       const std::string label = table.header[*above] + ": " + block.front()[*above];
       body += fmt::format("{}    \\multicolumn{{{}}}{{l}}{{\\textit{{{}}}}} \\\\\n",
@@ -162,7 +185,9 @@ std::string tabular(const Table& table) {
     }
   }
   return fmt::format(
-      "  \\begin{{tabular}}{{{}}}\n    \\toprule\n    {} \\\\\n    \\midrule\n{}    \\bottomrule\n  \\end{{tabular}}\n",
+      "  \\resizebox{{\\ifdim\\width>\\textwidth\\textwidth\\else\\width\\fi}}{{!}}{{%\n"
+      "  \\begin{{tabular}}{{{}}}\n    \\toprule\n    {} \\\\\n    \\midrule\n{}    \\bottomrule\n  "
+      "\\end{{tabular}}}}\n",
       specification, fmt::join(header, " & "), body);
 }
 
@@ -188,12 +213,17 @@ std::string latex_text(const std::vector<Table>& tables, const std::string& note
   std::string first, line, comments;
   std::getline(lines, first);
   while (std::getline(lines, line)) comments += line.empty() ? "" : "% " + line + "\n";
-  std::string text = "% \\usepackage{booktabs, siunitx}\n" + comments;
+  std::string text = "% \\usepackage{booktabs, graphicx, siunitx}\n" + comments;
   for (const Table& table : tables) {
     const bool is_said = table.title.empty() || first.starts_with(table.title + ";");
     const std::string title = is_said ? "" : table.title + "; ";
-    text += fmt::format("\n\\begin{{table}}\n  \\centering\n  \\caption{{{}.}}\n{}\\end{{table}}\n",
-                        latex_escaped(title + first), tabular(table));
+    const std::optional<std::size_t> above = block_column(table);
+    std::string caption = latex_escaped(title + first) + ".";
+    for (const auto& page : pages_of(table, above)) {
+      text += fmt::format("\n\\begin{{table}}\n  \\centering\n  \\caption{{{}}}\n{}\\end{{table}}\n", caption,
+                          tabular(table, above, page));
+      caption = "Continued.";
+    }
   }
   return text;
 }

@@ -1,4 +1,4 @@
-// Tables for a paper: floats for the packages booktabs and siunitx.
+// Tables for a paper: floats for the packages booktabs, graphicx and siunitx.
 #pragma once
 #include <string>
 #include <vector>
@@ -7,8 +7,9 @@
 
 namespace qroar {
 
-/// Returns one table float for each table, ready for \input: numbers aligned at their point with intervals beside them
-/// in small type, rows that share their first label under a line of their own.  The caption is the table's title and
+/// Returns one table float for each table, ready for \input, or several for one that a page does not take: numbers
+/// aligned at their point with intervals beside them in small type, rows that share their first label under a line of
+/// their own, and all of it smaller where it is wider than the text.  The caption is the table's title and
 /// the first line of `note`; further lines of the note, warnings among them, become comments.
 std::string latex_text(const std::vector<Table>& tables, const std::string& note);
 

@@ -145,6 +145,7 @@ std::string ComparedRows::key(const Json& row) const {
   Json config = row["config"];
   erase_axes(config);
   config.erase("calibration");
+  if (!is_ok(row)) config.erase("rounding");  // a failed draw stands beside the mean of the others
   return config.dump();
 }
 
@@ -161,7 +162,10 @@ const Json* ComparedRows::counterpart(const std::vector<const Json*>& candidates
     else if (own.is_null() || other.is_null())
       others.emplace(std::move(other), candidate);
   }
-  if (!equal.empty()) return equal.size() == 1 ? equal.front() : nullptr;
+  if (std::ranges::any_of(equal, [](const Json* one) { return is_ok(*one); })) {
+    std::erase_if(equal, [](const Json* one) { return !is_ok(*one); });
+  }
+  if (!equal.empty()) return equal.size() == 1 || !is_ok(*equal.front()) ? equal.front() : nullptr;
   return others.size() == 1 ? others.begin()->second : nullptr;
 }
 
@@ -176,6 +180,9 @@ std::vector<std::string> levels_of(const std::vector<Json>& rows, const std::str
   for (const Json& row : rows) {
     std::string own = level_of(row, axis);
     if (!own.empty() && std::ranges::find(labels, own) == labels.end()) labels.push_back(std::move(own));
+  }
+  if (labels.empty() && axis.starts_with("rounding")) {
+    fail("{} {}: rows are means over rounding draws; `show --draws` shows each draw", option, axis);
   }
   if (labels.empty()) {
     const std::vector<std::string> known = axis_names(rows);

@@ -72,33 +72,40 @@ std::string scored_cell(const Json& row) {
   return count.is_null() ? "" : count.dump();
 }
 
-Table flat_table(const std::vector<Json>& rows, const Differences& differences) {
+Table flat_table(const std::vector<Json>& rows, const Differences& differences, bool for_paper) {
   const std::vector<std::string> names = axis_names(rows);
   const std::vector<std::string> sizes = size_names(rows);
-  Table table{{"id"}, {}, names.size() + 1};
+  const std::vector<std::string> id(for_paper ? 0 : 1, "id");
+  Table table{id, {}, names.size() + id.size()};
   table.header.insert(table.header.end(), names.begin(), names.end());
   table.header.insert(table.header.end(), sizes.begin(), sizes.end());
   const std::vector<std::string> metrics = shown_metrics(rows);
   table.header.insert(table.header.end(), metrics.begin(), metrics.end());
-  for (const char* column : {"scored", "seconds", "tokens/s", "TFLOP/s", "peak MB"}) table.header.emplace_back(column);
+  if (!for_paper) {
+    for (const char* column : {"scored", "seconds", "tokens/s", "TFLOP/s", "peak MB"})
+      table.header.emplace_back(column);
+  }
   for (const auto& metric : differences.metrics()) {
     for (auto& column : differences.header(metric)) table.header.push_back(std::move(column));
   }
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const Json& row = rows[i];
-    std::vector<std::string> cells{row["id"].get<std::string>()};
+    std::vector<std::string> cells;
+    if (!for_paper) cells.push_back(row["id"].get<std::string>());
     for (const auto& name : names) cells.push_back(axis_cell(row, name));
     for (const auto& name : sizes) cells.push_back(size_cell(row, name));
     for (const auto& metric : metrics) cells.push_back(metric_text(row, metric));
-    cells.push_back(scored_cell(row));
     const auto cost = [&](const char* place, double unit, const char* format) {
       const double value = number_of(value_at(row, place)) * unit;
       cells.push_back(std::isnan(value) ? "" : fmt::format(fmt::runtime(format), value));
     };
-    cost("/seconds", 1, "{:.2f}");
-    cost("/tokens_per_second", 1, "{:.0f}");
-    cost("/model_tflops_per_second", 1, "{:.3f}");
-    cost("/peak_bytes", 1e-6, "{:.0f}");
+    if (!for_paper) {
+      cells.push_back(scored_cell(row));
+      cost("/seconds", 1, "{:.2f}");
+      cost("/tokens_per_second", 1, "{:.0f}");
+      cost("/model_tflops_per_second", 1, "{:.3f}");
+      cost("/peak_bytes", 1e-6, "{:.0f}");
+    }
     for (const auto& metric : differences.metrics()) {
       for (auto& cell : differences.cells(i, metric)) cells.push_back(std::move(cell));
     }
@@ -147,10 +154,11 @@ std::vector<std::string> shown_metrics(const std::vector<Json>& rows) {
   return names;
 }
 
-std::vector<Table> row_tables(const std::vector<Json>& rows, const Differences& differences, bool own_baselines) {
+std::vector<Table> row_tables(const std::vector<Json>& rows, const Differences& differences, bool own_baselines,
+                              bool for_paper) {
   std::vector<Table> tables;
   if (differences.empty() || own_baselines) tables = grids(rows, differences);
-  if (tables.empty()) tables.push_back(flat_table(rows, differences));
+  if (tables.empty()) tables.push_back(flat_table(rows, differences, for_paper));
   return tables;
 }
 

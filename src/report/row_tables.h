@@ -11,8 +11,9 @@ namespace qroar {
 std::vector<std::string> shown_metrics(const std::vector<Json>& rows);
 
 /// Returns one table for each metric and each difference, with windows.length (or else the texts) across; where rows
-/// form no such grid, one table with a line for each.  `own_baselines`: whether each row has a baseline of its own;
-/// differences from one row are shown line by line.
-std::vector<Table> row_tables(const std::vector<Json>& rows, const Differences& differences, bool own_baselines);
+/// form no such grid, one table with a line for each, without ids and costs where it is `for_paper`.  `own_baselines`:
+/// whether each row has a baseline of its own; differences from one row are shown line by line.
+std::vector<Table> row_tables(const std::vector<Json>& rows, const Differences& differences, bool own_baselines,
+                              bool for_paper);
 
 }  // namespace qroar

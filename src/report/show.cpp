@@ -151,7 +151,8 @@ std::string show(const Results& results, const std::vector<Json>& all, const Sho
     if (options.format == "pgfplots") return pgfplots_text(rows, differences);
     return json_text(effects, kept, rows, beside, differences);
   }
-  std::vector<Table> tables = row_tables(rows, differences, options.baseline.find('=') != std::string::npos);
+  std::vector<Table> tables =
+      row_tables(rows, differences, options.baseline.find('=') != std::string::npos, options.format == "latex");
   const Table controls = controls_table(effects, rows);
   const std::string under = explained + (note.empty() ? "" : note + "\n");
   if (options.format == "latex") {

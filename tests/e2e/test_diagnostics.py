@@ -247,6 +247,17 @@ def test_every_diagnostic_has_its_table_for_a_real_model(looked_at):
     assert len(table_of(looked_at, "aliasing", "none", True)) == 4 * 16
 
 
+def test_the_report_says_of_which_rounding_draw_a_diagnostic_is(run, experiment, tmp_path):
+    w3 = [{"match": "layers.*", "weight": {"type": "rtn", "bits": 3, "group": 64}}]
+    said = {}
+    for draws in (1, 2):
+        file = experiment({"windows.length": 64, "diagnostics": [{"type": "outlier_counts"}], "sweep": [{"quant": [w3], "rounding.draw": list(range(draws))}]})
+        assert run("run", file, "--results", tmp_path / str(draws)).returncode == 0
+        (tmp_path / f"report{draws}").mkdir()
+        said[draws] = "Of the first rounding draw of each row" in report(tmp_path / str(draws), tmp_path / f"report{draws}")
+    assert said == {1: False, 2: True}
+
+
 def test_the_report_draws_all_cells_of_a_diagnostic_in_one_figure_but_tail_inflation(looked_at, tmp_path):
     text = report(looked_at, tmp_path)
     for kind in [*OF_ALL_CELLS, *(one["type"] for one in WITH_OPTIONS)]:

@@ -238,7 +238,8 @@ def per_document(results, row, draw):
     ("rop,quant", "no axis 'rop'; did you mean 'rope'?"), ("rope", "write two axes, such as rope,quant"),
     ("rope,model.dtype", "has one level (float32), and an interaction compares two"),
     ("rope=yarn,quant", "no row has that value; its values are none | linear ×4"), ("rope,rope", "is one axis twice"),
-    ("rope,quant,rope", "names three axes; write two"), ("", "is empty")])
+    ("rope,quant,rope", "names three axes; write two"), ("", "is empty"),
+    ("rounding.draw,quant", "rows are means over rounding draws; `show --draws` shows each draw")])
 def test_what_is_no_interaction_is_one_line(five_documents, run, axes, said):
     assert_one_line(run("show", five_documents, "--interaction", axes), "--interaction", said)
 
@@ -251,6 +252,24 @@ def test_levels_with_other_draws_are_not_compared(five_documents, run):
     victim = next(cell for cell, row in read_rows(five_documents).items() if row["axes"]["rounding.draw"] == 1 and row["axes"]["quant"])
     shutil.rmtree(five_documents / "cells" / victim)
     assert_one_line(run("show", five_documents, "--interaction", "rope,quant"), "rows cannot be compared: other draws")
+
+
+def test_a_failed_corner_is_said(five_documents, run):
+    for cell, row in read_rows(five_documents).items():
+        if row["axes"]["rope"]["type"] == "none" and row["axes"]["quant"]:
+            (five_documents / "cells" / cell / "row.json").write_text(json.dumps(row | {"status": "failed", "metrics": {}, "error": "no memory"}), encoding="utf-8")
+    assert_one_line(run("show", five_documents, "--interaction", "rope,quant"), "rows cannot be compared: failed")
+
+
+def test_what_was_not_run_is_counted_and_has_no_line(run, experiment, tmp_path):
+    w3, w4 = ([{"match": "layers.*", "weight": {"type": "rtn", "bits": bits, "group": 64}}] for bits in (3, 4))
+    file = experiment({"windows.length": 64, "sweep": [{"rope": [{"type": "none"}, {"type": "linear", "factor": 4}], "quant": [[], w3]},
+                                                       {"rope": [{"type": "linear", "factor": 4}], "quant": [w4]}]})
+    assert run("run", file, "--results", tmp_path / "results").returncode == 0
+    text = run("show", tmp_path / "results", "--interaction", "rope,quant").stdout
+    assert "rtn W3 g64" in text and "rtn W4 g64" not in text and "1 left out, whose counterparts were not run" in text
+    lines = json.loads(run("show", tmp_path / "results", "--interaction", "rope,quant", "--format", "json").stdout)
+    assert {line["labels"]["quant"]: line.get("reason") for line in lines} == {"rtn W3 g64": None, "rtn W4 g64": "not run"}
 
 
 def test_a_single_window_has_no_errors(run, experiment, tmp_path):

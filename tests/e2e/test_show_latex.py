@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from support.program import read_rows
 from support.tasks import write_five_texts
 
 W3 = [{"match": "layers.*", "weight": {"type": "rtn", "bits": 3, "group": 64}}]
@@ -45,8 +46,24 @@ def test_tables_compile_as_they_are(results, run, tmp_path, options, tables):
     (tmp_path / "table.tex").write_text(shown.stdout, encoding="utf-8")
     packages = re.match(r"% (\\usepackage\{[a-z, ]+\})\n", shown.stdout)[1] + "\n"
     log = compiled(tmp_path, "\\input{table}\n", packages)
-    assert "Missing character" not in log
+    assert "Missing character" not in log and "Overfull" not in log and "Float too large" not in log
     assert shown.stdout.count("\\begin{table}") == shown.stdout.count("\\end{table}") == tables
+
+
+def test_tables_wider_and_longer_than_a_page_are_made_to_fit(run, experiment, tmp_path):
+    """Fifty rows with long names and no grid, since there is one length alone: without ids and costs, which are for the screen."""
+    quant = [[{"match": "layers.*", "weight": W3[0]["weight"] | {"clip": 0.5 + number / 100}, "name": f"one of many formats, {number}"}] for number in range(50)]
+    file = experiment({"data": {"path": str(write_five_texts(tmp_path / "texts.jsonl"))}, "windows": {"length": 64, "tail": "keep"}, "model.dtype": "float32",
+                       "sweep": [{"quant": quant, "kv": [{"type": "fake_quant", "key": W3[0]["weight"], "value": W3[0]["weight"]}], "rounding.draw": [0]}],
+                       "metrics": ["perplexity", "bits_per_byte"]})
+    process = run("run", file, "--results", tmp_path / "results")
+    assert process.returncode == 0, process.stderr
+    shown = run("show", tmp_path / "results", "--format", "latex").stdout
+    (tmp_path / "table.tex").write_text(shown, encoding="utf-8")
+    log = compiled(tmp_path, "\\input{table}\n", "\\usepackage{booktabs, graphicx, siunitx}\n")
+    assert "Overfull" not in log and "Float too large" not in log
+    assert shown.count("\\begin{table}") == 2 and "\\caption{Continued.}" in shown and shown.count("one of many formats, ") == 50
+    assert "TFLOP" not in shown and not any(cell[:8] in shown for cell in read_rows(tmp_path / "results"))
 
 
 def test_the_caption_names_model_texts_protocol_and_draws(results, run):

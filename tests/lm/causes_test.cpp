@@ -225,4 +225,43 @@ TEST_CASE("dynamic_range: range, step, clipping and rounding are those of the sa
   CHECK(contains(error_text([&] { diagnose(cell, "{type: dynamic_range}"); }), "short contexts of 512 tokens"));
 }
 
+TEST_CASE("dynamic_range: a group is what the cell's own quantizer gives one scale") {
+  const auto row_of = [](const std::string& kv, const char* site) {
+    DiagnosedCell cell("[]\nkv: {type: fake_quant, " + kv + "}", at::kDouble);
+    cell.windows = {{0, 0, 39, 39}};
+    return first_row(table_of(cell, "{type: dynamic_range, short: 12}"), {{"layer", "0"}, {"site", site}});
+  };
+  DiagnosedCell cell("[]", at::kDouble);  // layer 0's keys do not depend on what is rounded behind them
+  const MatchedContexts contexts(cell.input().tokens_T(cell.windows[0]), cell.feed, 12, cell.angles_of);
+  at::Tensor key_CKd;
+  contexts.visit_long(cell.model, [&](const HeadsPlace& at, const at::Tensor& x) {
+    if (at == HeadsPlace{0, true, true}) key_CKd = x;
+  });
+  const auto check_groups = [](const Row& row, const at::Tensor& groups_NS) {
+    CHECK(std::stod(row.at("long_max")) == Approx(groups_NS.abs().amax(1).mean().item<double>()).epsilon(1e-8));
+    const at::Tensor step_N = (groups_NS.amax(1) - groups_NS.amin(1)) / 15;
+    CHECK(std::stod(row.at("long_step")) == Approx(step_N.mean().item<double>()).epsilon(1e-8));
+  };
+  const auto heads = key_CKd.reshape({-1, 16});
+  check_groups(row_of("key: {type: rtn, bits: 4, group: 8}", "key"), heads.view({-1, 8}));
+  check_groups(row_of("value: {type: rtn, bits: 4, group: 8}", "key"), heads);
+  check_groups(row_of("key: {type: rtn, bits: 4, group: 0}, key_axis: token", "key"), key_CKd.flatten(1));
+  const Row unrotated = row_of("key: {type: rtn, bits: 4, group: 8}, key_rope: before", "key_before_rope");
+  CHECK(std::stod(unrotated.at("long_max")) < 0.9 * std::stod(row_of("residual: 0", "key_before_rope").at("long_max")));
+  // Of tokens 0 to 39 all but BOS count, and so does every group of four tokens but the first.
+  const at::Tensor groups_KdN = key_CKd.slice(0, 3).permute({1, 2, 0});
+  const std::string channels = "key: {type: rtn, bits: 4, group: 4}, key_axis: channel, residual: 3";
+  check_groups(row_of(channels, "key"), groups_KdN.reshape({-1, 4}));
+  const std::string bands =
+      "key: {type: by_band, edges: [0, 2, 8], axis: columns, of: [{type: rtn, bits: 8, group: 0}, "
+      "{type: rtn, bits: 4, group: 0}]}";
+  const at::Tensor pairs = heads.view({-1, 2, 8});
+  const double low = pairs.slice(2, 0, 2).flatten(1).abs().amax(1).mean().item<double>(),
+               high = pairs.slice(2, 2, 8).flatten(1).abs().amax(1).mean().item<double>();
+  CHECK(std::stod(row_of(bands, "key").at("long_max")) == Approx((low + high) / 2).epsilon(1e-8));
+  // No group of 16 tokens lies within a piece of 12.
+  const Row none = row_of("key: {type: rtn, bits: 4, group: 16}, key_axis: channel, residual: 15", "key");
+  CHECK((none.at("max_ratio").empty() && none.at("long_step").empty() && !none.at("clip_share").empty()));
+}
+
 }  // namespace qroar

@@ -147,7 +147,7 @@ TEST_CASE("a shift that all keys of a query share is no noise, and moves no atte
   }
 }
 
-TEST_CASE("the noise of a band is that of its part of the logits") {
+TEST_CASE("the noise of a band is that of its part of the logits, and moves attention alone") {
   DiagnosedCell cell(kRules, at::kDouble);
   const Table table = table_of(cell, "{type: logit_noise, queries: 0, windows: 1, bands: 4}");
   const at::Tensor tokens_T = cell.input().tokens_T(cell.windows[0]);
@@ -168,7 +168,11 @@ TEST_CASE("the noise of a band is that of its part of the logits") {
     CHECK(std::stod(row.at("pairs")) == sums[0]);
     CHECK(std::stod(row.at("noise")) == Approx(sums[1] / sums[0]).epsilon(1e-8));
     CHECK(std::stod(row.at("magnitude")) == Approx(sums[2] / sums[0]).epsilon(1e-8));
-    CHECK((row.at("kl").empty() && row.at("moved").empty() && row.at("queries").empty()));
+    const auto whole = naive_logits(cell, cell.full, tokens_T)[0];
+    const auto alone = naive({whole}, {whole + model - full}, at::ones({40, 40}, at::kDouble).tril());
+    CHECK(std::stod(row.at("queries")) == alone[3]);
+    CHECK(std::stod(row.at("kl")) == Approx(alone[4] / alone[3]).epsilon(1e-8));
+    CHECK(std::stod(row.at("moved")) == Approx(alone[5] / alone[3]).epsilon(1e-8));
   }
   // A rotation of the heads mixes the pairs.
   const Transform turn{[](const at::Tensor& x) { return x.flip(-1); }, false, true};

@@ -1,6 +1,7 @@
 // What a longer context does to the ranges that quantizers of queries and keys see, and to their rounding: the same
 // tokens in the cell's windows and in short contexts (diagnostics/matched.h), in the evaluated model (docs/method.md
-// 3.10, our definition).  A group is one head of one token, as a cache quantized by head has it.
+// 3.10, our definition).  A group is what shares a scale in the cell's own quantizer of that place, and one head of one
+// token where it has none; of cached_key that of key.  Groups of several tokens count where all of their tokens do.
 // Columns: layer, site (query and key: after RoPE and rotations, before rounding; key_before_rope; cached_key: what
 // attention reads), documents, count (values in each set), short_max and long_max (mean over groups of max |x|),
 // max_ratio, short_step and long_step (mean over groups of the step (max - min) / 15 of a uniform grid of 4 bits),
@@ -20,6 +21,8 @@ namespace {
 
 enum Site : std::size_t { kQuery, kKeyBeforeRope, kKey, kCachedKey, kSites };
 constexpr const char* kSiteNames[kSites] = {"query", "key_before_rope", "key", "cached_key"};
+constexpr KvCache::Place kPlaces[kSites] = {KvCache::Place::query, KvCache::Place::key_before_rope, KvCache::Place::key,
+                                            KvCache::Place::key};
 
 /// Called with rows of a layer's queries or keys, [R, H, d], and the same after the place's rounding.
 using Visit = std::function<void(std::size_t layer, Site site, const at::Tensor& x_RHd, const at::Tensor& rounded_RHd)>;
@@ -44,22 +47,36 @@ Llama probed(Llama model, const Visit& visit) {
   return model;
 }
 
+/// Returns the parts of x_RHd that share a scale, as rows of one tensor for each size.
+using GroupsOf = std::function<std::vector<at::Tensor>(const at::Tensor& x_RHd)>;
+
 /// The sums of one place over tokens that count.
 struct Range {
   double groups = 0, max = 0, step = 0, values = 0, square_error = 0;
   at::Tensor low_Hd, high_Hd;  ///< of every channel
 
-  void add(const at::Tensor& x_RHd, const at::Tensor& rounded_RHd) {
-    if (x_RHd.size(0) == 0) return;
+  /// `counted_C`: the rows that count.
+  void add(const at::Tensor& x_RHd, const at::Tensor& rounded_RHd, const at::Tensor& counted_C,
+           const GroupsOf& groups_of) {
+    if (counted_C.size(0) == 0) return;
     const auto dtype = ops::wide_dtype(x_RHd);
-    const at::Tensor wide = x_RHd.to(dtype), low = wide.amin(0), high = wide.amax(0);
-    groups += static_cast<double>(x_RHd.size(0) * x_RHd.size(1));
-    values += static_cast<double>(x_RHd.numel());
-    max += wide.abs().amax(-1).to(at::kDouble).sum().item<double>();
-    step += (wide.amax(-1) - wide.amin(-1)).to(at::kDouble).sum().item<double>() / 15;
-    square_error += (rounded_RHd.to(dtype) - wide).square().sum(at::IntArrayRef{}, false, at::kDouble).item<double>();
+    const at::Tensor wide_RHd = x_RHd.to(dtype), wide = wide_RHd.index_select(0, counted_C);
+    const at::Tensor rounded = rounded_RHd.index_select(0, counted_C).to(dtype), low = wide.amin(0),
+                     high = wide.amax(0);
+    values += static_cast<double>(wide.numel());
+    square_error += (rounded - wide).square().sum(at::IntArrayRef{}, false, at::kDouble).item<double>();
     low_Hd = low_Hd.defined() ? at::minimum(low_Hd, low) : low;
     high_Hd = high_Hd.defined() ? at::maximum(high_Hd, high) : high;
+
+    const at::Tensor counts_RHd = at::zeros_like(x_RHd, at::kBool).index_fill_(0, counted_C, true);
+    const auto parts = groups_of(wide_RHd), counts = groups_of(counts_RHd);
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      const at::Tensor whole_N = counts[i].all(1), own_NS = parts[i].index({whole_N});
+      if (own_NS.size(0) == 0) continue;
+      groups += static_cast<double>(own_NS.size(0));
+      max += own_NS.abs().amax(1).to(at::kDouble).sum().item<double>();
+      step += (own_NS.amax(1) - own_NS.amin(1)).to(at::kDouble).sum().item<double>() / 15;
+    }
   }
 };
 
@@ -84,8 +101,7 @@ class DynamicRange : public Diagnostic {
   CsvTable run(const DiagnosticInput& input) const override {
     std::map<std::pair<std::size_t, Site>, Compared> all;
     for (const ClusterWindow& window : matched_windows(config_, input, short_, windows_)) {
-      add_window(input.model, MatchedContexts(window.tokens_T, input.feed, short_, input.angles_of), window.cluster,
-                 all);
+      add_window(input, MatchedContexts(window.tokens_T, input.feed, short_, input.angles_of), window.cluster, all);
     }
     CsvTable table{{"layer",           "site",
                     "documents",       "count",
@@ -107,14 +123,14 @@ class DynamicRange : public Diagnostic {
         for (const DocumentMean& mean : means) fields.push_back(csv_number(std::pow(mean.estimate().value, power)));
         return fields;
       };
-      const bool rounds = own.square_error[0].estimate().value > 0;
+      const bool rounds = own.square_error[0].estimate().value > 0, has_groups = !own.log_max.empty();
       table.rows.push_back(
-          joined({{std::to_string(place.first), kSiteNames[place.second],
-                   std::to_string(own.log_max.estimate().clusters), std::to_string(own.count)},
-                  both(own.max, 1),
-                  interval_fields(own.log_max.estimate(), e_to),
-                  both(own.step, 1),
-                  interval_fields(own.log_step.estimate(), e_to),
+          joined({{std::to_string(place.first), kSiteNames[place.second], std::to_string(own.clip.estimate().clusters),
+                   std::to_string(own.count)},
+                  has_groups ? both(own.max, 1) : std::vector<std::string>(2),
+                  has_groups ? interval_fields(own.log_max.estimate(), e_to) : std::vector<std::string>(3),
+                  has_groups ? both(own.step, 1) : std::vector<std::string>(2),
+                  has_groups ? interval_fields(own.log_step.estimate(), e_to) : std::vector<std::string>(3),
                   {std::to_string(own.clipped)},
                   rate_fields(own.clip.estimate()),
                   rounds ? both(own.square_error, 0.5) : std::vector<std::string>(2),
@@ -124,38 +140,43 @@ class DynamicRange : public Diagnostic {
   }
 
  private:
-  static void add_window(const Llama& model, const MatchedContexts& contexts, int64_t cluster,
+  static void add_window(const DiagnosticInput& input, const MatchedContexts& contexts, int64_t cluster,
                          std::map<std::pair<std::size_t, Site>, Compared>& all) {
     std::map<std::pair<std::size_t, Site>, Range> in_short;
-    forward(probed(model,
+    const auto groups_of = [&](Site site) {
+      return [&kv = input.quant.kv, place = kPlaces[site]](const at::Tensor& x) { return kv.groups(place, x); };
+    };
+    forward(probed(input.model,
                    [&](std::size_t layer, Site site, const at::Tensor& x, const at::Tensor& rounded) {
-                     in_short[{layer, site}].add(x.slice(0, 1), rounded.slice(0, 1));  // without position 0
+                     const at::Tensor counted_C = at::arange(1, x.size(0), contexts.counted_rows().options());
+                     in_short[{layer, site}].add(x, rounded, counted_C, groups_of(site));  // without position 0
                    }),
             contexts.tokens_T(), contexts.short_attention());
-    forward(probed(model,
-                   [&](std::size_t layer, Site site, const at::Tensor& x, const at::Tensor& rounded) {
-                     const auto counted = [&](const at::Tensor& y) {
-                       return y.index_select(0, contexts.counted_rows());
-                     };
-                     Range in_long;
-                     in_long.add(counted(x), counted(rounded));
-                     compare(in_short.at({layer, site}), in_long, counted(x), cluster, all[{layer, site}]);
-                   }),
-            contexts.tokens_T(), contexts.long_attention());
+    forward(
+        probed(
+            input.model,
+            [&](std::size_t layer, Site site, const at::Tensor& x, const at::Tensor& rounded) {
+              const at::Tensor& counted_C = contexts.counted_rows();
+              Range in_long;
+              in_long.add(x, rounded, counted_C, groups_of(site));
+              compare(in_short.at({layer, site}), in_long, x.index_select(0, counted_C), cluster, all[{layer, site}]);
+            }),
+        contexts.tokens_T(), contexts.long_attention());
   }
 
   static void compare(const Range& in_short, const Range& in_long, const at::Tensor& long_RHd, int64_t cluster,
                       Compared& sums) {
-    const double weight = in_long.groups;
-    const auto add = [&](std::array<DocumentMean, 2>& means, DocumentMean& log_ratio, double s, double l,
+    const auto add = [&](std::array<DocumentMean, 2>& means, DocumentMean& log_ratio, double weight, double s, double l,
                          double power) {
       means[0].add(cluster, weight, weight * s);
       means[1].add(cluster, weight, weight * l);
       log_ratio.add(cluster, weight, weight * power * log_tail_ratio(l, s));
     };
-    add(sums.max, sums.log_max, in_short.max / in_short.groups, in_long.max / in_long.groups, 1);
-    add(sums.step, sums.log_step, in_short.step / in_short.groups, in_long.step / in_long.groups, 1);
-    add(sums.square_error, sums.log_error, in_short.square_error / in_short.values,
+    if (in_short.groups > 0 && in_long.groups > 0) {  // a group of tokens may be longer than a short context
+      add(sums.max, sums.log_max, in_long.groups, in_short.max / in_short.groups, in_long.max / in_long.groups, 1);
+      add(sums.step, sums.log_step, in_long.groups, in_short.step / in_short.groups, in_long.step / in_long.groups, 1);
+    }
+    add(sums.square_error, sums.log_error, in_long.values, in_short.square_error / in_short.values,
         in_long.square_error / in_long.values, 0.5);
     const at::Tensor wide_RHd = long_RHd.to(in_short.low_Hd.scalar_type());
     const int64_t clipped = (wide_RHd < in_short.low_Hd).logical_or(wide_RHd > in_short.high_Hd).sum().item<int64_t>();

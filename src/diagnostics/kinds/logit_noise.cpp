@@ -9,8 +9,9 @@
 // 1, 2-3, 4-7 ..., positions in 16 equal parts of the longest window; of a band its pairs), documents, pairs (number of
 // logits, over all heads and windows), noise, noise_low, noise_high (mean |error|), magnitude (mean |l_full|), queries
 // (number of rows of attention that have such keys), kl, kl_low, kl_high (mean over queries of KL(full || model), nats;
-// not by distance or band), moved, moved_low, moved_high (mean over queries of half the sum of |p_model - p_full| over
-// those keys, the share of attention mass that moves; not by band).  Low and high: 95 % interval over documents.
+// not by distance), moved, moved_low, moved_high (mean over queries of half the sum of |p_model - p_full| over those
+// keys, the share of attention mass that moves).  By band kl and moved are those of attention whose logits have the
+// band's error alone.  Low and high: 95 % interval over documents.
 // T tokens, H query heads, K key/value heads, G = H / K, d head_dim, R query rows of a block, N keys, B bins.
 #include <bit>
 
@@ -154,12 +155,10 @@ class LogitNoise : public Diagnostic {
                 .sum(1));
       }
       sums.distance_BS += at::stack(bins).to(at::kCPU);
-      for (int64_t band = 0; band < bands(edges); ++band) {
-        const auto at = static_cast<std::size_t>(band);
-        const auto [noise, magnitude] = rows.of_band(edges[at], edges[at + 1]);
-        sums.band_BS[band] +=
-            at::tensor({all_SR[kPairs].sum().item<double>(), noise, magnitude, 0.0, 0.0, 0.0}, at::kDouble);
-      }
+      const at::Tensor band_B4 = rows.over_bands(edges).to(at::kCPU);
+      sums.band_BS.slice(1, kNoise, kMagnitude + 1) += band_B4.slice(1, 0, 2);
+      sums.band_BS.slice(1, kKl, kMoved + 1) += band_B4.slice(1, 2, 4);
+      for (const Term count : {kPairs, kQueries}) sums.band_BS.select(1, count) += all_SR[count].sum();
     }
   }
 
@@ -177,16 +176,13 @@ class LogitNoise : public Diagnostic {
         queries += term(kQueries);
       }
       if (pairs == 0) return;
-      const auto fields = [&](Term which, bool shown) {
-        return shown ? rate_fields(means[which].estimate()) : std::vector<std::string>(3);
-      };
-      table.rows.push_back(
-          joined({{layer, by, std::to_string(begin), std::to_string(end),
-                   std::to_string(means[kNoise].estimate().clusters), fmt::format("{:.0f}", pairs)},
-                  fields(kNoise, true),
-                  {csv_number(means[kMagnitude].estimate().value), queries > 0 ? fmt::format("{:.0f}", queries) : ""},
-                  fields(kKl, by == "all" || by == "position"),
-                  fields(kMoved, by != "band")}));
+      const auto fields = [&](Term which) { return rate_fields(means[which].estimate()); };
+      table.rows.push_back(joined({{layer, by, std::to_string(begin), std::to_string(end),
+                                    std::to_string(means[kNoise].estimate().clusters), fmt::format("{:.0f}", pairs)},
+                                   fields(kNoise),
+                                   {csv_number(means[kMagnitude].estimate().value), fmt::format("{:.0f}", queries)},
+                                   by == "distance" ? std::vector<std::string>(3) : fields(kKl),
+                                   fields(kMoved)}));
     };
     const int64_t width = Sums::position_width(longest);
     add("all", 0, longest, [](const Sums& sums) { return sums.position_BS.sum(0); });

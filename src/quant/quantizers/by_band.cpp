@@ -47,16 +47,23 @@ class ByBand : public Quantizer {
   }
 
   at::Tensor fake_quantize(const at::Tensor& weight_OI) const override {
-    const int64_t dim = axis_ == Axis::rows ? 0 : 1, channels = 2 * edges_.back();
     at::Tensor out_OI = at::empty_like(weight_OI);
-    const at::Tensor channel = at::arange(weight_OI.size(dim), weight_OI.options().dtype(at::kLong));
-    const at::Tensor pair = channel.remainder(channels).remainder(edges_.back());
     for (std::size_t band = 0; band < bands_.size(); ++band) {
-      const at::Tensor own = channel.masked_select((pair >= edges_[band]).logical_and(pair < edges_[band + 1]));
-      const at::Tensor part = weight_OI.index_select(dim, own);
-      out_OI.index_copy_(dim, own, bands_[band]->fake_quantize(part));
+      const at::Tensor own = channels_of(band, weight_OI);
+      const at::Tensor part = weight_OI.index_select(dim(), own);
+      out_OI.index_copy_(dim(), own, bands_[band]->fake_quantize(part));
     }
     return out_OI;
+  }
+
+  std::vector<at::Tensor> groups(const at::Tensor& x_RC) const override {
+    std::vector<at::Tensor> found;
+    for (std::size_t band = 0; band < bands_.size(); ++band) {
+      for (const at::Tensor& own_NS : bands_[band]->groups(x_RC.index_select(dim(), channels_of(band, x_RC)))) {
+        found.push_back(own_NS);
+      }
+    }
+    return found;
   }
 
   double bits_per_weight(const LinearSite& site) const override {
@@ -89,6 +96,15 @@ class ByBand : public Quantizer {
 
  private:
   static const Quantizer& get(const std::unique_ptr<Quantizer>& quantizer) { return *quantizer; }
+
+  int64_t dim() const { return axis_ == Axis::rows ? 0 : 1; }
+
+  /// Returns the numbers of a band's rows or columns of a matrix.
+  at::Tensor channels_of(std::size_t band, const at::Tensor& x_OI) const {
+    const at::Tensor channel = at::arange(x_OI.size(dim()), x_OI.options().dtype(at::kLong));
+    const at::Tensor pair = channel.remainder(2 * edges_.back()).remainder(edges_.back());
+    return channel.masked_select((pair >= edges_[band]).logical_and(pair < edges_[band + 1]));
+  }
 
   /// Returns the matrix that a band's quantizer gets.
   LinearSite part_of(const LinearSite& site, std::size_t band) const {

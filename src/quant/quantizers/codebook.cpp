@@ -4,6 +4,7 @@
 
 #include <array>
 
+#include "quant/groups.h"
 #include "quant/quantizer.h"
 
 namespace qroar {
@@ -23,6 +24,8 @@ class CodeBookQuantizer : public Quantizer {
   at::Tensor fake_quantize(const at::Tensor& weight_OI) const override {
     return ops::codebook_fake_quant(weight_OI, block_, book_, double_quant_);
   }
+
+  std::vector<at::Tensor> groups(const at::Tensor& x_RC) const override { return {rows_of_groups(block_, x_RC)}; }
 
   double bits_per_weight(const LinearSite& site) const override {
     const int64_t weights = site.rows * site.columns, blocks = (weights + block_ - 1) / block_;

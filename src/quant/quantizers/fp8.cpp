@@ -21,6 +21,8 @@ class Fp8 : public Quantizer {
     return ops::scaled_float_fake_quant(weight_OI, group_, format_);
   }
 
+  std::vector<at::Tensor> groups(const at::Tensor& x_RC) const override { return {rows_of_groups(group_, x_RC)}; }
+
   std::function<at::Tensor(const at::Tensor&)> with_range(const at::Tensor& lo, const at::Tensor& hi) const override {
     if (group_ >= 0) return {};
     const at::Tensor largest = at::maximum(lo.abs(), hi.abs());

@@ -22,6 +22,10 @@ class Mx : public Quantizer {
     return ops::mx_fake_quant(weight_OI, format_);
   }
 
+  std::vector<at::Tensor> groups(const at::Tensor& x_RC) const override {
+    return {rows_of_groups(ops::kMxBlock, x_RC)};
+  }
+
   double bits_per_weight(const LinearSite&) const override {
     return 1 + format_.exponent_bits + format_.mantissa_bits + 8.0 / ops::kMxBlock;
   }

@@ -24,6 +24,10 @@ class Nvfp4 : public Quantizer {
     return ops::nvfp4_fake_quant(weight_OI, largest.to(at::kFloat));
   }
 
+  std::vector<at::Tensor> groups(const at::Tensor& x_RC) const override {
+    return {rows_of_groups(ops::kNvfp4Block, x_RC)};
+  }
+
   std::function<at::Tensor(const at::Tensor&)> with_range(const at::Tensor& lo, const at::Tensor& hi) const override {
     if (by_row_) return {};
     const at::Tensor largest = at::maximum(lo.abs(), hi.abs());
