@@ -1,6 +1,8 @@
 // Draws compute the same logits with other rounding errors of the same size.
 #include "quant/rounding.h"
 
+#include <set>
+
 #include "checkpoint/checkpoint.h"
 #include "eval/gradient.h"
 #include "rescale/band_scales.h"
@@ -18,9 +20,9 @@ Llama redrawn(const Llama& full, uint64_t draw) {
   return model;
 }
 
-Llama tiny_books(at::ScalarType dtype) {
-  return Checkpoint(std::filesystem::path(QROAR_SOURCE_DIR "/configs/models/tiny-books")).build(dtype, at::kCPU);
-}
+const std::filesystem::path kTinyBooks = QROAR_SOURCE_DIR "/configs/models/tiny-books";
+
+Llama tiny_books(at::ScalarType dtype) { return Checkpoint(kTinyBooks).build(dtype, at::kCPU); }
 
 }  // namespace
 
@@ -84,33 +86,24 @@ TEST_CASE("scales of a head, and the gradient by them, are those of the checkpoi
   }
 }
 
+TEST_CASE("every registered quantizer that rounds is among the formats whose draws are measured") {
+  std::set<std::string> measured{"none"};
+  for (const DrawnFormat& format : kDrawnFormats) measured.insert(type_of(format));
+  for (const auto& [name, entry] : Registry<Quantizer>::instance().entries()) {
+    CAPTURE(name);
+    CHECK(measured.contains(name));
+  }
+}
+
 TEST_CASE("every format draws errors as large as draw 0's, which hardly correlate with them") {
-  const Llama full = tiny_books(at::kDouble);
-  struct Format {
-    const char* weight;
-    double correlation;  ///< at most; docs/method.md 5.6 has the measured ones
-  };
-  // mxfp4 has scales that are powers of two and cut off the largest weight of many a block, in every draw alike.
-  for (const auto& [weight, limit] : {Format{"{type: rtn, bits: 4, group: 64}", 0.03},
-                                      {"{type: rtn, bits: 3, group: 64}", 0.03},
-                                      {"{type: rtn, bits: 4, group: 0}", 0.03},
-                                      {"{type: rtn, bits: 3, group: 0}", 0.08},
-                                      {"{type: rtn, bits: 4, group: 0, symmetric: true}", 0.03},
-                                      {"{type: nf4, block: 64}", 0.03},
-                                      {"{type: mxfp4}", 0.15},
-                                      {"{type: nvfp4}", 0.03},
-                                      {"{type: fp8}", 0.03},
-                                      {"{type: hqq, bits: 4, group: 64}", 0.03}}) {
-    CAPTURE(weight);
-    const std::string blocks = fmt::format("quant: [{{match: \"layers.*\", weight: {}}}]", weight);
-    const auto errors_of = [&](int64_t draw) {
-      return weight_errors(plan_with_draw(blocks, draw, full.config), full, nullptr, {});
-    };
-    const std::vector<at::Tensor> first = errors_of(0);
-    for (const int64_t draw : {1, 2}) {
-      const std::vector<at::Tensor> drawn = errors_of(draw);
-      CHECK(std::abs(mean_square(drawn) / mean_square(first) - 1) < 0.03);
-      CHECK(std::abs(correlation(in_draw(first, draw, full), drawn)) < limit);
+  const Llama full = tiny_books(at::kFloat);
+  const CalibrationInput input(QROAR_SOURCE_DIR "/tests/support/text.jsonl", "samples: 16, length: 64", kTinyBooks,
+                               full);
+  for (const DrawnFormat& format : kDrawnFormats) {
+    CAPTURE(format.weight);
+    for (const DrawnErrors& drawn : drawn_errors(format, 2, full, input)) {
+      CHECK(std::abs(drawn.squared - 1) < 0.03);
+      CHECK(std::abs(drawn.correlation) < format.correlation);
     }
   }
 }
