@@ -15,8 +15,9 @@ def exporting(experiment, tmp_path):
     return lambda changes=None, name="export.yaml": experiment(BASE | {"export": {"folder": str(tmp_path / "out")}} | (changes or {}), name)
 
 
-def test_an_exported_cell_runs_again_by_its_own_config_and_says_the_same(run, exporting, experiment, tmp_path):
-    assert run("run", exporting(), "--results", tmp_path / "a").returncode == 0
+@pytest.mark.parametrize("changes", [{}, {"rounding": {"draw": 3}}], ids=["checkpoint", "rounding draw"])
+def test_an_exported_cell_runs_again_by_its_own_config_and_says_the_same(run, exporting, experiment, tmp_path, changes):
+    assert run("run", exporting(changes), "--results", tmp_path / "a").returncode == 0
     (row,) = read_rows(tmp_path / "a").values()
     again = experiment({"model.path": str(tmp_path / "out"), "data": BASE["data"], "windows": BASE["windows"], "sweep": None,
                         "rope": {"type": "model"}}, "again.yaml")
@@ -50,6 +51,18 @@ def test_full_precision_weights_keep_the_scales_and_lose_the_rounding(run, expor
         assert run("run", experiment_file, "--results", tmp_path / f"r{index}").returncode == 0
         values += [row["metrics"]["nll"]["value"] for row in read_rows(tmp_path / f"r{index}").values()]
     assert values[0] == pytest.approx(values[1], abs=1e-6)
+
+
+def test_full_precision_weights_of_a_rounding_draw_are_rounded_as_in_it(run, exporting, experiment, tmp_path):
+    file = exporting({"rounding": {"draw": 3}, "export": {"folder": str(tmp_path / "full"), "weights": "full_precision"}})
+    again = experiment({"model.path": str(tmp_path / "full"), "data": BASE["data"], "windows": BASE["windows"], "sweep": None,
+                        "rope": {"type": "model"}, "quant": BASE["quant"]}, "again.yaml")
+    checkpoint = experiment(BASE, "checkpoint.yaml")
+    values = []
+    for index, experiment_file in enumerate((file, again, checkpoint)):
+        assert run("run", experiment_file, "--results", tmp_path / f"r{index}").returncode == 0
+        values += [row["metrics"]["nll"]["value"] for row in read_rows(tmp_path / f"r{index}").values()]
+    assert values[0] == pytest.approx(values[1], abs=1e-6) and abs(values[0] - values[2]) > 1e-4
 
 
 def test_what_was_imported_stands_in_the_exports_record(run, exporting, tmp_path):

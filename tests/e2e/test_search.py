@@ -103,6 +103,26 @@ def test_over_draws_each_search_is_compared_with_its_own_scales_in_full_precisio
     assert found["gain beyond full precision"]["difference"] == pytest.approx(sum(beyond) / 3, abs=1e-12)
 
 
+@pytest.mark.parametrize(("draws", "over"), [([1], "95 % intervals over 5 documents, given this rounding"),
+                                              ([0, 1], "no intervals over 2 rounding draws: 3 are the fewest")], ids=["one", "two"])
+def test_controls_have_intervals_given_one_rounding_and_none_over_two(run, searching, tmp_path, own_cache, draws, over):
+    file = searching({"windows": {"length": 128, "truncate": True, "bos": False}, "sweep": [{"rounding.draw": draws}],
+                      "data": {"path": shuffled_texts(tmp_path / "eval.jsonl", "abcde")}})
+    process = run("run", file, "--results", tmp_path / "out", **own_cache)
+    assert process.returncode == 0, process.stderr
+    rows = read_rows(tmp_path / "out")
+    nll = {cell: row["metrics"]["nll"]["value"] for cell, row in rows.items()}
+    gains = [nll[row["id"]] - nll[row["controls"]["unscaled"]] for row in rows.values() if "controls" in row]
+    found = next(row["searched"] for row in json.loads(run("show", tmp_path / "out", "--format", "json").stdout) if "searched" in row)
+    assert len(found) == 6 and found["quantized, found g"]["difference"] == pytest.approx(sum(gains) / len(draws), abs=1e-12)
+    for pair in found.values():
+        assert (pair["clusters"], pair["draws"]) == (5, len(draws))
+        assert (pair["low"] is None) == (len(draws) == 2)
+    text = run("show", tmp_path / "out").stdout
+    controls = text[text.index("searched scales and their controls"):]
+    assert over in text and ("[" in controls) == (len(draws) == 1)
+
+
 def test_the_report_draws_what_show_prints(run, searching, tmp_path, own_cache):
     results = tmp_path / "results"
     process = run("run", searching({"windows": {"length": 128, "truncate": True, "bos": False},
