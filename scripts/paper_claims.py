@@ -31,13 +31,13 @@ def verdict_of_side(effect, claim):
     said = f"{than:g}" + (f" {claim['unit']}" if than else "")
     sign = 1 if side == "above" else -1
     effect = effect.scaled(sign)
+    if effect.high <= sign * than:
+        return NOT, f"claimed is {side} {said}; the whole interval is on the other side of it"
+    if effect.high < sign * than + worth:  # also where it is surely more than nothing
+        return NOT, f"too small to count: the interval excludes {sign * worth:+.2g} {claim['unit']} and anything beyond"
     if effect.low > sign * than:
         return (REPRODUCED, f"the whole interval is {side} {said}, as claimed") if effect.survives else (
             CANNOT, f"the interval is {side} {said}, as claimed, but of so many comparisons some are by chance (Benjamini and Hochberg at 5 %)")
-    if effect.high <= sign * than:
-        return NOT, f"claimed is {side} {said}; the whole interval is on the other side of it"
-    if effect.high < sign * than + worth:
-        return NOT, f"too small to count: the interval excludes {sign * worth:+.2g} {claim['unit']} and anything beyond"
     return CANNOT, f"claimed is {side} {said}; the interval reaches to both sides of it"
 
 

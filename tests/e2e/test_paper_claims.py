@@ -43,6 +43,8 @@ def verdict(claim, *effects, papers=False, unfinished=None, draws=4):
     ({}, (0.2, None, None, False), "cannot be told at this size"),
     ({"worth": 0.5}, (0.0, -0.1, 0.1, False), "not reproduced"),  # the interval has no room for what would count
     ({"worth": 0.05}, (0.0, -0.1, 0.1, False), "cannot be told at this size"),
+    ({"worth": 0.5}, (0.2, 0.1, 0.3, True), "not reproduced"),  # more than nothing, and less than what would count
+    ({"worth": 0.2}, (0.2, 0.1, 0.3, True), "reproduced"),
     ({"expect": "below"}, (-0.2, -0.3, -0.1, True), "reproduced"),
     ({"expect": "below"}, (0.2, 0.1, 0.3, True), "not reproduced"),
     ({"expect": "below", "than": -10, "unit": "% of perplexity"}, (-0.2, -0.3, -0.11, True), "reproduced"),
