@@ -2,7 +2,7 @@
 from reporting.content import Cell
 
 SPECIAL = {"%": r"\%", "&": r"\&", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-           "\\": r"\textbackslash{}", "×": r"$\times$", "Δ": r"$\Delta$"}
+           "\\": r"\textbackslash{}", "|": r"\textbar{}", "<": r"\textless{}", ">": r"\textgreater{}", "×": r"$\times$", "Δ": r"$\Delta$"}
 
 
 def escaped(text):
@@ -36,7 +36,7 @@ class Column:
         return f"{value} & {interval}" if self.wide else value
 
 
-def latex(table, caption):
+def latex(table, caption, label):
     columns = [Column(title, [row[place] for row in table.rows()]) for place, title in enumerate(table.columns)]
     width, blocks = sum(1 + column.wide for column in columns), []
     for title, rows in table.blocks:
@@ -44,6 +44,7 @@ def latex(table, caption):
         lines += [f"    {' & '.join(column.said(cell) for column, cell in zip(columns, row))} \\\\" for row in rows]
         blocks.append("\n".join(lines))
     return "\n".join(["% \\usepackage{booktabs, siunitx}", "", "\\begin{table}", "  \\centering", f"  \\caption{{{escaped(caption)}}}",
+                      f"  \\label{{{label}}}", "  \\footnotesize\\setlength{\\tabcolsep}{4pt}",
                       f"  \\begin{{tabular}}{{{''.join(column.kind() for column in columns)}}}", "    \\toprule",
                       f"    {' & '.join(column.head() for column in columns)} \\\\", "    \\midrule", "\n    \\addlinespace\n".join(blocks),
                       "    \\bottomrule", "  \\end{tabular}", "\\end{table}", ""])

@@ -4,7 +4,7 @@ import dataclasses
 from collections import Counter
 
 from paper_claims import effect_text
-from paper_shown import shown
+from paper_shown import NOT_OF_THE_LOSS, shown
 from reporting import markdown, page
 from reporting.answer import answer, question
 from reporting.build import write
@@ -16,20 +16,15 @@ from reporting.figures import Figure
 from reporting.rows import TABLES, Findings, not_publishable
 
 
-def of_one_task(part):
-    """Returns whether a part is about a single benchmark, such as "arc_easy/acc": the target's table has their mean."""
-    return "/" in getattr(part, "title", "") or "/" in getattr(part, "text", "").partition(":")[0]
-
-
 def of_target(name, found):
     """Returns a target's section, whose figures are the files of its own report, and the row's model and texts."""
-    of_papers = shown(name, found)
-    own = [part for section in diagnostics(found) for part in section.parts] or [*of_papers, *effects(found).parts, *metrics(found).parts[:1]]
-    figures = [part for part in own if isinstance(part, Figure) and not of_one_task(part)]
+    of_papers = [*shown(name, found), *(part for section in diagnostics(found) for part in section.parts)]
+    answers, of_losses = ([], []) if name in NOT_OF_THE_LOSS else (answer(found).parts, [*effects(found).parts, *metrics(found).parts[:1]])
+    figures = [part for part in (*of_papers, *of_losses) if isinstance(part, Figure)]
     tables = [dataclasses.replace(part, name="") for part in of_papers if isinstance(part, Table)]
     files = [f"{name}/{path.name}" for path in sorted(found.results.iterdir()) if path.suffix in TABLES]
     parts = [*question(found).parts, Files("All of it", [f"{name}/report.html"], of_page=True), Files("Tables", files),
-             *tables, *(part for part in answer(found).parts if not of_one_task(part))]
+             *tables, *answers]
     unclean = not_publishable(found.cells)
     return Section(name, name, [*([Note(f"Not publishable: {unclean}.", "warning")] if unclean else []), *parts,
                                 *(dataclasses.replace(figure, name=f"{name}/{figure.name}") for figure in figures)])

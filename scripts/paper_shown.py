@@ -1,76 +1,21 @@
-"""What the papers show and `qroar show` has no table or figure of: table 2 beside the published numbers, table 3 with its mean over benchmarks, and
-the panels of figures 3 and 4.  Numbers and intervals are `show`'s; running means are over cells/ID/windows.csv."""
+"""What the papers show and `qroar show` has no table or figure of: tables 2 and 3 (paper_tables.py), the panels of figures 3 and 4, tables of diagnostics
+(paper_diagnosed.py).  Numbers and intervals are `show`'s; running means are over cells/ID/windows.csv."""
 import dataclasses
 import json
 import math
-from pathlib import Path
 
-from paper_effects import mean, read
+import paper_diagnosed
 from paper_latex import latex
+from paper_tables import LENGTH, accuracy, beside_published, lengths_of
 from reporting import markdown
 from reporting.build import write
 from reporting.charts import chart, panel_of, template
-from reporting.content import Cell, Table
 from reporting.figures import Figure, files
 from reporting.points import scheme_of
 from reporting.rows import Findings, differences, read_csv, said, show
 from reporting.tables import compact
 
-BENCHMARKS = {"arc_challenge/acc": "ARC-C", "arc_easy/acc": "ARC-E", "boolq/acc": "BoolQ", "hellaswag/acc": "HellaSwag", "winogrande/acc": "WinoGrande"}
-LENGTH, FACTOR = "windows.length", "rope.factor"
-PUBLISHED = [("FP16 with YaRN, table 2", 5.386, "texts, length and averaging are not said"),  # docs/method.md 6
-             ("Yarn-Llama-2-7b-64k, YaRN's own table", 2.37, "fine-tuned model; windows of 32768 tokens")]
-
-
-def number(value, low=None, high=None, digits=2, sign=""):
-    """Returns the cell "1.23 [1.10, 1.36]"; an empty one for a perplexity that no double holds."""
-    if value is None:
-        return ""
-    ends = "" if low is None else f" [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"
-    return Cell(f"{value:{sign}.{digits}f}{ends}", value)
-
-
-def called(row):
-    parts = [row["labels"].get(name) or "none" for name in ("quant", "rescale")]
-    return " + ".join(["full precision" if parts[0] == "none" else parts[0], *(part for part in parts[1:] if part != "none")])
-
-
-def lengths_of(rows):
-    return sorted({row["axes"][LENGTH] for row in rows})
-
-
-def beside_published(found):
-    """Table 2: every row with its protocol, the published ones first."""
-    lengths, lines = lengths_of(found.finished), {}
-    for row in found.finished:
-        windows, entry = row["config"]["windows"], row["metrics"]["perplexity"]
-        protocol = f"{windows['protocol']}: {entry['clusters']} documents of {Path(row['config']['data']['path']).stem}, mean of their means"
-        lines.setdefault((called(row), protocol), {})[row["axes"][LENGTH]] = number(entry["value"], entry.get("low"), entry.get("high"))
-    published = [[name, *([""] * len(lengths)), number(value, digits=3), protocol] for name, value, protocol in PUBLISHED]
-    measured = [[name, *(line.get(length, "") for length in lengths), "", protocol] for (name, protocol), line in lines.items()]
-    columns = ["format", *(f"{length} tokens" for length in lengths), "published", "protocol"]
-    return [Table(columns, [("the papers", published), ("this model", measured)], title="Perplexity on Proof-Pile and what was published", name="published")]
-
-
-def accuracy(found):
-    """Table 3: per cent right by benchmark, their mean with its interval, and what it differs by from full precision over the same questions."""
-    blocks, metrics = [], list(BENCHMARKS)
-    for length in lengths_of(found.finished):
-        rows = [row for row in found.finished if row["axes"][LENGTH] == length and all(row["metrics"].get(name) for name in metrics)]
-        base = next((row["id"] for row in rows if called(row) == "full precision"), None)
-        compared = json.loads(show(found.results, "--format", "json", "--baseline", base)) if base else []
-        paired = {row["id"]: row.get("paired") or {} for row in compared}
-        body = []
-        for row in rows:
-            values = [read(row["metrics"].get(name), "value", None).scaled(100) for name in metrics]
-            whole, tasks = mean(values), paired.get(row["id"], {}).get("tasks")
-            compared_all = tasks and all((tasks.get(name) or {}).get("difference") is not None for name in metrics)
-            less = mean([read(tasks[name], "difference", None).scaled(100) for name in metrics]) if compared_all else None
-            body.append([called(row), *(number(value.value, digits=1) for value in values), number(whole.value, whole.low, whole.high, 1),
-                         number(less.value, less.low, less.high, 1, "+") if less else ""])
-        blocks.append((f"windows of {length} tokens", body))
-    columns = ["format", *BENCHMARKS.values(), "mean", "against full precision"]
-    return [Table(columns, blocks, title="Per cent right, five shots, and the mean of the five benchmarks", name="table")]
+FACTOR = "rope.factor"
 
 
 def by_scheme(found, rows, value_of):
@@ -191,7 +136,10 @@ def of_one_length(found):
     return [dataclasses.replace(compact(found, name, column, own), title=title) for name, column, title, own in kinds if own]
 
 
-SHOWN = {"t2": beside_published, "t3": accuracy, "f3": figure_3, "f4": figure_4, "f5": of_one_length, "f20": of_one_length, "f21": of_one_length}
+SHOWN = {"t2": beside_published, "t3": accuracy, "f3": figure_3, "f4": figure_4, "f5": of_one_length, "f20": paper_diagnosed.tables,
+         "f21": paper_diagnosed.tables}
+DIAGNOSED = {target for target, made in SHOWN.items() if made is paper_diagnosed.tables}
+NOT_OF_THE_LOSS = {"t3", *DIAGNOSED}  # targets whose subject is no difference of losses
 
 
 def shown(target, found):
@@ -205,7 +153,8 @@ def without_metric(line):
 
 
 def write_shown(target, folder):
-    """Writes what only the papers have into a target's folder: NAME.md and NAME.tex of tables, the files of figures."""
+    """Writes what only the papers have into a target's folder: NAME.md and NAME.tex of tables, the files of figures; of diagnostics
+    also NAME.csv and NAME.dat."""
     found = Findings.of(folder, [])
     for part in shown(target, found):
         if isinstance(part, Figure):
@@ -213,4 +162,6 @@ def write_shown(target, folder):
                 write(folder / name, content)
         else:
             write(folder / f"{part.name}.md", "\n".join(markdown.table(part)))
-            write(folder / f"{part.name}.tex", latex(part, "; ".join([part.title, *map(without_metric, found.caption)])))
+            write(folder / f"{part.name}.tex", latex(part, "; ".join([part.title, *map(without_metric, found.caption)]), f"tab:{target}-{part.name}"))
+    for name, text in paper_diagnosed.data_files(found).items() if target in DIAGNOSED else ():
+        write(folder / name, text)

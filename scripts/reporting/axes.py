@@ -88,6 +88,7 @@ class Layout:
         self.x = numeric[0] if numeric else None
         for axis in varying:
             axis.varies = axis is self.x or axis.name in ALWAYS_SAID or not self.told(axis, rows)
+        self.said = [axis for axis in self.axes if axis.varies or axis not in varying]  # in a row's name: what the place along x tells is no part of it
         rest = [axis for axis in varying if axis.varies and axis is not self.x]
         lines = lambda panel: len({tuple(axis.of(row) for axis in rest if axis is not panel) for row in rows})  # noqa: E731
         self.panel = min(rest, key=lambda axis: (lines(axis) > MOST_LINES, len(axis.labels))) if self.x and len(rest) > 1 else None

@@ -40,10 +40,10 @@ def counted(found):
 
 
 def sections(found):
-    """Returns the sections that have anything to say, in reading order."""
+    """Returns the sections that have anything to say, in reading order; an experiment that asks for diagnostics is about them."""
     made = [question(found)]
     if found.finished:
-        made += [answer(found), verdicts(found), *(make(found) for make in NUMBERS), *diagnostics(found), metrics(found), tables(found)]
+        made += [*diagnostics(found), answer(found), verdicts(found), *(make(found) for make in NUMBERS), metrics(found), tables(found)]
         made.append(names(found, made))
     made += [failures(found), provenance(found.cells, Layout(found.rows)), citation(found)]
     return [head(found), *(section for section in made if section.parts)]

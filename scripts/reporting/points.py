@@ -81,9 +81,9 @@ class Places:
 
     def said(self, row):
         """Returns the full configuration of a row; of what it has not, the scheme alone is named."""
-        labels = [axis.of(row) for axis in self.layout.axes]
-        told = ["" if label == "none" and axis.name != SCHEME else label for axis, label in zip(self.layout.axes, labels)]
-        return joined(self.layout.axes, told) or ("none" if any(labels) else "the experiment")
+        labels = [axis.of(row) for axis in self.layout.said]
+        told = ["" if label == "none" and axis.name != SCHEME else label for axis, label in zip(self.layout.said, labels)]
+        return joined(self.layout.said, told) or ("none" if any(labels) else "the experiment")
 
     def full_names(self):
         """Returns [(name in figures, what it stands for)] where these differ."""

@@ -159,6 +159,8 @@ def test_a_killed_call_goes_on_targets_share_their_cells_and_all_is_published(be
     tables = {path.name for path in (out / "f3").iterdir()}
     assert {f"{name}.{ending}" for name in ("table", "paired_ntk") for ending in ("csv", "tex", "md", "dat")} | {"report.md"} <= tables
     assert {"as_in_the_paper.png", "as_in_the_paper.svg"} <= tables
+    of_f20 = {path.name for path in (out / "f20").iterdir()}
+    assert {f"outlier_counts.{ending}" for ending in ("csv", "tex", "md", "dat", "png")} <= of_f20 and "table.tex" not in of_f20
     with open(out / "f3/paired_ntk.csv", encoding="utf-8", newline="") as file:
         rows = {(row["windows.length"], row["rope"], row["rope.factor"]): row for row in csv.DictReader(file)}
     assert len(rows) == 6

@@ -233,7 +233,7 @@ def test_what_the_length_tells_makes_no_panels(tmp_path):
         length = one["axes"]["windows.length"]
         one["axes"]["tasks"], one["labels"]["tasks"] = [{"pad": {"tokens": length}}], f"arc padded to {length} + boolq padded to {length}"
     (panel,) = figure_of(rows, tmp_path).panels
-    assert len(panel["points"]) == 4 and panel["title"] == ""
+    assert len(panel["points"]) == 4 and panel["title"] == "" and not any("padded" in point["what"] for point in panel["points"])
 
 
 def test_points_beside_each_other_stand_within_the_axis_and_rounding_errors_do_not_fill_one(tmp_path):
