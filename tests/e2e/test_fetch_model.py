@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+import yaml
 
 from support.hub import COMMIT, Hub, serve
 from support.program import REPO, assert_one_line, copy_of_tiny_books
@@ -140,3 +141,12 @@ def test_names_are_models_at_whole_commits():
     for name, pinned in json.loads((REPO / "scripts/fetch_model.json").read_text(encoding="utf-8")).items():
         assert len(pinned["revision"]) == 40 and set(pinned["revision"]) <= set("0123456789abcdef"), name
         assert pinned["model"].count("/") == 1
+
+
+def test_a_name_is_one_model_to_fetch_configure_and_make_the_papers_tables_of():
+    path_of = lambda file: yaml.safe_load(file.read_text(encoding="utf-8"))["model"]["path"]  # noqa: E731
+    configured = {file.stem: path_of(file) for file in (REPO / "configs/models").glob("*.yaml")}
+    pinned = json.loads((REPO / "scripts/fetch_model.json").read_text(encoding="utf-8"))
+    assert {name: f"models/{entry['model']}" for name, entry in pinned.items()}.items() <= configured.items()
+    sizes = {file.stem: path_of(file).removeprefix("configs/models/") for file in (REPO / "paper/models").glob("*.yaml")}
+    assert sizes.items() <= configured.items() and {"llama2-13b", "llama3.1-8b"} <= set(sizes)
