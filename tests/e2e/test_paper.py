@@ -300,3 +300,14 @@ def test_a_target_without_its_text_is_left_out_and_the_others_are_checked(paper,
     assert process.returncode == 1 and "f20.yaml: 3 jobs" in process.stdout
     assert process.stderr.splitlines()[-1].startswith("paper: without t2: data/nowhere.jsonl is not to be had (exit 3 failed")
     assert not (tmp_path / "out/t2.yaml").exists() and not (tmp_path / "out/cells").exists()
+
+
+@pytest.mark.parametrize("options", [["--check"], ["--slurm", "--gpus 1"], []])
+def test_too_few_documents_that_are_long_enough_are_said_before_anything_of_the_target_runs(paper, sizes, tmp_path, options):
+    changed = yaml.safe_load(sizes.read_text(encoding="utf-8")) | {"more_documents": 6, "long_longest": 100_000}
+    sizes.write_text(yaml.safe_dump(changed), encoding="utf-8")
+    process = paper(sizes, "f4", "f5", *options)
+    assert process.returncode == 1 and not (tmp_path / "out/cells").exists()
+    few, short = process.stderr.splitlines()[-2:]
+    assert few.startswith("paper: f4: ") and few.endswith(f"5 of 5 documents have at least data.min_tokens 128 tokens; ask for fewer; the sizes are those of {sizes}")
+    assert "all 5 documents are shorter than data.min_tokens 100000" in short
