@@ -34,7 +34,8 @@ def verdict_of_side(effect, claim):
     if effect.high <= sign * than:
         return NOT, f"claimed is {side} {said}; the whole interval is on the other side of it"
     if effect.high < sign * than + worth:  # also where it is surely more than nothing
-        return NOT, f"too small to count: the interval excludes {sign * worth:+.2g} {claim['unit']} and anything beyond"
+        edge = than + sign * worth
+        return NOT, f"too small to count: the interval excludes {edge:{'' if than else '+'}.3g} {claim['unit']} and anything beyond"
     if effect.low > sign * than:
         return (REPRODUCED, f"the whole interval is {side} {said}, as claimed") if effect.survives else (
             CANNOT, f"the interval is {side} {said}, as claimed, but of so many comparisons some are by chance (Benjamini and Hochberg at 5 %)")

@@ -5,25 +5,26 @@ import io
 from paper_tables import number
 from reporting.content import Table
 from reporting.diagnostic_kinds import KINDS
-from reporting.rows import digits_of, read_csv
+from reporting.diagnostics import rows_with, values_of
+from reporting.rows import digits_of
 from reporting.tasks import titled
 
 ROUNDING = 1e-6  # of a value: what a table's last digits make of documents that are all alike
 
 
 def kinds_of(found):
-    """Returns the diagnostics of which every row has a table that a figure draws as lines."""
-    has = lambda kind: all((found.folder(row) / f"diagnostics/{kind}.csv").is_file() for row in found.finished)  # noqa: E731
-    return [kind for kind, (_, panels, *_) in KINDS.items() if panels and has(kind)]
+    """Returns the diagnostics that rows have and a figure draws as lines."""
+    return [kind for kind, (_, panels, *_) in KINDS.items() if panels and rows_with(found, kind)]
 
 
 def measured(found, kind):
     """Returns [(panel, title along x, x, row's name, value, low, high)]; low and high are None where there is no interval."""
-    lines, names = [], titled(found, found.finished)
-    for title, unit, x_title, points, _ in KINDS[kind][1]():
+    rows, panels, lines = rows_with(found, kind), KINDS[kind][1](), []
+    names, values = titled(found, rows), {row["id"]: values_of(found, row, kind, panels) for row in rows}
+    for place, (title, unit, x_title, *_) in enumerate(panels):
         panel = " ".join(filter(None, [title, unit and f"({unit})"]))
-        for row in found.finished:
-            for x, one in sorted(read_csv(found.folder(row) / f"diagnostics/{kind}.csv", points).items()):
+        for row in rows:
+            for x, one in sorted(values[row["id"]][place].items()):
                 value, low, high = one if isinstance(one, tuple) else (one,) * 3
                 known = high - low > ROUNDING * abs(value)
                 lines.append((panel, x_title, x, names[row["id"]], value, *((low, high) if known else (None, None))))

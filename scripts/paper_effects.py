@@ -36,6 +36,12 @@ class Effect:
         known = None not in (self.low, other.high)
         return Effect(self.value - other.value, *((self.low - other.high, self.high - other.low) if known else (None, None)), draws=self.draws)
 
+    def over(self, other):
+        if other.value == 0:
+            raise Unknown("what it is divided by is 0")
+        known = None not in (self.low, other.low)
+        return Effect(self.value / other.value, *((self.low / other.high, self.high / other.low) if known and other.low > 0 else (None, None)))
+
 
 @dataclass
 class Share(Effect):
@@ -128,15 +134,48 @@ class Target:
 
     def table(self, claim, row):
         """Returns {(layer, band): interval, or None where there is none}."""
-        path = self.folder / "cells" / self.find(row)["id"] / "diagnostics" / f"{claim['table']}.csv"
+        ends = self.lines(claim, claim["where"], self.find(row)["id"], lambda line: ((line["layer"], line["band"]), ends_of(line, claim["column"])))
+        return {place: None if None in interval else interval for place, interval in ends}
+
+    def diagnostic(self, claim):
+        """Returns a number of a diagnostic, or its ratio to that of `over`, end by end: too wide where both come from the same documents, never too
+        narrow.  A number is the mean of the lines that `where` names, and of their ends; of several rounding draws it has the outermost ends."""
+        row, found = self.find(claim["row"]), []
+        cells = [draw["id"] for draw in row.get("draws", [])] or [row["id"]]
+        for cell in cells:
+            own = self.number(claim, claim["where"], cell)
+            found.append(own.over(self.number(claim, claim["over"], cell)) if "over" in claim else own)
+        ends = [None if any(getattr(own, end) is None for own in found) else side(getattr(own, end) for own in found) for end, side in (("low", min), ("high", max))]
+        return Effect(sum(own.value for own in found) / len(found), *ends, draws=len(cells))
+
+    def number(self, claim, where, cell):
+        """Returns the mean of lines of a cell's table, with the mean of the ends of their intervals."""
+        found = self.lines(claim, where, cell, lambda line: (float(line[claim["column"]]), *ends_of(line, claim["column"])))
+        if not found:
+            raise Unknown(f"no line of {claim['table']} has {where}")
+        return Effect(*(None if None in side else sum(side) / len(side) for side in zip(*found)))
+
+    def lines(self, claim, where, cell, make):
+        """Returns make(line) of the lines of a cell's table whose columns are as `where` says; first, last: as the lines have it that are else so."""
+        path = self.folder / "cells" / cell / "diagnostics" / f"{claim['table']}.csv"
         try:
             with open(path, encoding="utf-8", newline="") as file:
-                rows = [line for line in csv.DictReader(file) if all(line[key] == value for key, value in claim["where"].items())]
-            ends = {(line["layer"], line["band"]): (line[f"{claim['column']}_low"], line[f"{claim['column']}_high"]) for line in rows}
-            return {place: (float(low), float(high)) if low and high else None for place, (low, high) in ends.items()}
+                lines = list(csv.DictReader(file))
+            for key, value in sorted(where.items(), key=lambda one: one[1] in ENDS):
+                wanted = ENDS[value](float(line[key]) for line in lines) if value in ENDS and lines else value
+                lines = [line for line in lines if (float(line[key]) if value in ENDS else line[key]) == wanted]
+            return [make(line) for line in lines]
         except (OSError, KeyError, ValueError, TypeError, csv.Error) as error:
             what = error.strerror if isinstance(error, OSError) else f"has no column {error}" if isinstance(error, KeyError) else error
             raise Unknown(f"{path}: {what}; run the cell again (`qroar run --rerun`)") from error
+
+
+ENDS = {"first": min, "last": max}
+
+
+def ends_of(line, column):
+    """Returns the ends of a line's interval; None where there is none."""
+    return tuple(float(line[f"{column}_{end}"]) if line[f"{column}_{end}"] else None for end in ("low", "high"))
 
 
 def read(entry, name, reason):
@@ -181,6 +220,7 @@ def effect_of(claim, target):
         "interaction": lambda: target.interaction(claim, part.get("row", claim["row"]), part.get("position")),
         "value": lambda: target.value(claim, part["row"]),
         "places": lambda: target.places(claim, part["row"], part.get("against")),
+        "diagnostic": lambda: target.diagnostic(part),
     }[kind]()
     effect = one(claim)
     if "less" in claim:

@@ -1,6 +1,9 @@
 """Writes a report's table as LaTeX: a float for \\input, with booktabs, numbers in siunitx columns and their intervals small beside them."""
+import dataclasses
+
 from reporting.content import Cell
 
+PAGE = 45  # rows
 SPECIAL = {"%": r"\%", "&": r"\&", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
            "\\": r"\textbackslash{}", "|": r"\textbar{}", "<": r"\textless{}", ">": r"\textgreater{}", "×": r"$\times$", "Δ": r"$\Delta$"}
 
@@ -37,13 +40,20 @@ class Column:
 
 
 def latex(table, caption, label):
+    """Returns a float, and where the rows are more than a page holds one for each block."""
+    parts = [table] if len(table.rows()) <= PAGE else [dataclasses.replace(table, blocks=[block]) for block in table.blocks]
+    labels = [label] if len(parts) == 1 else [f"{label}-{number}" for number in range(1, len(parts) + 1)]
+    return "\n".join(["% \\usepackage{booktabs, siunitx}", "", *(floating(part, caption, name) for part, name in zip(parts, labels))])
+
+
+def floating(table, caption, label):
     columns = [Column(title, [row[place] for row in table.rows()]) for place, title in enumerate(table.columns)]
     width, blocks = sum(1 + column.wide for column in columns), []
     for title, rows in table.blocks:
         lines = [f"    \\multicolumn{{{width}}}{{l}}{{\\textit{{{escaped(title)}}}}} \\\\"]
         lines += [f"    {' & '.join(column.said(cell) for column, cell in zip(columns, row))} \\\\" for row in rows]
         blocks.append("\n".join(lines))
-    return "\n".join(["% \\usepackage{booktabs, siunitx}", "", "\\begin{table}", "  \\centering", f"  \\caption{{{escaped(caption)}}}",
+    return "\n".join(["\\begin{table}", "  \\centering", f"  \\caption{{{escaped(caption)}}}",
                       f"  \\label{{{label}}}", "  \\footnotesize\\setlength{\\tabcolsep}{4pt}",
                       f"  \\begin{{tabular}}{{{''.join(column.kind() for column in columns)}}}", "    \\toprule",
                       f"    {' & '.join(column.head() for column in columns)} \\\\", "    \\midrule", "\n    \\addlinespace\n".join(blocks),

@@ -136,9 +136,8 @@ def of_one_length(found):
     return [dataclasses.replace(compact(found, name, column, own), title=title) for name, column, title, own in kinds if own]
 
 
-SHOWN = {"t2": beside_published, "t3": accuracy, "f3": figure_3, "f4": figure_4, "f5": of_one_length, "f20": paper_diagnosed.tables,
-         "f21": paper_diagnosed.tables}
-DIAGNOSED = {target for target, made in SHOWN.items() if made is paper_diagnosed.tables}
+DIAGNOSED = ("f20", "f21", "causes")
+SHOWN = {"t2": beside_published, "t3": accuracy, "f3": figure_3, "f4": figure_4, "f5": of_one_length, **dict.fromkeys(DIAGNOSED, paper_diagnosed.tables)}
 NOT_OF_THE_LOSS = {"t3", *DIAGNOSED}  # targets whose subject is no difference of losses
 
 

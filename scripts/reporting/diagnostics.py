@@ -8,6 +8,7 @@ from .axes import joined
 from .charts import chart, panel_of
 from .content import Note, Section
 from .diagnostic_kinds import KINDS, SIGNED
+from .diagnostic_points import mean
 from .labels import shortened, slug
 from .rows import read_csv
 from .tail_maps import inflation
@@ -43,13 +44,34 @@ def bound(lines):
     return [{"at": at, "shown": theory[at]} for at in sorted(theory)]
 
 
+def rows_with(found, kind):
+    return [row for row in found.finished if (found.folder(row) / f"diagnostics/{kind}.csv").is_file()]
+
+
+def values_of(found, row, kind, panels):
+    """Returns {x: value or (value, low, high)} for each panel; of several rounding draws the mean, and the outermost ends of their intervals."""
+    cells = [draw["id"] for draw in row.get("draws", [])] or [row["id"]]
+    paths = [found.results / "cells" / cell / f"diagnostics/{kind}.csv" for cell in cells]
+    tables = [read_csv(path, lambda lines: [points(lines) for *_, points, _ in panels]) for path in paths]
+    return [{x: over_draws([draw[x] for draw in draws if x in draw]) for x in draws[0]} for draws in zip(*tables)]
+
+
+def over_draws(values):
+    if not isinstance(values[0], tuple):
+        return mean(values)
+    middle, low, high = zip(*values)
+    return mean(middle), min(low), max(high)
+
+
 def figure_of(found, kind, name, rows):
     """Returns a figure with a line for each of the rows whose table is another's no more."""
     heading, panels, unit, columns, note = KINDS[kind]
     drawn, seen, path_of = panels(), set(), lambda row: found.folder(row) / f"diagnostics/{kind}.csv"
     points = [[] for _ in drawn]
+    if any(len(row.get("draws", [])) > 1 for row in rows):
+        note += " Of several rounding draws: their mean, and the outermost ends of their intervals."
     for row in rows:
-        values = read_csv(path_of(row), lambda lines: [points(lines) for *_, points, _ in drawn])
+        values = values_of(found, row, kind, drawn)
         look = found.places.look(row)
         key = (look["scheme"], str(values))
         if key not in seen:
@@ -85,7 +107,7 @@ def diagnostics(found):
     sections = []
     axes = [axis for axis in found.places.layout.axes if axis.varies and axis.name not in BESIDE]
     for kind, (heading, panels, *_) in KINDS.items():
-        rows = [row for row in found.finished if (found.folder(row) / f"diagnostics/{kind}.csv").is_file()]
+        rows = rows_with(found, kind)
         if not rows:
             continue
         parts = [Note(f"The first {MOST_CELLS} of {len(rows)} rows; the others' tables are in their cells' folders.")] if len(rows) > MOST_CELLS else []

@@ -117,6 +117,49 @@ def test_shares_of_layers_and_bands_need_most_of_them(tmp_path, known, unknown, 
     assert found["effect"] == apart / known
 
 
+NOISE = {"id": "t", "claim": "c", "source": "s", "target": "causes", "compare": "diagnostic", "unit": "times", "table": "noise", "column": "noise",
+         "where": {"by": "position", "begin": "last"}, "over": {"by": "position", "begin": "first"}, "row": {"quant": 4}, "expect": "above", "than": 1, "worth": 0.1}
+
+
+def noise(tmp_path, *draws, **changed):
+    """Judges a claim on a table whose noise is 2 [1.9, 2.1] at position 0 and these values, in each draw, within 0.1 at 512, in two layers each."""
+    for number, last in enumerate(draws):
+        folder = tmp_path / "causes/cells" / f"d{number}" / "diagnostics"
+        folder.mkdir(parents=True)
+        lines = ["layer,by,begin,noise,noise_low,noise_high", "0,distance,9999,7,7,7"]
+        for begin, value in ((0, 2), (512, last), (64, 9)):  # by number and not by word, in which 64 is the last
+            lines += [f"{layer},position,{begin},{value + shift},{value + shift - 0.1},{value + shift + 0.1}" for layer, shift in ((0, -1), (1, 1))]
+        (folder / "noise.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    row = {"id": "d0", "axes": {"quant": 4}, "config": {}, "draws": [{"id": f"d{number}"} for number in range(len(draws))]}
+    return paper_claims.judge([NOISE | changed], {}, tmp_path, lambda *_: [row], False)[0]
+
+
+@pytest.mark.parametrize("draws, changed, expected", [
+    ((4, 4, 4), {}, "reproduced"), ((4, 4, 1), {}, "cannot be told at this size"),  # the outermost ends of all draws
+    ((4, 4), {}, "cannot be told at this size"), ((1, 1, 1), {}, "not reproduced"),
+    ((2.2, 2.2, 2.2), {"worth": 0.3}, "not reproduced"),  # 1.1 [1.0, 1.21]: too small to count
+    ((2.5, 2.5, 2.5), {}, "reproduced"), ((4, 4, 4), {"expect": "below"}, "not reproduced"), ((4, 4, 4), {"column": "kl"}, "cannot be told at this size"),
+    ((4, 4, 4), {"where": {"by": "band", "begin": "last"}}, "cannot be told at this size"),
+])
+def test_a_number_of_a_diagnostic_is_the_mean_over_layers_and_its_ratio_has_the_outermost_ends(tmp_path, draws, changed, expected):
+    found = noise(tmp_path, *draws, **changed)
+    assert found["verdict"] == expected and found["why"], found
+    if found["interval"]:
+        low, high = (min(draws) - 0.1) / 2.1, (max(draws) + 0.1) / 1.9
+        assert [found["effect"], *found["interval"]] == pytest.approx([sum(draws) / len(draws) / 2, low, high])
+    if changed == {"worth": 0.3}:
+        assert "excludes 1.3 times" in found["why"]
+
+
+def test_a_number_of_a_diagnostic_without_intervals_is_no_verdict(tmp_path):
+    noise(tmp_path, 4, 4, 4)
+    for path in tmp_path.glob("causes/cells/*/diagnostics/noise.csv"):
+        path.write_text("layer,by,begin,noise,noise_low,noise_high\n0,position,0,2,,\n0,position,512,4,,\n", encoding="utf-8")
+    row = {"id": "d0", "axes": {"quant": 4}, "config": {}}
+    found = paper_claims.judge([NOISE], {}, tmp_path, lambda *_: [row], False)[0]
+    assert (found["effect"], found["interval"], found["why"]) == (2.0, None, "no interval: below four documents or questions")
+
+
 def test_two_effects_are_subtracted_end_from_end():
     less = {"less": {"row": {"quant": 4, "l": 1}, "against": {"quant": 0, "l": 1}}}
     found = verdict(less, (0.5, 0.4, 0.6, True), (0.2, 0.1, 0.3, True))

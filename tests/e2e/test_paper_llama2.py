@@ -16,7 +16,7 @@ import yaml
 from support.hub import Hub, serve
 from support.program import REPO
 
-TARGETS = ["t1", "t2", "t3", "f1", "f2", "f3", "f4", "f5", "f20", "f21"]
+TARGETS = ["t1", "t2", "t3", "f1", "f2", "f3", "f4", "f5", "f20", "f21", "causes"]
 PINNED = json.loads((REPO / "scripts/fetch_model.json").read_text(encoding="utf-8"))["llama2-7b"]
 
 
@@ -79,10 +79,10 @@ def test_every_target_is_made_from_fetch_to_verdicts(binary, token_cache, checkp
         rows = [json.loads(path.read_text(encoding="utf-8")) for path in (out / target / "cells").glob("*/row.json")]
         planned = json.loads((out / target / "plan.json").read_text(encoding="utf-8"))["cells"]
         assert len(rows) == len(planned) and all(row["status"] == "ok" for row in rows), target
-        name = {"f20": "outlier_counts", "f21": "tail_ratios"}.get(target, "table")
+        name = {"f20": "outlier_counts", "f21": "tail_ratios", "causes": "logit_noise"}.get(target, "table")
         assert {*(f"{name}.{ending}" for ending in ("csv", "tex", "md", "dat")), "report.md", "report.html"} <= {path.name for path in (out / target).iterdir()}
     assert (out / "report.html").is_file()
     verdicts = json.loads((out / "verdicts.json").read_text(encoding="utf-8"))
-    assert len(verdicts) == 25 and not [entry for entry in verdicts if "not finished" in entry["why"] or "has no row" in entry["why"]]
+    assert len(verdicts) == 29 and not [entry for entry in verdicts if "not finished" in entry["why"] or "has no row" in entry["why"]]
     unmeasured = {entry["id"] for entry in verdicts if entry["effect"] is None}
     assert unmeasured <= {"outliers-move"}  # random weights need not have any
