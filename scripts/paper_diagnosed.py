@@ -1,14 +1,17 @@
 """The tables of targets that are about a diagnostic, of the numbers that its figure draws: as a table, as CSV and as data for pgfplots."""
 import csv
 import io
+import re
 
 from paper_tables import number
 from reporting.content import Table
 from reporting.diagnostic_kinds import KINDS
 from reporting.diagnostics import rows_with, values_of
+from reporting.points import Places
 from reporting.rows import digits_of
 from reporting.tasks import titled
 
+MOST = 24  # rows on the page: six bands of queries and keys before and after RoPE; longer tables are files alone
 ROUNDING = 1e-6  # of a value: what a table's last digits make of documents that are all alike
 
 
@@ -20,14 +23,14 @@ def kinds_of(found):
 def measured(found, kind):
     """Returns [(panel, title along x, x, row's name, value, low, high)]; low and high are None where there is no interval."""
     rows, panels, lines = rows_with(found, kind), KINDS[kind][1](), []
-    names, values = titled(found, rows), {row["id"]: values_of(found, row, kind, panels) for row in rows}
+    names, values = titled(Places(rows), rows), {row["id"]: values_of(found, row, kind, panels) for row in rows}
     for place, (title, unit, x_title, *_) in enumerate(panels):
         panel = " ".join(filter(None, [title, unit and f"({unit})"]))
         for row in rows:
             for x, one in sorted(values[row["id"]][place].items()):
                 value, low, high = one if isinstance(one, tuple) else (one,) * 3
                 known = high - low > ROUNDING * abs(value)
-                lines.append((panel, x_title, x, names[row["id"]], value, *((low, high) if known else (None, None))))
+                lines.append((panel, x_title, x, names[row["id"]] or "the experiment", value, *((low, high) if known else (None, None))))
     return lines
 
 
@@ -39,8 +42,8 @@ def table(kind, lines):
         digits = 3 if low is None else digits_of(low, high)
         blocks.setdefault(panel, {}).setdefault(x, {})[name] = number(value, low, high, digits if value else 0)
     body = [(panel, [[f"{x:g}", *(cells.get(name, "") for name in names)] for x, cells in places.items()]) for panel, places in blocks.items()]
-    along = dict.fromkeys(line[1].partition(" (")[0] for line in lines)
-    return Table([" or ".join(along), *names], body, title=f"{heading}{f', {unit}' if unit else ''}", name=kind)
+    along = {re.split(r" \(| in | of ", line[1])[0] for line in lines}
+    return Table([along.pop() if len(along) == 1 else "at", *names], body, title=f"{heading}{f', {unit}' if unit else ''}", name=kind, most=MOST)
 
 
 def tables(found):

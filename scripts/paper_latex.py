@@ -5,7 +5,8 @@ from reporting.content import Cell
 
 PAGE = 45  # rows
 SPECIAL = {"%": r"\%", "&": r"\&", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-           "\\": r"\textbackslash{}", "|": r"\textbar{}", "<": r"\textless{}", ">": r"\textgreater{}", "×": r"$\times$", "Δ": r"$\Delta$"}
+           "\\": r"\textbackslash{}", "|": r"\textbar{}", "<": r"\textless{}", ">": r"\textgreater{}", "×": r"$\times$", "Δ": r"$\Delta$", "√": r"$\surd$", "φ": r"$\varphi$",
+           "ω": r"$\omega$", "°": r"$^\circ$"}
 
 
 def escaped(text):

@@ -21,7 +21,7 @@ def of_target(name, found):
     of_papers = [*shown(name, found), *(part for section in diagnostics(found) for part in section.parts)]
     answers, of_losses = ([], []) if name in NOT_OF_THE_LOSS else (answer(found).parts, [*effects(found).parts, *metrics(found).parts[:1]])
     figures = [part for part in (*of_papers, *of_losses) if isinstance(part, Figure)]
-    tables = [dataclasses.replace(part, name="") for part in of_papers if isinstance(part, Table) and len(part.rows()) <= part.most]  # others are files
+    tables = [dataclasses.replace(part, name="") for part in of_papers if isinstance(part, Table) and len(part.rows()) <= part.most]
     files = [f"{name}/{path.name}" for path in sorted(found.results.iterdir()) if path.suffix in TABLES]
     parts = [*question(found).parts, Files("All of it", [f"{name}/report.html"], of_page=True), Files("Tables", files),
              *tables, *answers]

@@ -55,7 +55,7 @@ def inflation(found, rows):
         if str(maps) not in seen:
             seen.add(str(maps))
             cells.append((row, maps))
-    titles = titled(found, [row for row, _ in cells])
+    titles = titled(found.places, [row for row, _ in cells])
     span = max([0.1, *(abs(point["value"]) for _, maps in cells for own in maps for point in own if not point["few"])])
     scale = {"scheme": "redblue", "reverse": True, "domain": [-span, span]}
     names = unlike({row["id"]: slug(titles[row["id"]]) for row, _ in cells})

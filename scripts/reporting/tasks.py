@@ -11,9 +11,8 @@ MOST_PANELS = 12
 BESIDE = ("rope", "quant", "kv", "rotation")
 
 
-def titled(found, rows):
+def titled(places, rows):
     """Returns {cell: name of at most 24 characters, of scheme, quantizer and the rest}."""
-    places = found.places
     axes = [axis for axis in places.layout.axes if axis.varies and axis.name not in BESIDE]
     keys = {row["id"]: places.key(row, axes, len(places.quantizers) > 1, len(places.schemes) > 1) for row in rows}
     titles = places.titles(keys.values())
@@ -63,7 +62,7 @@ def tasks(found):
             if right := read_csv(path, answers):
                 maps.setdefault(path.stem, {})[row["id"]] = heat_points(row, found.places.said(row), right)
     drawn = {cell for own in maps.values() for cell in own}
-    titles = titled(found, [row for row in found.shown if row["id"] in drawn])
+    titles = titled(found.places, [row for row in found.shown if row["id"] in drawn])
     parts = []
     for name, own in maps.items():
         panels = [(titles[cell], "", own[cell]) for cell in titles if cell in own]
