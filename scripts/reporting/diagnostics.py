@@ -63,12 +63,16 @@ def over_draws(values):
     return mean(middle), min(low), max(high)
 
 
+def of_draws(rows):
+    return any(len(row.get("draws", [])) > 1 for row in rows)
+
+
 def figure_of(found, kind, name, rows):
     """Returns a figure with a line for each of the rows whose table is another's no more."""
     heading, panels, unit, columns, note = KINDS[kind]
     drawn, seen, path_of = panels(), set(), lambda row: found.folder(row) / f"diagnostics/{kind}.csv"
     points = [[] for _ in drawn]
-    if any(len(row.get("draws", [])) > 1 for row in rows):
+    if of_draws(rows):
         note += " Of several rounding draws: their mean, and the outermost ends of their intervals."
     for row in rows:
         values = values_of(found, row, kind, drawn)
@@ -112,9 +116,9 @@ def diagnostics(found):
             continue
         parts = [Note(f"The first {MOST_CELLS} of {len(rows)} rows; the others' tables are in their cells' folders.")] if len(rows) > MOST_CELLS else []
         rows = rows[:MOST_CELLS]
-        if any(len(row.get("draws", [])) > 1 for row in rows):
-            parts.append(Note("Of the first rounding draw of each row, and with intervals given this rounding; the tables of the others are in their cells' folders."))
         if panels is None:
+            if of_draws(rows):
+                parts.append(Note("Of the first rounding draw of each row, given this rounding; the tables of the others are in their cells' folders."))
             parts += inflation(found, rows)
         else:
             groups = {}

@@ -251,11 +251,12 @@ def test_the_report_says_of_which_rounding_draw_a_diagnostic_is(run, experiment,
     w3 = [{"match": "layers.*", "weight": {"type": "rtn", "bits": 3, "group": 64}}]
     said = {}
     for draws in (1, 2):
-        file = experiment({"windows.length": 64, "diagnostics": [{"type": "outlier_counts"}], "sweep": [{"quant": [w3], "rounding.draw": list(range(draws))}]})
+        file = experiment({"windows.length": 64, "diagnostics": [{"type": "outlier_counts"}, {"type": "tail_inflation", "short": 16}], "sweep": [{"quant": [w3], "rounding.draw": list(range(draws))}]})
         assert run("run", file, "--results", tmp_path / str(draws)).returncode == 0
         (tmp_path / f"report{draws}").mkdir()
-        said[draws] = "Of the first rounding draw of each row" in report(tmp_path / str(draws), tmp_path / f"report{draws}")
-    assert said == {1: False, 2: True}
+        text = report(tmp_path / str(draws), tmp_path / f"report{draws}")
+        said[draws] = [part in text for part in ("Of the first rounding draw of each row", "Of several rounding draws: their mean")]
+    assert said == {1: [False, False], 2: [True, True]}
 
 
 def test_the_report_draws_all_cells_of_a_diagnostic_in_one_figure_but_tail_inflation(looked_at, tmp_path):
