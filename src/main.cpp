@@ -73,8 +73,9 @@ std::string in_one_line(const std::filesystem::filesystem_error& error) {
 }
 
 /// Parses every job of every file, opens its model and reads its texts and questions; reports the errors of all cells
-/// and files in one call, and the estimated cost of a good experiment.
-bool check_files(const std::vector<std::string>& files, const std::vector<std::string>& overrides) {
+/// and files in one call, and the estimated cost of a good experiment: of what its results folder lacks.
+bool check_files(const std::vector<std::string>& files, const std::vector<std::string>& overrides,
+                 const std::filesystem::path& results) {
   bool all_ok = true;
   for (const std::filesystem::path file : files) {
     try {
@@ -83,8 +84,12 @@ bool check_files(const std::vector<std::string>& files, const std::vector<std::s
       check_opened(cells);
       RunOptions options;
       options.file = file;
-      fmt::print("{}: {} jobs\n  {}\n", visible(file.string()), jobs.size(),
-                 cost_of(cells, folder_of_results(options)));
+      const std::filesystem::path usual = folder_of_results(options);
+      options.results = results;
+      const std::vector<Cell> left = unfinished(cells, results_folder(options));
+      fmt::print("{}: {} jobs{}\n  {}\n", visible(file.string()), jobs.size(),
+                 left.size() < cells.size() ? fmt::format(", {} of them finished", cells.size() - left.size()) : "",
+                 cost_of(left, {folder_of_results(options), usual}));
     } catch (const Error& error) {
       fmt::print(stderr, "{}\n", error.what());
       all_ok = false;
@@ -167,6 +172,8 @@ int run_command(int argc, char** argv) {
   check_verb->add_option("--set", overrides, "key=value on top of the files")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  check_verb->add_option("--results", run.results,
+                         "results folder, whose finished cells cost nothing (default: as of run)");
 
   auto* list_verb = app.add_subcommand("list", "list plugins with examples");
   list_verb->add_option("KIND", kind,
@@ -226,7 +233,7 @@ int run_command(int argc, char** argv) {
     if (!devices.empty()) return run_workers(run, worker_devices(devices));
     return run_experiment(run) ? 0 : 1;
   }
-  if (*check_verb) return check_files(files, overrides) ? 0 : 1;
+  if (*check_verb) return check_files(files, overrides, run.results) ? 0 : 1;
   if (*list_verb) list(kind, list_format);
   if (*pack_verb) {
     if (const auto file = pack_submission(packed, into)) fmt::print("{}\n", file->string());

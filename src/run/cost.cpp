@@ -119,7 +119,7 @@ Cost total(const std::vector<Cell>& cells) {
 
 }  // namespace
 
-std::string cost_of(const std::vector<Cell>& cells, const fs::path& results) {
+std::string cost_of(const std::vector<Cell>& cells, const std::vector<fs::path>& results) {
   const Cost cost = total(cells);
   std::string text =
       fmt::format("{} cells, {} windows of {} tokens, {:.3g} TFLOP; largest memory about {:.1f} GB", cells.size(),
@@ -128,8 +128,12 @@ std::string cost_of(const std::vector<Cell>& cells, const fs::path& results) {
     text += fmt::format(" ({:.3g} TFLOP fewer, since windows begin longer ones of other cells)", cost.alone / 1e12);
   if (cost.streams) text += ", layers streamed";
   if (cost.diagnoses) text += ", what diagnostics take not counted";
-  if (const auto rate = last_rate(results, cost.cpu, host_name()))
+  for (const fs::path& folder : results) {
+    const auto rate = last_rate(folder, cost.cpu, host_name());
+    if (!rate || cells.empty()) continue;
     text += fmt::format("; about {} here, by the rate of this machine's last rows", format_seconds(cost.flops / *rate));
+    break;
+  }
   return text;
 }
 

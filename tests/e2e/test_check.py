@@ -105,9 +105,16 @@ def test_check_says_what_an_experiment_takes_and_estimates_from_this_machines_ro
     assert re.search(r"4 cells, 8 windows of 384 tokens, [\d.e-]+ TFLOP; largest memory about 0\.\d GB\n", first.stdout), first.stdout
     assert "here" not in first.stdout
     assert run("run", file, cwd=tmp_path).returncode == 0
-    second = run("check", file, cwd=tmp_path)
-    assert re.search(r"; about \d+s here, by the rate of this machine's last rows", second.stdout), second.stdout
-    assert "diagnostics" not in second.stdout
+    for results in ("results/other", "results/of/more/other"):
+        second = run("check", file, "--results", results, cwd=tmp_path)
+        assert re.search(r": 4 jobs\n  4 cells, .*; about \d+s here, by the rate of this machine's last rows", second.stdout), second.stdout
+        assert "diagnostics" not in second.stdout
+    (lost, *_) = (tmp_path / "results").glob("*/cells/*/row.json")
+    lost.unlink()
+    third = run("check", file, cwd=tmp_path)
+    assert re.search(r": 4 jobs, 3 of them finished\n  1 cells, .*; about \d+s here", third.stdout), third.stdout
+    assert run("run", file, cwd=tmp_path).returncode == 0
+    assert re.search(r": 4 jobs, 4 of them finished\n  0 cells, 0 windows of 0 tokens, 0 TFLOP", run("check", file, cwd=tmp_path).stdout)
     (tmp_path / "elsewhere").mkdir()  # without rows of this machine
     diagnosed = run("check", experiment({"diagnostics": ["phase"]}, "diagnosed.yaml"), cwd=tmp_path / "elsewhere")
     assert "GB, what diagnostics take not counted\n" in diagnosed.stdout
