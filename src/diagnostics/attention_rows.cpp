@@ -23,37 +23,38 @@ AttentionRows::All AttentionRows::over_heads() const {
   All sums{zeros({3, rows_R_.size(0), N_}), zeros({rows_R_.size(0)})};
   for (int64_t head = 0; head < full_.k_TKd.size(1); ++head) {
     const at::Tensor full_RGN = logits_RGN(full_, head, {}), model_RGN = logits_RGN(model_, head, {});
-    const at::Tensor log_p_RGN = log_attention(full_RGN), log_p_model_RGN = log_attention(model_RGN);
+    const Softmax full = attention(full_RGN), model = attention(model_RGN);
     sums.pairs_3RN[0] += size_RN(model_RGN - full_RGN);
     sums.pairs_3RN[1] += size_RN(full_RGN);
-    sums.pairs_3RN[2] += moved(log_p_RGN, log_p_model_RGN).sum(1);
-    sums.kl_R += kl(log_p_RGN, log_p_model_RGN).sum({1, 2});
+    sums.pairs_3RN[2] += moved_RGN(full, model).sum(1);
+    sums.kl_R += kl_RGN(full, model).sum({1, 2});
   }
   return sums;
 }
 
 at::Tensor AttentionRows::over_bands(const std::vector<int64_t>& edges) const {
   at::Tensor sums_B4 = zeros({std::ssize(edges) - 1, 4});
-  for (int64_t head = 0; head < full_.k_TKd.size(1); ++head) {
-    const at::Tensor full_RGN = logits_RGN(full_, head, {}), log_p_RGN = log_attention(full_RGN);
+  for (int64_t head = 0; head < full_.k_TKd.size(1) && sums_B4.size(0) > 0; ++head) {
+    const at::Tensor full_RGN = logits_RGN(full_, head, {});
+    const Softmax full = attention(full_RGN);
     for (int64_t band = 0; band < sums_B4.size(0); ++band) {
       const auto at = static_cast<std::size_t>(band);
       const std::pair pairs{edges[at], edges[at + 1]};
       const at::Tensor own_RGN = logits_RGN(full_, head, pairs), error_RGN = logits_RGN(model_, head, pairs) - own_RGN;
-      const at::Tensor log_p_band_RGN = log_attention(full_RGN + error_RGN);
-      sums_B4[band] += at::stack({size_RN(error_RGN).sum(), size_RN(own_RGN).sum(), kl(log_p_RGN, log_p_band_RGN).sum(),
-                                  moved(log_p_RGN, log_p_band_RGN).sum()});
+      const Softmax of_band = attention(full_RGN + error_RGN);
+      sums_B4[band] += at::stack({size_RN(error_RGN).sum(), size_RN(own_RGN).sum(), kl_RGN(full, of_band).sum(),
+                                  moved_RGN(full, of_band).sum()});
     }
   }
   return sums_B4;
 }
 
-at::Tensor AttentionRows::kl(const at::Tensor& log_p_RGN, const at::Tensor& log_p_model_RGN) const {
-  return (log_p_RGN.exp() * (log_p_RGN - log_p_model_RGN)).masked_fill(visible_R1N_.logical_not(), 0);
+at::Tensor AttentionRows::kl_RGN(const Softmax& full, const Softmax& model) const {
+  return (full.p_RGN * (full.log_p_RGN - model.log_p_RGN)).masked_fill(visible_R1N_.logical_not(), 0);
 }
 
-at::Tensor AttentionRows::moved(const at::Tensor& log_p_RGN, const at::Tensor& log_p_model_RGN) {
-  return (log_p_model_RGN.exp() - log_p_RGN.exp()).abs() / 2;
+at::Tensor AttentionRows::moved_RGN(const Softmax& full, const Softmax& model) {
+  return (model.p_RGN - full.p_RGN).abs() / 2;
 }
 
 at::Tensor AttentionRows::logits_RGN(const Attended& seen, int64_t head,
@@ -82,9 +83,11 @@ at::Tensor AttentionRows::size_RN(const at::Tensor& x_RGN) const {
       .sum(1, /*keepdim=*/false, at::kDouble);
 }
 
-at::Tensor AttentionRows::log_attention(const at::Tensor& logits_RGN) const {
+AttentionRows::Softmax AttentionRows::attention(const at::Tensor& logits_RGN) const {
   constexpr double kHidden = -1e300;  // finite, so that no difference of two is NaN
-  return at::log_softmax(logits_RGN.to(at::kDouble).masked_fill(visible_R1N_.logical_not(), kHidden), -1);
+  const at::Tensor log_p_RGN =
+      at::log_softmax(logits_RGN.to(at::kDouble).masked_fill(visible_R1N_.logical_not(), kHidden), -1);
+  return {log_p_RGN, log_p_RGN.exp()};
 }
 
 at::Tensor AttentionRows::zeros(at::IntArrayRef shape) const {

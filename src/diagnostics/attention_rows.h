@@ -50,11 +50,14 @@ class AttentionRows {
   at::Tensor logits_RGN(const Attended& seen, int64_t head, std::optional<std::pair<int64_t, int64_t>> band) const;
   /// Returns |x - its mean over a query's keys|, summed over query heads in float64; 0 for keys that come later.
   at::Tensor size_RN(const at::Tensor& x_RGN) const;
-  /// Returns the terms of KL(p || p_model), whose sum over keys it is, and |p_model - p| / 2, [R, G, N].
-  at::Tensor kl(const at::Tensor& log_p_RGN, const at::Tensor& log_p_model_RGN) const;
-  static at::Tensor moved(const at::Tensor& log_p_RGN, const at::Tensor& log_p_model_RGN);
-  /// Returns ln of the attention in float64, which keeps a small KL above the rounding of its terms.
-  at::Tensor log_attention(const at::Tensor& logits_RGN) const;
+  /// Attention in float64, with its logarithm, which keeps a small KL above the rounding of its terms.
+  struct Softmax {
+    at::Tensor log_p_RGN, p_RGN;
+  };
+  Softmax attention(const at::Tensor& logits_RGN) const;
+  /// Returns the terms of KL(full || model), whose sum over keys it is, and |p_model - p_full| / 2.
+  at::Tensor kl_RGN(const Softmax& full, const Softmax& model) const;
+  static at::Tensor moved_RGN(const Softmax& full, const Softmax& model);
 
   const Attended &full_, &model_;
   at::Tensor rows_R_;
