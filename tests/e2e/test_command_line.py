@@ -172,7 +172,7 @@ def test_the_command_line_is_frozen(run):
     assert top == {"--version"}
     assert set(re.findall(r"^  ([a-z]+) ", text.split("Subcommands:")[1], re.MULTILINE)) == {"run", "check", "list", "show", "collect", "pack"}
     assert options(run, "run")[1] == {"--set", "--results", "--shard", "--only", "--devices", "--rerun"}
-    assert options(run, "check")[1] == {"--set"}
+    assert options(run, "check")[1] == {"--set", "--results"}
     assert options(run, "list")[1] == {"--format"}
     assert options(run, "show")[1] == {"--all", "--draws", "--format", "--baseline", "--interaction"}
     assert options(run, "collect")[1] == set()
