@@ -52,7 +52,9 @@ void read_blocks(const std::filesystem::path& path, const Consume& consume) {
   if (::fstat(file.get(), &kind) != 0) fail_errno(path, "read");
   if (!S_ISREG(kind.st_mode) && !S_ISDIR(kind.st_mode))
     fail("{}: is a pipe or a device, not a regular file; write what it gives to a file first", path.string());
-  std::vector<char> block(kBlockBytes);
+  // No longer than a short file, since filling a whole block costs more than reading a row; files of /proc have size 0.
+  const auto size = static_cast<std::size_t>(std::max<off_t>(kind.st_size, 4095));
+  std::vector<char> block(std::min(kBlockBytes, size + 1));
   while (true) {
     const ssize_t count = ::read(file.get(), block.data(), block.size());
     if (count == 0) return;
