@@ -10,6 +10,8 @@ import math
 from dataclasses import dataclass
 from functools import cache
 
+from reporting.rows import cells_of
+
 
 class Unknown(Exception):
     """Why there is no effect."""
@@ -140,8 +142,7 @@ class Target:
     def diagnostic(self, claim):
         """Returns a number of a diagnostic, or its ratio to that of `over`, end by end: too wide where both come from the same documents, never too
         narrow.  A number is the mean of the lines that `where` names, and of their ends; of several rounding draws it has the outermost ends."""
-        row, found = self.find(claim["row"]), []
-        cells = [draw["id"] for draw in row.get("draws", [])] or [row["id"]]
+        cells, found = cells_of(self.find(claim["row"])), []
         for cell in cells:
             own = self.number(claim, claim["where"], cell)
             found.append(own.over(self.number(claim, claim["over"], cell)) if "over" in claim else own)

@@ -10,7 +10,7 @@ from .content import Note, Section
 from .diagnostic_kinds import KINDS, SIGNED
 from .diagnostic_points import mean
 from .labels import shortened, slug
-from .rows import read_csv
+from .rows import cells_of, read_csv
 from .tail_maps import inflation
 from .tasks import BESIDE
 
@@ -50,8 +50,7 @@ def rows_with(found, kind):
 
 def values_of(found, row, kind, panels):
     """Returns {x: value or (value, low, high)} for each panel; of several rounding draws the mean, and the outermost ends of their intervals."""
-    cells = [draw["id"] for draw in row.get("draws", [])] or [row["id"]]
-    paths = [found.results / "cells" / cell / f"diagnostics/{kind}.csv" for cell in cells]
+    paths = [found.results / "cells" / cell / f"diagnostics/{kind}.csv" for cell in cells_of(row)]
     tables = [read_csv(path, lambda lines: [points(lines) for *_, points, _ in panels]) for path in paths]
     return [{x: over_draws([draw[x] for draw in draws if x in draw]) for x in draws[0]} for draws in zip(*tables)]
 

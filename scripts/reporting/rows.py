@@ -246,5 +246,10 @@ class Findings:
         return self.results / "cells" / row["id"]
 
 
+def cells_of(row):
+    """Returns the ids of the cells of a row: of its rounding draws, or its own."""
+    return [draw["id"] for draw in row.get("draws", [])] or [row["id"]]
+
+
 def by_cell(rows):
     return {cell: row for row in rows for cell in [row["id"], *(draw["id"] for draw in row.get("draws", []))]}

@@ -19,8 +19,8 @@ AttentionRows::AttentionRows(const Attended& full, const Attended& model, const 
       visible_R1N_(visible_keys(rows_R, N, full.options).unsqueeze(1)),
       seen_R11_(visible_R1N_.sum(2, /*keepdim=*/true)) {}
 
-AttentionRows::All AttentionRows::over_heads() const {
-  All sums{zeros({3, rows_R_.size(0), N_}), zeros({rows_R_.size(0)})};
+AttentionRows::All AttentionRows::over_heads(const std::vector<int64_t>& edges) const {
+  All sums{zeros({3, rows_R_.size(0), N_}), zeros({rows_R_.size(0)}), zeros({std::ssize(edges) - 1, 4})};
   for (int64_t head = 0; head < full_.k_TKd.size(1); ++head) {
     const at::Tensor full_RGN = logits_RGN(full_, head, {}), model_RGN = logits_RGN(model_, head, {});
     const Softmax full = attention(full_RGN), model = attention(model_RGN);
@@ -28,25 +28,16 @@ AttentionRows::All AttentionRows::over_heads() const {
     sums.pairs_3RN[1] += size_RN(full_RGN);
     sums.pairs_3RN[2] += moved_RGN(full, model).sum(1);
     sums.kl_R += kl_RGN(full, model).sum({1, 2});
-  }
-  return sums;
-}
-
-at::Tensor AttentionRows::over_bands(const std::vector<int64_t>& edges) const {
-  at::Tensor sums_B4 = zeros({std::ssize(edges) - 1, 4});
-  for (int64_t head = 0; head < full_.k_TKd.size(1) && sums_B4.size(0) > 0; ++head) {
-    const at::Tensor full_RGN = logits_RGN(full_, head, {});
-    const Softmax full = attention(full_RGN);
-    for (int64_t band = 0; band < sums_B4.size(0); ++band) {
+    for (int64_t band = 0; band < sums.band_B4.size(0); ++band) {
       const auto at = static_cast<std::size_t>(band);
       const std::pair pairs{edges[at], edges[at + 1]};
       const at::Tensor own_RGN = logits_RGN(full_, head, pairs), error_RGN = logits_RGN(model_, head, pairs) - own_RGN;
       const Softmax of_band = attention(full_RGN + error_RGN);
-      sums_B4[band] += at::stack({size_RN(error_RGN).sum(), size_RN(own_RGN).sum(), kl_RGN(full, of_band).sum(),
-                                  moved_RGN(full, of_band).sum()});
+      sums.band_B4[band] += at::stack({size_RN(error_RGN).sum(), size_RN(own_RGN).sum(), kl_RGN(full, of_band).sum(),
+                                       moved_RGN(full, of_band).sum()});
     }
   }
-  return sums_B4;
+  return sums;
 }
 
 at::Tensor AttentionRows::kl_RGN(const Softmax& full, const Softmax& model) const {

@@ -32,14 +32,13 @@ class AttentionRows {
     at::Tensor
         pairs_3RN;    ///< of a query and a key: |l_model - l_full|, |l_full|, |p_model - p_full| / 2; 0 for later keys
     at::Tensor kl_R;  ///< KL(full || model) of a query's attention, nats
+    /// Of bands of RoPE pairs, over queries and keys, too: |l_model - l_full| and |l_full| of the part of the logits
+    /// that the band contributes, and KL(full || p) in nats and |p - p_full| / 2, where attention p has this part from
+    /// the model and all others from full precision.
+    at::Tensor band_B4;
   };
-  /// Works head by head, so that individual logits need only [R*G, N].
-  All over_heads() const;
-
-  /// Returns for bands of RoPE pairs, which begin and end at `edges`, sums over all of these queries, keys and heads,
-  /// [B, 4]: |l_model - l_full| and |l_full| of the part of the logits that the band contributes, and KL(full || p) in
-  /// nats and |p - p_full| / 2, where attention p has this part from the model and all others from full precision.
-  at::Tensor over_bands(const std::vector<int64_t>& edges) const;
+  /// Works head by head, so that individual logits need only [R*G, N].  `edges`: where bands begin and end.
+  All over_heads(const std::vector<int64_t>& edges) const;
 
   /// Returns which keys a query sees, [R, 1, N].
   const at::Tensor& visible_R1N() const { return visible_R1N_; }

@@ -36,7 +36,10 @@ void update_intervals(Json& row, Effects& effects) {
 /// Returns the mean row of a group of rows, which are in the order of their draws.
 Json merged(const std::vector<const Json*>& group, Effects& effects) {
   Json row = *group.front();
-  if (!is_ok(row)) return row;
+  if (!is_ok(row)) {
+    erase_draw(row["config"]);  // its axes still say which draw failed
+    return row;
+  }
   if (group.size() == 1) update_intervals(row, effects);
   if (group.size() == 1 && !row["config"].contains("rounding")) return row;
   Json& axes = row["axes"];

@@ -145,7 +145,6 @@ std::string ComparedRows::key(const Json& row) const {
   Json config = row["config"];
   erase_axes(config);
   config.erase("calibration");
-  if (!is_ok(row)) config.erase("rounding");  // a failed draw stands beside the mean of the others
   return config.dump();
 }
 
@@ -181,7 +180,8 @@ std::vector<std::string> levels_of(const std::vector<Json>& rows, const std::str
     std::string own = level_of(row, axis);
     if (!own.empty() && std::ranges::find(labels, own) == labels.end()) labels.push_back(std::move(own));
   }
-  if (labels.empty() && axis.starts_with("rounding")) {
+  const auto is_mean = [](const Json& row) { return row.contains("draws"); };
+  if (labels.empty() && axis.starts_with("rounding") && std::ranges::any_of(rows, is_mean)) {
     fail("{} {}: rows are means over rounding draws; `show --draws` shows each draw", option, axis);
   }
   if (labels.empty()) {

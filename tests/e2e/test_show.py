@@ -258,7 +258,8 @@ def test_a_failed_corner_is_said(five_documents, run):
     for cell, row in read_rows(five_documents).items():
         if row["axes"]["rope"]["type"] == "none" and row["axes"]["quant"]:
             (five_documents / "cells" / cell / "row.json").write_text(json.dumps(row | {"status": "failed", "metrics": {}, "error": "no memory"}), encoding="utf-8")
-    assert_one_line(run("show", five_documents, "--interaction", "rope,quant"), "rows cannot be compared: failed")
+    for options in ([], ["--draws"]):
+        assert_one_line(run("show", five_documents, "--interaction", "rope,quant", *options), "rows cannot be compared: failed")
 
 
 def test_what_was_not_run_is_counted_and_has_no_line(run, experiment, tmp_path):
@@ -268,6 +269,7 @@ def test_what_was_not_run_is_counted_and_has_no_line(run, experiment, tmp_path):
     assert run("run", file, "--results", tmp_path / "results").returncode == 0
     text = run("show", tmp_path / "results", "--interaction", "rope,quant").stdout
     assert "rtn W3 g64" in text and "rtn W4 g64" not in text and "1 left out, whose counterparts were not run" in text
+    assert_one_line(run("show", tmp_path / "results", "--interaction", "rounding.draw,quant"), "no axis 'rounding.draw'")  # nothing has draws
     lines = json.loads(run("show", tmp_path / "results", "--interaction", "rope,quant", "--format", "json").stdout)
     assert {line["labels"]["quant"]: line.get("reason") for line in lines} == {"rtn W3 g64": None, "rtn W4 g64": "not run"}
 

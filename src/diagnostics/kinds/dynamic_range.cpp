@@ -120,21 +120,24 @@ class DynamicRange : public Diagnostic {
       const auto e_to = [](double x) { return std::exp(x); };
       const auto both = [](const std::array<DocumentMean, 2>& means, double power) {
         std::vector<std::string> fields;
-        for (const DocumentMean& mean : means) fields.push_back(csv_number(std::pow(mean.estimate().value, power)));
+        for (const DocumentMean& mean : means)
+          fields.push_back(mean.empty() ? "" : csv_number(std::pow(mean.estimate().value, power)));
         return fields;
       };
-      const bool rounds = own.square_error[0].estimate().value > 0, has_groups = !own.log_max.empty();
-      table.rows.push_back(
-          joined({{std::to_string(place.first), kSiteNames[place.second], std::to_string(own.clip.estimate().clusters),
-                   std::to_string(own.count)},
-                  has_groups ? both(own.max, 1) : std::vector<std::string>(2),
-                  has_groups ? interval_fields(own.log_max.estimate(), e_to) : std::vector<std::string>(3),
-                  has_groups ? both(own.step, 1) : std::vector<std::string>(2),
-                  has_groups ? interval_fields(own.log_step.estimate(), e_to) : std::vector<std::string>(3),
-                  {std::to_string(own.clipped)},
-                  rate_fields(own.clip.estimate()),
-                  rounds ? both(own.square_error, 0.5) : std::vector<std::string>(2),
-                  rounds ? interval_fields(own.log_error.estimate(), e_to) : std::vector<std::string>(3)}));
+      const auto ratio = [&](const DocumentMean& logarithm) {
+        return logarithm.empty() ? std::vector<std::string>(3) : interval_fields(logarithm.estimate(), e_to);
+      };
+      const bool rounds = own.square_error[0].estimate().value > 0;
+      table.rows.push_back(joined({{std::to_string(place.first), kSiteNames[place.second],
+                                    std::to_string(own.clip.estimate().clusters), std::to_string(own.count)},
+                                   both(own.max, 1),
+                                   ratio(own.log_max),
+                                   both(own.step, 1),
+                                   ratio(own.log_step),
+                                   {std::to_string(own.clipped)},
+                                   rate_fields(own.clip.estimate()),
+                                   rounds ? both(own.square_error, 0.5) : std::vector<std::string>(2),
+                                   rounds ? ratio(own.log_error) : std::vector<std::string>(3)}));
     }
     return table;
   }

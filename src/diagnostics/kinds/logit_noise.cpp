@@ -136,7 +136,7 @@ class LogitNoise : public Diagnostic {
       const at::Tensor rows_R = positions_R.to(full.q_THd.device());
       const int64_t N = positions_R[-1].item<int64_t>() + 1;
       const AttentionRows rows(full, model, rows_R, N);
-      const AttentionRows::All found = rows.over_heads();
+      const AttentionRows::All found = rows.over_heads(edges);
       const at::Tensor visible_RN = rows.visible_R1N().select(1, 0).to(at::kDouble) * heads;
       /// The terms of every query over the keys of a mask [R, N]: [terms, R].
       const auto terms_of = [&](const at::Tensor& mask_RN) {
@@ -155,7 +155,7 @@ class LogitNoise : public Diagnostic {
                 .sum(1));
       }
       sums.distance_BS += at::stack(bins).to(at::kCPU);
-      const at::Tensor band_B4 = rows.over_bands(edges).to(at::kCPU);
+      const at::Tensor band_B4 = found.band_B4.to(at::kCPU);
       sums.band_BS.slice(1, kNoise, kMagnitude + 1) += band_B4.slice(1, 0, 2);
       sums.band_BS.slice(1, kKl, kMoved + 1) += band_B4.slice(1, 2, 4);
       for (const Term count : {kPairs, kQueries}) sums.band_BS.select(1, count) += all_SR[count].sum();
