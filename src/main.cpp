@@ -104,9 +104,8 @@ bool check_files(const std::vector<std::string>& files, const std::vector<std::s
 /// Returns whether every planned cell has a row that is ok; where there is no plan, whether every row is.
 bool show_results(const Results& results, ShowOptions options) {
   const SweepState state = sweep_state(results);
-  options.planned = results.planned();
-  const std::vector<Json> rows = results.rows();
-  const auto others = std::ranges::count_if(rows, [&](const Json& row) {
+  options.planned = state.planned;
+  const auto others = std::ranges::count_if(state.rows, [&](const Json& row) {
     return options.planned && !options.planned->contains(row["id"].get<std::string>());
   });
   const bool is_table = options.format == "table";
@@ -115,10 +114,10 @@ bool show_results(const Results& results, ShowOptions options) {
     fmt::print("{}{}", state.text, others == 0 ? "" : left_out_note(static_cast<std::size_t>(others)) + "\n");
     return state.is_finished();
   }
-  fmt::print("{}", show(results, rows, options));
+  fmt::print("{}", show(results, state.rows, options));
   if (is_table && !state.is_finished()) fmt::print("\n{}", state.text);
   return state.is_finished() &&
-         (options.planned || std::ranges::all_of(rows, [](const Json& row) { return row["status"] == "ok"; }));
+         (options.planned || std::ranges::all_of(state.rows, [](const Json& row) { return row["status"] == "ok"; }));
 }
 
 /// Returns why a text is no number of hours, which CLI11's checks let nan be; empty where it is one.

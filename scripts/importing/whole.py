@@ -1,4 +1,5 @@
 """A folder that appears when it is whole.  Needs no torch, which scripts/import_gguf.py does without."""
+import atexit
 import os
 import shutil
 from contextlib import contextmanager
@@ -14,12 +15,10 @@ def check_utf8(path):
 
 @contextmanager
 def made_whole(out):
-    """Gives a temporary folder beside `out`, which becomes `out` at the end, or vanishes."""
+    """Gives a temporary folder beside `out`, which becomes `out` at the end, or vanishes with the process."""
     check_utf8(out)
     temporary = out.with_name(f"{out.name}.{os.getpid()}.tmp")
+    atexit.register(shutil.rmtree, temporary, ignore_errors=True)  # a signal may come behind mkdir() and before any `try`
     temporary.mkdir(parents=True)
-    try:
-        yield temporary
-        temporary.rename(out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    yield temporary
+    temporary.rename(out)

@@ -21,6 +21,7 @@ namespace fs = std::filesystem;
 constexpr const char* kCopied[] = {
     "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
     "vocab.json",     "merges.txt",      "chat_template.jinja",   "chat_template.json",      "generation_config.json"};
+constexpr const char* kImported = "imported.json";
 
 /// Frequencies up to this count as 0: within 2^31 tokens such a pair rotates by 1e-20 radians.
 constexpr double kStandstill = 1e-29;
@@ -173,7 +174,7 @@ void check_replaceable(const fs::path& folder) {
 }
 
 void export_model(const Llama& model, const EvaluatedRope& rope, const fs::path& source, const fs::path& folder,
-                  const Json& provenance, const PackedGrids& grids) {
+                  const Json& provenance, const PackedGrids& grids, const Json& imported) {
   check_transforms(model);
   const fs::path target = export_target(folder);
   check_replaceable(target);
@@ -190,6 +191,10 @@ void export_model(const Llama& model, const EvaluatedRope& rope, const fs::path&
       if (!fs::exists(source / name)) continue;
       write_file_atomically(filling / name, read_file(source / name));
       files.push_back(name);
+    }
+    if (!imported.is_null()) {
+      write_file_atomically(filling / kImported, imported.dump(1) + "\n");
+      files.push_back(kImported);
     }
     write_tensors(filling / "model.safetensors", tensors);
     const Json marker{{"source", source.string()},

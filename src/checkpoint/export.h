@@ -23,11 +23,12 @@ void check_replaceable(const std::filesystem::path& folder);
 ///   config.json         that of `source`, with dtype, tying, and RoPE as defined by rope/exported.h
 ///   tokenizer files and generation_config.json of `source`, unchanged
 ///   qroar_export.json   source, lengths, `provenance` and the names of the files written
+///   imported.json       `imported`, which LlamaConfig::imported describes, unless null
 /// Where `grids` name layers, their weights are 4-bit codes (checkpoint/packed.h) and config.json says so.
 /// Throws an Error before anything is written for a folder that must not be replaced and for a weight off its grid.  A
 /// later Error (disk full, no permission) leaves `folder` unchanged.
 void export_model(const Llama& model, const EvaluatedRope& rope, const std::filesystem::path& source,
                   const std::filesystem::path& folder, const Json& provenance = Json::object(),
-                  const PackedGrids& grids = {});
+                  const PackedGrids& grids = {}, const Json& imported = nullptr);
 
 }  // namespace qroar

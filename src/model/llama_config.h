@@ -60,8 +60,8 @@ struct LlamaConfig {
   /// L0: original_max_position_embeddings where stated, else max_position_embeddings.
   int64_t trained_length = 0;
 
-  /// What FOLDER/imported.json says about weights that scripts/import_checkpoint took from a quantized checkpoint: a
-  /// `label` for tables and `bits_per_weight` among others; null without such a file.
+  /// What FOLDER/imported.json says about weights that scripts/import_checkpoint took from a quantized checkpoint, or
+  /// that an export has rounded: a `label` for tables and `bits_per_weight` among others; null without such a file.
   Json imported;
 
   std::vector<std::string> warnings;  ///< what was guessed or is unknown, one line each

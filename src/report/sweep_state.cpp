@@ -39,8 +39,13 @@ struct Pace {
 SweepState sweep_state(const Results& results) {
   SweepState state;
   const std::optional<Json> plan = results.plan();
+  // Before the rows: a cell that ends meanwhile has both.
+  const std::map<std::string, Json> claims = plan ? Claims(results.folder()).look() : std::map<std::string, Json>{};
+  state.rows = results.rows();
   if (!plan) return state;
-  const std::map<std::string, Json> claims = Claims(results.folder()).look();
+  state.planned.emplace();
+  std::map<std::string, const Json*> rows;
+  for (const Json& row : state.rows) rows.emplace(row["id"], &row);
   Table table{{"cell", "", "process", "state", "since"}, {}, 5};
   const auto put = [&](const Json& cell, const std::string& process, const std::string& what,
                        const std::string& since) {
@@ -52,11 +57,13 @@ SweepState sweep_state(const Results& results) {
     const std::string id = cell["id"];
     const double flops = cell["flops"];
     ++state.cells;
-    const std::optional<Json> row = results.row(id);
+    state.planned->insert(id);
+    const auto finished = rows.find(id);
+    const Json* row = finished == rows.end() ? nullptr : finished->second;
     const auto found = claims.find(id);
     const Json* claim = found == claims.end() ? nullptr : &found->second;
     const bool quiet = claim != nullptr && (*claim)["silent"] > 1e-3 * static_cast<double>(Claims::kSilence.count());
-    if (row && claim != nullptr && (quiet || (*claim)["dead"] == true)) claim = nullptr;  // left over
+    if (row != nullptr && claim != nullptr && (quiet || (*claim)["dead"] == true)) claim = nullptr;  // left over
     if (claim != nullptr) {
       const Json& owner = *claim;
       const std::string process = fmt::format("{}:{}", owner["host"].get<std::string>(), owner["pid"].dump());
@@ -72,7 +79,7 @@ SweepState sweep_state(const Results& results) {
           quiet ? fmt::format("no sign of life for {}", format_seconds(silent)) : fmt::format("{:.0f} %", 100 * done),
           owner["since"]);
       pace.add(flops * done, age(owner["since"]));
-    } else if (!row) {
+    } else if (row == nullptr) {
       ++state.waiting;
       left += flops;
     } else if ((*row)["status"] == "ok") {

@@ -88,14 +88,6 @@ std::optional<Json> Results::plan() const {
   return read_state(file, "delete it, and `qroar run` writes it again", check_plan);
 }
 
-std::optional<std::set<std::string>> Results::planned() const {
-  const std::optional<Json> found = plan();
-  if (!found) return std::nullopt;
-  std::set<std::string> ids;
-  for (const Json& cell : (*found)["cells"]) ids.insert(cell["id"].get<std::string>());
-  return ids;
-}
-
 void Results::check_owner(const std::filesystem::path& file) const {
   const std::filesystem::path plan = folder_ / "plan.json", owner = owner_in(plan);
   std::error_code missing;

@@ -87,8 +87,6 @@ class Results {
   /// Returns {experiment, file, cells: [{id, axes, flops}]}, or nothing where no run has written it; throws an Error
   /// for a damaged file.
   std::optional<Json> plan() const;
-  /// Returns the ids of the planned cells.
-  std::optional<std::set<std::string>> planned() const;
 
   /// Rewrites rows.jsonl from the cells.
   void derive_rows_file() const;

@@ -14,6 +14,7 @@
 #include "config/check_at.h"
 #include "model/family.h"
 #include "quant/calibrated.h"
+#include "results/results.h"
 
 namespace qroar {
 namespace {
@@ -101,6 +102,23 @@ void check_activations(const QuantPlan& plan, const LlamaConfig& llama) {
   }
 }
 
+/// Returns what the export's imported.json says of its weights, so that rows of the exported model are not those of a
+/// plain one; null where nothing has rounded them, and for codes, whose config.json tells.
+Json imported_of(const Job& job) {
+  const Json& before = job.model.config.imported;
+  const QuantPlan& plan = job.method.quantization.plan;
+  const auto rounds = [&](const LinearSite& site) { return plan.rules.weight_quantizer(site.name) != nullptr; };
+  if (job.output.exported->full_precision || !std::ranges::any_of(linear_sites(job.model.config), rounds))
+    return before;
+  if (!job.output.exported->grids.empty()) return nullptr;
+  const Json& label = value_at(before, "/label");
+  const std::string prefix = label.is_string() ? label.get<std::string>() + " + " : "";
+  return {{"label", prefix + axis_label(job.resolved["quant"])},
+          {"method", "qroar"},
+          {"bits_per_weight", plan.bits_per_weight},
+          {"source", job.model.spec.path.string()}};
+}
+
 bool lies_in(const fs::path& path, const fs::path& folder) {
   return std::mismatch(folder.begin(), folder.end(), path.begin(), path.end()).first == folder.end();
 }
@@ -186,7 +204,7 @@ void export_cell(const Job& job, const Llama& original, const Rescaling& rescali
   Json provenance{{"cell", job.id}, {"weights", weights_of(job)}, {"config", job.resolved}};
   if (!job.model.config.imported.is_null()) provenance["imported"] = job.model.config.imported;
   export_model(model, rope_of(job, original), job.model.spec.path, job.output.exported->folder, provenance,
-               job.output.exported->grids);
+               job.output.exported->grids, imported_of(job));
   spdlog::info("cell {} exported to {}", job.id, job.output.exported->folder.string());
 }
 

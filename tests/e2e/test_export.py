@@ -25,6 +25,8 @@ def test_an_exported_cell_runs_again_by_its_own_config_and_says_the_same(run, ex
     assert process.returncode == 0, process.stderr
     (exported,) = read_rows(tmp_path / "b").values()
     assert exported["metrics"]["nll"]["value"] == pytest.approx(row["metrics"]["nll"]["value"], abs=1e-6)
+    assert exported["bits_per_weight"] == row["bits_per_weight"] < 5
+    assert exported["environment"]["imported"]["label"] == "rtn W4 g64" and "rtn W4 g64" in run("show", tmp_path / "b").stdout
     marker = json.loads((tmp_path / "out/qroar_export.json").read_text())
     assert marker["provenance"]["cell"] == row["id"]
 
@@ -65,13 +67,16 @@ def test_full_precision_weights_of_a_rounding_draw_are_rounded_as_in_it(run, exp
     assert values[0] == pytest.approx(values[1], abs=1e-6) and abs(values[0] - values[2]) > 1e-4
 
 
-def test_what_was_imported_stands_in_the_exports_record(run, exporting, tmp_path):
+@pytest.mark.parametrize(("changes", "label", "bits"), [({}, "AWQ W4 g128 + rtn W4 g64", 4.3125), ({"quant": []}, "AWQ W4 g128", 4.25), (
+    {"export.weights": "full_precision"}, "AWQ W4 g128", 4.25)])
+def test_an_export_says_what_was_imported(run, exporting, tmp_path, changes, label, bits):
     imported = {"label": "AWQ W4 g128", "bits_per_weight": 4.25, "method": "awq"}
     model = copy_of_tiny_books(tmp_path / "model")
     (model / "imported.json").write_text(json.dumps(imported), encoding="utf-8")
-    assert run("run", exporting({"model.path": str(model)}), "--results", tmp_path / "a").returncode == 0
+    assert run("run", exporting({"model.path": str(model)} | changes), "--results", tmp_path / "a").returncode == 0
     assert json.loads((tmp_path / "out/qroar_export.json").read_text(encoding="utf-8"))["provenance"]["imported"] == imported
-    assert not (tmp_path / "out/imported.json").exists()  # its weights have been rounded again
+    said = json.loads((tmp_path / "out/imported.json").read_text(encoding="utf-8"))
+    assert (said["label"], said["bits_per_weight"]) == (label, bits)
 
 
 W4A8 = {"match": "layers.*", "weight": {"type": "rtn", "bits": 4, "group": 64}, "input": {"type": "rtn", "bits": 8, "group": 0}}

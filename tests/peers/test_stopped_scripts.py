@@ -58,6 +58,15 @@ def test_a_script_that_is_stopped_leaves_nothing(command, tmp_path, number, code
     assert not list((tmp_path / "out").iterdir())
 
 
+def test_a_signal_right_behind_the_making_of_a_folder_leaves_none(tmp_path):
+    gguf_models.write(tmp_path / "model.gguf")
+    at_once = STALLED.replace("pathlib.Path.rename = lambda *_: time.sleep(60)",
+                              "make = pathlib.Path.mkdir; pathlib.Path.mkdir = lambda *a, **k: (make(*a, **k), __import__('signal').raise_signal(15))")
+    process = subprocess.run([sys.executable, "-c", at_once, REPO / "scripts/import_gguf.py", tmp_path / "model.gguf", tmp_path / "out"],
+                             capture_output=True, text=True, check=False)
+    assert process.returncode == 143 and sorted(path.name for path in tmp_path.iterdir()) == ["model.gguf"], process.stderr
+
+
 def test_a_disk_without_room_is_one_line_that_names_what_is_written(command, tmp_path):
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))  # noqa: E731
     process = subprocess.run([sys.executable, *command], preexec_fn=limit, capture_output=True, text=True, timeout=120, check=False)
