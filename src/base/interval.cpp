@@ -72,6 +72,16 @@ Variance joined(const Variance& of_clusters, const Variance& of_draws, const Var
   return {sum, 1 / inverse};
 }
 
+/// Returns the quantile of the interval's ends; an estimate's callers ask for it several times in a row.
+double end_quantile(double degrees) {
+  thread_local double last_degrees = Estimate::kNaN, last = Estimate::kNaN;
+  if (degrees != last_degrees) {
+    last = student_t_quantile(1 - kLevel / 2, degrees);
+    last_degrees = degrees;
+  }
+  return last;
+}
+
 /// Returns the estimate with the error and the interval of two more questions.
 Estimate estimate_of_answers(std::vector<ClusterSums> clusters, Averaged averaged) {
   Estimate found = estimate(clusters);
@@ -115,9 +125,7 @@ double student_t_quantile(double p, double degrees) {
   return t;
 }
 
-double Estimate::reach() const {
-  return has_interval() ? standard_error * student_t_quantile(1 - kLevel / 2, degrees) : kNaN;
-}
+double Estimate::reach() const { return has_interval() ? standard_error * end_quantile(degrees) : kNaN; }
 
 double Estimate::low() const {
   const double end = centre - reach();
@@ -131,7 +139,7 @@ double Estimate::high() const {
 
 double Estimate::detectable() const {
   if (!has_interval() || is_of_equals()) return kNaN;
-  return standard_error * (student_t_quantile(1 - kLevel / 2, degrees) + student_t_quantile(kPower, degrees));
+  return standard_error * (end_quantile(degrees) + student_t_quantile(kPower, degrees));
 }
 
 double Estimate::p_value() const {

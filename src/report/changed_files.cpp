@@ -18,17 +18,15 @@ constexpr std::array kInputs{Input{"model", "/config/model/path"}, Input{"tokeni
                              Input{"data", "/config/data/path"}, Input{"reference", "/config/reference"},
                              Input{"tasks", "/config/tasks"}};
 
-const Json& hash_of(const Json& row, const Input& input) {
-  return value_at(row, std::string("/environment/inputs/") + input.name);
-}
+const Json& hashes_of(const Json& row) { return value_at(row, "/environment/inputs"); }
 
 }  // namespace
 
 std::string changed_between(const Json& a, const Json& b) {
+  const Json &own = hashes_of(a), &other = hashes_of(b);
   for (const Input& input : kInputs) {
-    const Json &own = hash_of(a, input), &other = hash_of(b, input);
-    const bool both = !own.is_null() && !other.is_null();
-    if (both && own != other && value_at(a, input.named_at) == value_at(b, input.named_at)) return input.name;
+    const bool differ = own.contains(input.name) && other.contains(input.name) && own[input.name] != other[input.name];
+    if (differ && value_at(a, input.named_at) == value_at(b, input.named_at)) return input.name;
   }
   return "";
 }
@@ -37,8 +35,9 @@ std::string changed_files(const std::vector<Json>& rows) {
   for (const Input& input : kInputs) {
     std::map<Json, const Json*> known;
     for (const Json& row : rows) {
-      const Json& own = hash_of(row, input);
-      if (own.is_null()) continue;
+      const Json& hashes = hashes_of(row);
+      if (!hashes.contains(input.name)) continue;
+      const Json& own = hashes[input.name];
       const auto [first, is_new] = known.emplace(value_at(row, input.named_at), &own);
       if (!is_new && *first->second != own) {
         return fmt::format(

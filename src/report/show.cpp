@@ -131,8 +131,11 @@ std::string show(const Results& results, const std::vector<Json>& all, const Sho
     // Cells that the plan no longer has are no draws of those that it has.
     const auto planned =
         std::ranges::stable_partition(kept, [&](const Json& row) { return !is_planned(row, options); });
-    std::vector<Json> shown = over_draws({kept.begin(), planned.begin()}, effects);
-    std::ranges::move(over_draws({planned.begin(), planned.end()}, effects), std::back_inserter(shown));
+    const auto moved = [](auto begin, auto end) {
+      return std::vector<Json>(std::move_iterator(begin), std::move_iterator(end));
+    };
+    std::vector<Json> shown = over_draws(moved(kept.begin(), planned.begin()), effects);
+    std::ranges::move(over_draws(moved(planned.begin(), planned.end()), effects), std::back_inserter(shown));
     kept = std::move(shown);
   }
   if (is_run) return lm_eval_text(results, kept);

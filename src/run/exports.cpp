@@ -113,7 +113,7 @@ Json imported_of(const Job& job) {
   if (!job.output.exported->grids.empty()) return nullptr;
   const Json& label = value_at(before, "/label");
   const std::string prefix = label.is_string() ? label.get<std::string>() + " + " : "";
-  return {{"label", prefix + axis_label(job.resolved["quant"])},
+  return {{"label", prefix + job.output.exported->label},
           {"method", "qroar"},
           {"bits_per_weight", plan.bits_per_weight},
           {"source", job.model.spec.path.string()}};
@@ -158,7 +158,8 @@ std::optional<ExportSpec> parse_export(const Config& root, const Job& job) {
   const auto weights = block.get_choice<Weights>(
       "weights", Weights::quantized,
       {{"quantized", Weights::quantized}, {"full_precision", Weights::full_precision}, {"packed", Weights::packed}});
-  ExportSpec spec{block, block.get<std::string>("folder"), weights == Weights::full_precision, {}};
+  ExportSpec spec{block, block.get<std::string>("folder"), weights == Weights::full_precision, {}, ""};
+  if (root.has("quant")) spec.label = axis_label(root.at("quant").json());
   if (spec.folder.empty()) block.at("folder").fail("expected a path, found an empty text");
   if (job.model.spec.bfloat16_rope)
     block.fail("an exported model computes its angles in float32; leave out model.rope_dtype");

@@ -30,6 +30,7 @@ struct ExportSpec {
   std::filesystem::path folder;  ///< see checkpoint/export.h
   bool full_precision = false;   ///< weights: full_precision ignores `quant`
   PackedGrids grids;             ///< weights: packed: those of the layers that `quant` names
+  std::string label;             ///< of `quant` as written
 };
 
 /// The result of open_models() for a model's folder.
