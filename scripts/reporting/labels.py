@@ -95,8 +95,10 @@ def within(full):
 
 
 def fewer_words(names):
-    """Leaves out of long names the keys of values, then the words that most names have, as long as each remains its own."""
-    names = [KEY.sub("", name) if len(name) > MOST else name for name in names]
+    """Leaves out the keys of values, of all names where that leaves each its own, else of long ones; then of long ones the words that most names have, as
+    long as each remains its own."""
+    plain = [KEY.sub("", name) for name in names]
+    names = plain if len(set(plain)) == len(set(names)) else [short if len(name) > MOST else name for name, short in zip(names, plain)]
     for place, name in enumerate(names):
         words = name.split()
         for word in sorted(words, key=lambda word: -sum(word in other.split() for other in names)):
