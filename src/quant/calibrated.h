@@ -59,6 +59,9 @@ class CalibratedQuantizer : public Quantizer {
   /// latter's calibrator must not change the layer.
   virtual bool sees_quantized_inputs() const = 0;
   virtual std::unique_ptr<LayerCalibrator> watch(const LayerContext& context) const = 0;
+  /// Returns an estimate of the bytes that calibrating this layer takes beside its weight and the samples on their way;
+  /// `length`: tokens of a sample.
+  virtual int64_t calibration_bytes(const LinearSite& /*site*/, int64_t /*length*/) const { return 0; }
   /// Quantizes the layers that `takes` selects in a full-precision decoder layer into which fold_found() has folded the
   /// scales.  Replaces tensors and never writes to them.
   virtual void apply(DecoderLayer& layer, const TakesSite& takes, const TensorMap& found) const = 0;

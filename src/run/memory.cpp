@@ -37,15 +37,27 @@ int64_t streams_of(const QuantRules& rules, const LlamaConfig& config) {
   return (exact ? 1 : 0) + (quantized ? 1 : 0);
 }
 
-/// Returns the bytes of a calibration's samples: each stream, with a copy while it is written or the widest input of a
-/// layer while it passes.  What the quantizers keep of a layer is not counted.
+/// Returns the most that a layer's calibration takes for itself.
+int64_t layer_calibration_bytes(const QuantRules& rules, const LlamaConfig& config, int64_t length) {
+  int64_t most = 0;
+  for (const LinearSite& site : linear_sites(config)) {
+    const auto quantizer = std::dynamic_pointer_cast<const CalibratedQuantizer>(rules.weight_quantizer(site.name));
+    if (quantizer != nullptr) most = std::max(most, quantizer->calibration_bytes(site, length));
+  }
+  return most;
+}
+
+/// Returns the bytes of a calibration: its samples, each stream with a copy while it is written or the widest input of
+/// a layer while it passes, and what the quantizers make of a layer.
 int64_t calibration_bytes(const CalibrationText* text, const QuantRules& rules, const ModelSpec& spec,
                           const LlamaConfig& config) {
   if (text == nullptr) return 0;
-  const int64_t tokens = std::ssize(text->samples) * std::ssize(text->samples.front());
+  const int64_t length = std::ssize(text->samples.front()), tokens = std::ssize(text->samples) * length;
   const int64_t streams = streams_of(rules, config) * config.hidden_size;
-  return tokens * (streams + std::max(streams, config.intermediate_size)) * size_of(spec.dtype);
+  return tokens * (streams + std::max(streams, config.intermediate_size)) * size_of(spec.dtype) +
+         layer_calibration_bytes(rules, config, length);
 }
+
 int64_t calibration_bytes(const Cell& cell) {
   const Job& job = *cell.job;
   const auto of = [&](const CalibrationText* text, const Quantization& quantization) {

@@ -175,6 +175,11 @@ class Awq : public CalibratedQuantizer {
     return std::make_unique<AwqCalibrator>(context, rtn_, keys_);
   }
 
+  /// The inputs of the samples that are searched with, and what clipping makes of a weight: it, its error, products.
+  int64_t calibration_bytes(const LinearSite& site, int64_t length) const override {
+    return 4 * site.columns * (keys_.search_samples * length + 6 * site.rows);
+  }
+
   void apply(DecoderLayer& layer, const TakesSite& takes, const TensorMap& found) const override {
     for (const auto member : kLayerLinears) {
       Linear& linear = layer.*member;

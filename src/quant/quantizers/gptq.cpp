@@ -5,6 +5,8 @@
 #include <ATen/ops/cholesky_inverse.h>
 #include <ATen/ops/linalg_cholesky_ex.h>
 
+#include <cmath>
+
 #include "base/error.h"
 #include "quant/calibrated.h"
 
@@ -21,12 +23,13 @@ struct GptqKeys {
 
 /// Returns the upper Cholesky factor of the damped Hessian's inverse, float32 [I, I].
 at::Tensor inverse_factor(const at::Tensor& hessian_II, double percdamp, const std::string& site) {
-  at::Tensor damped = hessian_II.to(at::kDouble).clone();
-  at::Tensor diagonal = damped.diagonal();
-  diagonal.add_(percdamp * diagonal.mean());
-  const auto factor = [&](const at::Tensor& matrix_II, bool upper) {
+  at::Tensor matrix_II = hessian_II.to(at::kDouble, /*non_blocking=*/false, /*copy=*/true);
+  at::Tensor diagonal_I = matrix_II.diagonal();
+  diagonal_I.add_(percdamp * diagonal_I.mean());
+  diagonal_I.reset();  // which would keep the matrix while its factors are made
+  const auto factor = [&](bool upper) {
     const auto [factor_II, info] = at::linalg_cholesky_ex(matrix_II, upper);
-    if (info.item<int>() != 0 || !factor_II.isfinite().all().item<bool>()) {
+    if (info.item<int>() != 0 || !std::isfinite(factor_II.sum().item<double>())) {
       fail(
           "gptq: the Hessian of {} is not positive definite even after damping by {} of its mean diagonal; raise "
           "percdamp or calibration.samples",
@@ -35,7 +38,9 @@ at::Tensor inverse_factor(const at::Tensor& hessian_II, double percdamp, const s
     return factor_II;
   };
   // Rounding decides which of the two a nearly singular one fails.
-  return factor(at::cholesky_inverse(factor(damped, /*upper=*/false)), /*upper=*/true).to(at::kFloat);
+  matrix_II = factor(/*upper=*/false);
+  matrix_II = at::cholesky_inverse(matrix_II);
+  return factor(/*upper=*/true).to(at::kFloat);
 }
 
 /// Quantizes the weight of one layer, column by column, for inputs with this Hessian.
@@ -123,8 +128,8 @@ class GptqCalibrator : public LayerCalibrator {
 
   void end_stage(std::size_t stage, DecoderLayer& layer) override {
     if (!sum_II_.defined()) return;
-    const at::Tensor upper_II = sum_II_.triu() * (2 / static_cast<double>(context_.samples * context_.length));
-    const at::Tensor hessian_II = upper_II + upper_II.triu(1).t();
+    sum_II_.triu_().mul_(2 / static_cast<double>(context_.samples * context_.length));
+    const at::Tensor hessian_II = sum_II_ + sum_II_.triu(1).t();
     sum_II_ = at::Tensor();
     for (const auto member : kStages[stage]) {
       Linear& linear = layer.*member;
@@ -166,6 +171,11 @@ class Gptq : public CalibratedQuantizer {
 
   std::unique_ptr<LayerCalibrator> watch(const LayerContext& context) const override {
     return std::make_unique<GptqCalibrator>(context, rtn_, keys_);
+  }
+
+  /// The Hessian and its copy in float32, a matrix and its inverse in float64; the weight as it is read and rounded.
+  int64_t calibration_bytes(const LinearSite& site, int64_t) const override {
+    return 28 * site.columns * site.columns + 8 * site.rows * site.columns;
   }
 
   void apply(DecoderLayer& layer, const TakesSite& takes, const TensorMap& found) const override {
