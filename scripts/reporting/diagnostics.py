@@ -49,7 +49,8 @@ def rows_with(found, kind):
 
 
 def values_of(found, row, kind, panels):
-    """Returns {x: value or (value, low, high)} for each panel; of several rounding draws the mean, and the outermost ends of their intervals."""
+    """Returns {x: value or (value, low, high)} for each panel; of several rounding draws the mean, and the outermost ends of their intervals
+    where all have one."""
     paths = [found.results / "cells" / cell / f"diagnostics/{kind}.csv" for cell in cells_of(row)]
     tables = [read_csv(path, lambda lines: [points(lines) for *_, points, _ in panels]) for path in paths]
     return [{x: over_draws([draw[x] for draw in draws if x in draw]) for x in draws[0]} for draws in zip(*tables)]
@@ -59,7 +60,8 @@ def over_draws(values):
     if not isinstance(values[0], tuple):
         return mean(values)
     middle, low, high = zip(*values)
-    return mean(middle), min(low), max(high)
+    known = all(end < other for end, other in zip(low, high))  # else a draw has no interval, and the range of values is none
+    return (mean(middle), min(low), max(high)) if known else (mean(middle),) * 3
 
 
 def of_draws(rows):

@@ -117,18 +117,20 @@ def test_a_target_that_is_about_a_diagnostic_has_its_numbers_as_tables_and_data(
     assert dict(zip(names, map(float, body[1])))["L12"] == 250 and dict(zip(names, map(float, body[1])))["L12_plus"] == 250
 
 
-def test_numbers_over_rounding_draws_are_their_mean_with_the_outermost_ends_and_long_tables_have_a_float_for_each_block(tmp_path):
+@pytest.mark.parametrize("unknown", [None, 0, 2])  # the draw without intervals
+def test_numbers_over_rounding_draws_are_their_mean_with_the_outermost_ends_and_long_tables_have_a_float_for_each_block(tmp_path, unknown):
     one = row(0, "yarn ×8", "RTN W4", 4096) | {"draws": [{"id": f"{number:016x}"} for number in range(3)]}
     for number in range(3):
         lines = ["moving,pairs,begin,end,documents,tokens,nll,difference,difference_low,difference_high"]
-        lines += [f"{moving},16,{begin},{begin + 256},6,9,1234.567,{number},{number - 1},{number + 1}" for moving in ("all", "wrapped", "unwrapped", "none")
+        ends = "," if number == unknown else f"{number - 1},{number + 1}"
+        lines += [f"{moving},16,{begin},{begin + 256},6,9,1234.567,{number},{ends}" for moving in ("all", "wrapped", "unwrapped", "none")
                   for begin in range(0, 4096, 256)]
         folder = tmp_path / "cells" / f"{number:016x}" / "diagnostics"
         folder.mkdir(parents=True)
         (folder / "aliasing.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     found = found_of([one], tmp_path)
     (table,) = paper_diagnosed.tables(found)
-    assert table.columns == ["position", "the experiment"] and table.blocks[1][1][0][1].text == "1.0 [-1.0, 3.0]"
+    assert table.columns == ["position", "the experiment"] and table.blocks[1][1][0][1].text == ("1.0 [-1.0, 3.0]" if unknown is None else "1.000")
     text = latex(table, table.title, "tab:aliasing")
     assert text.count("\\begin{table}") == 4 and "\\label{tab:aliasing-4}" in text and fits(text, tmp_path)
     section = paper_report.of_target("causes", found)
