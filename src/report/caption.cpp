@@ -138,7 +138,10 @@ std::string intervals_of(const std::vector<Json>& rows) {
   if (most == 0) return "no intervals: rows of an older version";
   const std::string units =
       fmt::format("{} {}", range(fewest, most), has_text(rows.front()) ? "documents" : "questions");
-  if (most < kFewestClusters) return fmt::format("no intervals: {} are fewer than {}", units, kFewestClusters);
+  if (most < kFewestClusters) {
+    return fmt::format("no intervals: {} are fewer than {}{}", units, kFewestClusters,
+                       has_text(rows.front()) ? ", those of one `group` being one" : "");
+  }
   if (most_draws > 1 && most_draws < kFewestDraws) {
     return fmt::format("no intervals over {} rounding draws: {} are the fewest", most_draws, kFewestDraws);
   }
