@@ -93,7 +93,12 @@ std::vector<int64_t> draws_of(const Json& row) {
 }
 
 Effects::Effects(const Results& results, const std::vector<Json>& rows) : results_(results) {
-  for (const Json& row : rows) metrics_.emplace(row["id"], &row["metrics"]);
+  for (const Json& row : rows) cells_.emplace(row["id"], &row);
+}
+
+const Json* Effects::cell(const std::string& id) const {
+  const auto found = cells_.find(id);
+  return found == cells_.end() ? nullptr : found->second;
 }
 
 Effects::Clusters Effects::read(const Json& row) const {
@@ -109,7 +114,7 @@ Effects::Clusters Effects::read(const Json& row) const {
       warn_once(error.what());
       return {"clusters.csv is damaged (delete the cell and run again)", {}, {}};
     }
-    if (const auto known = metrics_.find(id); known != metrics_.end() && !are_of(records, *known->second))
+    if (const Json* known = cell(id); known != nullptr && !are_of(records, (*known)["metrics"]))
       return {"clusters.csv is not the row's (delete the cell and run again)", {}, {}};
     std::map<std::string, std::size_t> next;
     for (const ClusterRecord& record : records) {

@@ -38,6 +38,9 @@ class Effects {
   /// Rows: all of the folder's, whose metrics their clusters must have.
   Effects(const Results& results, const std::vector<Json>& rows);
 
+  /// Returns the row of a cell, in its own rounding draw; null where there is none.
+  const Json* cell(const std::string& id) const;
+
   /// Returns sum factor * row of a metric over the clusters and draws that all rows share, in the same draws. Rows that
   /// are subtracted must have scored the same in all clusters; differences may be subtracted over other windows of the
   /// same documents, such as what a format costs at one length from what it costs at another.  A row of float32 that
@@ -82,8 +85,8 @@ class Effects {
   std::pair<std::vector<ClusterSums>, std::string> sums_of(const std::vector<Term>& terms, const std::string& metric);
 
   const Results& results_;
-  std::map<std::string, const Json*> metrics_;  ///< of the folder's rows, by id
-  std::map<std::string, Clusters> known_;       ///< by the row's id
+  std::map<std::string, const Json*> cells_;  ///< the folder's rows, by id
+  std::map<std::string, Clusters> known_;     ///< by the row's id
 };
 
 /// Returns whether a metric is a task's, which averages answers to questions.

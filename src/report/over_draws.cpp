@@ -90,9 +90,12 @@ std::vector<Json> over_draws(const std::vector<Json>& rows, Effects& effects) {
   }
   std::vector<Json> shown;
   for (auto& group : groups) {
-    const auto by_draw = [](const Json* a, const Json* b) { return draws_of(*a).front() < draws_of(*b).front(); };
-    std::ranges::stable_sort(group, by_draw);
-    // A draw of 0 may be written out or not: the same job twice.
+    // A draw of 0 may be written out or not: the same job twice, of which the rows of other draws have the former.
+    const auto by_place = [](const Json* a, const Json* b) {
+      return std::pair(draws_of(*a).front(), !(*a)["config"].contains("rounding")) <
+             std::pair(draws_of(*b).front(), !(*b)["config"].contains("rounding"));
+    };
+    std::ranges::stable_sort(group, by_place);
     const auto same = [](const Json* a, const Json* b) { return draws_of(*a).front() == draws_of(*b).front(); };
     group.erase(std::unique(group.begin(), group.end(), same), group.end());
     shown.push_back(merged(group, effects));

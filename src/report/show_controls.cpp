@@ -44,7 +44,11 @@ bool has_controls(const Json& row) { return !value_at(row, "/controls").is_null(
 
 std::vector<ControlComparison> comparisons_of(Effects& effects, const RowsById& rows, const Json& row) {
   const Json& controls = row["controls"];
-  const auto control = [&](const char* name) { return row_of(rows, controls.value(name, "")); };
+  // Of one rounding draw, the controls are its own, which may also be a part of rows over several.
+  const auto row_at = [&](const std::string& id) {
+    return draws_of(row).size() == 1 ? effects.cell(id) : row_of(rows, id);
+  };
+  const auto control = [&](const char* name) { return row_at(controls.value(name, "")); };
   const Json *unscaled = control(kUnscaled), *full = control(kFullPrecision),
              *full_scaled = control(kFullPrecisionScaled), *temperature = control(kOneTemperature);
   std::vector<ControlComparison> comparisons;
@@ -62,7 +66,7 @@ std::vector<ControlComparison> comparisons_of(Effects& effects, const RowsById& 
   }
   std::vector<std::vector<Term>> directions;
   for (const auto& [name, id] : controls.items()) {
-    if (name.starts_with(kRandomScales)) directions.push_back({{1, row_of(rows, id)}, {-1, unscaled}});
+    if (name.starts_with(kRandomScales)) directions.push_back({{1, row_at(id)}, {-1, unscaled}});
   }
   comparisons.push_back({kRandomGain, effects.mean_of(directions, "nll")});
   return comparisons;

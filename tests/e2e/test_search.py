@@ -103,6 +103,24 @@ def test_over_draws_each_search_is_compared_with_its_own_scales_in_full_precisio
     assert found["gain beyond full precision"]["difference"] == pytest.approx(sum(beyond) / 3, abs=1e-12)
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_search_without_a_draw_has_its_controls_beside_one_over_draws(run, searching, tmp_path, own_cache, first):
+    """Its unscaled model and its full precision are those of draw 0, which the rows over draws have, too."""
+    blocks = [{"rounding.draw": [0, 1, 2]}, {"rescale.search.folds": [2]}]
+    file = searching({"sweep": [blocks[first], blocks[1 - first]]})
+    process = run("run", file, "--results", tmp_path / "out", **own_cache)
+    assert process.returncode == 0, process.stderr
+    rows = read_rows(tmp_path / "out")
+    nll = {cell: row["metrics"]["nll"]["value"] for cell, row in rows.items()}
+    (alone,) = [row for row in rows.values() if "controls" in row and "rounding" not in row["config"]]
+    shown = [row for row in json.loads(run("show", tmp_path / "out", "--format", "json").stdout) if "searched" in row]
+    assert len(shown) == 2
+    for row in shown:
+        assert all("difference" in pair for pair in row["searched"].values()), row["searched"]
+    found = next(row["searched"] for row in shown if row["id"] == alone["id"])
+    assert found["quantized, found g"]["difference"] == pytest.approx(nll[alone["id"]] - nll[alone["controls"]["unscaled"]], abs=1e-12)
+
+
 @pytest.mark.parametrize(("draws", "over"), [([1], "95 % intervals over 5 documents, given this rounding"),
                                               ([0, 1], "no intervals over 2 rounding draws: 3 are the fewest")], ids=["one", "two"])
 def test_controls_have_intervals_given_one_rounding_and_none_over_two(run, searching, tmp_path, own_cache, draws, over):
