@@ -106,7 +106,7 @@ def test_over_draws_each_search_is_compared_with_its_own_scales_in_full_precisio
 @pytest.mark.parametrize("first", [0, 1])
 def test_a_search_without_a_draw_has_its_controls_beside_one_over_draws(run, searching, tmp_path, own_cache, first):
     """Its unscaled model and its full precision are those of draw 0, which the rows over draws have, too."""
-    blocks = [{"rounding.draw": [0, 1, 2]}, {"rescale.search.folds": [2]}]
+    blocks = [{"rounding.draw": [0, 1, 2]}, {"rescale.search.grid": [{"points": 5}]}]
     file = searching({"sweep": [blocks[first], blocks[1 - first]]})
     process = run("run", file, "--results", tmp_path / "out", **own_cache)
     assert process.returncode == 0, process.stderr
