@@ -4,7 +4,7 @@ import re
 
 MOST = 24
 WORD = re.compile(r"[ ,·]+")
-KEY = re.compile(r"\b[a-z_]+=(?!\d{1,2}\b)")  # of a value that tells by itself: "folds=4" needs its key, "length=1024" does not
+KEY = re.compile(r"\b[a-z_]+=(?!\d{1,2}\b|false\b)")  # of a value that tells by itself: "folds=4" needs its key, "length=1024" does not
 
 
 def cut(text):
@@ -117,7 +117,7 @@ def called(labels):
         same = [label for label in labels if names[label] == name]
         shared = set.intersection(*(set(WORD.split(label)) for label in same))
         for label in same:
-            own = " ".join(word for word in WORD.split(label) if word not in shared)
+            own = " ".join(word.removesuffix("=true") for word in WORD.split(label) if word not in shared)
             names[label] = f"{name} {own}".strip()
     return names
 
