@@ -96,12 +96,13 @@ def within(full):
 
 def fewer_words(names):
     """Leaves out the keys of values, of all names where that leaves each its own, else of long ones; then of long ones the words that most names have, as
-    long as each remains its own."""
+    long as each remains its own, the first two of them last."""
     plain = [KEY.sub("", name) for name in names]
     names = plain if len(set(plain)) == len(set(names)) else [short if len(name) > MOST else name for name, short in zip(names, plain)]
     for place, name in enumerate(names):
         words = name.split()
-        for word in sorted(words, key=lambda word: -sum(word in other.split() for other in names)):
+        often = lambda word: -sum(word in other.split() for other in names)  # noqa: E731
+        for word in sorted(words[2:], key=often) + sorted(words[:2], key=often):  # first of all, what it is
             rest = " ".join(own for own in words if own != word)
             if len(" ".join(words)) > MOST and rest and rest not in names:
                 words.remove(word)
@@ -117,8 +118,8 @@ def called(labels):
         same = [label for label in labels if names[label] == name]
         shared = set.intersection(*(set(WORD.split(label)) for label in same))
         for label in same:
-            own = " ".join(word.removesuffix("=true") for word in WORD.split(label) if word not in shared)
-            names[label] = f"{name} {own}".strip()
+            own = [word.removesuffix("=true") for word in WORD.split(label) if word not in shared]
+            names[label] = " ".join(dict.fromkeys([*name.split(), *own]))
     return names
 
 
