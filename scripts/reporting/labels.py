@@ -99,9 +99,12 @@ def fewer_words(names):
     long as each remains its own, the first two of them last."""
     plain = [KEY.sub("", name) for name in names]
     names = plain if len(set(plain)) == len(set(names)) else [short if len(name) > MOST else name for name, short in zip(names, plain)]
+
+    def often(word):
+        return -sum(word in other.split() for other in names)
+
     for place, name in enumerate(names):
         words = name.split()
-        often = lambda word: -sum(word in other.split() for other in names)  # noqa: E731
         for word in sorted(words[2:], key=often) + sorted(words[:2], key=often):  # first of all, what it is
             rest = " ".join(own for own in words if own != word)
             if len(" ".join(words)) > MOST and rest and rest not in names:

@@ -252,4 +252,4 @@ def cells_of(row):
 
 
 def by_cell(rows):
-    return {cell: row for row in rows for cell in [row["id"], *(draw["id"] for draw in row.get("draws", []))]}
+    return {cell: row for row in rows for cell in cells_of(row)}

@@ -26,12 +26,17 @@ int64_t forward_bytes(const Cell& cell) {
   return forward + cache_bytes(cell.job->model.config, cached, element_size);
 }
 
+/// Returns the quantizer of a site's weight where it is calibrated, or null.
+std::shared_ptr<const CalibratedQuantizer> calibrated_at(const QuantRules& rules, const LinearSite& site) {
+  return std::dynamic_pointer_cast<const CalibratedQuantizer>(rules.weight_quantizer(site.name));
+}
+
 /// Returns how many streams of samples a calibration takes through the layers (quant/calibration_cache.h).
 int64_t streams_of(const QuantRules& rules, const LlamaConfig& config) {
   bool exact = false, quantized = false;
   for (const LinearSite& site : linear_sites(config)) {
     quantized |= rules.is_static(site.name);
-    const auto quantizer = std::dynamic_pointer_cast<const CalibratedQuantizer>(rules.weight_quantizer(site.name));
+    const auto quantizer = calibrated_at(rules, site);
     if (quantizer != nullptr) (quantizer->sees_quantized_inputs() ? quantized : exact) = true;
   }
   return (exact ? 1 : 0) + (quantized ? 1 : 0);
@@ -41,7 +46,7 @@ int64_t streams_of(const QuantRules& rules, const LlamaConfig& config) {
 int64_t layer_calibration_bytes(const QuantRules& rules, const LlamaConfig& config, int64_t length) {
   int64_t most = 0;
   for (const LinearSite& site : linear_sites(config)) {
-    const auto quantizer = std::dynamic_pointer_cast<const CalibratedQuantizer>(rules.weight_quantizer(site.name));
+    const auto quantizer = calibrated_at(rules, site);
     if (quantizer != nullptr) most = std::max(most, quantizer->calibration_bytes(site, length));
   }
   return most;
