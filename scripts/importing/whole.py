@@ -15,10 +15,13 @@ def check_utf8(path):
 
 @contextmanager
 def made_whole(out):
-    """Gives a temporary folder beside `out`, which becomes `out` at the end, or vanishes with the process."""
+    """Gives a temporary folder beside `out`, which becomes `out` at the end, or vanishes."""
     check_utf8(out)
     temporary = out.with_name(f"{out.name}.{os.getpid()}.tmp")
-    atexit.register(shutil.rmtree, temporary, ignore_errors=True)  # a signal may come behind mkdir() and before any `try`
+    atexit.register(shutil.rmtree, temporary, ignore_errors=True)  # a signal may come behind mkdir() and before `try`
     temporary.mkdir(parents=True)
-    yield temporary
-    temporary.rename(out)
+    try:
+        yield temporary
+        temporary.rename(out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
