@@ -215,7 +215,7 @@ Json json_of(const std::vector<Line>& lines, const Factor& a, const Factor& b) {
 }  // namespace
 
 std::string show_interaction(Effects& effects, const std::vector<Json>& rows, const std::string& axes,
-                             const std::string& format, const std::string& left_out) {
+                             const std::string& format, const std::string& left_out, const std::string& name) {
   const auto [first, second] = split(rows, axes);
   const Factor a = factor_of(rows, first), b = factor_of(rows, second);
   if (a.axis == b.axis) fail("--interaction {}: is one axis twice; name two", axes);
@@ -238,7 +238,7 @@ std::string show_interaction(Effects& effects, const std::vector<Json>& rows, co
   const auto not_run = std::ranges::count_if(lines, is_not_run);
   const std::string left = not_run == 0 ? "" : fmt::format("{} left out, whose counterparts were not run\n", not_run);
   const std::string note = caption(rows, meaning, /*of_values=*/false) + left + left_out;
-  return format == "latex" ? latex_text(tables, note) : render(tables, format) + "\n" + note;
+  return format == "latex" ? latex_text(tables, note, name) : render(tables, format) + "\n" + note;
 }
 
 }  // namespace qroar

@@ -12,7 +12,8 @@ namespace qroar {
 /// level that others are compared with, by default the first.  One line for each pair of other levels, each metric, and
 /// every level of the remaining axes; for loss by position also one for each part of the window.  Throws an Error for
 /// an axis that is not there or has one level.  left_out: a line on rows that are not shown, for people; may be empty.
+/// name: see latex_text().
 std::string show_interaction(Effects& effects, const std::vector<Json>& rows, const std::string& axes,
-                             const std::string& format, const std::string& left_out);
+                             const std::string& format, const std::string& left_out, const std::string& name);
 
 }  // namespace qroar

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <optional>
 #include <sstream>
 #include <utility>
@@ -191,6 +192,13 @@ std::string tabular(const Table& table, std::optional<std::size_t> above, const 
       specification, fmt::join(header, " & "), body);
 }
 
+std::string label_of(const std::string& name, std::size_t number) {
+  const auto is_kept = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0; };
+  std::string label = "tab:";
+  for (const char c : name) label += is_kept(c) ? c : '-';
+  return number == 1 ? label : fmt::format("{}-{}", label, number);
+}
+
 }  // namespace
 
 std::string latex_escaped(const std::string& text) {
@@ -208,21 +216,22 @@ std::string latex_escaped(const std::string& text) {
   return out;
 }
 
-std::string latex_text(const std::vector<Table>& tables, const std::string& note) {
+std::string latex_text(const std::vector<Table>& tables, const std::string& note, const std::string& name) {
   std::istringstream lines(note);
   std::string first, line, comments;
   std::getline(lines, first);
   while (std::getline(lines, line)) comments += line.empty() ? "" : "% " + line + "\n";
   std::string text = "% \\usepackage{booktabs, graphicx, siunitx}\n" + comments;
+  std::size_t number = 0;
   for (const Table& table : tables) {
     const bool is_said = table.title.empty() || first.starts_with(table.title + ";");
     const std::string title = is_said ? "" : table.title + "; ";
     const std::optional<std::size_t> above = block_column(table);
-    std::string caption = latex_escaped(title + first) + ".";
+    std::string head =
+        fmt::format("  \\caption{{{}.}}\n  \\label{{{}}}\n", latex_escaped(title + first), label_of(name, ++number));
     for (const auto& page : pages_of(table, above)) {
-      text += fmt::format("\n\\begin{{table}}\n  \\centering\n  \\caption{{{}}}\n{}\\end{{table}}\n", caption,
-                          tabular(table, above, page));
-      caption = "Continued.";
+      text += fmt::format("\n\\begin{{table}}\n  \\centering\n{}{}\\end{{table}}\n", head, tabular(table, above, page));
+      head = "  \\caption{Continued.}\n";
     }
   }
   return text;

@@ -102,6 +102,12 @@ void make_visible(Json& value) {
   value = std::move(seen);
 }
 
+/// Returns what a table is named after in LaTeX: the folder, and what its rows are compared with.
+std::string name_of(const Results& results, const std::string& compared) {
+  const std::filesystem::path folder = std::filesystem::absolute(results.folder() / "").lexically_normal();
+  return folder.parent_path().filename().string() + (compared.empty() ? "" : " " + compared);
+}
+
 }  // namespace
 
 std::string left_out_note(std::size_t rows) {
@@ -144,7 +150,8 @@ std::string show(const Results& results, const std::vector<Json>& all, const Sho
   for (std::size_t i = 0; i < kept.size() && has_others; ++i) beside[i]["planned"] = is_planned(kept[i], options);
   const std::vector<Json> rows = for_tables(kept, beside);
   if (!options.interaction.empty())
-    return show_interaction(effects, rows, options.interaction, options.format, note.empty() ? "" : note + "\n");
+    return show_interaction(effects, rows, options.interaction, options.format, note.empty() ? "" : note + "\n",
+                            name_of(results, options.interaction));
   const Baselines baselines = find_baselines(rows, options.baseline);
   const Differences differences(effects, rows, baselines);
   const std::string explained = caption(rows, difference_note(differences, options.baseline));
@@ -160,7 +167,7 @@ std::string show(const Results& results, const std::vector<Json>& all, const Sho
   const std::string under = explained + (note.empty() ? "" : note + "\n");
   if (options.format == "latex") {
     if (!controls.rows.empty()) tables.push_back(controls);
-    return latex_text(tables, under);
+    return latex_text(tables, under, name_of(results, options.baseline));
   }
   const std::string text = render(tables, options.format) + "\n" + under;
   return controls.rows.empty() ? text : text + "\n" + render({controls}, options.format);

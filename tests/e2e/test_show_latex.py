@@ -47,6 +47,8 @@ def test_tables_compile_as_they_are(results, run, tmp_path, options, tables):
     packages = re.match(r"% (\\usepackage\{[a-z, ]+\})\n", shown.stdout)[1] + "\n"
     log = compiled(tmp_path, "\\input{table}\n", packages)
     assert "Missing character" not in log and "Overfull" not in log and "Float too large" not in log
+    labels = [f"tab:results{options[1:2] and '-' + re.sub('[^a-z]', '-', options[1]) or ''}{ending}" for ending in ("", "-2")[:tables]]
+    assert re.findall(r"\\label\{(.*)\}\n", shown.stdout) == labels
     assert shown.stdout.count("\\begin{table}") == shown.stdout.count("\\end{table}") == tables
 
 
@@ -62,7 +64,7 @@ def test_tables_wider_and_longer_than_a_page_are_made_to_fit(run, experiment, tm
     (tmp_path / "table.tex").write_text(shown, encoding="utf-8")
     log = compiled(tmp_path, "\\input{table}\n", "\\usepackage{booktabs, graphicx, siunitx}\n")
     assert "Overfull" not in log and "Float too large" not in log
-    assert shown.count("\\begin{table}") == 2 and "\\caption{Continued.}" in shown and shown.count("one of many formats, ") == 50
+    assert shown.count("\\begin{table}") == 2 and "\\caption{Continued.}" in shown and shown.count("\\label{") == 1 and shown.count("one of many formats, ") == 50
     assert "TFLOP" not in shown and not any(cell[:8] in shown for cell in read_rows(tmp_path / "results"))
 
 

@@ -31,7 +31,7 @@ void fuzz_one(std::string_view input) {
   const auto cells = parts_of(input, 4);
   const Table table{{cells[0], "loss"}, {{cells[1], "1.5"}, {cells[2], "2.5"}}, 1, cells[3]};
   for (const std::string& cell : cells) must(is_latex_text(latex_escaped(cell)), "LaTeX: " + latex_escaped(cell));
-  latex_text({table}, "a note");
+  latex_text({table}, "a note", cells[0]);
   const std::string csv = table.render("csv");
   must(std::ranges::count(csv, '\n') == 3, "three lines: " + csv);
   std::size_t breaks = 0;
