@@ -131,12 +131,24 @@ void add_fact(const std::vector<Json>& rows, const std::string& fact, const std:
   }
 }
 
+/// Adds "quant" where rows differ in what their checkpoint's weights went through before (axis_cell() says it).
+void add_imported(const std::vector<Json>& rows, std::vector<Json>& found) {
+  std::set<std::string> known;
+  for (const Json& row : rows) known.insert(value_at(row, "/environment/imported/label").dump());
+  for (std::size_t i = 0; i < rows.size() && known.size() > 1; ++i) {
+    if (rows[i]["axes"].contains("quant")) continue;
+    const Json& quant = value_at(rows[i], "/config/quant");
+    found[i]["quant"] = quant.is_null() ? Json::array() : quant;
+  }
+}
+
 }  // namespace
 
 std::vector<Json> beside_axes(const std::vector<Json>& rows, bool of_several_plans) {
   std::vector<Json> found = Search(rows).run();
   add_fact(rows, "environment.device", "model.device", found);
   add_fact(rows, "environment.dtype", "model.dtype", found);
+  add_imported(rows, found);
   if (!of_several_plans) return found;
   for (const std::string& axis : axis_names(rows)) {
     for (std::size_t i = 0; i < rows.size(); ++i) {

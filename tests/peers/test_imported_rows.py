@@ -44,6 +44,18 @@ def test_rows_and_tables_say_what_the_weights_of_an_imported_checkpoint_are(eval
     assert said["label"] in latex
 
 
+def test_models_of_a_sweep_are_named_by_what_each_went_through(evaluate, imported, small_plain, run, tmp_path):
+    original = shutil.copytree(small_plain, tmp_path / "original")
+    save_tokenizer(original)
+    evaluated = evaluate("run", imported[1], {"sweep": [{"model.path": [str(imported[1]), str(original)]}]})
+    assert evaluated.process.returncode == 0, evaluated.process.stderr
+    said = json.loads((imported[1] / "imported.json").read_text(encoding="utf-8"))["label"]
+    shown = json.loads(run("show", evaluated.results, "--format", "json").stdout)
+    assert {row["axes"]["model.path"]: row["labels"]["quant"] for row in shown} == {str(imported[1]): said, str(original): "none"}
+    lines = run("show", evaluated.results).stdout.splitlines()
+    assert "quant" in next(line for line in lines if "model.path" in line) and any(said in line for line in lines)
+
+
 def test_rows_of_an_imported_checkpoint_that_is_not_quantized_are_those_of_a_plain_one(evaluate, small_plain, run_script, run, tmp_path):
     folder = shutil.copytree(small_plain, tmp_path / "pickled")
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
