@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from importing.whole import check_utf8
-from json_lines import BadInput, decoded, finite, is_whole, shortened, whole
+from json_lines import BadInput, decoded, from_json, is_whole, shortened, whole
 
 # The first that is there counts, as in transformers.
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
@@ -20,7 +20,7 @@ PIECE = 1 << 24  # bytes that are hashed at a time
 def read_object(path):
     """Returns the object that a file of JSON holds."""
     try:
-        value = json.loads(decoded(path.name, path.read_bytes()), parse_float=finite, parse_constant=finite)
+        value = from_json(decoded(path.name, path.read_bytes()))
     except (ValueError, RecursionError) as error:
         raise BadInput(f"{path.name}: cannot be read as JSON ({str(error)[:200]}); fetch it again") from error
     if not isinstance(value, dict):

@@ -27,6 +27,7 @@ def refused(run_script, name, *arguments):
 
 @pytest.mark.parametrize(("line", "said"), [
     ('{"text": 1e999}', "is no finite number"), ('{"text": "a", "words": NaN}', "is no finite number"), ('{"text": "a", "id": {}}', '"id" is {}, not a text'),
+    ('{"text": "a", "words": 2, "text": "b"}', 'the key "text" stands twice'),
     ('{"text": "a", "id": true}', '"id" is true, not a text'), ('{"text": "\\ud800"}', "half of a surrogate pair"), ("[" * 200_000, "cannot be read"),
     ('{"text": "a", "id": "\\u001b[2J"}\n{"text": "b", "id": "\\u001b[2J"}', "the id '\\x1b[2J' is that of"), ('{"text": "a", "words": ' + "9" * 5000 + "}", "digits")], ids=lambda word: word[:20])
 def test_a_hostile_line_of_a_text_is_one_line_without_escapes(run_script, tmp_path, line, said):

@@ -89,6 +89,7 @@ class Executed:
     (lambda folder: (folder / "config.json").write_text("{", encoding="utf-8"), "config.json: cannot be read as JSON"),
     (lambda folder: (folder / "config.json").write_text("[" * 100000, encoding="utf-8"), "config.json: cannot be read as JSON"),
     (lambda folder: (folder / "config.json").write_text("[]", encoding="utf-8"), "config.json: is [], not an object"),
+    (lambda folder: (folder / "config.json").write_text('{"a": {"b": 1, "b": 2}}', encoding="utf-8"), 'as JSON (the key "b" stands twice)'),
     (lambda folder: (folder / "config.json").unlink(), "has no config.json"),
     (set_fields(_name_or_path=["a\ud800"]), 'config.json: "_name_or_path" holds half of a surrogate pair'),
     (in_order(in_shards, lambda folder: (folder / "pytorch_model-00001-of-00002.bin").unlink()), "which is no file of the folder"),
