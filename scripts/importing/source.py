@@ -14,6 +14,8 @@ from json_lines import BadInput, decoded, from_json, is_whole, shortened, whole
 
 # The first that is there counts, as in transformers.
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+# How the names end of what old files carry along and the program computes, so that index and shards may disagree about it.
+DERIVED = ("rotary_emb.inv_freq", "rotary_emb.original_inv_freq", "rotary_emb.cos_cached", "rotary_emb.sin_cached", "causal_mask", "attn.masked_bias")
 PIECE = 1 << 24  # bytes that are hashed at a time
 
 
@@ -84,15 +86,18 @@ class Source:
         names = read_object(path).get("weight_map")
         if not isinstance(names, dict) or not names:
             raise BadInput(f'{path.name}: "weight_map" is {shortened(names)}, not the files of tensors; fetch it again')
-        held = {}
+        listed = {}
         for tensor, file in names.items():
             if not isinstance(file, str) or "/" in file or not (self.folder / file).is_file():
                 raise BadInput(f"{path.name}: tensor '{tensor}' is in {shortened(file)}, which is no file of the folder; fetch it")
-            if file not in held:
-                held[file] = set(self.open(self.folder / file).keys())
-            if tensor not in held[file]:
-                raise BadInput(f"{path.name}: tensor '{tensor}' is not in {file}; fetch both again")
-        return {tensor: self.folder / file for tensor, file in names.items()}
+            listed.setdefault(file, set()).add(tensor)
+        held = {file: set(self.open(self.folder / file).keys()) for file in listed}
+        for file, tensors in held.items():
+            for tensor in sorted(tensors ^ listed[file]):
+                if not tensor.endswith(DERIVED):
+                    where = "is, too, in" if tensor in tensors else "is not in"
+                    raise BadInput(f"{path.name}: tensor '{tensor}' {where} {file}, and the index says otherwise; fetch both again")
+        return {tensor: self.folder / file for tensor, file in names.items() if tensor in held[file]}
 
     def open(self, path):
         if path not in self.opened:

@@ -42,6 +42,16 @@ def in_shards(folder):
     (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"metadata": {}, "weight_map": where}), encoding="utf-8")
 
 
+def added_to_shard(name):
+    """An edit of the first shard, of which the index knows nothing."""
+
+    def edit(folder):
+        file = folder / "pytorch_model-00001-of-00002.bin"
+        torch.save(torch.load(file) | {name: torch.ones(128)}, file)
+
+    return edit
+
+
 @pytest.fixture
 def copied(small_plain, tmp_path):
     for name in ("config.json", "model.safetensors", "tokenizer.json", "generation_config.json"):
@@ -66,6 +76,18 @@ def test_a_tied_head_is_not_stored_twice(copied):
     in_order(bin_of(change=tied), set_fields(tie_word_embeddings=True))(copied)
     SCRIPT.import_checkpoint(copied, copied.with_name("out"), None)
     assert "lm_head.weight" not in load_file(copied.with_name("out") / "model.safetensors")
+
+
+def test_what_old_files_carry_along_is_left_out(copied, small_plain):
+    def listed(folder):
+        path = folder / "pytorch_model.bin.index.json"
+        content = path.read_text(encoding="utf-8")
+        path.write_text(content.replace('"weight_map": {', '"weight_map": {"rotary_emb.cos_cached": "pytorch_model-00002-of-00002.bin", '), encoding="utf-8")
+
+    mask = {"model.layers.0.self_attn.bias": torch.ones(1, 1, 8, 8, dtype=torch.bool)}
+    in_order(change_tensors(lambda tensors: tensors | mask), in_shards, added_to_shard("model.layers.0.self_attn.rotary_emb.inv_freq"), listed)(copied)
+    SCRIPT.import_checkpoint(copied, copied.with_name("out"), None)
+    assert load_file(copied.with_name("out") / "model.safetensors").keys() == load_file(small_plain / "model.safetensors").keys()
 
 
 class Executed:
@@ -96,6 +118,8 @@ class Executed:
     (in_order(in_shards, lambda folder: (folder / "pytorch_model.bin.index.json").write_text('{"weight_map": {"a": "../../x"}}')), "which is no file of the folder"),
     (in_order(in_shards, lambda folder: (folder / "pytorch_model.bin.index.json").write_text('{"weight_map": 3}')), '"weight_map" is 3'),
     (in_order(in_shards, lambda folder: torch.save({}, folder / "pytorch_model-00001-of-00002.bin")), "is not in pytorch_model-00001-of-00002.bin"),
+    (in_order(in_shards, added_to_shard(f"{LAYER}.bias")), f"tensor '{LAYER}.bias' is, too, in pytorch_model-00001-of-00002.bin"),
+    (in_order(in_shards, added_to_shard("model.embed_tokens.weight")), "'model.embed_tokens.weight' is, too, in pytorch_model-00001-of-00002.bin"),
 ])
 def test_what_is_no_checkpoint_is_one_line(copied, capsys, edit, said):
     edit(copied)
