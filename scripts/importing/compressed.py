@@ -41,6 +41,7 @@ class Group:
         if self.strategy not in ("group", "tensor_group"):
             self.group_size = 0
         self.block = weights.block("block_structure") if self.strategy == "block" else None
+        self.is_ordered = weights.values.get("actorder") not in (True, "group", "dynamic")  # whose groups weight_g_idx names
         self.label = self.described(inputs)
 
     def unruled(self, inputs, outputs):
@@ -162,7 +163,7 @@ class Compressed(Format):
             scales = powers(layer, scales)
         scales = layer.whole("weight_scale", scales.float())
         zeros = self.zeros(layer, group, shape, block)
-        if layer.has("weight_g_idx"):
+        if layer.has("weight_g_idx") or not (group.is_ordered or count == 1):
             index = layer.take("weight_g_idx", (torch.int32, torch.int64), shape[1], counted=False)
             if not (index == -1).all():  # what the package writes where inputs are in order
                 index = layer.group_index("weight_g_idx", shape[1], count)

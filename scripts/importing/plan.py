@@ -25,8 +25,10 @@ def quantized_layers(source, form):
     for name, own in parts.items():
         if own.keys() == {"weight"}:
             plain.append(own["weight"])
-        else:
-            layers.append(Layer(source, name, own))
+            continue
+        layers.append(Layer(source, name, own))
+        if "weight" not in own and f"{name}.weight" in source.files:
+            layers[-1].fail(next(iter(own)), f"is of a quantized layer, and '{name}.weight' is there, too; leave out the one that does not count")
     return layers, plain
 
 

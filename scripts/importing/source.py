@@ -68,11 +68,13 @@ class Source:
         self.folder, self.opened, self.said = folder, {}, []
         if not (folder / "config.json").is_file():
             raise BadInput("has no config.json; give a Hugging Face folder" if folder.is_dir() else "is no folder; give a Hugging Face folder")
+        if (folder / "adapter_config.json").exists():
+            raise BadInput("holds an adapter (adapter_config.json), which would be lost; merge it into the weights, or move it away")
         check_utf8(folder.resolve())
         self.config = self.read_object("config.json")
         name = next((name for name in WEIGHTS if (folder / name).is_file()), None)
         if name is None:
-            raise BadInput(f"has none of {', '.join(WEIGHTS)}; is it fetched whole?")
+            raise BadInput(f"has none of {', '.join(WEIGHTS)}; fetch it whole, or give its one weight file such a name")
         self.pickled = name.startswith("pytorch_model")
         self.files = self.indexed(folder / name) if name.endswith(".index.json") else {tensor: folder / name for tensor in self.open(folder / name).keys()}
 

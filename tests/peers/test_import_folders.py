@@ -60,7 +60,7 @@ def copied(small_plain, tmp_path):
     return tmp_path / "model"
 
 
-@pytest.mark.parametrize("edit", [bin_of(), bin_of(legacy=True), in_shards])
+@pytest.mark.parametrize("edit", [bin_of(), bin_of(legacy=True), in_shards, in_order(bin_of(), set_fields(quantization_config=None))])
 def test_pickled_tensors_keep_their_bits(copied, small_plain, edit):
     edit(copied)
     assert SCRIPT.import_checkpoint(copied, copied.with_name("out"), None) == []

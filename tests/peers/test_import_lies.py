@@ -7,7 +7,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from checkpoints import change_tensors, set_fields
+from checkpoints import add_tensors, change_tensors, in_order, set_fields
 from import_edits import LAYER, MAKERS, changed, first, group_0, options, refused, without
 from support.program import litter
 from test_import_checkpoint import SCRIPT
@@ -32,6 +32,10 @@ LIES = [
     ("gptq", changed("g_idx", first(-1)), "names a group"),
     ("gptq", changed("g_idx", lambda x: x[1:]), f"'{LAYER}.g_idx' has shape (127,), expected (128,)"),
     ("gptq", changed("scales", first(NAN)), f"model.safetensors: tensor '{LAYER}.scales' holds NaN"),
+    ("gptq", in_order(options(desc_act=True), without("g_idx")), f"'{LAYER}.g_idx' is missing"),
+    ("act-order", without("weight_g_idx"), f"'{LAYER}.weight_g_idx' is missing"),
+    ("gptq", add_tensors(self_attn__q_proj__weight=(128, 128)), f"g_idx' is of a quantized layer, and '{LAYER}.weight' is there, too"),
+    ("gptq", lambda folder: (folder / "adapter_config.json").write_text("{}"), "holds an adapter (adapter_config.json), which would be lost"),
     ("gptq", without("scales"), f"'{LAYER}.scales' is missing"),
     ("gptq", without("qweight"), f"'{LAYER}.qweight' is missing"),
     ("gptq", without("qzeros"), f"'{LAYER}.qzeros' is missing"),
@@ -40,6 +44,7 @@ LIES = [
     ("gptq", set_fields(num_key_value_heads=1), "k_proj.g_idx' belongs to a weight of shape (64, 128), and config.json says (32, 128)"),
     ("gptq", set_fields(quantization_config=...), "the program reads this folder as it is"),
     ("awq", options(version="gemv"), 'version is "gemv", and only gemm'),
+    ("awq", options(backend="llm-awq"), 'quantization_config.backend is "llm-awq", which has a layout of its own'),
     ("awq", options(zero_point=False), "zero_point is false"),
     ("awq", options(bits=3), "bits is 3"),
     ("awq", options(group_size=96), "has 256 inputs, which is no multiple of the group size 96"),
