@@ -26,6 +26,7 @@ class Kind(NamedTuple):
 
 class TorchAo(Format):
     method, parts = "torchao", tuple(f"_weight_{end}" for end in ENDS)
+    beside = ("_weight_act_quant_scale", "_weight_act_quant_zero_point")
 
     def __init__(self, options, source):
         if source.pickled:

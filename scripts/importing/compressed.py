@@ -86,8 +86,8 @@ def check_target(options, target):
 
 class Compressed(Format):
     method = "compressed-tensors"
-    parts = ("weight", "weight_packed", "weight_scale", "weight_zero_point", "weight_shape", "weight_g_idx", "weight_global_scale", "input_scale",
-             "input_zero_point", "input_global_scale", "output_scale", "output_zero_point")
+    beside = ("input_scale", "input_zero_point", "input_global_scale", "output_scale", "output_zero_point")
+    parts = ("weight", "weight_packed", "weight_scale", "weight_zero_point", "weight_shape", "weight_g_idx", "weight_global_scale", *beside)
 
     def __init__(self, options, source):
         form = options.one_of("format", FORMATS, "dense")
@@ -181,6 +181,7 @@ class Compressed(Format):
             return self.on_grid(layer, group, codes)
         layer.groups("weight_packed", codes.shape[1], group.group_size)
         scales = layer.scales("weight_scale", kinds=(*FLOATS, *FLOAT8)) / layer.one("weight_global_scale")
+        self.zeros(layer, group, tuple(codes.shape), (1, group.group_size))
         return codes * layer.blocks("weight_scale", scales, tuple(codes.shape), (1, group.group_size))
 
     def plain(self, layer, group):

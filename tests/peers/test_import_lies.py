@@ -8,13 +8,19 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from checkpoints import add_tensors, change_tensors, in_order, set_fields
-from import_edits import LAYER, MAKERS, changed, first, group_0, options, refused, without
+from import_edits import LAYER, MAKERS, changed, first, group_0, options, refused, with_metadata, without
 from support.program import litter
 from test_import_checkpoint import SCRIPT
 
 from json_lines import BadInput, printable
 
 NAN = float("nan")
+
+
+def with_part(part, tensor):
+    return with_metadata(lambda tensors: tensors | {f"{LAYER}.{part}": tensor})
+
+
 LIES = [
     ("gptq", options(quant_method="exl3"), 'config.json: quantization_config.quant_method is "exl3", and only awq, gptq'),
     ("gptq", options(bits=5), "quantization_config.bits is 5, and only 2, 3, 4, 8"),
@@ -49,6 +55,9 @@ LIES = [
     ("awq", options(bits=3), "bits is 3"),
     ("awq", options(group_size=96), "has 256 inputs, which is no multiple of the group size 96"),
     ("awq", changed("scales", first(float("inf"))), "holds NaN or infinity"),
+    ("packed", with_part("weight_global_scale", torch.ones(1)), f"'{LAYER}.weight_global_scale' has no part in this weight of compressed-tensors"),
+    ("fp8", with_part("weight_scale_inv", torch.ones(1)), f"'{LAYER}.weight_scale' has no part in this weight of fp8"),
+    ("nf4", with_part("SCB", torch.ones(128)), f"'{LAYER}.SCB' has no part in this weight of bitsandbytes"),
     ("packed", options(format="marlin-24"), 'format is "marlin-24"'),
     ("packed", options(transform_config={"a": 1}), "rotations run with the model"),
     ("packed", options(sparsity_config={"format": "sparse-24-bitmask"}), "sparsity_config.format is"),
