@@ -78,6 +78,6 @@ class BitsAndBytes(Format):
             steps = layer.take("weight.absmax", (torch.uint8,), blocks)
             over = layer.scales("weight.nested_absmax", -(-blocks // nested[0]), kinds=FLOATS[:1])
             parts = layer.scales("weight.nested_quant_map", 256, counted=False)
-            largest = parts[steps.int()] * over.repeat_interleave(nested[0])[:blocks] + nested[1]
+            largest = parts[steps.int()] * over.repeat_interleave(min(nested[0], blocks))[:blocks] + nested[1]
         codes = torch.stack((codes >> 4, codes & 15), 1).flatten()[:count].int()
-        return (values[codes] * largest.repeat_interleave(block)[:count]).reshape(shape)
+        return (values[codes] * largest.repeat_interleave(min(block, count))[:count]).reshape(shape)

@@ -50,6 +50,9 @@ class Pickled:
             if tensor.layout != torch.strided or tensor.device.type != "cpu":
                 kind = "sparse" if tensor.device.type == "cpu" else "without values (meta)"
                 raise BadInput(f"{path.name}: tensor '{name}' is {kind}; save it dense, from a model that is loaded whole")
+            if tensor.nbytes > tensor.untyped_storage().nbytes():
+                raise BadInput(f"{path.name}: tensor '{name}' of {tensor.nbytes} bytes holds {tensor.untyped_storage().nbytes()}, repeated; "
+                               "save it with contiguous().clone()")
 
     def keys(self):
         return list(self.tensors)

@@ -102,6 +102,7 @@ class Executed:
     (bin_of(change=lambda tensors: tensors | {"a": torch.ones(2, dtype=torch.int8)}), "tensor 'a' is of int8, and nothing in config.json says"),
     (bin_of(change=lambda tensors: tensors | {"a": torch.eye(2).to_sparse()}), "pytorch_model.bin: tensor 'a' is sparse; save it dense"),
     (bin_of(change=lambda tensors: tensors | {"a": torch.ones(2, device="meta")}), "pytorch_model.bin: tensor 'a' is without values (meta); save it dense"),
+    (bin_of(change=lambda tensors: tensors | {"a": torch.ones(1).expand(2**20, 2**20)}), f"tensor 'a' of {2**42} bytes holds 4, repeated"),
     (bin_of(change=lambda tensors: tensors | {"a\ud800": torch.ones(2)}), "is no dictionary of tensors by name"),
     (lambda folder: (folder / "model.safetensors").rename(folder / "pytorch_model.bin"), "holds more than plain tensors, or is damaged"),
     (lambda folder: pickled_as(folder, b"\x80\x02."), "holds more than plain tensors, or is damaged, and is not loaded (IndexError)"),

@@ -1,5 +1,6 @@
 """scripts/import_checkpoint on quantized checkpoints that lie: each is one line that names file and tensor or key."""
 import json
+import resource
 import shutil
 
 import pytest
@@ -15,6 +16,11 @@ from test_import_checkpoint import SCRIPT
 from json_lines import BadInput, printable
 
 NAN = float("nan")
+
+
+def address_space():
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[0]) * resource.getpagesize()
 
 
 def with_part(part, tensor):
@@ -204,6 +210,22 @@ def test_every_other_value_of_torchaos_header_is_one_line_or_harmless(small_made
         save_file(tensors, folder / "model.safetensors", metadata=header | {f"{LAYER}.weight": json.dumps(tree)})
 
     assert_refused_or_imported(folder, json.loads(header[f"{LAYER}.weight"]), write)
+
+
+@pytest.mark.parametrize("key", ["blocksize", "nested_blocksize"])
+def test_a_block_of_bitsandbytes_that_is_larger_than_the_matrix_takes_no_memory_of_its_own(small_made, key):
+    folder, name = small_made("nf4"), f"{LAYER}.weight.quant_state.bitsandbytes__nf4"
+    tensors = load_file(folder / "model.safetensors")
+    state = json.loads(bytes(tensors[name].tolist())) | {key: 2**31 - 1}
+    one = {f"{LAYER}.weight.absmax": 1, f"{LAYER}.weight.nested_absmax": 1} if key == "blocksize" else {}
+    cut = {part: tensors[part][:size].clone() for part, size in one.items()}
+    save_file(tensors | cut | {name: torch.tensor(list(json.dumps(state).encode()), dtype=torch.uint8)}, folder / "model.safetensors")
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (address_space() + (1 << 30), before[1]))
+    try:
+        SCRIPT.import_checkpoint(folder, folder.with_name("out"), None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def test_every_other_value_of_bitsandbytes_state_is_one_line_or_harmless(small_made):
