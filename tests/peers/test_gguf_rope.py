@@ -100,7 +100,13 @@ def test_schemes_of_the_metadata_are_those_of_config_json(tmp_path, change, tens
 
 @pytest.mark.parametrize(("change", "tensors", "said"), [
     (scaling("yarn"), {}, "metadata key 'llama.rope.scaling.factor' is missing"), (scaling("linear", -2.0), {}, "is -2.0, not a number above 0"),
-    (scaling("linear", 2.0, mscale=1.0), {}, "RoPE scaling 'llama.rope.scaling.mscale' is not supported"),
+    (scaling("linear", 2.0, mscale=1.0), {}, "metadata key 'llama.rope.scaling.mscale' is 1.0, which is not supported"),
+    (scaling("linear", 2.0, attn_factor=0.5), {}, "metadata key 'llama.rope.scaling.attn_factor' is 0.5, which is not supported"),
+    (scaling("none", attn_factor=0.5), {"rope_freqs.weight": [1.5] * PAIRS}, "metadata key 'llama.rope.scaling.attn_factor' is 0.5, which is not"),
+    (scaling("longrope", 2.0), {"rope_factors_long.weight": [2] * PAIRS, "rope_factors_short.weight": [1] * PAIRS},
+     "metadata key 'llama.rope.scaling.factor' is 2.0, which is not supported"),
+    (scaling("none"), {"rope_factors_long.weight": [2] * PAIRS}, "'rope_factors_long.weight' and RoPE scaling of type 'none' are in one file"),
+    (scaling("longrope"), {"rope_freqs.weight": [1] * PAIRS}, "'rope_freqs.weight' and RoPE scaling of type 'longrope' are in one file"),
     (lambda writer: writer.add_string("llama.rope.scaling.type", "su"), {}, "is 'su', not none, linear, yarn or longrope"),
     (scaling("longrope"), {}, "tensor 'rope_factors_short.weight' is missing"),
     (scaling("yarn", 2.0), {"rope_freqs.weight": [1] * PAIRS}, "are in one file, which no model has"),
