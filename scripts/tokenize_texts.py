@@ -12,6 +12,7 @@ import json
 import re
 import struct
 import sys
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from tokenizers import Tokenizer
 from json_lines import BadInput, field, id_of, of_the_system, printable, read_rows, read_text, shortened, stop_in_one_line, words_in, write_atomically
 
 ZEROS = "0" * 32  # place of the file's own hash
+MOST_COUNTED = 10**12  # words or bytes of a text, as in src/data/texts.cpp
 
 
 def read_documents(path):
@@ -43,18 +45,21 @@ def read_documents(path):
 
 def count_of(place, row, key, counted):
     """Returns the count that the line gives for the published text, else the count of this text."""
-    if key in row and (type(row[key]) is not int or row[key] < 1):
+    if key in row and (type(row[key]) is not int or not 1 <= row[key] <= MOST_COUNTED):
         raise BadInput(f'{place}: "{key}" is {shortened(row[key])}, not a number of them; correct it or leave it out')
     return row.get(key, counted)
 
 
 def group_of(place, row, otherwise):
-    """Returns what the text is a piece of, if the line says so: documents of one group are one cluster of the errors."""
+    """Returns what the text is a piece of, if the line says so: documents of one group are one cluster of the errors, so that names that look alike
+    must be equal."""
     if "group" not in row:
         return otherwise
     group = field(place, row, "group")
-    if not group or any(ord(character) < 32 or ord(character) == 127 for character in group):
-        raise BadInput(f'{place}: "group" is {shortened(group)}; name what the text is a piece of on one line, or leave it out')
+    unseen = any(unicodedata.category(character) in ("Cc", "Cf", "Zl", "Zp") for character in group)
+    if not group or unseen or group != group.strip() or not unicodedata.is_normalized("NFC", group):
+        raise BadInput(f'{place}: "group" is {ascii(group[:60])}; name what the text is a piece of on one line, in the form NFC, without spaces at the ends or '
+                       "characters that nobody sees, or leave it out")
     return group
 
 
@@ -79,6 +84,8 @@ def encode(folder, text_file):
         raise BadInput(f"{file}: {error}") from error
     if tokenizer.get_vocab_size() == 0:
         raise BadInput(f"{file}: has no tokens")
+    if dropout := getattr(tokenizer.model, "dropout", None):
+        raise BadInput(f"{file}: model.dropout is {dropout}, with which every call makes other tokens; set it to null")
     tokenizer.encode_special_tokens = True  # a special token spelled out in the text is text
     tokenizer.no_truncation()
     tokenizer.no_padding()

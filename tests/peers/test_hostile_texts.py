@@ -28,6 +28,8 @@ def refused(run_script, name, *arguments):
 @pytest.mark.parametrize(("line", "said"), [
     ('{"text": 1e999}', "is no finite number"), ('{"text": "a", "words": NaN}', "is no finite number"), ('{"text": "a", "id": {}}', '"id" is {}, not a text'),
     ('{"text": "a", "words": 2, "text": "b"}', 'the key "text" stands twice'),
+    ('{"text": "a", "group": "b "}', "\"group\" is 'b '; name what"), ('{"text": "a", "group": "e\\u0301"}', "\"group\" is 'e\\u0301'; name what"),
+    ('{"text": "a", "group": "\\u200bb"}', "\"group\" is '\\u200bb'; name what"), ('{"text": "a", "words": 1000000000001}', "not a number of them"),
     ('{"text": "a", "id": true}', '"id" is true, not a text'), ('{"text": "\\ud800"}', "half of a surrogate pair"), ("[" * 200_000, "cannot be read"),
     ('{"text": "a", "id": "\\u001b[2J"}\n{"text": "b", "id": "\\u001b[2J"}', "the id '\\x1b[2J' is that of"), ('{"text": "a", "words": ' + "9" * 5000 + "}", "digits")], ids=lambda word: word[:20])
 def test_a_hostile_line_of_a_text_is_one_line_without_escapes(run_script, tmp_path, line, said):
@@ -42,6 +44,14 @@ def test_a_hostile_tokenizer_is_one_line(run_script, tmp_path, vocab):
     (tmp_path / "text.jsonl").write_text('{"text": "a"}\n', encoding="utf-8")
     (tmp_path / "tokenizer.json").write_text(f'{{"model": {{"type": "BPE", "vocab": {vocab}, "merges": []}}}}', encoding="utf-8")
     assert "tokenizer.json" in refused(run_script, "tokenize_texts.py", tmp_path, tmp_path / "text.jsonl", tmp_path / "out.tok")
+
+
+def test_a_tokenizer_that_draws_its_tokens_is_refused(run_script, tmp_path):
+    (tmp_path / "text.jsonl").write_text('{"text": "ab"}\n', encoding="utf-8")
+    model = {"type": "BPE", "dropout": 0.5, "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"]}
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"model": model}), encoding="utf-8")
+    assert "tokenizer.json: model.dropout is 0.5, with which every call makes other tokens" in refused(
+        run_script, "tokenize_texts.py", tmp_path, tmp_path / "text.jsonl", tmp_path / "out.tok")
 
 
 @pytest.mark.parametrize(("row", "said"), [
