@@ -21,6 +21,7 @@ def hub(tmp_path):
     (folder / "README.md").write_text("a card", encoding="utf-8")
     (folder / "original").mkdir()
     (folder / "original/consolidated.safetensors").write_bytes(b"no part of it")
+    (folder / "consolidated.safetensors").write_bytes(b"the same in another form")
     with serve(Hub({MODEL: folder})) as served:
         yield served
 
@@ -58,6 +59,31 @@ def test_a_model_comes_with_what_it_needs_and_is_fetched_once(hub, fetch, run, e
     assert fetch(MODEL).returncode == 0 and len(hub.asked) == asked
     checked = run("check", experiment({"model.path": str(folder)}))
     assert checked.returncode == 0, checked.stderr
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+@pytest.mark.parametrize("damage", [lambda file: file.unlink(), lambda file: os.truncate(file, 100)], ids=["gone", "cut"])
+def test_a_file_that_is_gone_or_cut_since_is_fetched_again(hub, fetch, tmp_path, name, damage):
+    assert fetch(MODEL).returncode == 0
+    file = tmp_path / "models" / MODEL / name
+    damage(file)
+    hub.asked.clear()
+    assert fetch(MODEL).returncode == 0 and file.read_bytes() == (hub.models[MODEL] / name).read_bytes()
+    assert {name for _, name, _ in hub.asked} == {name}
+
+
+def test_a_run_that_is_interrupted_says_so_in_one_line(hub, begin, fetch, tmp_path):
+    hub.stall_behind = 100_000
+    process = begin(MODEL)
+    for _ in range(600):
+        if list((tmp_path / "models").rglob(".*.part")):
+            break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (1, "", "fetch_model: interrupted; run this again, it goes on where it was\n")
+    hub.stall_behind = None
+    assert fetch(MODEL).returncode == 0
 
 
 def test_a_killed_run_goes_on_where_it_was(hub, begin, fetch, tmp_path):
