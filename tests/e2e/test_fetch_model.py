@@ -106,6 +106,32 @@ def test_a_killed_run_goes_on_where_it_was(hub, begin, fetch, tmp_path):
     assert (tmp_path / "models" / MODEL / "model.safetensors").read_bytes() == (hub.models[MODEL] / "model.safetensors").read_bytes()
 
 
+def test_what_a_killed_run_left_of_another_revision_is_not_read_beside_the_new_one(hub, begin, fetch, tmp_path):
+    whole = hub.models[MODEL] / "model.safetensors"
+    content = whole.read_bytes()
+    shards = [hub.models[MODEL] / f"model-0000{number}-of-00002.safetensors" for number in (1, 2)]
+    for shard, size in zip(shards, (1000, 45_000_000)):
+        shard.write_bytes(os.urandom(size))
+    whole.unlink()
+    hub.stall_behind = 35_000_000
+    process = begin(MODEL)
+    for _ in range(600):
+        if max((file.stat().st_size for file in (tmp_path / "models").rglob(".*.part")), default=0) > 10_000_000:
+            break
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    folder = tmp_path / "models" / MODEL
+    assert (folder / shards[0].name).is_file()
+    for shard in shards:
+        shard.unlink()
+    whole.write_bytes(content)
+    hub.commit, hub.stall_behind = "d" * 40, None
+    assert fetch(MODEL).returncode == 0
+    assert {file.name for file in folder.iterdir()} == {"config.json", "model.safetensors", "tokenizer.model", "fetched.json"}
+    assert (folder / "model.safetensors").read_bytes() == content
+
+
 def test_a_file_that_came_with_another_content_is_fetched_again(hub, fetch, tmp_path):
     assert fetch(MODEL).returncode == 0
     folder = tmp_path / "models" / MODEL
