@@ -67,6 +67,14 @@ def test_a_signal_right_behind_the_making_of_a_folder_leaves_none(tmp_path):
     assert process.returncode == 143 and sorted(path.name for path in tmp_path.iterdir()) == ["model.gguf"], process.stderr
 
 
+def test_a_signal_while_torch_is_imported_is_one_line():
+    at_once = ("import builtins, runpy, signal, sys; real = builtins.__import__\n"
+               "builtins.__import__ = lambda name, *rest: signal.raise_signal(2) if name == 'torch' else real(name, *rest)\n"
+               "sys.argv = sys.argv[1:]; sys.path.insert(0, sys.argv[0].rpartition('/')[0]); runpy.run_path(sys.argv[0], run_name='__main__')")
+    process = subprocess.run([sys.executable, "-c", at_once, REPO / "scripts/import_checkpoint"], capture_output=True, text=True, check=False)
+    assert (process.returncode, process.stderr) == (130, "import_checkpoint: interrupted; nothing half-written is left, run it again\n")
+
+
 def test_a_disk_without_room_is_one_line_that_names_what_is_written(command, tmp_path):
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))  # noqa: E731
     process = subprocess.run([sys.executable, *command], preexec_fn=limit, capture_output=True, text=True, timeout=120, check=False)
