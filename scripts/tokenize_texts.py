@@ -111,6 +111,8 @@ def main():
     arguments = parser.parse_args()
     stop_in_one_line("tokenize_texts")
     try:
+        if arguments.out.exists() and arguments.out.samefile(arguments.text):
+            raise BadInput(f"{arguments.out}: is TEXT itself, which would be lost; name another file")
         write_atomically(arguments.out, [encode(arguments.model, arguments.text)])
     except BadInput as error:
         sys.exit(printable(f"tokenize_texts: {error}"))

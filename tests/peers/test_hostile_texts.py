@@ -46,6 +46,13 @@ def test_a_hostile_tokenizer_is_one_line(run_script, tmp_path, vocab):
     assert "tokenizer.json" in refused(run_script, "tokenize_texts.py", tmp_path, tmp_path / "text.jsonl", tmp_path / "out.tok")
 
 
+def test_a_text_is_not_replaced_by_its_own_tokens(run_script, tmp_path):
+    text = tmp_path / "text.jsonl"
+    text.write_text('{"text": "a"}\n', encoding="utf-8")
+    assert "text.jsonl: is TEXT itself, which would be lost" in refused(run_script, "tokenize_texts.py", tmp_path, text, text)
+    assert text.read_text(encoding="utf-8") == '{"text": "a"}\n'
+
+
 def test_a_tokenizer_that_draws_its_tokens_is_refused(run_script, tmp_path):
     (tmp_path / "text.jsonl").write_text('{"text": "ab"}\n', encoding="utf-8")
     model = {"type": "BPE", "dropout": 0.5, "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"]}
