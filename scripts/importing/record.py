@@ -1,5 +1,6 @@
 """What an import says of itself: imported.json, and the rules of `quant` that round inputs as the format does.  Needs no torch, which
 scripts/import_gguf.py does without."""
+import json
 import platform
 from collections import Counter
 from importlib.metadata import version
@@ -52,7 +53,7 @@ def imported(method, quantized, kept, of_weights, path, digest, libraries):
 
 def spelled_rule(match, rule):
     values = ", ".join(f"{key}: {str(value).lower() if isinstance(value, bool) else value}" for key, value in rule.items())
-    return f'  - {{match: "{match}", input: {{{values}}}}}'
+    return f"  - {{match: {json.dumps(match)}, input: {{{values}}}}}"  # whose texts YAML reads, too
 
 
 def rules(inputs, every):
