@@ -5,6 +5,8 @@ import platform
 from collections import Counter
 from importlib.metadata import version
 
+from json_lines import printable
+
 FUSED = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj")}  # Phi-3's, which the program takes apart
 
 
@@ -66,5 +68,5 @@ def rules(inputs, every):
         if one.rule:
             lines += [spelled_rule(match, one.rule) for match in globs(names, every)]
         if one.note:
-            notes.append(f"# {one.note}")
+            notes.append(f"# {printable(one.note)}")
     return notes + (["quant:", *lines] if lines else [])

@@ -116,6 +116,15 @@ def test_a_layer_whose_name_is_no_name_ends_no_line_and_no_text(small_plain, tmp
     assert all(line.isprintable() for line in lines) and f"layers.*.{odd}" in [rule["match"] for rule in yaml.safe_load("\n".join(lines))["quant"]]
 
 
+def test_a_strategy_that_ends_a_line_stays_in_its_comment(small_plain, tmp_path):
+    int8(small_plain, tmp_path / "model")
+    config = json.loads((tmp_path / "model/config.json").read_text(encoding="utf-8"))["quantization_config"]
+    config["config_groups"]["group_0"]["input_activations"]["strategy"] = "row\nquant: []"
+    set_fields(quantization_config=config)(tmp_path / "model")
+    (line,) = SCRIPT.import_checkpoint(tmp_path / "model", tmp_path / "out", None)
+    assert line.isprintable() and line.startswith(r"# inputs are int8, one scale a row\nquant: [] when the format runs")
+
+
 # Families, keys of config.json, and the layers of theirs that have biases.
 BIASES = {"llama": ("Llama", {}, ()), "llama with some": ("Llama", {"attention_bias": True}, ("q_proj", "k_proj", "v_proj", "o_proj")),
           "qwen2": ("Qwen2", {}, ("q_proj", "k_proj", "v_proj")), "qwen3": ("Qwen3", {"head_dim": 32}, ()), "phi3": ("Phi3", {}, ()),
