@@ -61,9 +61,10 @@ def read_rope(source, config):
         source.asked.add(PREFIX + "factor")  # which counts for the other types
         return of_frequencies(source, config) if TENSORS[0] in source.tensors else None
     stated = old if PREFIX + "factor" not in source.fields and old in source.fields else PREFIX + "factor"
-    if kind == "linear":
-        return {"rope_type": "linear", "factor": positive(source, stated)}
     trained = size(source, PREFIX + "original_context_length", config["max_position_embeddings"])
+    if kind == "linear":
+        own = {"original_max_position_embeddings": trained} if trained != config["max_position_embeddings"] else {}
+        return {"rope_type": "linear", "factor": positive(source, stated)} | own
     attention = positive(source, PREFIX + "attn_factor", 1.0)
     if kind == "longrope":
         short, long = (divisors(source, name, config["head_dim"] // 2) for name in TENSORS[:0:-1])

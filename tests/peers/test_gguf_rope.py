@@ -81,6 +81,7 @@ def test_any_other_divisors_stay_what_they_are(tmp_path):
     (scaling("none"), {}, None, BASE, 1),
     (scaling("none", 4.0), {}, None, BASE, 1),
     (scaling("linear", 4.0), {}, {"rope_type": "linear", "factor": 4.0}, BASE / 4, 1),
+    (scaling("linear", 4.0, 1024), {}, {"rope_type": "linear", "factor": 4.0, "original_max_position_embeddings": 1024}, BASE / 4, 1),
     (lambda writer: writer.add_float32("llama.rope.scale_linear", 2.5), {}, {"rope_type": "linear", "factor": 2.5}, BASE / 2.5, 1),
     (scaling("yarn", 4.0, 1024), {}, YARN, None, YARN_FACTOR),
     (scaling("yarn", 4.0, 1024, attn_factor=0.5, yarn_beta_fast=16.0), {}, YARN | {"beta_fast": 16.0, "attention_factor": YARN_FACTOR / 2}, None, YARN_FACTOR / 2),
