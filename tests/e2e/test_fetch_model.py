@@ -1,10 +1,12 @@
 """scripts/fetch_model against a hub on this machine: what it takes, where it goes on, what it refuses."""
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -187,6 +189,18 @@ def test_too_little_room_is_said_before_anything_is_fetched(hub, fetch, tmp_path
     hub.sizes["model.safetensors"] = 2**50
     assert_one_line(fetch(MODEL), "GB more and", "make room, or name another --out FOLDER")
     assert not hub.asked
+
+
+def test_what_was_fetched_of_a_file_needs_no_more_room(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(REPO / "scripts"))
+    script = runpy.run_path(str(REPO / "scripts/fetch_model"))
+    files = {"model.safetensors": SimpleNamespace(size=1000, lfs=SimpleNamespace(sha256="a")), "config.json": SimpleNamespace(size=10, lfs=None, blob_id="b")}
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=110))
+    (tmp_path / ".a.part").write_bytes(bytes(899))
+    with pytest.raises(script["CannotFetch"], match="needs .* more"):
+        script["check_space"](MODEL, tmp_path, files)
+    (tmp_path / ".a.part").write_bytes(bytes(900))
+    script["check_space"](MODEL, tmp_path, files)
 
 
 def test_names_are_models_at_whole_commits():
