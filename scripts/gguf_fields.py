@@ -8,9 +8,9 @@ from json_lines import BadInput, shortened
 KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", list: "an array of texts", np.ndarray: "an array of numbers"}
 MOST = 2**31 - 1  # sizes and ids are at most those of the program
 MODEL = "llama."
-# Keys of the model that change no number: that of the tokens counts for the first, and the others belong to schemes that the file does not have.
-HARMLESS = ("vocab_size", "tensor_data_layout", "rope.scale_linear", "rope.scaling.finetuned", "rope.scaling.original_context_length",
-            "rope.scaling.yarn_beta_fast", "rope.scaling.yarn_beta_slow")
+# Keys of the model that change no number: for the first the tokens count, and the others belong to norms and schemes that the file does not have.
+HARMLESS = ("vocab_size", "tensor_data_layout", "attention.layer_norm_epsilon", "rope.scale_linear", "rope.scaling.finetuned",
+            "rope.scaling.original_context_length", "rope.scaling.yarn_beta_fast", "rope.scaling.yarn_beta_slow")
 NEUTRAL = {"attention.causal": True, "use_parallel_residual": False, "expert_count": 0, "expert_used_count": 0, "rope.scaling.attn_factor": 1.0,
            "rope.scaling.factor": 1.0}  # the value that changes none
 

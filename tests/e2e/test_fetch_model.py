@@ -63,6 +63,12 @@ def test_a_model_comes_with_what_it_needs_and_is_fetched_once(hub, fetch, run, e
     assert checked.returncode == 0, checked.stderr
 
 
+def test_an_adapter_at_the_hub_is_not_left_there_unseen(hub, fetch, run, experiment, tmp_path):
+    (hub.models[MODEL] / "adapter_config.json").write_text("{}", encoding="utf-8")
+    assert fetch(MODEL).returncode == 0
+    assert_one_line(run("check", experiment({"model.path": str(tmp_path / "models" / MODEL)})), "holds an adapter (adapter_config.json)")
+
+
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
 @pytest.mark.parametrize("damage", [lambda file: file.unlink(), lambda file: os.truncate(file, 100)], ids=["gone", "cut"])
 def test_a_file_that_is_gone_or_cut_since_is_fetched_again(hub, fetch, tmp_path, name, damage):

@@ -28,8 +28,8 @@ def test_what_nothing_acts_on_is_one_line(tmp_path, key, value):
 
 
 @pytest.mark.parametrize(("key", "value"), [
-    ("vocab_size", 3), ("tensor_data_layout", "Meta AI original pth"), ("attention.causal", True), ("expert_count", 0), ("attention.key_length", HEAD),
-    ("attention.value_length", HEAD), ("rope.scaling.finetuned", True)])
+    ("vocab_size", 3), ("tensor_data_layout", "Meta AI original pth"), ("attention.causal", True), ("attention.layer_norm_epsilon", 1e-5),
+    ("expert_count", 0), ("attention.key_length", HEAD), ("attention.value_length", HEAD), ("rope.scaling.finetuned", True)])
 def test_what_changes_nothing_passes(tmp_path, key, value):
     out, _ = imported(tmp_path, change=saying(key, value))
     assert json.loads((out / "config.json").read_text(encoding="utf-8"))["head_dim"] == HEAD
