@@ -118,7 +118,7 @@ def main():
         sys.exit(printable(f"tokenize_texts: {error}"))
     except OSError as error:
         sys.exit(printable(f"tokenize_texts: {of_the_system(error, arguments.out)}"))
-    print(arguments.out)
+    print(printable(str(arguments.out)))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@ import gzip
 import json
 import lzma
 import os
+import subprocess
 import sys
 import time
 
@@ -59,6 +60,19 @@ def test_a_tokenizer_that_draws_its_tokens_is_refused(run_script, tmp_path):
     (tmp_path / "tokenizer.json").write_text(json.dumps({"model": model}), encoding="utf-8")
     assert "tokenizer.json: model.dropout is 0.5, with which every call makes other tokens" in refused(
         run_script, "tokenize_texts.py", tmp_path, tmp_path / "text.jsonl", tmp_path / "out.tok")
+
+
+@pytest.mark.parametrize(("script", "arguments", "made"), [
+    ("prepare_data.py", ["c4", "o\udcff.jsonl", "--source", "text.jsonl"], "o\udcff.jsonl"),
+    ("prepare_bench.py", ["piqa", "--source", "text.jsonl", "--out", "o\udcff"], "o\udcff/piqa.jsonl"),
+    ("tokenize_texts.py", [".", "text.jsonl", "o\udcff.tok"], "o\udcff.tok")])
+def test_a_name_that_is_no_text_is_written_and_printed_escaped(tmp_path, script, arguments, made):
+    (tmp_path / "text.jsonl").write_text(json.dumps(QUESTION | {"text": "a"}) + "\n", encoding="utf-8")
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"model": {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": []}}), encoding="utf-8")
+    process = subprocess.run([sys.executable, REPO / "scripts" / script, *arguments], cwd=tmp_path, env=os.environ | {"PYTHONIOENCODING": "utf-8:strict"},
+                             capture_output=True, text=True, check=False)
+    assert process.returncode == 0 and process.stdout.startswith(made.replace("\udcff", r"\udcff")) and process.stderr == "", process.stderr
+    assert (tmp_path / made).is_file()
 
 
 @pytest.mark.parametrize(("row", "said"), [
