@@ -67,6 +67,8 @@ def tokenizer_file(folder):
     """Returns the file that the program reads: tokenizer.model, or tokenizer.json where that is missing or in tiktoken's format."""
     model = folder / "tokenizer.model"
     if model.exists() or model.is_symlink():
+        if model.exists() and not model.is_file():
+            raise BadInput(f"{model}: is no file")  # opening a FIFO would wait for ever
         with open(model, "rb") as file:
             if not re.fullmatch(rb"[A-Za-z0-9+/=]+ [0-9]+", file.read(4096).partition(b"\n")[0]):
                 raise BadInput(f"{model}: the program reads it itself, and its tokens may differ from tokenizer.json's; name the text in the experiment")

@@ -95,10 +95,12 @@ def test_a_bomb_is_refused_before_it_is_unpacked(run_script, tmp_path, ending, o
 
 
 def test_what_is_no_file_is_not_waited_for(run_script, tmp_path):
-    for ending in ("jsonl", "txt", "gguf"):
-        os.mkfifo(tmp_path / f"a.{ending}")
+    (tmp_path / "b.txt").write_text("b", encoding="utf-8")
+    for name in ("a.jsonl", "a.txt", "a.gguf", "tokenizer.model"):
+        os.mkfifo(tmp_path / name)
     for script, arguments in (("prepare_data.py", ["wikitext2", tmp_path / "o.jsonl", "--source", tmp_path / "a.txt"]),
                               ("prepare_data.py", ["c4", tmp_path / "o.jsonl", "--source", tmp_path / "a.jsonl"]),
+                              ("tokenize_texts.py", [tmp_path, tmp_path / "b.txt", tmp_path / "o.tok"]),
                               ("import_gguf.py", [tmp_path / "a.gguf", tmp_path / "model"])):
         assert "is no file" in refused(run_script, script, *arguments)
 
