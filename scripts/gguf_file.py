@@ -126,12 +126,12 @@ def placed(tensors, begin, size, alignment):
 
 
 class GgufFile:
-    """An open file: metadata by key, tensors by name."""
+    """An open file: metadata by key, and which of them were asked for (gguf_fields.py); tensors by name."""
 
     def __init__(self, path):
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise BadInput("is no file")  # opening a FIFO would wait for ever
-        self.file = open(path, "rb")
+        self.file, self.asked = open(path, "rb"), set()
         try:
             self.read_header(os.fstat(self.file.fileno()).st_size)
         except BaseException:

@@ -10,7 +10,6 @@ from gguf_fields import get, positive, size
 from json_lines import BadInput
 
 PREFIX = "llama.rope.scaling."
-READ = ("type", "factor", "original_context_length", "attn_factor", "finetuned", "yarn_beta_fast", "yarn_beta_slow")
 TENSORS = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
 LLAMA_3 = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}  # of all its versions
 
@@ -51,27 +50,26 @@ def longrope(short, long, attention, trained):
 
 def read_rope(source, config):
     """Returns rope_scaling of config.json, or None for plain RoPE."""
-    unknown = [key for key in source.fields if key.startswith(PREFIX) and key.removeprefix(PREFIX) not in READ]
-    if unknown:
-        raise BadInput(f"RoPE scaling '{unknown[0]}' is not supported; {', '.join(READ)} are")
     old = "llama.rope.scale_linear"
     kind = get(source, PREFIX + "type", str, "linear" if old in source.fields or PREFIX + "factor" in source.fields else "none")
     if kind not in ("none", "linear", "yarn", "longrope"):
         raise BadInput(f"metadata key '{PREFIX}type' is '{kind}', not none, linear, yarn or longrope")
-    if TENSORS[0] in source.tensors:
-        if kind not in ("none", "longrope"):
-            raise BadInput(f"tensor '{TENSORS[0]}' and RoPE scaling of type '{kind}' are in one file, which no model has")
-        return of_frequencies(source, config)
+    others = TENSORS[:1] if kind == "longrope" else TENSORS[1:] if kind == "none" else TENSORS
+    if leftover := [name for name in others if name in source.tensors]:
+        raise BadInput(f"tensor '{leftover[0]}' and RoPE scaling of type '{kind}' are in one file, which no model has")
     if kind == "none":
-        return None
+        source.asked.add(PREFIX + "factor")  # which counts for the other types
+        return of_frequencies(source, config) if TENSORS[0] in source.tensors else None
+    stated = old if PREFIX + "factor" not in source.fields and old in source.fields else PREFIX + "factor"
     trained = size(source, PREFIX + "original_context_length", config["max_position_embeddings"])
+    if kind == "linear":
+        own = {"original_max_position_embeddings": trained} if trained != config["max_position_embeddings"] else {}
+        return {"rope_type": "linear", "factor": positive(source, stated)} | own
     attention = positive(source, PREFIX + "attn_factor", 1.0)
     if kind == "longrope":
         short, long = (divisors(source, name, config["head_dim"] // 2) for name in TENSORS[:0:-1])
         return longrope(short, long, attention, trained)
-    factor = positive(source, old if PREFIX + "factor" not in source.fields and old in source.fields else PREFIX + "factor")
-    if kind == "linear":
-        return {"rope_type": "linear", "factor": factor}
+    factor = positive(source, stated)
     scaling = {"rope_type": "yarn", "factor": factor, "original_max_position_embeddings": trained}
     scaling |= {name: positive(source, f"{PREFIX}yarn_{name}") for name in ("beta_fast", "beta_slow") if f"{PREFIX}yarn_{name}" in source.fields}
     if attention != 1:  # llama.cpp multiplies it with YaRN's own

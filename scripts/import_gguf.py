@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gguf_fields import get, positive, size, token_id
+from gguf_fields import check_all_read, get, positive, size, token_id
 from gguf_file import GgufFile
 from gguf_record import record
 from gguf_rope import TENSORS as ROPE_TENSORS
@@ -39,8 +39,11 @@ def read_config(source, dtype):
     architecture = get(source, "general.architecture", str)
     if architecture != "llama":
         raise BadInput(f"architecture '{architecture}' is not supported; only llama is")
+    if (parts := get(source, "split.count", int, 1)) > 1:
+        raise BadInput(f"is one of {parts} parts of a model (split.count); merge them with llama.cpp's llama-gguf-split --merge")
     tokens = get(source, "tokenizer.ggml.tokens", list)
     heads, hidden = size(source, "llama.attention.head_count"), size(source, "llama.embedding_length")
+    key_length = size(source, "llama.attention.key_length", hidden // heads)
     config = {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
@@ -50,7 +53,7 @@ def read_config(source, dtype):
         "num_hidden_layers": size(source, "llama.block_count"),
         "num_attention_heads": heads,
         "num_key_value_heads": size(source, "llama.attention.head_count_kv", heads),
-        "head_dim": size(source, "llama.rope.dimension_count", hidden // heads),
+        "head_dim": size(source, "llama.rope.dimension_count", key_length),
         "max_position_embeddings": size(source, "llama.context_length"),
         "rms_norm_eps": positive(source, "llama.attention.layer_norm_rms_epsilon"),
         "rope_theta": positive(source, "llama.rope.freq_base", 10000.0),
@@ -64,7 +67,13 @@ def read_config(source, dtype):
     }
     if config["head_dim"] % 2 or heads % config["num_key_value_heads"]:
         raise BadInput(f"{heads} heads of {config['head_dim']} with {config['num_key_value_heads']} key/value heads are no Llama model")
+    for key in ("llama.attention.key_length", "llama.attention.value_length"):
+        if size(source, key, config["head_dim"]) != config["head_dim"]:
+            raise BadInput(f"metadata key '{key}' is {source.fields[key]}, and RoPE turns {config['head_dim']}, which no Llama model does")
+    if "llama.attention.sliding_window" in source.fields:
+        config["sliding_window"] = size(source, "llama.attention.sliding_window")
     scaling = read_rope(source, config)
+    check_all_read(source)
     return config | {"rope_scaling": scaling} if scaling else config
 
 

@@ -95,9 +95,24 @@ def finite(text):
     return value
 
 
+def members(pairs):
+    """Returns an object of JSON, in which no key stands twice: one reader takes the first, another the last."""
+    found = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {shortened(key)} stands twice")
+        found[key] = value
+    return found
+
+
+def from_json(text):
+    """Returns the value of JSON; a ValueError says what is none."""
+    return json.loads(text, parse_float=finite, parse_constant=finite, object_pairs_hook=members)
+
+
 def parsed(place, line):
     try:
-        row = json.loads(line, parse_float=finite, parse_constant=finite)
+        row = from_json(line)
     except json.JSONDecodeError as error:
         raise BadInput(f"{place}:{error.colno}: broken JSON ({error.msg}); every line is one object") from error
     except (ValueError, RecursionError) as error:  # an integer of thousands of digits, thousands of brackets

@@ -161,7 +161,7 @@ def prepare(name, arguments):
     labels = read_text(arguments.labels).split() if arguments.labels else None
     out = arguments.out / f"{name}.jsonl"
     count = write_atomically(out, lines_of(name, source, labels))
-    print(f"{out}: {count} questions from {source or 'the hub'}")
+    print(printable(f"{out}: {count} questions from {source or 'the hub'}"))
 
 
 def main():

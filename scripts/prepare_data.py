@@ -142,7 +142,7 @@ def main():
         sys.exit(printable(f"prepare_data: {error}"))
     except OSError as error:
         sys.exit(printable(f"prepare_data: {of_the_system(error, arguments.out)}"))
-    print(f"{arguments.out}: {count} documents")
+    print(printable(f"{arguments.out}: {count} documents"))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import json
 import re
 import struct
 import sys
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from tokenizers import Tokenizer
 from json_lines import BadInput, field, id_of, of_the_system, printable, read_rows, read_text, shortened, stop_in_one_line, words_in, write_atomically
 
 ZEROS = "0" * 32  # place of the file's own hash
+MOST_COUNTED = 10**12  # words or bytes of a text, as in src/data/texts.cpp
 
 
 def read_documents(path):
@@ -43,18 +45,21 @@ def read_documents(path):
 
 def count_of(place, row, key, counted):
     """Returns the count that the line gives for the published text, else the count of this text."""
-    if key in row and (type(row[key]) is not int or row[key] < 1):
+    if key in row and (type(row[key]) is not int or not 1 <= row[key] <= MOST_COUNTED):
         raise BadInput(f'{place}: "{key}" is {shortened(row[key])}, not a number of them; correct it or leave it out')
     return row.get(key, counted)
 
 
 def group_of(place, row, otherwise):
-    """Returns what the text is a piece of, if the line says so: documents of one group are one cluster of the errors."""
+    """Returns what the text is a piece of, if the line says so: documents of one group are one cluster of the errors, so that names that look alike
+    must be equal."""
     if "group" not in row:
         return otherwise
     group = field(place, row, "group")
-    if not group or any(ord(character) < 32 or ord(character) == 127 for character in group):
-        raise BadInput(f'{place}: "group" is {shortened(group)}; name what the text is a piece of on one line, or leave it out')
+    unseen = any(unicodedata.category(character) in ("Cc", "Cf", "Zl", "Zp") for character in group)
+    if not group or unseen or group != group.strip() or not unicodedata.is_normalized("NFC", group):
+        raise BadInput(f'{place}: "group" is {ascii(group[:60])}; name what the text is a piece of on one line, in the form NFC, without spaces at the ends or '
+                       "characters that nobody sees, or leave it out")
     return group
 
 
@@ -62,6 +67,8 @@ def tokenizer_file(folder):
     """Returns the file that the program reads: tokenizer.model, or tokenizer.json where that is missing or in tiktoken's format."""
     model = folder / "tokenizer.model"
     if model.exists() or model.is_symlink():
+        if model.exists() and not model.is_file():
+            raise BadInput(f"{model}: is no file")  # opening a FIFO would wait for ever
         with open(model, "rb") as file:
             if not re.fullmatch(rb"[A-Za-z0-9+/=]+ [0-9]+", file.read(4096).partition(b"\n")[0]):
                 raise BadInput(f"{model}: the program reads it itself, and its tokens may differ from tokenizer.json's; name the text in the experiment")
@@ -79,6 +86,8 @@ def encode(folder, text_file):
         raise BadInput(f"{file}: {error}") from error
     if tokenizer.get_vocab_size() == 0:
         raise BadInput(f"{file}: has no tokens")
+    if dropout := getattr(tokenizer.model, "dropout", None):
+        raise BadInput(f"{file}: model.dropout is {dropout}, with which every call makes other tokens; set it to null")
     tokenizer.encode_special_tokens = True  # a special token spelled out in the text is text
     tokenizer.no_truncation()
     tokenizer.no_padding()
@@ -104,12 +113,14 @@ def main():
     arguments = parser.parse_args()
     stop_in_one_line("tokenize_texts")
     try:
+        if arguments.out.exists() and arguments.out.samefile(arguments.text):
+            raise BadInput(f"{arguments.out}: is TEXT itself, which would be lost; name another file")
         write_atomically(arguments.out, [encode(arguments.model, arguments.text)])
     except BadInput as error:
         sys.exit(printable(f"tokenize_texts: {error}"))
     except OSError as error:
         sys.exit(printable(f"tokenize_texts: {of_the_system(error, arguments.out)}"))
-    print(arguments.out)
+    print(printable(str(arguments.out)))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from importing import inputs
 from importing.format import Format, only
 from importing.layer import FLOAT8, FLOATS
 from importing.options import Options
-from json_lines import BadInput, finite
+from json_lines import BadInput, from_json
 
 CLASSES = ("Int8Tensor", "IntxUnpackedToInt8Tensor", "Float8Tensor", "Int4Tensor")
 ENDS = ("qdata", "scale", "zero_point", "act_pre_scale", "act_quant_scale", "act_quant_zero_point")
@@ -26,6 +26,7 @@ class Kind(NamedTuple):
 
 class TorchAo(Format):
     method, parts = "torchao", tuple(f"_weight_{end}" for end in ENDS)
+    beside = ("_weight_act_quant_scale", "_weight_act_quant_zero_point")
 
     def __init__(self, options, source):
         if source.pickled:
@@ -37,7 +38,7 @@ class TorchAo(Format):
         name = f"{layer.name}.weight"
         place = f"{layer.source.files[layer.parts[next(iter(layer.parts))]].name}: metadata '{name}'"
         try:
-            state = json.loads(self.header.get(name, "null"), parse_float=finite, parse_constant=finite)
+            state = from_json(self.header.get(name, "null"))
         except (ValueError, RecursionError) as error:
             raise BadInput(f"{place}: broken JSON; fetch it again") from error
         if not isinstance(state, dict):

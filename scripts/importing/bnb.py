@@ -1,7 +1,6 @@
 """bitsandbytes: NF4, FP4 and LLM.int8.  A file of 4-bit codes holds the 16 values that they stand for, and shape and block size as JSON.
 
 The package reads these only into layers on a device, and rounds to the dtype in them; the tests compare the two."""
-import json
 import math
 
 import torch
@@ -9,7 +8,7 @@ import torch
 from importing import inputs
 from importing.format import Format
 from importing.layer import FLOATS
-from json_lines import shortened
+from json_lines import from_json, shortened
 
 STATES = tuple(f"weight.quant_state.bitsandbytes__{kind}" for kind in ("nf4", "fp4"))
 
@@ -54,7 +53,7 @@ class BitsAndBytes(Format):
         part = next((part for part in STATES if layer.has(part)), STATES[0])
         content = bytes(layer.take(part, (torch.uint8,), None, counted=False).tolist())
         try:
-            state = json.loads(content)
+            state = from_json(content)
             shape, block = [*state["shape"]], state["blocksize"]
             nested = (state["nested_blocksize"], float(state["nested_offset"])) if "nested_blocksize" in state else None
         except (ValueError, TypeError, KeyError, RecursionError) as error:
@@ -79,6 +78,6 @@ class BitsAndBytes(Format):
             steps = layer.take("weight.absmax", (torch.uint8,), blocks)
             over = layer.scales("weight.nested_absmax", -(-blocks // nested[0]), kinds=FLOATS[:1])
             parts = layer.scales("weight.nested_quant_map", 256, counted=False)
-            largest = parts[steps.int()] * over.repeat_interleave(nested[0])[:blocks] + nested[1]
+            largest = parts[steps.int()] * over.repeat_interleave(min(nested[0], blocks))[:blocks] + nested[1]
         codes = torch.stack((codes >> 4, codes & 15), 1).flatten()[:count].int()
-        return (values[codes] * largest.repeat_interleave(block)[:count]).reshape(shape)
+        return (values[codes] * largest.repeat_interleave(min(block, count))[:count]).reshape(shape)

@@ -41,6 +41,7 @@ class Group:
         if self.strategy not in ("group", "tensor_group"):
             self.group_size = 0
         self.block = weights.block("block_structure") if self.strategy == "block" else None
+        self.is_ordered = weights.values.get("actorder") not in (True, "group", "dynamic")  # whose groups weight_g_idx names
         self.label = self.described(inputs)
 
     def unruled(self, inputs, outputs):
@@ -85,8 +86,8 @@ def check_target(options, target):
 
 class Compressed(Format):
     method = "compressed-tensors"
-    parts = ("weight", "weight_packed", "weight_scale", "weight_zero_point", "weight_shape", "weight_g_idx", "weight_global_scale", "input_scale",
-             "input_zero_point", "input_global_scale", "output_scale", "output_zero_point")
+    beside = ("input_scale", "input_zero_point", "input_global_scale", "output_scale", "output_zero_point")
+    parts = ("weight", "weight_packed", "weight_scale", "weight_zero_point", "weight_shape", "weight_g_idx", "weight_global_scale", *beside)
 
     def __init__(self, options, source):
         form = options.one_of("format", FORMATS, "dense")
@@ -162,7 +163,7 @@ class Compressed(Format):
             scales = powers(layer, scales)
         scales = layer.whole("weight_scale", scales.float())
         zeros = self.zeros(layer, group, shape, block)
-        if layer.has("weight_g_idx"):
+        if layer.has("weight_g_idx") or not (group.is_ordered or count == 1):
             index = layer.take("weight_g_idx", (torch.int32, torch.int64), shape[1], counted=False)
             if not (index == -1).all():  # what the package writes where inputs are in order
                 index = layer.group_index("weight_g_idx", shape[1], count)
@@ -180,6 +181,7 @@ class Compressed(Format):
             return self.on_grid(layer, group, codes)
         layer.groups("weight_packed", codes.shape[1], group.group_size)
         scales = layer.scales("weight_scale", kinds=(*FLOATS, *FLOAT8)) / layer.one("weight_global_scale")
+        self.zeros(layer, group, tuple(codes.shape), (1, group.group_size))
         return codes * layer.blocks("weight_scale", scales, tuple(codes.shape), (1, group.group_size))
 
     def plain(self, layer, group):

@@ -29,7 +29,8 @@ class Fp8(Format):
     """quant_method fp8, and fbgemm_fp8 by its subclass."""
 
     method, name = "fp8", "FP8"
-    parts = ("weight", "weight_scale", "weight_scale_inv", "input_scale", "input_scale_ub", "activation_scale")
+    beside = ("input_scale", "input_scale_ub", "activation_scale")
+    parts = ("weight", "weight_scale", "weight_scale_inv", *beside)
     bits, group_size, symmetric = 8, 0, True
 
     def __init__(self, options, source):
@@ -72,7 +73,8 @@ class ModelOpt(Format):
     """NVIDIA's ModelOpt: FP8 with a scale for each tensor, NVFP4 with FP8 scales for 16 inputs under one of float32."""
 
     method = "modelopt"
-    parts = ("weight", "weight_scale", "weight_scale_2", "input_scale", "pre_quant_scale")
+    beside = ("input_scale",)
+    parts = ("weight", "weight_scale", "weight_scale_2", "pre_quant_scale", *beside)
     symmetric = True
 
     def __init__(self, options, source):

@@ -12,6 +12,7 @@ class Format:
     and `symmetric`, each None where layers differ."""
 
     is_dense = False  # no layer has to be quantized
+    beside = ()  # which of `parts` say nothing of the weight: what rounds inputs and outputs
     notes = ()  # lines on what else is quantized when the format runs
 
     def inputs(self, layer):

@@ -29,6 +29,7 @@ class Gptq(Format):
         self.bits = options.one_of("bits", (2, 3, 4, 8))
         self.group_size = options.size("group_size", 0)
         self.symmetric = options.get("sym", bool, True)
+        self.is_ordered = not options.get("desc_act", bool, False)
         self.shift = 1 if layout(options, "gptq", "gptq_v2") == "gptq" else 0
         options.one_of("pack_dtype", ("int32",), "int32")
         # A rule that begins with "-:" leaves layers as they are; any other gives some layers sizes of their own.
@@ -43,7 +44,8 @@ class Gptq(Format):
         groups = -(-columns // group) if layer.has("g_idx") else layer.groups("qweight", columns, group)
         scales = layer.scales("scales", groups, rows)
         zeros = layer.take("qzeros", INT32, groups, -(-rows * self.bits // 32))
-        index = layer.group_index("g_idx", columns, groups) if layer.has("g_idx") else torch.arange(columns) // group
+        by_order = self.is_ordered or groups == 1
+        index = torch.arange(columns) // group if by_order and not layer.has("g_idx") else layer.group_index("g_idx", columns, groups)
         zeros = (unpacked(zeros, self.bits, rows) + self.shift) & (2**self.bits - 1)
         codes = unpacked(words.T.contiguous(), self.bits, columns)
         return (codes - zeros.T[:, index]) * scales.T[:, index]
@@ -60,6 +62,8 @@ class Awq(Format):
         self.bits = options.one_of("bits", (4,), 4)
         self.group_size = options.size("group_size", 0)
         layout(options, "gemm", "GEMM")
+        if options.values.get("backend") == "llm-awq":
+            options.fail("backend", "which has a layout of its own, and only gemm can be imported")
         options.one_of("zero_point", (True,), True)
         self.label = label("AWQ", self.bits, self.group_size, self.symmetric)
 

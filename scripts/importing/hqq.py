@@ -15,7 +15,7 @@ WHOLE = (torch.int32, torch.int64, torch.uint8)
 
 
 class Hqq(Format):
-    method, parts = "hqq", ("W_q", "scale", "zero", *META)
+    method, parts, beside = "hqq", ("W_q", "scale", "zero", *META), META
     symmetric = False
 
     def __init__(self, options, source):

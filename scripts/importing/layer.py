@@ -17,6 +17,7 @@ class Layer:
 
     def __init__(self, source, name, parts):
         self.source, self.name, self.parts, self.bits = source, name, parts, 0
+        self.unread = list(parts)
 
     def has(self, part):
         return part in self.parts
@@ -30,6 +31,8 @@ class Layer:
             name, there = f"{self.name}.{part}", next(iter(self.parts.values()))
             raise BadInput(f"{self.source.files[there].name}: tensor '{name}' is missing beside '{there}'; is the checkpoint whole?")
         tensor = self.source.read(self.parts[part])
+        if part in self.unread:
+            self.unread.remove(part)
         if tensor.dtype not in kinds:
             self.fail(part, f"is of {spelled(tensor.dtype)}, not {' or '.join(map(spelled, kinds))}; is config.json that of these weights?")
         if shape and (tensor.dim() != len(shape) or any(side not in (None, own) for side, own in zip(shape, tensor.shape))):
@@ -38,6 +41,12 @@ class Layer:
         if counted:
             self.bits += 8 * tensor.numel() * tensor.element_size()
         return tensor
+
+    def check_all_read(self, form):
+        """Refuses a tensor that the weight was made without, and that is not about inputs or outputs."""
+        for part in self.unread:
+            if part not in form.beside:
+                self.fail(part, f"has no part in this weight of {form.method}; is config.json that of these weights?")
 
     def matrix(self, part, kinds):
         """Returns a weight in two dimensions, none of which is 0."""

@@ -4,6 +4,7 @@ import re
 import torch
 
 from importing.layer import FLOATS, Layer, spelled
+from importing.source import DERIVED
 from json_lines import BadInput
 
 PLAIN = (*FLOATS, torch.float64)
@@ -24,8 +25,10 @@ def quantized_layers(source, form):
     for name, own in parts.items():
         if own.keys() == {"weight"}:
             plain.append(own["weight"])
-        else:
-            layers.append(Layer(source, name, own))
+            continue
+        layers.append(Layer(source, name, own))
+        if "weight" not in own and f"{name}.weight" in source.files:
+            layers[-1].fail(next(iter(own)), f"is of a quantized layer, and '{name}.weight' is there, too; leave out the one that does not count")
     return layers, plain
 
 
@@ -39,9 +42,9 @@ def has_bias(config, layer):
 
 
 def is_left_out(source, layers, name):
-    """Returns whether a plain tensor has no place in a plain checkpoint: scales of a cache; the embeddings once more as the head, where config.json ties
-    the two; zeros that old tools write as biases where the model has none."""
-    if CACHE.search(name):
+    """Returns whether a plain tensor has no place in a plain checkpoint: scales of a cache; what the program computes, masks among it; the embeddings once
+    more as the head, where config.json ties the two; zeros that old tools write as biases where the model has none."""
+    if CACHE.search(name) or name.endswith(DERIVED) or source.read(name).dtype == torch.bool:
         return True
     config = source.config
     if name == "lm_head.weight" and config.get("tie_word_embeddings") is True and "model.embed_tokens.weight" in source.files:

@@ -1,8 +1,11 @@
 """What an import says of itself: imported.json, and the rules of `quant` that round inputs as the format does.  Needs no torch, which
 scripts/import_gguf.py does without."""
+import json
 import platform
 from collections import Counter
 from importlib.metadata import version
+
+from json_lines import printable
 
 FUSED = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj")}  # Phi-3's, which the program takes apart
 
@@ -52,7 +55,7 @@ def imported(method, quantized, kept, of_weights, path, digest, libraries):
 
 def spelled_rule(match, rule):
     values = ", ".join(f"{key}: {str(value).lower() if isinstance(value, bool) else value}" for key, value in rule.items())
-    return f'  - {{match: "{match}", input: {{{values}}}}}'
+    return f"  - {{match: {json.dumps(match)}, input: {{{values}}}}}"  # whose texts YAML reads, too
 
 
 def rules(inputs, every):
@@ -65,5 +68,5 @@ def rules(inputs, every):
         if one.rule:
             lines += [spelled_rule(match, one.rule) for match in globs(names, every)]
         if one.note:
-            notes.append(f"# {one.note}")
+            notes.append(f"# {printable(one.note)}")
     return notes + (["quant:", *lines] if lines else [])

@@ -10,17 +10,19 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from importing.whole import check_utf8
-from json_lines import BadInput, decoded, finite, is_whole, shortened, whole
+from json_lines import BadInput, decoded, from_json, is_whole, shortened, whole
 
 # The first that is there counts, as in transformers.
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+# How the names end of what old files carry along and the program computes, so that index and shards may disagree about it.
+DERIVED = ("rotary_emb.inv_freq", "rotary_emb.original_inv_freq", "rotary_emb.cos_cached", "rotary_emb.sin_cached", "causal_mask", "attn.masked_bias")
 PIECE = 1 << 24  # bytes that are hashed at a time
 
 
 def read_object(path):
     """Returns the object that a file of JSON holds."""
     try:
-        value = json.loads(decoded(path.name, path.read_bytes()), parse_float=finite, parse_constant=finite)
+        value = from_json(decoded(path.name, path.read_bytes()))
     except (ValueError, RecursionError) as error:
         raise BadInput(f"{path.name}: cannot be read as JSON ({str(error)[:200]}); fetch it again") from error
     if not isinstance(value, dict):
@@ -48,6 +50,9 @@ class Pickled:
             if tensor.layout != torch.strided or tensor.device.type != "cpu":
                 kind = "sparse" if tensor.device.type == "cpu" else "without values (meta)"
                 raise BadInput(f"{path.name}: tensor '{name}' is {kind}; save it dense, from a model that is loaded whole")
+            if tensor.nbytes > tensor.untyped_storage().nbytes():
+                raise BadInput(f"{path.name}: tensor '{name}' of {tensor.nbytes} bytes holds {tensor.untyped_storage().nbytes()}, repeated; "
+                               "save it with contiguous().clone()")
 
     def keys(self):
         return list(self.tensors)
@@ -66,11 +71,13 @@ class Source:
         self.folder, self.opened, self.said = folder, {}, []
         if not (folder / "config.json").is_file():
             raise BadInput("has no config.json; give a Hugging Face folder" if folder.is_dir() else "is no folder; give a Hugging Face folder")
+        if (folder / "adapter_config.json").exists():
+            raise BadInput("holds an adapter (adapter_config.json), which would be lost; merge it into the weights, or move it away")
         check_utf8(folder.resolve())
         self.config = self.read_object("config.json")
         name = next((name for name in WEIGHTS if (folder / name).is_file()), None)
         if name is None:
-            raise BadInput(f"has none of {', '.join(WEIGHTS)}; is it fetched whole?")
+            raise BadInput(f"has none of {', '.join(WEIGHTS)}; fetch it whole, or give its one weight file such a name")
         self.pickled = name.startswith("pytorch_model")
         self.files = self.indexed(folder / name) if name.endswith(".index.json") else {tensor: folder / name for tensor in self.open(folder / name).keys()}
 
@@ -84,15 +91,18 @@ class Source:
         names = read_object(path).get("weight_map")
         if not isinstance(names, dict) or not names:
             raise BadInput(f'{path.name}: "weight_map" is {shortened(names)}, not the files of tensors; fetch it again')
-        held = {}
+        listed = {}
         for tensor, file in names.items():
             if not isinstance(file, str) or "/" in file or not (self.folder / file).is_file():
                 raise BadInput(f"{path.name}: tensor '{tensor}' is in {shortened(file)}, which is no file of the folder; fetch it")
-            if file not in held:
-                held[file] = set(self.open(self.folder / file).keys())
-            if tensor not in held[file]:
-                raise BadInput(f"{path.name}: tensor '{tensor}' is not in {file}; fetch both again")
-        return {tensor: self.folder / file for tensor, file in names.items()}
+            listed.setdefault(file, set()).add(tensor)
+        held = {file: set(self.open(self.folder / file).keys()) for file in listed}
+        for file, tensors in held.items():
+            for tensor in sorted(tensors ^ listed[file]):
+                if not tensor.endswith(DERIVED):
+                    where = "is, too, in" if tensor in tensors else "is not in"
+                    raise BadInput(f"{path.name}: tensor '{tensor}' {where} {file}, and the index says otherwise; fetch both again")
+        return {tensor: self.folder / file for tensor, file in names.items() if tensor in held[file]}
 
     def open(self, path):
         if path not in self.opened:

@@ -19,6 +19,7 @@ def made_whole(out):
     check_utf8(out)
     temporary = out.with_name(f"{out.name}.{os.getpid()}.tmp")
     atexit.register(shutil.rmtree, temporary, ignore_errors=True)  # a signal may come behind mkdir() and before `try`
+    shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed and had the same number, as the first one of each container has
     temporary.mkdir(parents=True)
     try:
         yield temporary

@@ -1,10 +1,12 @@
 """scripts/fetch_model against a hub on this machine: what it takes, where it goes on, what it refuses."""
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -21,6 +23,7 @@ def hub(tmp_path):
     (folder / "README.md").write_text("a card", encoding="utf-8")
     (folder / "original").mkdir()
     (folder / "original/consolidated.safetensors").write_bytes(b"no part of it")
+    (folder / "consolidated.safetensors").write_bytes(b"the same in another form")
     with serve(Hub({MODEL: folder})) as served:
         yield served
 
@@ -60,6 +63,37 @@ def test_a_model_comes_with_what_it_needs_and_is_fetched_once(hub, fetch, run, e
     assert checked.returncode == 0, checked.stderr
 
 
+def test_an_adapter_at_the_hub_is_not_left_there_unseen(hub, fetch, run, experiment, tmp_path):
+    (hub.models[MODEL] / "adapter_config.json").write_text("{}", encoding="utf-8")
+    assert fetch(MODEL).returncode == 0
+    assert_one_line(run("check", experiment({"model.path": str(tmp_path / "models" / MODEL)})), "holds an adapter (adapter_config.json)")
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+@pytest.mark.parametrize("damage", [lambda file: file.unlink(), lambda file: os.truncate(file, 100)], ids=["gone", "cut"])
+def test_a_file_that_is_gone_or_cut_since_is_fetched_again(hub, fetch, tmp_path, name, damage):
+    assert fetch(MODEL).returncode == 0
+    file = tmp_path / "models" / MODEL / name
+    damage(file)
+    hub.asked.clear()
+    assert fetch(MODEL).returncode == 0 and file.read_bytes() == (hub.models[MODEL] / name).read_bytes()
+    assert {name for _, name, _ in hub.asked} == {name}
+
+
+def test_a_run_that_is_interrupted_says_so_in_one_line(hub, begin, fetch, tmp_path):
+    hub.stall_behind = 100_000
+    process = begin(MODEL)
+    for _ in range(600):
+        if list((tmp_path / "models").rglob(".*.part")):
+            break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (1, "", "fetch_model: interrupted; run this again, it goes on where it was\n")
+    hub.stall_behind = None
+    assert fetch(MODEL).returncode == 0
+
+
 def test_a_killed_run_goes_on_where_it_was(hub, begin, fetch, tmp_path):
     (hub.models[MODEL] / "model.safetensors").write_bytes(os.urandom(45_000_000))  # several of the pieces that huggingface_hub writes
     hub.stall_behind = 35_000_000
@@ -78,6 +112,32 @@ def test_a_killed_run_goes_on_where_it_was(hub, begin, fetch, tmp_path):
     assert fetch(MODEL).returncode == 0
     assert [begin > 0 for method, name, begin in hub.asked if method == "GET" and name == "model.safetensors"] == [True]
     assert (tmp_path / "models" / MODEL / "model.safetensors").read_bytes() == (hub.models[MODEL] / "model.safetensors").read_bytes()
+
+
+def test_what_a_killed_run_left_of_another_revision_is_not_read_beside_the_new_one(hub, begin, fetch, tmp_path):
+    whole = hub.models[MODEL] / "model.safetensors"
+    content = whole.read_bytes()
+    shards = [hub.models[MODEL] / f"model-0000{number}-of-00002.safetensors" for number in (1, 2)]
+    for shard, size in zip(shards, (1000, 45_000_000)):
+        shard.write_bytes(os.urandom(size))
+    whole.unlink()
+    hub.stall_behind = 35_000_000
+    process = begin(MODEL)
+    for _ in range(600):
+        if max((file.stat().st_size for file in (tmp_path / "models").rglob(".*.part")), default=0) > 10_000_000:
+            break
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    folder = tmp_path / "models" / MODEL
+    assert (folder / shards[0].name).is_file()
+    for shard in shards:
+        shard.unlink()
+    whole.write_bytes(content)
+    hub.commit, hub.stall_behind = "d" * 40, None
+    assert fetch(MODEL).returncode == 0
+    assert {file.name for file in folder.iterdir()} == {"config.json", "model.safetensors", "tokenizer.model", "fetched.json"}
+    assert (folder / "model.safetensors").read_bytes() == content
 
 
 def test_a_file_that_came_with_another_content_is_fetched_again(hub, fetch, tmp_path):
@@ -135,6 +195,18 @@ def test_too_little_room_is_said_before_anything_is_fetched(hub, fetch, tmp_path
     hub.sizes["model.safetensors"] = 2**50
     assert_one_line(fetch(MODEL), "GB more and", "make room, or name another --out FOLDER")
     assert not hub.asked
+
+
+def test_what_was_fetched_of_a_file_needs_no_more_room(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(REPO / "scripts"))
+    script = runpy.run_path(str(REPO / "scripts/fetch_model"))
+    files = {"model.safetensors": SimpleNamespace(size=1000, lfs=SimpleNamespace(sha256="a")), "config.json": SimpleNamespace(size=10, lfs=None, blob_id="b")}
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=110))
+    (tmp_path / ".a.part").write_bytes(bytes(899))
+    with pytest.raises(script["CannotFetch"], match="needs .* more"):
+        script["check_space"](MODEL, tmp_path, files)
+    (tmp_path / ".a.part").write_bytes(bytes(900))
+    script["check_space"](MODEL, tmp_path, files)
 
 
 def test_names_are_models_at_whole_commits():

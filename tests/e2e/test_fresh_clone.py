@@ -26,6 +26,28 @@ def test_a_script_without_its_packages_names_scripts_setup(script):
     assert code == 1 and said.endswith("no /nowhere/bin/python; run scripts/setup\n") and said.count("\n") == 1
 
 
+def test_an_environment_that_another_setup_was_killed_in_is_made_again(tmp_path):
+    """Python itself is one that writes down what it is asked to do."""
+    (tmp_path / "scripts").mkdir()
+    shutil.copy(REPO / "scripts/setup", tmp_path / "scripts")
+    for name in ("requirements.txt", "cmake/fetched/requirements.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("a==1\n", encoding="utf-8")
+    python, venv, asked = tmp_path / "bin/python3", tmp_path / "venv", tmp_path / "asked"
+    python.parent.mkdir()
+    makes = f"mkdir -p {venv}/bin && ln -sf {python} {venv}/bin/python"
+    python.write_text(f'#!/bin/sh\necho "$@" >> {asked}\n[ "$2" != venv ] || {{ {makes}; }}\n', encoding="utf-8")
+    python.chmod(0o755)
+    environment = {"PATH": f"{python.parent}:{os.environ['PATH']}", "QROAR_VENV": str(venv), "QROAR_FETCH_DEPS": "ON"}
+    for killed, remade in ((False, False), (False, False), (True, True)):
+        if killed:
+            (venv / ".qroar-unfinished").touch()
+            asked.unlink()
+        code, said = said_by(tmp_path / "scripts/setup", **environment)
+        assert code == 0 and not (venv / ".qroar-unfinished").exists(), said
+        assert (f"-m venv --clear {venv}" in asked.read_text(encoding="utf-8")) == remade
+
+
 def test_a_submission_without_a_python_for_its_report_is_refused(binary, experiment):
     code, said = said_by(REPO / "scripts/slurm/submit", experiment(), "--dry-run", QROAR_VENV="/nowhere", QROAR_BINARY=str(binary))
     assert code == 1 and said == "submit: no /nowhere/bin/python, which writes the report; run scripts/setup\n"

@@ -81,6 +81,7 @@ def test_any_other_divisors_stay_what_they_are(tmp_path):
     (scaling("none"), {}, None, BASE, 1),
     (scaling("none", 4.0), {}, None, BASE, 1),
     (scaling("linear", 4.0), {}, {"rope_type": "linear", "factor": 4.0}, BASE / 4, 1),
+    (scaling("linear", 4.0, 1024), {}, {"rope_type": "linear", "factor": 4.0, "original_max_position_embeddings": 1024}, BASE / 4, 1),
     (lambda writer: writer.add_float32("llama.rope.scale_linear", 2.5), {}, {"rope_type": "linear", "factor": 2.5}, BASE / 2.5, 1),
     (scaling("yarn", 4.0, 1024), {}, YARN, None, YARN_FACTOR),
     (scaling("yarn", 4.0, 1024, attn_factor=0.5, yarn_beta_fast=16.0), {}, YARN | {"beta_fast": 16.0, "attention_factor": YARN_FACTOR / 2}, None, YARN_FACTOR / 2),
@@ -100,7 +101,13 @@ def test_schemes_of_the_metadata_are_those_of_config_json(tmp_path, change, tens
 
 @pytest.mark.parametrize(("change", "tensors", "said"), [
     (scaling("yarn"), {}, "metadata key 'llama.rope.scaling.factor' is missing"), (scaling("linear", -2.0), {}, "is -2.0, not a number above 0"),
-    (scaling("linear", 2.0, mscale=1.0), {}, "RoPE scaling 'llama.rope.scaling.mscale' is not supported"),
+    (scaling("linear", 2.0, mscale=1.0), {}, "metadata key 'llama.rope.scaling.mscale' is 1.0, which is not supported"),
+    (scaling("linear", 2.0, attn_factor=0.5), {}, "metadata key 'llama.rope.scaling.attn_factor' is 0.5, which is not supported"),
+    (scaling("none", attn_factor=0.5), {"rope_freqs.weight": [1.5] * PAIRS}, "metadata key 'llama.rope.scaling.attn_factor' is 0.5, which is not"),
+    (scaling("longrope", 2.0), {"rope_factors_long.weight": [2] * PAIRS, "rope_factors_short.weight": [1] * PAIRS},
+     "metadata key 'llama.rope.scaling.factor' is 2.0, which is not supported"),
+    (scaling("none"), {"rope_factors_long.weight": [2] * PAIRS}, "'rope_factors_long.weight' and RoPE scaling of type 'none' are in one file"),
+    (scaling("longrope"), {"rope_freqs.weight": [1] * PAIRS}, "'rope_freqs.weight' and RoPE scaling of type 'longrope' are in one file"),
     (lambda writer: writer.add_string("llama.rope.scaling.type", "su"), {}, "is 'su', not none, linear, yarn or longrope"),
     (scaling("longrope"), {}, "tensor 'rope_factors_short.weight' is missing"),
     (scaling("yarn", 2.0), {"rope_freqs.weight": [1] * PAIRS}, "are in one file, which no model has"),

@@ -3,6 +3,7 @@ import gzip
 import json
 import lzma
 import os
+import subprocess
 import sys
 import time
 
@@ -27,6 +28,9 @@ def refused(run_script, name, *arguments):
 
 @pytest.mark.parametrize(("line", "said"), [
     ('{"text": 1e999}', "is no finite number"), ('{"text": "a", "words": NaN}', "is no finite number"), ('{"text": "a", "id": {}}', '"id" is {}, not a text'),
+    ('{"text": "a", "words": 2, "text": "b"}', 'the key "text" stands twice'),
+    ('{"text": "a", "group": "b "}', "\"group\" is 'b '; name what"), ('{"text": "a", "group": "e\\u0301"}', "\"group\" is 'e\\u0301'; name what"),
+    ('{"text": "a", "group": "\\u200bb"}', "\"group\" is '\\u200bb'; name what"), ('{"text": "a", "words": 1000000000001}', "not a number of them"),
     ('{"text": "a", "id": true}', '"id" is true, not a text'), ('{"text": "\\ud800"}', "half of a surrogate pair"), ("[" * 200_000, "cannot be read"),
     ('{"text": "a", "id": "\\u001b[2J"}\n{"text": "b", "id": "\\u001b[2J"}', "the id '\\x1b[2J' is that of"), ('{"text": "a", "words": ' + "9" * 5000 + "}", "digits")], ids=lambda word: word[:20])
 def test_a_hostile_line_of_a_text_is_one_line_without_escapes(run_script, tmp_path, line, said):
@@ -41,6 +45,34 @@ def test_a_hostile_tokenizer_is_one_line(run_script, tmp_path, vocab):
     (tmp_path / "text.jsonl").write_text('{"text": "a"}\n', encoding="utf-8")
     (tmp_path / "tokenizer.json").write_text(f'{{"model": {{"type": "BPE", "vocab": {vocab}, "merges": []}}}}', encoding="utf-8")
     assert "tokenizer.json" in refused(run_script, "tokenize_texts.py", tmp_path, tmp_path / "text.jsonl", tmp_path / "out.tok")
+
+
+def test_a_text_is_not_replaced_by_its_own_tokens(run_script, tmp_path):
+    text = tmp_path / "text.jsonl"
+    text.write_text('{"text": "a"}\n', encoding="utf-8")
+    assert "text.jsonl: is TEXT itself, which would be lost" in refused(run_script, "tokenize_texts.py", tmp_path, text, text)
+    assert text.read_text(encoding="utf-8") == '{"text": "a"}\n'
+
+
+def test_a_tokenizer_that_draws_its_tokens_is_refused(run_script, tmp_path):
+    (tmp_path / "text.jsonl").write_text('{"text": "ab"}\n', encoding="utf-8")
+    model = {"type": "BPE", "dropout": 0.5, "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"]}
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"model": model}), encoding="utf-8")
+    assert "tokenizer.json: model.dropout is 0.5, with which every call makes other tokens" in refused(
+        run_script, "tokenize_texts.py", tmp_path, tmp_path / "text.jsonl", tmp_path / "out.tok")
+
+
+@pytest.mark.parametrize(("script", "arguments", "made"), [
+    ("prepare_data.py", ["c4", "o\udcff.jsonl", "--source", "text.jsonl"], "o\udcff.jsonl"),
+    ("prepare_bench.py", ["piqa", "--source", "text.jsonl", "--out", "o\udcff"], "o\udcff/piqa.jsonl"),
+    ("tokenize_texts.py", [".", "text.jsonl", "o\udcff.tok"], "o\udcff.tok")])
+def test_a_name_that_is_no_text_is_written_and_printed_escaped(tmp_path, script, arguments, made):
+    (tmp_path / "text.jsonl").write_text(json.dumps(QUESTION | {"text": "a"}) + "\n", encoding="utf-8")
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"model": {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": []}}), encoding="utf-8")
+    process = subprocess.run([sys.executable, REPO / "scripts" / script, *arguments], cwd=tmp_path, env=os.environ | {"PYTHONIOENCODING": "utf-8:strict"},
+                             capture_output=True, text=True, check=False)
+    assert process.returncode == 0 and process.stdout.startswith(made.replace("\udcff", r"\udcff")) and process.stderr == "", process.stderr
+    assert (tmp_path / made).is_file()
 
 
 @pytest.mark.parametrize(("row", "said"), [
@@ -63,10 +95,12 @@ def test_a_bomb_is_refused_before_it_is_unpacked(run_script, tmp_path, ending, o
 
 
 def test_what_is_no_file_is_not_waited_for(run_script, tmp_path):
-    for ending in ("jsonl", "txt", "gguf"):
-        os.mkfifo(tmp_path / f"a.{ending}")
+    (tmp_path / "b.txt").write_text("b", encoding="utf-8")
+    for name in ("a.jsonl", "a.txt", "a.gguf", "tokenizer.model"):
+        os.mkfifo(tmp_path / name)
     for script, arguments in (("prepare_data.py", ["wikitext2", tmp_path / "o.jsonl", "--source", tmp_path / "a.txt"]),
                               ("prepare_data.py", ["c4", tmp_path / "o.jsonl", "--source", tmp_path / "a.jsonl"]),
+                              ("tokenize_texts.py", [tmp_path, tmp_path / "b.txt", tmp_path / "o.tok"]),
                               ("import_gguf.py", [tmp_path / "a.gguf", tmp_path / "model"])):
         assert "is no file" in refused(run_script, script, *arguments)
 

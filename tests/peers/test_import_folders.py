@@ -42,6 +42,16 @@ def in_shards(folder):
     (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"metadata": {}, "weight_map": where}), encoding="utf-8")
 
 
+def added_to_shard(name):
+    """An edit of the first shard, of which the index knows nothing."""
+
+    def edit(folder):
+        file = folder / "pytorch_model-00001-of-00002.bin"
+        torch.save(torch.load(file) | {name: torch.ones(128)}, file)
+
+    return edit
+
+
 @pytest.fixture
 def copied(small_plain, tmp_path):
     for name in ("config.json", "model.safetensors", "tokenizer.json", "generation_config.json"):
@@ -50,7 +60,7 @@ def copied(small_plain, tmp_path):
     return tmp_path / "model"
 
 
-@pytest.mark.parametrize("edit", [bin_of(), bin_of(legacy=True), in_shards])
+@pytest.mark.parametrize("edit", [bin_of(), bin_of(legacy=True), in_shards, in_order(bin_of(), set_fields(quantization_config=None))])
 def test_pickled_tensors_keep_their_bits(copied, small_plain, edit):
     edit(copied)
     assert SCRIPT.import_checkpoint(copied, copied.with_name("out"), None) == []
@@ -68,6 +78,18 @@ def test_a_tied_head_is_not_stored_twice(copied):
     assert "lm_head.weight" not in load_file(copied.with_name("out") / "model.safetensors")
 
 
+def test_what_old_files_carry_along_is_left_out(copied, small_plain):
+    def listed(folder):
+        path = folder / "pytorch_model.bin.index.json"
+        content = path.read_text(encoding="utf-8")
+        path.write_text(content.replace('"weight_map": {', '"weight_map": {"rotary_emb.cos_cached": "pytorch_model-00002-of-00002.bin", '), encoding="utf-8")
+
+    mask = {"model.layers.0.self_attn.bias": torch.ones(1, 1, 8, 8, dtype=torch.bool)}
+    in_order(change_tensors(lambda tensors: tensors | mask), in_shards, added_to_shard("model.layers.0.self_attn.rotary_emb.inv_freq"), listed)(copied)
+    SCRIPT.import_checkpoint(copied, copied.with_name("out"), None)
+    assert load_file(copied.with_name("out") / "model.safetensors").keys() == load_file(small_plain / "model.safetensors").keys()
+
+
 class Executed:
     def __reduce__(self):
         return (print, ("executed",))
@@ -80,6 +102,7 @@ class Executed:
     (bin_of(change=lambda tensors: tensors | {"a": torch.ones(2, dtype=torch.int8)}), "tensor 'a' is of int8, and nothing in config.json says"),
     (bin_of(change=lambda tensors: tensors | {"a": torch.eye(2).to_sparse()}), "pytorch_model.bin: tensor 'a' is sparse; save it dense"),
     (bin_of(change=lambda tensors: tensors | {"a": torch.ones(2, device="meta")}), "pytorch_model.bin: tensor 'a' is without values (meta); save it dense"),
+    (bin_of(change=lambda tensors: tensors | {"a": torch.ones(1).expand(2**20, 2**20)}), f"tensor 'a' of {2**42} bytes holds 4, repeated"),
     (bin_of(change=lambda tensors: tensors | {"a\ud800": torch.ones(2)}), "is no dictionary of tensors by name"),
     (lambda folder: (folder / "model.safetensors").rename(folder / "pytorch_model.bin"), "holds more than plain tensors, or is damaged"),
     (lambda folder: pickled_as(folder, b"\x80\x02."), "holds more than plain tensors, or is damaged, and is not loaded (IndexError)"),
@@ -89,12 +112,15 @@ class Executed:
     (lambda folder: (folder / "config.json").write_text("{", encoding="utf-8"), "config.json: cannot be read as JSON"),
     (lambda folder: (folder / "config.json").write_text("[" * 100000, encoding="utf-8"), "config.json: cannot be read as JSON"),
     (lambda folder: (folder / "config.json").write_text("[]", encoding="utf-8"), "config.json: is [], not an object"),
+    (lambda folder: (folder / "config.json").write_text('{"a": {"b": 1, "b": 2}}', encoding="utf-8"), 'as JSON (the key "b" stands twice)'),
     (lambda folder: (folder / "config.json").unlink(), "has no config.json"),
     (set_fields(_name_or_path=["a\ud800"]), 'config.json: "_name_or_path" holds half of a surrogate pair'),
     (in_order(in_shards, lambda folder: (folder / "pytorch_model-00001-of-00002.bin").unlink()), "which is no file of the folder"),
     (in_order(in_shards, lambda folder: (folder / "pytorch_model.bin.index.json").write_text('{"weight_map": {"a": "../../x"}}')), "which is no file of the folder"),
     (in_order(in_shards, lambda folder: (folder / "pytorch_model.bin.index.json").write_text('{"weight_map": 3}')), '"weight_map" is 3'),
     (in_order(in_shards, lambda folder: torch.save({}, folder / "pytorch_model-00001-of-00002.bin")), "is not in pytorch_model-00001-of-00002.bin"),
+    (in_order(in_shards, added_to_shard(f"{LAYER}.bias")), f"tensor '{LAYER}.bias' is, too, in pytorch_model-00001-of-00002.bin"),
+    (in_order(in_shards, added_to_shard("model.embed_tokens.weight")), "'model.embed_tokens.weight' is, too, in pytorch_model-00001-of-00002.bin"),
 ])
 def test_what_is_no_checkpoint_is_one_line(copied, capsys, edit, said):
     edit(copied)

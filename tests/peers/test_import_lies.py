@@ -1,5 +1,6 @@
 """scripts/import_checkpoint on quantized checkpoints that lie: each is one line that names file and tensor or key."""
 import json
+import resource
 import shutil
 
 import pytest
@@ -7,14 +8,25 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from checkpoints import change_tensors, set_fields
-from import_edits import LAYER, MAKERS, changed, first, group_0, options, refused, without
+from checkpoints import add_tensors, change_tensors, in_order, set_fields
+from import_edits import LAYER, MAKERS, changed, first, group_0, options, refused, with_metadata, without
 from support.program import litter
 from test_import_checkpoint import SCRIPT
 
 from json_lines import BadInput, printable
 
 NAN = float("nan")
+
+
+def address_space():
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[0]) * resource.getpagesize()
+
+
+def with_part(part, tensor):
+    return with_metadata(lambda tensors: tensors | {f"{LAYER}.{part}": tensor})
+
+
 LIES = [
     ("gptq", options(quant_method="exl3"), 'config.json: quantization_config.quant_method is "exl3", and only awq, gptq'),
     ("gptq", options(bits=5), "quantization_config.bits is 5, and only 2, 3, 4, 8"),
@@ -32,18 +44,28 @@ LIES = [
     ("gptq", changed("g_idx", first(-1)), "names a group"),
     ("gptq", changed("g_idx", lambda x: x[1:]), f"'{LAYER}.g_idx' has shape (127,), expected (128,)"),
     ("gptq", changed("scales", first(NAN)), f"model.safetensors: tensor '{LAYER}.scales' holds NaN"),
+    ("gptq", in_order(options(desc_act=True), without("g_idx")), f"'{LAYER}.g_idx' is missing"),
+    ("act-order", without("weight_g_idx"), f"'{LAYER}.weight_g_idx' is missing"),
+    ("gptq", add_tensors(self_attn__q_proj__weight=(128, 128)), f"g_idx' is of a quantized layer, and '{LAYER}.weight' is there, too"),
+    ("gptq", lambda folder: (folder / "adapter_config.json").write_text("{}"), "holds an adapter (adapter_config.json), which would be lost"),
     ("gptq", without("scales"), f"'{LAYER}.scales' is missing"),
     ("gptq", without("qweight"), f"'{LAYER}.qweight' is missing"),
     ("gptq", without("qzeros"), f"'{LAYER}.qzeros' is missing"),
     ("gptq", changed("qweight", lambda x: x.long()), "is of int64, not int32"),
     ("gptq", changed("qweight", lambda x: x[:, :64]), "has shape (4, 128), expected (4, 64)"),
     ("gptq", set_fields(num_key_value_heads=1), "k_proj.g_idx' belongs to a weight of shape (64, 128), and config.json says (32, 128)"),
-    ("gptq", set_fields(quantization_config=...), "the program reads this folder as it is"),
+    ("gptq", set_fields(quantization_config=...), f"config.json: has no quantization_config, and tensor '{LAYER.replace('self_attn.q', 'mlp.down')}.g_idx' is of"),
+    ("gptq", in_order(set_fields(quantization_config=...), change_tensors(lambda tensors: {"model.norm.weight": tensors["model.norm.weight"]})),
+     "the program reads this folder as it is"),
     ("awq", options(version="gemv"), 'version is "gemv", and only gemm'),
+    ("awq", options(backend="llm-awq"), 'quantization_config.backend is "llm-awq", which has a layout of its own'),
     ("awq", options(zero_point=False), "zero_point is false"),
     ("awq", options(bits=3), "bits is 3"),
     ("awq", options(group_size=96), "has 256 inputs, which is no multiple of the group size 96"),
     ("awq", changed("scales", first(float("inf"))), "holds NaN or infinity"),
+    ("packed", with_part("weight_global_scale", torch.ones(1)), f"'{LAYER}.weight_global_scale' has no part in this weight of compressed-tensors"),
+    ("fp8", with_part("weight_scale_inv", torch.ones(1)), f"'{LAYER}.weight_scale' has no part in this weight of fp8"),
+    ("nf4", with_part("SCB", torch.ones(128)), f"'{LAYER}.SCB' has no part in this weight of bitsandbytes"),
     ("packed", options(format="marlin-24"), 'format is "marlin-24"'),
     ("packed", options(transform_config={"a": 1}), "rotations run with the model"),
     ("packed", options(sparsity_config={"format": "sparse-24-bitmask"}), "sparsity_config.format is"),
@@ -190,6 +212,22 @@ def test_every_other_value_of_torchaos_header_is_one_line_or_harmless(small_made
         save_file(tensors, folder / "model.safetensors", metadata=header | {f"{LAYER}.weight": json.dumps(tree)})
 
     assert_refused_or_imported(folder, json.loads(header[f"{LAYER}.weight"]), write)
+
+
+@pytest.mark.parametrize("key", ["blocksize", "nested_blocksize"])
+def test_a_block_of_bitsandbytes_that_is_larger_than_the_matrix_takes_no_memory_of_its_own(small_made, key):
+    folder, name = small_made("nf4"), f"{LAYER}.weight.quant_state.bitsandbytes__nf4"
+    tensors = load_file(folder / "model.safetensors")
+    state = json.loads(bytes(tensors[name].tolist())) | {key: 2**31 - 1}
+    one = {f"{LAYER}.weight.absmax": 1, f"{LAYER}.weight.nested_absmax": 1} if key == "blocksize" else {}
+    cut = {part: tensors[part][:size].clone() for part, size in one.items()}
+    save_file(tensors | cut | {name: torch.tensor(list(json.dumps(state).encode()), dtype=torch.uint8)}, folder / "model.safetensors")
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (address_space() + (1 << 30), before[1]))
+    try:
+        SCRIPT.import_checkpoint(folder, folder.with_name("out"), None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def test_every_other_value_of_bitsandbytes_state_is_one_line_or_harmless(small_made):

@@ -107,6 +107,24 @@ def test_the_fused_layers_of_phi_3_have_the_names_that_rules_match(evaluate, tmp
     assert evaluate("run", tmp_path / "out", {"quant": yaml.safe_load("\n".join(lines))["quant"]}).nll()
 
 
+def test_a_layer_whose_name_is_no_name_ends_no_line_and_no_text(small_plain, tmp_path):
+    odd, kept = 'a\x1b[2J"}\n}', {"model.layers.0.b.weight": torch.ones(2, 2)}
+    fp8()(small_plain, tmp_path / "model")
+    more = {f"model.layers.0.{odd}.weight": torch.ones(2, 2).to(torch.float8_e4m3fn), f"model.layers.0.{odd}.weight_scale": torch.ones(())}
+    change_tensors(lambda tensors: tensors | more | kept)(tmp_path / "model")
+    lines = SCRIPT.import_checkpoint(tmp_path / "model", tmp_path / "out", None)
+    assert all(line.isprintable() for line in lines) and f"layers.*.{odd}" in [rule["match"] for rule in yaml.safe_load("\n".join(lines))["quant"]]
+
+
+def test_a_strategy_that_ends_a_line_stays_in_its_comment(small_plain, tmp_path):
+    int8(small_plain, tmp_path / "model")
+    config = json.loads((tmp_path / "model/config.json").read_text(encoding="utf-8"))["quantization_config"]
+    config["config_groups"]["group_0"]["input_activations"]["strategy"] = "row\nquant: []"
+    set_fields(quantization_config=config)(tmp_path / "model")
+    (line,) = SCRIPT.import_checkpoint(tmp_path / "model", tmp_path / "out", None)
+    assert line.isprintable() and line.startswith(r"# inputs are int8, one scale a row\nquant: [] when the format runs")
+
+
 # Families, keys of config.json, and the layers of theirs that have biases.
 BIASES = {"llama": ("Llama", {}, ()), "llama with some": ("Llama", {"attention_bias": True}, ("q_proj", "k_proj", "v_proj", "o_proj")),
           "qwen2": ("Qwen2", {}, ("q_proj", "k_proj", "v_proj")), "qwen3": ("Qwen3", {"head_dim": 32}, ()), "phi3": ("Phi3", {}, ()),

@@ -1,6 +1,7 @@
 """Scripts that write data and models, stopped before they are through, on a disk without room, and with names that are no text: one line, and nothing
 half-written is left."""
 import json
+import os
 import resource
 import signal
 import subprocess
@@ -65,6 +66,22 @@ def test_a_signal_right_behind_the_making_of_a_folder_leaves_none(tmp_path):
     process = subprocess.run([sys.executable, "-c", at_once, REPO / "scripts/import_gguf.py", tmp_path / "model.gguf", tmp_path / "out"],
                              capture_output=True, text=True, check=False)
     assert process.returncode == 143 and sorted(path.name for path in tmp_path.iterdir()) == ["model.gguf"], process.stderr
+
+
+def test_what_a_killed_process_of_the_same_number_left_is_no_part_of_an_import(tmp_path):
+    left = tmp_path / f"out.{os.getpid()}.tmp"
+    left.mkdir()
+    (left / "model.safetensors.index.json").write_text("{}", encoding="utf-8")
+    gguf_models.imported(tmp_path)
+    assert not left.exists() and not (tmp_path / "out/model.safetensors.index.json").exists()
+
+
+def test_a_signal_while_torch_is_imported_is_one_line():
+    at_once = ("import builtins, runpy, signal, sys; real = builtins.__import__\n"
+               "builtins.__import__ = lambda name, *rest: signal.raise_signal(2) if name == 'torch' else real(name, *rest)\n"
+               "sys.argv = sys.argv[1:]; sys.path.insert(0, sys.argv[0].rpartition('/')[0]); runpy.run_path(sys.argv[0], run_name='__main__')")
+    process = subprocess.run([sys.executable, "-c", at_once, REPO / "scripts/import_checkpoint"], capture_output=True, text=True, check=False)
+    assert (process.returncode, process.stderr) == (130, "import_checkpoint: interrupted; nothing half-written is left, run it again\n")
 
 
 def test_a_disk_without_room_is_one_line_that_names_what_is_written(command, tmp_path):
