@@ -86,7 +86,7 @@ bool is_there(const fs::path& file) {
 /// Returns whether tokenizer.json has tokens that the text may contain ("plain" ones, as people add them) and the
 /// SentencePiece model lacks: transformers reads the former.
 bool adds_tokens(const fs::path& json, const fs::path& model) {
-  const Json tokenizer = try_read_json_object(json).value_or(Json::object());
+  const Json tokenizer = read_json_object(json);
   const Json& added = value_at(tokenizer, "/added_tokens");
   std::optional<SentencePiece> pieces;
   return std::ranges::any_of(added, [&](const Json& token) {
@@ -96,12 +96,31 @@ bool adds_tokens(const fs::path& json, const fs::path& model) {
   });
 }
 
+/// Warns where added_tokens.json has tokens that the SentencePiece model lacks, which transformers adds to it.
+void warn_of_added_tokens(const fs::path& model) {
+  const fs::path file = model.parent_path() / "added_tokens.json";
+  if (!is_there(file)) return;
+  const SentencePiece pieces(model);
+  const Json added = read_json_object(file);
+  for (const auto& [token, id] : added.items()) {
+    if (pieces.has_piece(token)) continue;
+    warn_once(fmt::format(
+        "{}: is not read, and adds the token {} to those of tokenizer.model; where texts contain it, copy the "
+        "model's tokenizer.json beside it",
+        file.string(), excerpt(token)));
+    return;
+  }
+}
+
 }  // namespace
 
 fs::path tokenizer_file(const fs::path& model_folder) {
   fs::path model = model_folder / "tokenizer.model", json = model_folder / "tokenizer.json";
   const bool has_model = is_there(model), has_json = is_there(json);
-  if (has_model && !is_tiktoken(model)) return has_json && adds_tokens(json, model) ? json : model;
+  if (has_model && !is_tiktoken(model)) {
+    if (!has_json) warn_of_added_tokens(model);
+    return has_json && adds_tokens(json, model) ? json : model;
+  }
   if (has_json) {
     if (has_model) warn_once(fmt::format("{}: is of tiktoken's format; {} is read", model.string(), json.string()));
     return json;

@@ -21,6 +21,8 @@ void read_layer_types(const ConfigFields& fields, std::optional<int64_t> window,
       fields.wrong(kName,
                    fmt::format("full_attention or sliding_attention for each of {} layers", config.num_hidden_layers));
     }
+    if (!window && std::ranges::find(types, Json("sliding_attention")) != types.end())
+      fields.wrong(kName, "full_attention alone, since sliding_window is null or use_sliding_window is false");
   }
   for (std::size_t i = 0; window && i < config.layers.size(); ++i) {
     const bool slides =
@@ -29,9 +31,13 @@ void read_layer_types(const ConfigFields& fields, std::optional<int64_t> window,
   }
 }
 
-std::optional<int64_t> used_sliding_window(const ConfigFields& fields) {
-  if (!fields.boolean("use_sliding_window", false) || !fields.has("sliding_window")) return std::nullopt;
+std::optional<int64_t> sliding_window(const ConfigFields& fields) {
+  if (!fields.has("sliding_window")) return std::nullopt;
   return fields.integer("sliding_window", {}, 1, kMaxPositions);
+}
+
+std::optional<int64_t> used_sliding_window(const ConfigFields& fields) {
+  return fields.boolean("use_sliding_window", false) ? sliding_window(fields) : std::nullopt;
 }
 
 void read_qwen_windows(const ConfigFields& fields, LlamaConfig& config) {
@@ -40,9 +46,7 @@ void read_qwen_windows(const ConfigFields& fields, LlamaConfig& config) {
 }
 
 void read_window_of_all(const ConfigFields& fields, LlamaConfig& config) {
-  if (!fields.has("sliding_window")) return;
-  const int64_t window = fields.integer("sliding_window", {}, 1, kMaxPositions);
-  for (LayerConfig& layer : config.layers) layer.attention.sliding_window = window;
+  for (LayerConfig& layer : config.layers) layer.attention.sliding_window = sliding_window(fields).value_or(0);
 }
 
 void read_biases(const ConfigFields& fields, LlamaConfig& config) {

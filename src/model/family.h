@@ -48,8 +48,10 @@ inline constexpr std::string_view kPartialRotary = "partial_rotary_factor";
 std::unique_ptr<Family> family_of(const std::string& model_type);
 
 /// Sets a window for the layers that `layer_types` calls sliding_attention, for those from `first` on where there is no
-/// such list; none where `window` is empty.
+/// such list; none where `window` is empty, with which such a list must agree.
 void read_layer_types(const ConfigFields& fields, std::optional<int64_t> window, int64_t first, LlamaConfig& config);
+/// Returns sliding_window, or nothing where it is null.
+std::optional<int64_t> sliding_window(const ConfigFields& fields);
 /// Returns sliding_window, or nothing where it is null or use_sliding_window, false where absent, says so.
 std::optional<int64_t> used_sliding_window(const ConfigFields& fields);
 /// Sets the window of Qwen2 and Qwen3: where it is used, in layer_types or from max_window_layers on.

@@ -97,6 +97,18 @@ def test_padded_embeddings_are_a_warning_once_and_change_little(run, experiment,
     assert process.stderr.count(f"the tokenizer's vocabulary has 4096 entries, the model's {rows}: the {rows - 4096} beyond are taken for padding") == 1
 
 
+def test_a_broken_tokenizer_json_beside_tokenizer_model_is_one_line_and_tokens_that_nothing_reads_are_a_warning(run, experiment, refused, tmp_path):
+    model = copy_of_tiny_books(tmp_path / "model")
+    file = experiment({"model.path": str(model)})
+    (model / "tokenizer.json").write_text('{"added_tokens": [', encoding="utf-8")
+    refused(file, f"{model}/tokenizer.json:1")
+    (model / "tokenizer.json").unlink()
+    (model / "added_tokens.json").write_text('{"<s>": 1, "[NAME]": 4096}', encoding="utf-8")
+    process = run("check", file)
+    assert process.returncode == 0, process.stderr
+    assert process.stderr.count(f'{model}/added_tokens.json: is not read, and adds the token "[NAME]"') == 1
+
+
 def test_tiktoken_s_tokenizer_model_gives_way_to_tokenizer_json(run, experiment, refused, tmp_path):
     model = copy_of_tiny_books(tmp_path / "model")
     (model / "tokenizer.model").write_bytes(b"IQ== 0\nIg== 1\nIw== 2\n")

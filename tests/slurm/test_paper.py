@@ -33,6 +33,6 @@ def test_targets_run_as_arrays_and_the_call_behind_them_writes_tables(cluster, b
     written = subprocess.run(command, env=os.environ | cluster.environment, capture_output=True, text=True, timeout=600, check=False)
     assert written.returncode == 0, written.stderr
     assert before == {path: os.stat(path).st_mtime_ns for path in out.glob("cells/*/row.json")}
-    for target in ("f3", "f20"):
-        assert {"table.csv", "table.tex", "report.md", "report.html"} <= {path.name for path in (out / target).iterdir()}
+    for target, table in {"f3": "table", "f20": "outlier_counts"}.items():
+        assert {f"{table}.csv", f"{table}.tex", "report.md", "report.html"} <= {path.name for path in (out / target).iterdir()}
     assert not [entry for entry in json.loads((out / "verdicts.json").read_text(encoding="utf-8")) if entry["experiment"] in ("f3", "f20") and "not finished" in entry["why"]]
