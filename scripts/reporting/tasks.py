@@ -114,7 +114,7 @@ def positions(found):
         "nll_by_position",
         "Loss by position",
         note,
-        [panel_of(title, panels[title], "place in the window") for title in titles.values()],
+        [panel_of(title, panels.get(title, []), "place in the window") for title in titles.values()],
         "NLL (nats per token)",
         "NLL",
         bands=True,
