@@ -13,7 +13,7 @@ from reporting.charts import chart, panel_of, template
 from reporting.diagnostic_points import mean
 from reporting.figures import Figure, files
 from reporting.points import scheme_of
-from reporting.rows import Findings, cells_of, differences, planned_cells, read_csv, said, show
+from reporting.rows import cells_of, differences, planned_cells, read_csv, said, show
 from reporting.tables import compact
 
 FACTOR = "rope.factor"
@@ -157,10 +157,10 @@ def without_metric(line):
     return line.removeprefix("perplexity; ")
 
 
-def write_shown(target, folder):
+def write_shown(target, found):
     """Writes what only the papers have into a target's folder: NAME.md and NAME.tex of tables, the files of figures; of diagnostics
     also NAME.csv and NAME.dat."""
-    found = Findings.of(folder, [])
+    folder = found.results
     for part in shown(target, found):
         if isinstance(part, Figure):
             for name, content in files(part, template(part.kind)).items():

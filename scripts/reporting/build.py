@@ -68,11 +68,15 @@ def write(path, content):
 
 
 def write_report(results, options, out, with_page=True, beside=()):
-    """Writes the report of a results folder and returns report.md's path; options: of `qroar show`; beside: paired tables in `out` that it names.  What
-    the report shows is there before it."""
+    """Writes the report of a results folder and returns report.md's path; options: of `qroar show`; beside: paired tables in `out` that it names."""
+    return write_found(Findings.of(results, options), out, with_page, beside)
+
+
+def write_found(found, out, with_page=True, beside=()):
+    """Writes the report of what was found, as write_report() does.  What it shows is there before it."""
     if (out / "pdf").is_symlink():
         sys.exit(f"report: {out / 'pdf'} is a link, which is not followed; remove it")
-    made = sections(Findings.of(results, options))
+    made = sections(found)
     if beside:
         made.append(Section("paired", "Paired tables", [Files("As `qroar show --baseline` prints them", beside)]))
     for section in made:
