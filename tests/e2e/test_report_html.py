@@ -180,5 +180,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(binary, results, tmp_path):
 def test_verdicts_of_another_form_are_refused_in_one_line(binary, results, tmp_path):
     folder = tmp_path / "results"
     shutil.copytree(results, folder)
+    (folder / "verdicts.json").write_text("[" * 100_000, encoding="utf-8")
+    assert_one_line(report(binary, folder), "verdicts.json", "write it again, or remove it")
     (folder / "verdicts.json").write_text('[{"claim": "without a verdict"}]', encoding="utf-8")
     assert_one_line(report(binary, folder), "verdicts.json", "needs a list of objects with claim, experiment, effect, interval, verdict")
