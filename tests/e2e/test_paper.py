@@ -305,6 +305,14 @@ def test_verdicts_of_before_do_not_outlive_a_call_that_fails(paper, sizes, tmp_p
     assert process.returncode == 1 and "Traceback" not in process.stderr and not (out / "verdicts.json").exists() and not (out / "report.md").exists()
 
 
+def test_a_table_that_cannot_be_written_is_one_line_and_other_targets_are_made(paper, sizes, tmp_path):
+    (tmp_path / "out/f3/report.md").mkdir(parents=True)
+    process = paper(sizes, "f3", "f20", "claims")
+    assert process.returncode == 1 and "Traceback" not in process.stderr
+    assert process.stderr.splitlines()[-1] == f"paper: f3: {tmp_path / 'out/f3/report.md'}: Is a directory; see to it and call this again"
+    assert (tmp_path / "out/f20/report.html").is_file() and (tmp_path / "out/report.html").is_file() and not (tmp_path / "out/f3/rows.sha256").exists()
+
+
 def test_ctrl_c_is_one_line(begin, sizes, tmp_path):
     changed = yaml.safe_load(sizes.read_text(encoding="utf-8")) | {"proof_pile": "data/nowhere.jsonl", "fetch": {"data/nowhere.jsonl": f"touch {tmp_path}/asked; exec sleep 60"}}
     sizes.write_text(yaml.safe_dump(changed), encoding="utf-8")
