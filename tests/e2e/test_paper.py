@@ -232,7 +232,8 @@ def test_bad_words_are_one_line_and_nothing_is_written(paper, tmp_path, argument
     (f"{{include: {TINY}, document: 3}}", "bad.yaml: unknown size 'document'; did you mean documents?"),
     ("lengths: " + "[" * 5000, "bad.yaml: lists or maps in each other"), ("govreport: 2024-13-01", "bad.yaml: month must be in 1..12"),
     ("lengths: &a [*a]", "bad.yaml: lengths: holds itself"), ("include: .", "bad.yaml: include: expected the name of a file"),
-    ('include: "a\\0"', "bad.yaml: include: expected the name of a file"), (f"{{include: {TINY}, of_the_papers: maybe}}", "of_the_papers: expected true or false"),
+    ('include: "a\\0"', "bad.yaml: include: expected the name of a file"),
+    (f"{{include: {TINY}, of_the_papers: maybe}}", "of_the_papers: expected true or false"),
     (f"{{include: {TINY}, longest: 96}}", "bad.yaml: longest: 96 is none of lengths [512, 4096]"),
 ])
 def test_bad_sizes_are_one_line(paper, tmp_path, text, said):
@@ -248,8 +249,8 @@ def test_one_length_and_texts_with_any_name_make_the_papers_figures(paper, sizes
     texts = tmp_path / "té_xts 😀.jsonl"
     changed = yaml.safe_load(sizes.read_text(encoding="utf-8"))
     (tmp_path / "texts.jsonl").rename(texts)
-    sizes.write_text(yaml.safe_dump(changed | {"govreport": str(texts), "lengths": [128], "shortest": 128, "factors": [2, 4], "draws": [0], "more_documents": 4}),
-                     encoding="utf-8")
+    changed |= {"govreport": str(texts), "lengths": [128], "shortest": 128, "factors": [2, 4], "draws": [0], "more_documents": 4}
+    sizes.write_text(yaml.safe_dump(changed), encoding="utf-8")
     process = paper(sizes, "f3")
     assert process.returncode == 0, process.stderr
     found = Findings.of(tmp_path / "out/f3", [])

@@ -36,7 +36,8 @@ def answered(tmp_path, monkeypatch):
     for length in LENGTHS:
         for place, (quant, scales) in enumerate((quant, scales) for quant in ("none", "RTN W4") for scales in SCALES):
             name = scales.get("name", "none")
-            metrics = {f"{metric.partition('/')[0]}/{kind}": {"value": 0.1 * place + 0.02 * number, "low": 0.1 * place, "high": 0.1 * place + 0.1, "count": 60 + number}
+            right = lambda number: {"value": 0.1 * place + 0.02 * number, "low": 0.1 * place, "high": 0.1 * place + 0.1, "count": 60 + number}  # noqa: E731
+            metrics = {f"{metric.partition('/')[0]}/{kind}": right(number)
                        for number, metric in enumerate(paper_tables.BENCHMARKS) for kind in ("acc", "acc_norm")}
             tasks = [{"type": "multiple_choice", "pad": {"tokens": length}}]
             one = row(10 * length + place, "yarn", quant, length, metrics=metrics, texts={})

@@ -150,8 +150,9 @@ def test_a_line_of_several_points_is_as_high_as_they_need(tmp_path):
 
 def test_many_panels_of_few_lengths_are_lines_of_one_panel_a_length(tmp_path):
     quantizers = ["none", *(f"rtn W{bits} g{group}" for bits in (2, 3, 4) for group in (32, 64))]
-    rows = [row(number, rope, quant, length, 30 + number / 100, reach=0.1) for number, (rope, quant, length) in enumerate(
-        (rope, quant, length) for quant in quantizers for rope in (("yarn ×4", "yarn ×8", "none") if quant != "none" else ("yarn ×8",)) for length in (512, 4096))]
+    ropes = lambda quant: ("yarn ×8",) if quant == "none" else ("yarn ×4", "yarn ×8", "none")  # noqa: E731
+    kinds = [(rope, quant, length) for quant in quantizers for rope in ropes(quant) for length in (512, 4096)]
+    rows = [row(number, *kind, 30 + number / 100, reach=0.1) for number, kind in enumerate(kinds)]
     figure = figure_of(effects.metrics(found_of(rows, tmp_path)).parts)
     assert [panel["title"] for panel in figure.panels] == ["512 tokens", "4096 tokens"] and figure.kind == "beside"
     (panel, _) = figure.panels
