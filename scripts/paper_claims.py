@@ -3,10 +3,33 @@
 What one rounding draw says of a quantizer is no verdict.  docs/paper.md has the rules.
 """
 from paper_effects import Target, Unknown, effect_of, found_nothing, known_at_least
+from paper_sizes import CannotMake, closest
 from reporting.rows import digits_of
 
 REPRODUCED, NOT, CANNOT, OTHER = "reproduced", "not reproduced", "cannot be told at this size", "not comparable"
+OF_DIAGNOSTIC = ("row", "table", "column", "where")
+NEEDS = {"paired": ("row", "against"), "interaction": ("row", "between"), "value": ("row",), "places": OF_DIAGNOSTIC, "diagnostic": OF_DIAGNOSTIC}
 LEAST_PLACES = 20  # of layers and bands with an interval: as many as let one in twenty show
+
+
+def checked(claims, file):
+    """Returns claims as the file has them; CannotMake names the first that cannot be judged, and its key."""
+    if not isinstance(claims, list) or not all(isinstance(claim, dict) for claim in claims):
+        raise CannotMake(f"{file}: expected a list of claims, each a map with id, claim, source, target, compare, unit")
+    for number, claim in enumerate(claims, start=1):
+        where, kind = f"{file}: claim {claim.get('id', number)}", claim.get("compare")
+        if kind not in NEEDS:
+            raise CannotMake(f"{where}: compare: {closest(str(kind), NEEDS, 'comparison')}")
+        needed = ("id", "claim", "source", "target", "unit", *NEEDS[kind], *["than"] * (claim.get("expect") == "equal"))
+        lacking = [key for key in needed if key not in claim]
+        if lacking:
+            raise CannotMake(f"{where}: lacks {', '.join(lacking)}")
+        if kind != "places" and claim.get("expect") not in ("above", "below", "equal"):
+            raise CannotMake(f"{where}: expect: write above, below or equal")
+        for key, kinds in {"than": (int, float), "tolerance": (int, float), "worth": (int, float, dict)}.items():
+            if not isinstance(claim.get(key, 0), kinds):
+                raise CannotMake(f"{where}: {key}: expected a number, not {claim[key]!r}")
+    return claims
 
 
 def verdict_of_places(share):

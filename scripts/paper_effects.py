@@ -41,8 +41,9 @@ class Effect:
     def over(self, other):
         if other.value == 0:
             raise Unknown("what it is divided by is 0")
-        known = None not in (self.low, other.low)
-        return Effect(self.value / other.value, *((self.low / other.high, self.high / other.low) if known and other.low > 0 else (None, None)))
+        known = None not in (self.low, other.low) and other.low > 0
+        ends = [mine / its for mine in (self.low, self.high) for its in (other.low, other.high)] if known else [None]
+        return Effect(self.value / other.value, *((min(ends), max(ends)) if known else (None, None)))
 
 
 @dataclass

@@ -13,7 +13,7 @@ from reporting.content import Cell, Files, Note, Section, Table
 from reporting.diagnostics import diagnostics
 from reporting.effects import effects, metrics
 from reporting.figures import Figure
-from reporting.rows import TABLES, Findings, not_publishable
+from reporting.rows import TABLES, not_publishable
 
 
 def of_target(name, found):
@@ -30,8 +30,8 @@ def of_target(name, found):
                                 *(dataclasses.replace(figure, name=f"{name}/{figure.name}") for figure in figures)])
 
 
-def write_page(out, model, verdicts, finished):
-    """Writes report.html and report.md over the finished targets of `out`, in order, and returns report.html's path."""
+def write_page(out, model, verdicts, found):
+    """Writes report.html and report.md over the finished targets, {name: Findings} in order, into `out` and returns report.html's path."""
     counts = Counter(entry["verdict"] for entry in verdicts)
     body = [[Cell(entry["verdict"]), entry["claim"], Cell(f"{effect_text(entry)} {entry['unit']}", entry["effect"]) if entry["effect"] is not None else "",
              entry["why"], f"{entry['experiment']}: {entry['source']}"] for entry in verdicts]
@@ -41,7 +41,6 @@ def write_page(out, model, verdicts, finished):
     claims = Section("verdicts", "Verdicts", [
         Note("How a verdict follows from an effect and its 95 % interval: docs/paper.md."),
         Table(["verdict", "claim", "measured here", "why", "target and source"], [("", body)], name="claims", most=100)])
-    found = {name: Findings.of(out / name, []) for name in finished}
     cells = [cell for target in found.values() for cell in target.cells]
     sections = [head, *([claims] if body else []), *(of_target(*target) for target in found.items()), provenance(cells), citation(None)]
     write(out / "report.md", markdown.render(sections))

@@ -10,9 +10,10 @@ from paper_tables import LENGTH, accuracy, beside_published, lengths_of
 from reporting import markdown
 from reporting.build import write
 from reporting.charts import chart, panel_of, template
+from reporting.diagnostic_points import mean
 from reporting.figures import Figure, files
 from reporting.points import scheme_of
-from reporting.rows import Findings, differences, read_csv, said, show
+from reporting.rows import cells_of, differences, planned_cells, read_csv, said, show
 from reporting.tables import compact
 
 FACTOR = "rope.factor"
@@ -32,9 +33,10 @@ def by_scheme(found, rows, value_of):
     return sorted(points, key=lambda point: (point["series"], point["x"]))
 
 
-def at_first_factor(rows):
-    """Returns the rows that have the first one's scale factor: those of all lengths."""
-    return [row for row in rows if row["axes"].get(FACTOR) == rows[0]["axes"].get(FACTOR)]
+def at_first_factor(found, rows):
+    """Returns the rows that have the scale factor which the plan begins with: those of all lengths."""
+    first = found.by_cell[planned_cells(found.results)[0]]["axes"].get(FACTOR)
+    return [row for row in rows if row["axes"].get(FACTOR) == first]
 
 
 def direct(found, rows):
@@ -44,7 +46,7 @@ def direct(found, rows):
 
 def improvement(found):
     """YaRN's perplexity relative to NTK's, over the same documents."""
-    rows = [row for row in at_first_factor(json.loads(show(found.results, "--format", "json", "--baseline", "rope.type=ntk")))
+    rows = [row for row in at_first_factor(found, json.loads(show(found.results, "--format", "json", "--baseline", "rope.type=ntk")))
             if scheme_of(row) == "YaRN" and "perplexity_ratio" in row.get("paired", {})]
 
     def value_of(row):
@@ -60,13 +62,15 @@ def by_factor(found, rows):
     """Perplexity at the longest windows against the scale factor."""
     longest = max(row["axes"][LENGTH] for row in rows)
     own = [row for row in rows if row["axes"][LENGTH] == longest]
-    points = by_scheme(found, own, lambda row: (row["environment"]["rope"]["factor"], row["metrics"]["perplexity"], row["texts"]["perplexity"]))
+    points = by_scheme(found, own, lambda row: (row["axes"][FACTOR], row["metrics"]["perplexity"], row["texts"]["perplexity"]))
     return panel_of(f"by factor, {longest} tokens", points, "scale factor", "perplexity")
 
 
 def losses(found, row):
-    """Returns [(document, mean loss)] in the order of evaluation."""
-    return read_csv(found.folder(row) / "windows.csv", lambda lines: [(line["document"], float(line["nll_sum"]) / int(line["tokens"])) for line in lines])
+    """Returns [(document, mean loss)] in the order of evaluation; of several rounding draws, the mean over them."""
+    own = lambda lines: [(line["document"], float(line["nll_sum"]) / int(line["tokens"])) for line in lines]  # noqa: E731
+    draws = [read_csv(found.results / "cells" / cell / "windows.csv", own) for cell in cells_of(row)]
+    return [(together[0][0], mean([loss for _, loss in together])) for together in zip(*draws)]
 
 
 def running(values):
@@ -90,13 +94,15 @@ def settling(found, rows, of_difference=False):
     points = [found.places.look(own[name]) | {"x": count, "value": value, "low": value - error, "high": value + error, "count": count,
                                               "text": f"{value:.4f} ± {error:.4f}"}
               for name, line in values.items() for count, value, error in running([value for _, value in line])]
-    title = f"{'YaRN - NTK' if of_difference else 'running mean'}, {longest} tokens"
+    title = f"{'YaRN - NTK' if of_difference else 'running mean'} at {longest}"
     return panel_of(title, points, "documents", "Δ NLL (nats)" if of_difference else "NLL (nats)", null=0 if of_difference else None)
 
 
 def sensitivity(found):
-    """How much more YaRN is ahead of NTK than at the shortest windows."""
-    shortest = lengths_of(found.finished)[0]
+    """How much more YaRN is ahead of NTK than at the shortest windows; no points where all windows have one length."""
+    shortest, *longer = lengths_of(found.finished)
+    if not longer:
+        return panel_of("", [])
     entries = json.loads(show(found.results, "--format", "json", "--interaction", f"{LENGTH}={shortest},rope.type=ntk"))
     rows = {entry["id"]: entry for entry in entries if entry["metric"] == "nll" and "positions" not in entry}
     own = [row for row in found.finished if row["id"] in rows]
@@ -110,7 +116,7 @@ def drawn(found, title, note, panels):
 
 
 def figure_3(found):
-    by_length = at_first_factor(found.finished)
+    by_length = at_first_factor(found, found.finished)
     note = "YaRN against NTK in full precision: directly, relatively over the same documents, by factor, and as means over the first documents."
     return drawn(found, "YaRN against NTK", note, [direct(found, by_length), improvement(found), by_factor(found, found.finished),
                                                       settling(found, by_length)])
@@ -151,10 +157,10 @@ def without_metric(line):
     return line.removeprefix("perplexity; ")
 
 
-def write_shown(target, folder):
+def write_shown(target, found):
     """Writes what only the papers have into a target's folder: NAME.md and NAME.tex of tables, the files of figures; of diagnostics
     also NAME.csv and NAME.dat."""
-    found = Findings.of(folder, [])
+    folder = found.results
     for part in shown(target, found):
         if isinstance(part, Figure):
             for name, content in files(part, template(part.kind)).items():

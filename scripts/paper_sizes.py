@@ -2,6 +2,7 @@
 import difflib
 import json
 import re
+from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
@@ -19,11 +20,19 @@ def closest(word, known, kind):
     return CannotMake(f"unknown {kind} '{word}'; {f'did you mean {near[0]}? ' if near else ''}known: {' '.join(known)}")
 
 
-def read_yaml(path):
+@contextmanager
+def reading(path):
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        yield
+    except RecursionError as error:
+        raise CannotMake(f"{path}: lists or maps in each other, deeper than anything here needs") from error
+    except (yaml.YAMLError, ValueError) as error:  # such as the 13th month
         raise CannotMake(f"{path}: {' '.join(str(error).split())}") from error
+
+
+def read_yaml(path):
+    with reading(path):
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 def read_sizes(path, including=()):
@@ -33,15 +42,17 @@ def read_sizes(path, including=()):
         raise CannotMake(f"{path}: expected a map of sizes, like paper/models/tiny-books.yaml")
     for name, value in sizes.items():
         try:
-            json.dumps(value)
+            as_yaml(value).encode()
         except TypeError as error:
             raise CannotMake(f"{path}: {name}: YAML reads it as a date or as bytes; write it in quotes") from error
+        except ValueError as error:
+            raise CannotMake(f"{path}: {name}: holds itself, or half of a character; write it out") from error
     fetch, include = sizes.get("fetch", {}), sizes.pop("include", None)
     if not isinstance(fetch, dict) or not all(isinstance(word, str) for line in fetch.items() for word in line):
         raise CannotMake(f"{path}: fetch: expected a map of FILE: COMMAND; leave fetch out where nothing is to be fetched")
     if include is None:
         return sizes | {"fetch": fetch}
-    if not isinstance(include, str):
+    if not isinstance(include, str) or "\0" in include or not (path.parent / include).is_file():
         raise CannotMake(f"{path}: include: expected the name of a file of sizes, not {include!r}")
     if path.resolve() in including:
         raise CannotMake(f"{path}: include: {include} includes this file again; take one of the two out")
@@ -66,7 +77,17 @@ def find_sizes(model):
             raise CannotMake(f"{path}: {closest(str(name), names, 'size')}")
     if not isinstance(sizes["model"], dict):
         raise CannotMake(f"{path}: model: expected a map, such as {{path: models/mine, dtype: bfloat16}}")
+    if not isinstance(sizes["of_the_papers"], bool):
+        raise CannotMake(f"{path}: of_the_papers: expected true or false, not {sizes['of_the_papers']!r}; it says which verdicts compare numbers")
+    for name in ("shortest", "longest"):
+        if isinstance(sizes["lengths"], list) and sizes[name] not in sizes["lengths"]:
+            raise CannotMake(f"{path}: {name}: {sizes[name]!r} is none of lengths {sizes['lengths']}, of which claims take their rows")
     return path.stem, sizes
+
+
+def as_yaml(value):
+    """Returns a value as JSON, which is YAML but for its escapes of characters beyond 16 bits: these stand as they are."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def anchored(text, names):
@@ -90,9 +111,11 @@ def with_own_draws(sizes):
 
 def filled(file, sizes):
     """Returns the text of a file of experiments/paper, which has Llama-2-7B's sizes, with the model's in the place of values with these anchors."""
-    text, sizes = file.read_text(encoding="utf-8"), with_own_draws(sizes)
-    for begin, end, name in reversed(anchored(text, sizes)):
-        text = f"{text[:begin]}&{name} {json.dumps(sizes[name])}{text[end:]}"  # JSON is YAML
+    sizes = with_own_draws(sizes)
+    with reading(file):
+        text = file.read_text(encoding="utf-8")
+        for begin, end, name in reversed(anchored(text, sizes)):
+            text = f"{text[:begin]}&{name} {as_yaml(sizes[name])}{text[end:]}"
     return text
 
 

@@ -95,13 +95,13 @@ def accuracy(found):
 def drawn(found, name, title, note, rows, unit, null=None):
     """Returns the figure of [(row, {benchmark: effect})]: a panel for each benchmark, a line for each format and length."""
     panels, lines = [], unlike({row["id"]: cut(f"{shortly(row)}, {row['axes'][LENGTH]}") for row, _ in rows})
-    for benchmark in (MEAN, *BENCHMARKS.values()):
+    for benchmark, metrics in {MEAN: BENCHMARKS, **{title: [metric] for metric, title in BENCHMARKS.items()}}.items():
         points = []
         for row, effects in rows:
             effect = effects[benchmark]
             low, high = (effect.value if end is None else end for end in (effect.low, effect.high))
             points.append(found.places.look(row) | {
                 "line": lines[row["id"]], "value": effect.value, "low": low, "high": high, "full": null is not None and effect.survives,
-                "text": f"{effect.value:.1f} [{low:.1f}, {high:.1f}]", "count": row["metrics"][next(iter(BENCHMARKS))].get("count", "")})
+                "text": f"{effect.value:.1f} [{low:.1f}, {high:.1f}]", "count": sum(row["metrics"][metric]["count"] for metric in metrics)})
         panels.append(panel_of(benchmark, points, null=null))
     return chart(found.places, name, title, note, panels, unit, unit, columns=2)

@@ -23,7 +23,7 @@ def main():
     try:
         print(write_report(arguments.results, ["--all"] if arguments.all else [], arguments.out or arguments.results))
     except OSError as error:
-        sys.exit(f"report: {error.filename or arguments.out}: {error.strerror or error}; name a folder that can be written with --out")
+        sys.exit(f"report: {error.filename2 or error.filename or arguments.out}: {error.strerror or error}; name a folder that can be written with --out")
 
 
 if __name__ == "__main__":

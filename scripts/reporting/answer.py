@@ -104,8 +104,8 @@ def verdicts(found):
     if not file.is_file():
         return Section("verdicts", "Verdicts", [])
     try:
-        claims = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        claims = visible(json.loads(file.read_text(encoding="utf-8"), parse_int=float))
+    except (OSError, ValueError, RecursionError) as error:
         sys.exit(f"report: {file}: {error}; write it again, or remove it")
     if not isinstance(claims, list) or not all(isinstance(one, dict) and set(VERDICT) <= set(one) for one in claims):
         sys.exit(f"report: {file}: needs a list of objects with {', '.join(VERDICT)}; write it again, or remove it")

@@ -1,6 +1,7 @@
 """Builds a report once, as a list of sections, and has it written in both forms with its figures' files."""
 
 import sys
+from itertools import chain, count
 
 from json_lines import write_atomically
 
@@ -9,7 +10,7 @@ from .answer import answer, question, verdicts
 from .axes import Layout
 from .charts import template
 from .closing import citation, failures, provenance
-from .content import Files, Note, Section
+from .content import Files, Folded, Note, Section, Table
 from .diagnostics import diagnostics
 from .effects import effects, metrics
 from .figures import Figure, files
@@ -39,6 +40,19 @@ def counted(found):
     return f"{of}{len(cells)} cells finished, {len(found.cells) - len(cells)} failed."
 
 
+def apart(made):
+    """Returns sections whose figures have a file each, and whose tables, too: words in other letters, and words that differ in signs, are called alike."""
+    parts = [part for section in made for part in section.parts]
+    for kind in (Figure, Table):
+        taken = set()
+        for part in (part.table if isinstance(part, Folded) else part for part in parts):
+            if isinstance(part, kind) and part.name:
+                numbered = (f"{part.name}_{number}" for number in count(2))
+                part.name = next(name for name in chain([part.name], numbered) if name not in taken)
+                taken.add(part.name)
+    return made
+
+
 def sections(found):
     """Returns the sections that have anything to say, in reading order; an experiment that asks for diagnostics is about them."""
     made = [question(found)]
@@ -46,7 +60,7 @@ def sections(found):
         made += [*diagnostics(found), answer(found), verdicts(found), *(make(found) for make in NUMBERS), metrics(found), tables(found)]
         made.append(names(found, made))
     made += [failures(found), provenance(found.cells, Layout(found.rows)), citation(found)]
-    return [head(found), *(section for section in made if section.parts)]
+    return apart([head(found), *(section for section in made if section.parts)])
 
 
 def write(path, content):
@@ -54,11 +68,15 @@ def write(path, content):
 
 
 def write_report(results, options, out, with_page=True, beside=()):
-    """Writes the report of a results folder and returns report.md's path; options: of `qroar show`; beside: paired tables in `out` that it names.  What
-    the report shows is there before it."""
+    """Writes the report of a results folder and returns report.md's path; options: of `qroar show`; beside: paired tables in `out` that it names."""
+    return write_found(Findings.of(results, options), out, with_page, beside)
+
+
+def write_found(found, out, with_page=True, beside=()):
+    """Writes the report of what was found, as write_report() does.  What it shows is there before it."""
     if (out / "pdf").is_symlink():
         sys.exit(f"report: {out / 'pdf'} is a link, which is not followed; remove it")
-    made = sections(Findings.of(results, options))
+    made = sections(found)
     if beside:
         made.append(Section("paired", "Paired tables", [Files("As `qroar show --baseline` prints them", beside)]))
     for section in made:

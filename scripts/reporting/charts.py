@@ -71,7 +71,7 @@ def chart_layers(kind):
     if kind == "bands":
         layers += [chart.mark_area(opacity=0.15).encode(**across, **ends, color=color, detail=detail)]
     else:
-        layers += [chart.mark_rule().encode(**look, **ends)]
+        layers += [chart.mark_rule().encode(**look, **ends, **({"strokeDash": dash} if kind == "beside" else {}))]
         for is_cut, end, shape in (("below", "from", "left" if value == "x" else "down"), ("above", "to", "right" if value == "x" else "up")):
             head = chart.transform_filter(f"datum.{is_cut}").mark_point(shape=f"triangle-{shape}", size="$arrow_size", filled=True)
             layers += [head.encode(**look, **of_value(end), tooltip=tooltip())]
@@ -138,11 +138,15 @@ def scaled(panels, x_logarithmic, reach, zeros, apart):
 
 
 def beside_labels(points, high):
-    """Returns what fills the places of a panel with a line for each label; where several points stand on a line, each series has its own height in it."""
-    lines = list(dict.fromkeys(point["line"] for point in points))
-    several = len({(point["line"], point["series"]) for point in points}) > len(lines)
-    points = [point | {"late": point["value"] > high, "marked": True, "slot": point["series"] if several else ""} for point in points]
-    return {"points": points, "lines": lines, "slots": list(dict.fromkeys(point["slot"] for point in points))}
+    """Returns what fills the places of a panel with a line for each label; where several points stand on a line, each series has its own height in it,
+    and what stands alone is in the middle."""
+    of_line = {}
+    for point in points:
+        of_line.setdefault(point["line"], set()).add(point["series"])
+    slots = list(dict.fromkeys(point["series"] for point in points if len(of_line[point["line"]]) > 1)) or [""]
+    slot_of = lambda point: point["series"] if len(of_line[point["line"]]) > 1 else slots[len(slots) // 2]  # noqa: E731
+    points = [point | {"late": point["value"] > high, "marked": True, "slot": slot_of(point)} for point in points]
+    return {"points": points, "lines": list(of_line), "slots": slots}
 
 
 def numbers_across(points, panels, scale):
@@ -183,7 +187,8 @@ def chart(places, name, title, note, panels, unit="", value_title="value", x_log
     if "lines" in drawn[0]:
         labels = [label for panel in figure.panels for label in panel["lines"]]
         figure.kind, figure.left = "beside", 12 + widest(labels, 8)
-        figure.step = max(11, 6 * max(len(panel["slots"]) for panel in figure.panels))
+        each = 9 if any(point["edge"] for panel in figure.panels for point in panel["points"]) else 6  # a number stands beside a point at an edge
+        figure.step = max(11, each * max(len(panel["slots"]) for panel in figure.panels))
     if (
         figure.step
         or max(len({point["quantizer"] for point in panel["points"]}) for panel in panels) == 1

@@ -18,6 +18,7 @@ TEXT = 8
 GAP = 10
 LINE_AXIS = {"title": None, "labelLimit": 170, "grid": False, "ticks": False, "domain": False}
 MARKER = {"symbols": {"stroke": {"value": "#1a1a1a"}, "fill": {"value": "transparent"}}}  # of a legend; in figures markers have the colour of schemes
+DASH = {"symbolType": "M-2,0H2", "symbolOffset": 3, "labelOffset": 7}  # as high as a marker, so that legends beside each other stand in line
 INK, PAPER, QUIET = "#1a1a1a", "#ffffff", "#8a8a8a"
 CONFIG = {
     "background": PAPER,
@@ -142,7 +143,7 @@ def on_paper(figure, paper, template):
         "width": plot,
         "height": height,
         "line_axis": LINE_AXIS | {"minExtent": figure.left},
-        "scheme_legend": legend_of(figure.legend.get("scheme", []), width - 30, symbolType="stroke", symbolSize=160, symbolOpacity=1),
+        "scheme_legend": legend_of(figure.legend.get("scheme", []), width - 30, symbolOpacity=1, **DASH),
         "quantizer_legend": legend_of(figure.legend.get("quantizer", []), width - 30, encoding=MARKER),
     } | figure.common
     panels = []

@@ -17,8 +17,8 @@ def widest(texts, size):
 
 
 def slug(text):
-    """Returns what a file can be called after a label."""
-    return re.sub(r"[^a-z0-9.]+", "_", text.lower().replace("×", "x")).strip("_.") or "all"
+    """Returns what a file can be called after a label; others can be called the same (build.apart)."""
+    return re.sub(r"[^a-z0-9.]+", "_", text.lower().replace("×", "x")[:100]).strip("_.") or "all"
 
 
 def in_order(label):

@@ -70,7 +70,7 @@ async function drawFigure(figure) {
   drawLegend(figure.querySelector(".legend"), legend, views);
   const place = figure.querySelector(".panels");
   place.classList.toggle("one", panels.length === 1);
-  place.classList.toggle("pairs", columns === 2);
+  place.classList.toggle("pairs", columns === 2 || panels.length === 2);
   const tall = (panel) => (step ? panel.lines.length * Math.max(20, 1.7 * step) + 24 : height ? 2 * height : 210);
   for (const panel of panels) {
     const chart = element("div", { className: "chart" });

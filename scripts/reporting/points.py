@@ -56,7 +56,7 @@ class Places:
         self.named = {name: label for names in (self.colors, self.shapes) for label, name in names.items()}
         keys = {self.key(row, self.panel_axes, self.by_quantizer) for row in rows}
         # One line a panel would be a lot of panels: then rows have labels, and each length has a panel.
-        self.listed = self.x is None or (len(self.schemes) == 1 and len(keys) > 6 and len(self.x.labels) <= 4)
+        self.listed = self.x is None or (len(keys) > 6 and len(self.x.labels) <= 4)
 
     def key(self, row, axes, with_quantizer=True, with_scheme=False):
         """Returns (scheme, quantizer, the rest) of a row: what titles() names."""

@@ -5,7 +5,7 @@ import math
 from .charts import heat_map
 from .diagnostic_kinds import BAND, KINDS
 from .diagnostic_points import interval
-from .labels import slug, unlike
+from .labels import slug
 from .rows import read_csv
 from .tasks import titled
 
@@ -58,7 +58,6 @@ def inflation(found, rows):
     titles = titled(found.places, [row for row, _ in cells])
     span = max([0.1, *(abs(point["value"]) for _, maps in cells for own in maps for point in own if not point["few"])])
     scale = {"scheme": "redblue", "reverse": True, "domain": [-span, span]}
-    names = unlike({row["id"]: slug(titles[row["id"]]) for row, _ in cells})
     made = []
     for row, maps in cells:
         told = {"what": found.places.said(row), "cell": row["id"]}
@@ -66,7 +65,7 @@ def inflation(found, rows):
         legend = {"title": "long / short", "format": "", "labelExpr": "datum.value === 0 ? '1 (null)' : format(pow(2, datum.value), '.2f')", "values": [-span, 0, span]}
         made.append(
             heat_map(
-                f"tail_inflation_{names[row['id']].replace(' #', '_')}",
+                f"tail_inflation_{slug(titles[row['id']])}",
                 f"{heading}: {found.places.said(row)}",
                 note if row is cells[0][0] else "",
                 panels,

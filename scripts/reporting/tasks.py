@@ -1,6 +1,8 @@
 """The sections on retrieval over length and depth (cells/*/tasks/*.csv) and on loss by position (cells/*/metrics/nll_by_position.csv)."""
 
+from .axes import LENGTH
 from .charts import chart, heat_map, panel_of
+from .configured import number_at
 from .content import Note, Section
 from .labels import slug
 from .rows import read_csv
@@ -93,8 +95,14 @@ def positions(found):
     places, panels = found.places, {}
     axes = [axis for axis in places.layout.axes if axis.varies and axis.name not in BESIDE]
     rows = [row for row in found.shown if (found.folder(row) / "metrics/nll_by_position.csv").is_file()]
-    keys = {row["id"]: places.key(row, axes, len(places.quantizers) > 1 and len(places.schemes) > 1) for row in rows}
-    titles = places.titles(keys.values())
+    key = lambda row: places.key(row, axes, len(places.quantizers) > 1 and len(places.schemes) > 1)  # noqa: E731
+    lengths = {length for row in rows if (length := number_at(row["config"], LENGTH)) is not None}
+    note = ""
+    if len(lengths) > 1 and len(set(map(key, rows))) > MOST_PANELS:
+        rows = [row for row in rows if number_at(row["config"], LENGTH) == max(lengths)]
+        axes = [axis for axis in axes if axis.name != LENGTH]
+        note = f" In windows of {max(lengths)} tokens, the longest; curves of the others are in their cells' folders."
+    titles = places.titles(map(key, rows))
     for row in rows:
         look = places.look(row)
         for at, name, tokens in read_csv(found.folder(row) / "metrics/nll_by_position.csv", curve):
@@ -103,18 +111,18 @@ def positions(found):
                 continue
             value = one["value"]
             low, high = (value if one[end] is None else one[end] for end in ("low", "high"))
-            panels.setdefault(titles[keys[row["id"]]], []).append(
+            panels.setdefault(titles[key(row)], []).append(
                 look | {"x": at, "value": value, "low": low, "high": high, "text": f"{value:.4f} [{low:.4f}, {high:.4f}]", "count": tokens}
             )
     if not panels:
         return Section("positions", "Loss by position", [])
-    note = "Mean NLL of tokens by their place in what the model sees; bands: 95 % over documents, and over rounding draws where there are several."
+    note = f"Mean NLL of tokens by their place in what the model sees; bands: 95 % over documents, and over rounding draws where there are several.{note}"
     figure = chart(
         places,
         "nll_by_position",
         "Loss by position",
         note,
-        [panel_of(title, panels[title], "place in the window") for title in titles.values()],
+        [panel_of(title, panels.get(title, []), "place in the window") for title in titles.values()],
         "NLL (nats per token)",
         "NLL",
         bands=True,

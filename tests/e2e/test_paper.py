@@ -20,6 +20,9 @@ from support.program import REPO
 
 sys.path.insert(0, str(REPO / "scripts"))
 
+from reporting.labels import MOST  # noqa: E402
+from reporting.rows import Findings  # noqa: E402
+
 LOADER = SourceFileLoader("script", str(REPO / "scripts/paper"))
 script = module_from_spec(spec_from_loader("script", LOADER))
 LOADER.exec_module(script)
@@ -227,6 +230,11 @@ def test_bad_words_are_one_line_and_nothing_is_written(paper, tmp_path, argument
     ("fetch:", "bad.yaml: fetch: expected a map of FILE: COMMAND"), ("fetch: {data: 3}", "bad.yaml: fetch: expected a map of FILE: COMMAND"),
     ("govreport: 2024-01-01", "bad.yaml: govreport: YAML reads it as a date"), (f"{{include: {TINY}, model: tiny}}", "bad.yaml: model: expected a map"),
     (f"{{include: {TINY}, document: 3}}", "bad.yaml: unknown size 'document'; did you mean documents?"),
+    ("lengths: " + "[" * 5000, "bad.yaml: lists or maps in each other"), ("govreport: 2024-13-01", "bad.yaml: month must be in 1..12"),
+    ("lengths: &a [*a]", "bad.yaml: lengths: holds itself"), ("include: .", "bad.yaml: include: expected the name of a file"),
+    ('include: "a\\0"', "bad.yaml: include: expected the name of a file"),
+    (f"{{include: {TINY}, of_the_papers: maybe}}", "of_the_papers: expected true or false"),
+    (f"{{include: {TINY}, longest: 96}}", "bad.yaml: longest: 96 is none of lengths [512, 4096]"),
 ])
 def test_bad_sizes_are_one_line(paper, tmp_path, text, said):
     path = tmp_path / "bad.yaml"
@@ -234,6 +242,24 @@ def test_bad_sizes_are_one_line(paper, tmp_path, text, said):
     process = paper(path, "f3")
     assert process.returncode == 1 and said in process.stderr and process.stderr.count("\n") == 1, process.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_one_length_and_texts_with_any_name_make_the_papers_figures(paper, sizes, tmp_path, binary, monkeypatch):
+    monkeypatch.setenv("QROAR_BINARY", str(binary))
+    texts = tmp_path / "té_xts 😀.jsonl"
+    changed = yaml.safe_load(sizes.read_text(encoding="utf-8"))
+    (tmp_path / "texts.jsonl").rename(texts)
+    changed |= {"govreport": str(texts), "lengths": [128], "shortest": 128, "factors": [2, 4], "draws": [0], "more_documents": 4}
+    sizes.write_text(yaml.safe_dump(changed), encoding="utf-8")
+    process = paper(sizes, "f3")
+    assert process.returncode == 0, process.stderr
+    found = Findings.of(tmp_path / "out/f3", [])
+    (figure,) = script.paper_shown.shown("f3", found)
+    by_length, _, by_factor, _ = figure.panels
+    of_factor_8 = sorted(point["value"] for point in by_factor["points"] if point["x"] == 8)
+    assert sorted(point["value"] for point in by_length["points"]) == of_factor_8 and len(by_factor["points"]) == 6
+    assert max(map(len, figure.names())) <= MOST
+    assert script.paper_shown.sensitivity(found)["points"] == []  # which compares lengths
 
 
 def test_what_cannot_be_read_is_the_reason_of_its_claims_alone_and_other_sizes_are_not_judged(paper, sizes, tmp_path):
@@ -278,6 +304,14 @@ def test_verdicts_of_before_do_not_outlive_a_call_that_fails(paper, sizes, tmp_p
     (out / "verdicts.md").mkdir()
     process = paper(sizes, "claims")
     assert process.returncode == 1 and "Traceback" not in process.stderr and not (out / "verdicts.json").exists() and not (out / "report.md").exists()
+
+
+def test_a_table_that_cannot_be_written_is_one_line_and_other_targets_are_made(paper, sizes, tmp_path):
+    (tmp_path / "out/f3/report.md").mkdir(parents=True)
+    process = paper(sizes, "f3", "f20", "claims")
+    assert process.returncode == 1 and "Traceback" not in process.stderr
+    assert process.stderr.splitlines()[-1] == f"paper: f3: {tmp_path / 'out/f3/report.md'}: Is a directory; see to it and call this again"
+    assert (tmp_path / "out/f20/report.html").is_file() and (tmp_path / "out/report.html").is_file() and not (tmp_path / "out/f3/rows.sha256").exists()
 
 
 def test_ctrl_c_is_one_line(begin, sizes, tmp_path):

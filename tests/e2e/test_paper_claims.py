@@ -9,6 +9,7 @@ from support.program import REPO
 sys.path.insert(0, str(REPO / "scripts"))
 import paper_claims  # noqa: E402
 import paper_effects  # noqa: E402
+from paper_sizes import CannotMake  # noqa: E402
 
 # Verdicts.  A fake `show` with two rows, a quantizer and its baseline, at two lengths.
 BASE = {"id": "t", "claim": "c", "source": "s", "target": "t1", "compare": "paired", "unit": "nats", "row": {"quant": 4, "l": 2}, "against": {"quant": 0, "l": 2},
@@ -149,6 +150,26 @@ def test_a_number_of_a_diagnostic_is_the_mean_over_layers_and_its_ratio_has_the_
         assert [found["effect"], *found["interval"]] == pytest.approx([sum(draws) / len(draws) / 2, low, high])
     if changed == {"worth": 0.3}:
         assert "excludes 1.3 times" in found["why"]
+
+
+def test_a_ratio_reaches_as_far_as_any_two_ends_take_it():
+    found = paper_effects.Effect(0.5, -1.0, 2.0).over(paper_effects.Effect(2.0, 1.0, 4.0))
+    assert [found.value, found.low, found.high] == [0.25, -1.0, 2.0]
+    assert paper_effects.Effect(0.5, -1.0, 2.0).over(paper_effects.Effect(2.0, 0.0, 4.0)).low is None
+
+
+@pytest.mark.parametrize("changed, said", [
+    ({"unit": None}, "claim t: lacks unit"), ({"compare": "pair"}, "claim t: compare: unknown comparison 'pair'; did you mean paired?"),
+    ({"expect": "over"}, "claim t: expect: write above, below or equal"), ({"expect": "equal"}, "claim t: lacks than"),
+    ({"worth": "0.1"}, "claim t: worth: expected a number, not '0.1'"), ({"id": None, "against": None}, "claim 1: lacks id, against"),
+])
+def test_a_claim_that_cannot_be_judged_is_one_line_with_its_key(changed, said):
+    claim = {key: value for key, value in (BASE | changed).items() if value is not None}
+    with pytest.raises(CannotMake) as refused:
+        paper_claims.checked([claim], "claims.yaml")
+    assert str(refused.value).startswith(f"claims.yaml: {said}")
+    with pytest.raises(CannotMake, match="expected a list of claims"):
+        paper_claims.checked({"id": "t"}, "claims.yaml")
 
 
 def test_a_number_of_a_diagnostic_without_intervals_is_no_verdict(tmp_path):

@@ -1,4 +1,4 @@
-"""scripts/paper llama2-7b, from fetch to verdicts, up to the weights: a random checkpoint in Llama-2's shape, of three layers and with the real
+"""scripts/paper llama2-7b, from fetch to verdicts, up to the weights: a random checkpoint in Llama-2's shape, of two layers and with the real
 tokenizer's vocabulary, comes from a hub on this machine under the pinned revision, and every target runs on real texts."""
 import json
 import lzma
@@ -32,8 +32,8 @@ def checkpoint(data, tmp_path_factory):
     """Llama-2's config.json but for sizes that a CPU bears; head_dim is the real one, so that bands and groups of 128 are."""
     folder = tmp_path_factory.mktemp("hub") / "model"
     torch.manual_seed(0)
-    config = transformers.LlamaConfig(vocab_size=32000, hidden_size=256, intermediate_size=512, num_hidden_layers=3, num_attention_heads=2,
-                                      num_key_value_heads=2, max_position_embeddings=64, rms_norm_eps=1e-5, bos_token_id=1, eos_token_id=2)
+    config = transformers.LlamaConfig(vocab_size=32000, hidden_size=128, intermediate_size=512, num_hidden_layers=2, num_attention_heads=2,
+                                      num_key_value_heads=2, head_dim=128, max_position_embeddings=64, rms_norm_eps=1e-5, bos_token_id=1, eos_token_id=2)
     transformers.LlamaForCausalLM(config).half().save_pretrained(folder)
     shutil.copy(data / "tokenizers/llama2-tokenizer.model", folder / "tokenizer.model")
     return folder
@@ -53,11 +53,11 @@ def sizes(data, tmp_path):
     model = tmp_path / "models/meta-llama/Llama-2-7b-hf"
     changed = {"include": str(REPO / "paper/models/llama2-7b.yaml"), "model": {"path": str(model), "dtype": "float32"},
                "govreport": text("gov/govreport_leval", 5), "proof_pile": text("proofpile/books", 5),
-               "calibration": {"data": {"path": text("calib/calib", 4)}, "samples": 8, "length": 64},
-               "dev": {"path": text("gov/crs", 3), "documents": 3, "min_tokens": 128}, "lengths": [64, 256], "shortest": 64, "longest": 256, "documents": 4,
-               "draws": [0], "search_lengths": [64], "more_documents": 4, "factors": [4], "proof_pile_lengths": [64, 256],
-               "proof_pile_longest": 256, "proof_pile_documents": 4, "long_lengths": [256], "long_longest": 256, "long_documents": 4, "short_window": 1024,
-               "long_window": 1536, "questions": 4, "diagnosed_documents": 4}
+               "calibration": {"data": {"path": text("calib/calib", 4)}, "samples": 4, "length": 64},
+               "dev": {"path": text("gov/crs", 1), "documents": 1, "min_tokens": 64}, "lengths": [64, 128], "shortest": 64, "longest": 128, "documents": 4,
+               "draws": [0], "search_lengths": [32], "more_documents": 4, "factors": [4], "proof_pile_lengths": [128],
+               "proof_pile_longest": 128, "proof_pile_documents": 4, "long_lengths": [128], "long_longest": 128, "long_documents": 4, "short_window": 512,
+               "long_window": 640, "questions": 4, "diagnosed_documents": 4}
     own = {"models/meta-llama/Llama-2-7b-hf//fetched.json": "true", "data/govreport.jsonl": "true", "data/proof_pile.jsonl": "true", "data/c4.jsonl": "true",
            "data/public/gov/crs.jsonl": "true", f"{model}//fetched.json": f"scripts/fetch_model llama2-7b --out {tmp_path / 'models'}"}
     path = tmp_path / "sizes.yaml"

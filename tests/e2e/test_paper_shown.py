@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from support.findings import found_of, row
 from support.program import REPO
 
 sys.path.insert(0, str(REPO / "scripts"))
@@ -18,6 +19,15 @@ from reporting.content import Table  # noqa: E402
 
 def test_a_running_mean_has_the_standard_error_of_the_values_so_far():
     assert paper_shown.running([1.0, 3.0, 5.0]) == [(1, 1.0, 0.0), (2, 2.0, pytest.approx(1.0)), (3, 3.0, pytest.approx((8 / 2 / 3) ** 0.5))]
+
+
+def test_a_document_s_loss_is_the_mean_over_rounding_draws(tmp_path):
+    one = row(0, "YaRN") | {"draws": [{"id": f"{number:016x}"} for number in range(2)]}
+    for number in range(2):
+        folder = tmp_path / "cells" / f"{number:016x}"
+        folder.mkdir(parents=True)
+        (folder / "windows.csv").write_text(f"document,tokens,nll_sum\nb,10,{20 + 20 * number}\na,10,50\n", encoding="utf-8")
+    assert paper_shown.losses(found_of([one], tmp_path), one) == [("b", 3.0), ("a", 5.0)]
 
 
 def test_a_perplexity_that_no_double_holds_is_an_empty_cell():

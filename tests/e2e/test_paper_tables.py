@@ -36,7 +36,8 @@ def answered(tmp_path, monkeypatch):
     for length in LENGTHS:
         for place, (quant, scales) in enumerate((quant, scales) for quant in ("none", "RTN W4") for scales in SCALES):
             name = scales.get("name", "none")
-            metrics = {f"{metric.partition('/')[0]}/{kind}": {"value": 0.1 * place + 0.02 * number, "low": 0.1 * place, "high": 0.1 * place + 0.1, "count": 60}
+            right = lambda number: {"value": 0.1 * place + 0.02 * number, "low": 0.1 * place, "high": 0.1 * place + 0.1, "count": 60 + number}  # noqa: E731
+            metrics = {f"{metric.partition('/')[0]}/{kind}": right(number)
                        for number, metric in enumerate(paper_tables.BENCHMARKS) for kind in ("acc", "acc_norm")}
             tasks = [{"type": "multiple_choice", "pad": {"tokens": length}}]
             one = row(10 * length + place, "yarn", quant, length, metrics=metrics, texts={})
@@ -59,6 +60,7 @@ def test_the_mean_over_benchmarks_stands_first_in_the_tables_and_figures_of_tabl
         assert [panel["title"] for panel in figure.panels] == [paper_tables.MEAN, "ARC-C", "ARC-E", "BoolQ", "HellaSwag", "WinoGrande"]
         assert all(len(panel["points"]) == lines == len(panel["lines"]) and max(map(len, panel["lines"])) <= MOST for panel in figure.panels)
     (point,) = (one for one in differences.panels[0]["points"] if one["line"] == "RTN W4 + Q-ROAR, 32768")
+    assert [next(iter(panel["points"]))["count"] for panel in right.panels] == [310, 60, 61, 62, 63, 64]
     assert point["value"] == pytest.approx(30.0) and point["what"] == "yarn · RTN W4 · length=32768 · Q-ROAR shared"  # the task's settings go with the length
     for table in (means, benchmarks):
         assert fits(latex(table, table.title, "tab:t3"), tmp_path)

@@ -1,8 +1,10 @@
 """The words of a report about effects: which way they go, which are the largest, and which of them are shown."""
+import json
+
 import pytest
 from support.findings import found_of, row
 
-from reporting.answer import answer
+from reporting.answer import answer, verdicts
 from reporting.content import Ranking
 from reporting.effects import largest
 from reporting.rows import differences, metrics_of, said
@@ -46,6 +48,14 @@ def test_the_largest_effect_of_each_configuration_is_said():
     effects = [effect(value) for value in (0.2, -0.3, 0.1, 0.0)]
     found = largest(list(zip(rows, effects)), lambda one: one["labels"]["quant"])
     assert [(one["labels"]["quant"], own["difference"]) for one, own in found] == [("W4", -0.3), ("W3", 0.1)]
+
+
+def test_verdicts_of_others_move_no_cursor_and_hold_numbers_of_any_size(tmp_path):
+    claim = {"claim": "half \ud83d \x1b[2J", "experiment": "t1", "effect": 10**400, "interval": [0, 10**400], "verdict": "reproduced"}
+    (tmp_path / "verdicts.json").write_text(json.dumps([claim]), encoding="utf-8")
+    (table,) = verdicts(found_of([row(1)], tmp_path)).parts
+    ((verdict, said_of_claim, number, interval, _),) = table.rows()
+    assert (verdict.text, said_of_claim, number.text, interval) == ("reproduced", "half \\ud83d \\x1b[2J", "inf", "0 to inf")
 
 
 @pytest.mark.parametrize(("one", "text"), [

@@ -10,11 +10,12 @@ import pytest
 
 from support.findings import ROPES, found_of, row
 
-from reporting import charts, content, effects, figures, interactions, looks, markdown, scales
+from reporting import build, charts, content, effects, figures, interactions, looks, markdown, scales
 from reporting.content import Cell, Table, Text
 from reporting.labels import MOST, shortened, within
 from reporting.pareto import LINE, labelled, spread
 from reporting.rows import read_csv
+from reporting.tasks import positions
 
 
 def figure_of(rows, tmp_path):
@@ -203,6 +204,30 @@ def test_a_table_of_many_rows_is_a_file_in_markdown_and_no_table():
     sections = [content.Section("a", "A", [table, content.Folded("f", [], content.Table(["a"], [("", [["1"]])], name="folded", most=0))])]
     assert [one.name for one in markdown.long_tables(sections)] == ["many", "folded"]
     assert markdown.csv_of(table).splitlines()[:2] == [",a,b", "block,0,'=1+1"]  # which no spreadsheet runs
+
+
+def test_names_in_other_letters_have_a_file_each(tmp_path):
+    rows = [row(number, rope) for number, rope in enumerate(("none", "yarn ×8"))]
+    tasks = ("вопросы/acc", "質問/acc", "質 問/acc", "a" * 300 + "/acc")
+    for one in rows:
+        one["metrics"] = {task: {"value": 0.5, "low": 0.4, "high": 0.6, "count": 6} for task in tasks}
+        one["texts"] = dict.fromkeys(tasks, "0.5")
+    made = build.apart([effects.metrics(found_of(rows, tmp_path)), content.Section("f", "F", [content.Folded("f", [], Table(["a"], [], name="acc"))])])
+    drawn, tables = ([part for part in made[0].parts if isinstance(part, kind)] for kind in (figures.Figure, Table))
+    assert [figure.title for figure in drawn] == list(tasks) and [figure.name for figure in drawn[:3]] == ["acc", "acc_2", "acc_3"]
+    assert [table.name for table in tables] == [figure.name for figure in drawn] and made[1].parts[0].table.name == "acc_4"
+    assert max(len(figure.name) for figure in drawn) <= 100
+
+
+def test_a_curve_that_show_does_not_have_is_not_drawn(tmp_path):
+    one = row(1) | {"curve": {}}
+    (tmp_path / "cells" / one["id"] / "metrics").mkdir(parents=True)
+    (tmp_path / "cells" / one["id"] / "metrics/nll_by_position.csv").write_text("begin,end,tokens\n0,8,9\n", encoding="utf-8")
+    other = row(2, "yarn ×8", "rtn W4 g64") | {"curve": {"nll_by_position/0-8": {"value": 3.0, "low": 2.0, "high": 4.0}}}
+    (tmp_path / "cells" / other["id"] / "metrics").mkdir(parents=True)
+    (tmp_path / "cells" / other["id"] / "metrics/nll_by_position.csv").write_text("begin,end,tokens\n0,8,9\n", encoding="utf-8")
+    (figure,) = positions(found_of([one, other], tmp_path)).parts
+    assert [point["value"] for panel in figure.panels for point in panel["points"]] == [3.0]
 
 
 def test_a_damaged_table_is_one_line_with_its_path(tmp_path):

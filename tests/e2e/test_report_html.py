@@ -175,10 +175,14 @@ def test_paper_shows_what_is_folded(page, browser):
 def test_a_folder_that_cannot_be_written_is_one_line(binary, results, tmp_path):
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     assert_one_line(report(binary, results, "--out", tmp_path / "file/out"), "report: ", tmp_path / "file", "--out")
+    (tmp_path / "out/report.md").mkdir(parents=True)
+    assert_one_line(report(binary, results, "--out", tmp_path / "out"), f"report: {tmp_path / 'out/report.md'}: Is a directory")
 
 
 def test_verdicts_of_another_form_are_refused_in_one_line(binary, results, tmp_path):
     folder = tmp_path / "results"
     shutil.copytree(results, folder)
+    (folder / "verdicts.json").write_text("[" * 100_000, encoding="utf-8")
+    assert_one_line(report(binary, folder), "verdicts.json", "write it again, or remove it")
     (folder / "verdicts.json").write_text('[{"claim": "without a verdict"}]', encoding="utf-8")
     assert_one_line(report(binary, folder), "verdicts.json", "needs a list of objects with claim, experiment, effect, interval, verdict")

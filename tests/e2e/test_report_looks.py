@@ -14,6 +14,7 @@ from reporting.diagnostics import points_of
 from reporting.labels import shortened, within
 from reporting.points import quantizer_of, scheme_of
 from reporting.rows import compared, measured, metric_title, said
+from reporting.tasks import positions
 
 W3 = [{"match": "layers.*", "weight": {"type": "rtn", "bits": 3, "group": 64, "symmetric": False, "clip": 1.0}, "input": {"type": "none"}}]
 CACHE = {"type": "fake_quant", "key": {"type": "rtn", "bits": 4, "group": 0}, "value": {"type": "rtn", "bits": 4, "group": 0}}
@@ -145,6 +146,36 @@ def test_a_line_of_several_points_is_as_high_as_they_need(tmp_path):
     assert figure.panels[0]["lines"] == ["none", "W4"] and len(figure.panels[0]["slots"]) == 2
     height = float(re.search(r'<svg[^>]* height="([\d.]+)"', figures.drawn(figure, 2, charts.template("beside")))[1])
     assert height < 60 + 2 * figure.step
+
+
+def test_many_panels_of_few_lengths_are_lines_of_one_panel_a_length(tmp_path):
+    quantizers = ["none", *(f"rtn W{bits} g{group}" for bits in (2, 3, 4) for group in (32, 64))]
+    ropes = lambda quant: ("yarn ×8",) if quant == "none" else ("yarn ×4", "yarn ×8", "none")  # noqa: E731
+    kinds = [(rope, quant, length) for quant in quantizers for rope in ropes(quant) for length in (512, 4096)]
+    rows = [row(number, *kind, 30 + number / 100, reach=0.1) for number, kind in enumerate(kinds)]
+    figure = figure_of(effects.metrics(found_of(rows, tmp_path)).parts)
+    assert [panel["title"] for panel in figure.panels] == ["512 tokens", "4096 tokens"] and figure.kind == "beside"
+    (panel, _) = figure.panels
+    assert len(panel["lines"]) == 7 and panel["slots"] == ["none", "yarn ×4", "yarn ×8"]
+    assert [point["slot"] for point in panel["points"] if point["line"] == "none"] == ["yarn ×4"]  # alone, at the height of its label
+    assert figure.step == 18 and charts.template("beside")["layer"][1]["encoding"]["strokeDash"]["field"] == "scheme"  # which tells schemes of one type apart
+    rows[-1]["metrics"]["perplexity"] |= {"value": 900.0, "low": 899.0, "high": 901.0}
+    assert figure_of(effects.metrics(found_of(rows, tmp_path)).parts).step == 27  # a number stands at the edge
+
+
+def test_of_many_curves_by_position_those_of_the_longest_windows_are_drawn(tmp_path):
+    rows = []
+    for number, (quant, length) in enumerate((quant, length) for quant in range(7) for length in (512, 4096)):
+        for place, rope in enumerate(("none", "yarn ×8")):
+            one = row(2 * number + place, rope, f"rtn W{quant} g64", length) | {"curve": {"nll_by_position/0-8": {"value": 3.0, "low": 2.0, "high": 4.0}}}
+            one["config"]["windows"] = {"length": length}
+            (tmp_path / "cells" / one["id"] / "metrics").mkdir(parents=True)
+            (tmp_path / "cells" / one["id"] / "metrics/nll_by_position.csv").write_text("begin,end,tokens\n0,8,9\n", encoding="utf-8")
+            rows.append(one)
+    (figure,) = positions(found_of(rows, tmp_path)).parts
+    assert [panel["title"] for panel in figure.panels] == [f"W{quant} g64" for quant in range(7)] and "In windows of 4096 tokens, the longest" in figure.note
+    (figure,) = positions(found_of(rows[:8], tmp_path)).parts
+    assert len(figure.panels) == 4 and "longest" not in figure.note
 
 
 def test_names_keep_the_part_that_tells():
