@@ -136,10 +136,10 @@ std::string intervals_of(const std::vector<Json>& rows) {
     return low == high ? fmt::format("{}", low) : fmt::format("{} to {}", low, high);
   };
   if (most == 0) return "no intervals: rows of an older version";
-  const std::string units =
-      fmt::format("{} {}", range(fewest, most), has_text(rows.front()) ? "documents" : "questions");
+  const std::string units = fmt::format("{} {}{}", range(fewest, most),
+                                        has_text(rows.front()) ? "document" : "question", most == 1 ? "" : "s");
   if (most < kFewestClusters) {
-    return fmt::format("no intervals: {} are fewer than {}{}", units, kFewestClusters,
+    return fmt::format("no intervals: {} {} fewer than {}{}", units, most == 1 ? "is" : "are", kFewestClusters,
                        has_text(rows.front()) ? ", those of one `group` being one" : "");
   }
   if (most_draws > 1 && most_draws < kFewestDraws) {
