@@ -285,7 +285,7 @@ def test_a_single_window_has_no_errors(run, experiment, tmp_path):
             assert ratio["value"] == pytest.approx(math.exp(nll["difference"]))
     line = read_csv(run("show", results, "--format", "csv", "--baseline", "rope=none").stdout)[1]
     assert line["Δnll"] != "" and [line[name] for name in ("Δnll_stderr", "Δnll_low", "Δnll_high", "ppl ratio_low")] == [""] * 4
-    assert "no intervals: 1 documents are fewer than 4" in run("show", results).stdout
+    assert "no intervals: 1 document is fewer than 4" in run("show", results).stdout
 
 
 def test_failed_rows_and_rows_without_a_baseline_say_so_to_programs(run, experiment, tmp_path):
