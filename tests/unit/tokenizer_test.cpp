@@ -275,8 +275,8 @@ TEST_CASE("the tokenizer's hash is of the one file that is read") {
         scratch.folder().string() +
             ": holds neither tokenizer.model nor tokenizer.json; copy the file from where the model "
             "came from");
-  scratch.write("tokenizer.json", "json");
-  CHECK(tokenizer_hash(scratch.folder()) == hash_bytes("json"));
+  scratch.write("tokenizer.json", "{}");
+  CHECK(tokenizer_hash(scratch.folder()) == hash_bytes("{}"));
   for (const char* model :
        {"model", "", "\n\x0e\n\x05<unk>", "IQ==", "IQ== zero\n", "IQ== \n", " 0\n", "version https://x 1\n"}) {
     scratch.write("tokenizer.model", model);
