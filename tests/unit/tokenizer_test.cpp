@@ -301,7 +301,7 @@ TEST_CASE("tokenizer.json is read beside tokenizer.model where it adds tokens th
   CHECK(file_with("<think>", true) == "tokenizer.model");
   CHECK(file_with("<s>", false) == "tokenizer.model");
   scratch.write("tokenizer.json", "broken");
-  CHECK(tokenizer_file(scratch.folder()).filename() == "tokenizer.model");
+  CHECK(contains(error_text([&] { tokenizer_file(scratch.folder()); }), "tokenizer.json:1:1: broken JSON"));
 }
 
 TEST_CASE("tiktoken's tokenizer.model gives way to tokenizer.json, and without one is an Error") {
