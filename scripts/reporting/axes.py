@@ -46,7 +46,7 @@ class Axis:
         self.labels = list(self.label_of.values())
         self.title = AXIS_NAMES.get(name, name)
         numeric = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values.values())
-        self.blocks = any(isinstance(value, (dict, list)) for value in values.values())
+        self.blocks = name in ALWAYS_SAID or any(isinstance(value, (dict, list)) for value in values.values())
         self.numbers = {self.label_of[text]: value for text, value in ordered} if numeric and everywhere else None
         self.varies = len(self.labels) + (not everywhere) > 1
 

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "report/row_axes.h"
+#include "results/results.h"
 #include "results/row_shape.h"
 
 namespace qroar {
@@ -131,14 +132,14 @@ void add_fact(const std::vector<Json>& rows, const std::string& fact, const std:
   }
 }
 
-/// Adds "quant" where rows differ in what their checkpoint's weights went through before (axis_cell() says it).
+/// Adds "quant", as a label, where rows differ in what their checkpoint's weights went through before.
 void add_imported(const std::vector<Json>& rows, std::vector<Json>& found) {
   std::set<std::string> known;
   for (const Json& row : rows) known.insert(value_at(row, "/environment/imported/label").dump());
   for (std::size_t i = 0; i < rows.size() && known.size() > 1; ++i) {
     if (rows[i]["axes"].contains("quant")) continue;
     const Json& quant = value_at(rows[i], "/config/quant");
-    found[i]["quant"] = quant.is_null() ? Json::array() : quant;
+    found[i]["quant"] = with_imported(rows[i], quant.is_null() ? "none" : axis_label(quant));
   }
 }
 

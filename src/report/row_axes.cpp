@@ -51,10 +51,13 @@ bool has_default_stride(const Json& config) {
 std::string axis_cell(const Json& row, const std::string& name) {
   if (!row["axes"].contains(name)) return "";
   const std::string label = axis_label(row["axes"][name]);
+  return name == "quant" ? with_imported(row, label) : label;
+}
+
+std::string with_imported(const Json& row, const std::string& quantizer) {
   const Json& imported = value_at(row, "/environment/imported/label");
-  if (name != "quant" || !imported.is_string())
-    return label;  // weights that were quantized before are more than "none"
-  return imported.get<std::string>() + (label == "none" ? "" : " + " + label);
+  if (!imported.is_string() || quantizer.starts_with(imported.get_ref<const std::string&>())) return quantizer;
+  return imported.get<std::string>() + (quantizer == "none" ? "" : " + " + quantizer);
 }
 
 std::vector<std::string> size_names(const std::vector<Json>& rows) {

@@ -27,6 +27,9 @@ bool has_default_stride(const Json& config);
 
 /// Returns the row's value there as shown in tables; empty where it has none.
 std::string axis_cell(const Json& row, const std::string& name);
+/// Returns the label of a row's quantizer behind what the weights of its checkpoint went through before, where it does
+/// not say that yet.
+std::string with_imported(const Json& row, const std::string& quantizer);
 
 /// Returns the names of the sizes in which rows differ, of bits_per_weight and bits_per_cached_value: tables print them
 /// behind the axes.

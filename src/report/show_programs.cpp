@@ -121,8 +121,7 @@ std::string json_text(Effects& effects, std::vector<Json> rows, const std::vecto
   for (std::size_t i = 0; i < rows.size(); ++i) {
     Json& row = rows[i];
     row["labels"] = row["texts"] = Json::object();
-    for (const auto& [axis, value] : shown[i]["axes"].items())
-      row["labels"][axis] = beside[i].contains(axis) ? axis_cell(shown[i], axis) : axis_label(value);
+    for (const auto& [axis, value] : shown[i]["axes"].items()) row["labels"][axis] = axis_label(value);
     for (const auto& [metric, value] : shown[i]["metrics"].items())
       row["texts"][metric] = metric_text(shown[i], metric);
     if (!beside[i].empty()) row["differs"] = beside[i];

@@ -44,7 +44,7 @@ def test_rows_and_tables_say_what_the_weights_of_an_imported_checkpoint_are(eval
     assert said["label"] in latex
 
 
-def test_models_of_a_sweep_are_named_by_what_each_went_through(evaluate, imported, small_plain, run, tmp_path):
+def test_models_of_a_sweep_are_named_by_what_each_went_through(evaluate, imported, small_plain, run, run_script, tmp_path):
     original = shutil.copytree(small_plain, tmp_path / "original")
     save_tokenizer(original)
     evaluated = evaluate("run", imported[1], {"sweep": [{"model.path": [str(imported[1]), str(original)]}]})
@@ -52,6 +52,10 @@ def test_models_of_a_sweep_are_named_by_what_each_went_through(evaluate, importe
     said = json.loads((imported[1] / "imported.json").read_text(encoding="utf-8"))["label"]
     shown = json.loads(run("show", evaluated.results, "--format", "json").stdout)
     assert {row["axes"]["model.path"]: row["labels"]["quant"] for row in shown} == {str(imported[1]): said, str(original): "none"}
+    reported = run_script("report.py", evaluated.results, "--out", tmp_path / "report")
+    assert reported.returncode == 0, reported.stderr
+    table = [line.split(" | ") for line in (tmp_path / "report/report.md").read_text(encoding="utf-8").splitlines() if " | path=" in line]
+    assert {(said in row[0], "original" in row[1]) for row in table} == {(True, False), (False, True)}
     lines = run("show", evaluated.results).stdout.splitlines()
     assert "quant" in next(line for line in lines if "model.path" in line) and any(said in line for line in lines)
 
