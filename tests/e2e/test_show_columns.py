@@ -286,6 +286,7 @@ def test_rows_without_metrics_are_shown(shown, row, format):
 # ---- rows of another hand
 
 @pytest.mark.parametrize(("change", "named"), [
+    ({"environment__commit": 5}, "'/environment/commit' is of type number"),
     ({"metrics": None}, "'/metrics' is missing"), ({"axes": [1]}, "'/axes' is of type array"), ({"config": 3}, "'/config' is of type number"),
     ({"environment": None}, "'/environment' is missing"), ({"status": None}, "'/status' is missing"), ({"id": "x", "status": 1}, "'/status' is of type number"),
     ({"metrics": {"nll": 3}}, "'/metrics/nll' is no object"), ({"metrics__nll__value": "3"}, "'/metrics/nll/value' is of type string"),
