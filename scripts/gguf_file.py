@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import gguf
 import numpy as np
 
-from json_lines import BadInput
+from json_lines import BadInput, each_once
 
 Value, Type = gguf.GGUFValueType, gguf.GGMLQuantizationType
 SCALARS = {Value.UINT8: "<u1", Value.INT8: "<i1", Value.UINT16: "<u2", Value.INT16: "<i2", Value.UINT32: "<u4", Value.INT32: "<i4", Value.UINT64: "<u8",
@@ -99,12 +99,7 @@ def read_tensor(header):
 
 def by_name(entries, kind):
     """Returns {name: entry} of (name, entry) pairs."""
-    found = {}
-    for name, entry in entries:
-        if name in found:
-            raise BadInput(f"{kind} '{name}' is there twice")
-        found[name] = entry
-    return found
+    return each_once(entries, lambda name: BadInput(f"{kind} '{name}' is there twice"))
 
 
 def placed(tensors, begin, size, alignment):

@@ -95,14 +95,18 @@ def finite(text):
     return value
 
 
-def members(pairs):
-    """Returns an object of JSON, in which no key stands twice: one reader takes the first, another the last."""
+def each_once(pairs, twice):
+    """Returns {key: value} of pairs; raises the error twice(key) where a key stands twice: one reader takes the first, another the last."""
     found = {}
     for key, value in pairs:
         if key in found:
-            raise ValueError(f"the key {shortened(key)} stands twice")
+            raise twice(key)
         found[key] = value
     return found
+
+
+def members(pairs):
+    return each_once(pairs, lambda key: ValueError(f"the key {shortened(key)} stands twice"))
 
 
 def from_json(text):

@@ -17,7 +17,7 @@ class Layer:
 
     def __init__(self, source, name, parts):
         self.source, self.name, self.parts, self.bits = source, name, parts, 0
-        self.unread = list(parts)
+        self.unread = dict.fromkeys(parts)
 
     def has(self, part):
         return part in self.parts
@@ -31,8 +31,7 @@ class Layer:
             name, there = f"{self.name}.{part}", next(iter(self.parts.values()))
             raise BadInput(f"{self.source.files[there].name}: tensor '{name}' is missing beside '{there}'; is the checkpoint whole?")
         tensor = self.source.read(self.parts[part])
-        if part in self.unread:
-            self.unread.remove(part)
+        self.unread.pop(part, None)
         if tensor.dtype not in kinds:
             self.fail(part, f"is of {spelled(tensor.dtype)}, not {' or '.join(map(spelled, kinds))}; is config.json that of these weights?")
         if shape and (tensor.dim() != len(shape) or any(side not in (None, own) for side, own in zip(shape, tensor.shape))):

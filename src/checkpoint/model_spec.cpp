@@ -4,7 +4,6 @@
 #include <optional>
 
 #include "base/error.h"
-#include "base/files.h"
 #include "checkpoint/safetensors.h"
 #include "checkpoint/tensors.h"
 #include "model/site.h"

@@ -3,7 +3,6 @@
 #include <set>
 
 #include "base/error.h"
-#include "base/files.h"
 #include "base/hash.h"
 #include "base/json.h"
 #include "checkpoint/safetensors.h"

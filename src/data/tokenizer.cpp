@@ -118,8 +118,9 @@ fs::path tokenizer_file(const fs::path& model_folder) {
   fs::path model = model_folder / "tokenizer.model", json = model_folder / "tokenizer.json";
   const bool has_model = is_there(model), has_json = is_there(json);
   if (has_model && !is_tiktoken(model)) {
-    if (!has_json) warn_of_added_tokens(model);
-    return has_json && adds_tokens(json, model) ? json : model;
+    if (has_json) return adds_tokens(json, model) ? json : model;
+    warn_of_added_tokens(model);
+    return model;
   }
   if (has_json) {
     if (has_model) warn_once(fmt::format("{}: is of tiktoken's format; {} is read", model.string(), json.string()));

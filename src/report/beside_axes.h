@@ -11,9 +11,9 @@ namespace qroar {
 /// the smallest parts of the configuration ("windows.length", "quant[0].weight.bits"; a block of another type as a
 /// whole) in which two rows differ although neither has an axis there or above, and "environment.device" and
 /// "environment.dtype" where the configuration says auto, and "quant" where checkpoints were quantized before in
-/// different ways.  Rows without such a part, or with an axis there, have no
-/// entry for the column.  `of_several_plans`: a row that lacks an axis of other rows also gets its configured value
-/// there, since that is no longer the same for all such rows.
+/// different ways.  Rows without such a part, or with an axis there, have no entry for the column.
+/// `of_several_plans`: a row that lacks an axis of other rows also gets its configured value there, since that is no
+/// longer the same for all such rows.
 std::vector<Json> beside_axes(const std::vector<Json>& rows, bool of_several_plans);
 
 }  // namespace qroar
