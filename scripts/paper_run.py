@@ -53,15 +53,22 @@ def submit(experiment, runs, options, before):
     return job[1] if job else before  # no job where every cell is finished
 
 
-def run(experiment, folder, arguments, before):
-    """Runs the cells that are not finished.  Targets share cells, so each keeps its plan and claims apart, in run/, and all cells are in one place.
-    run/finished.yaml is the experiment that plan and cells belong to, once all of it has run.  Returns the job behind which the next target runs."""
+def runs_of(folder):
+    """Returns the results folder in which a target's cells run.  Targets share cells, so each keeps its plan and claims apart, in run/, and all cells are in
+    one place."""
     runs = folder / "run"
     runs.mkdir(parents=True, exist_ok=True)
-    (runs / "finished.yaml").unlink(missing_ok=True)
     (folder.parent / "cells").mkdir(exist_ok=True)
     if not (runs / "cells").is_symlink():
         (runs / "cells").symlink_to("../../cells")
+    return runs
+
+
+def run(experiment, folder, arguments, before):
+    """Runs the cells that are not finished.  run/finished.yaml is the experiment that plan and cells belong to, once all of it has run.  Returns the job
+    behind which the next target runs."""
+    runs = runs_of(folder)
+    (runs / "finished.yaml").unlink(missing_ok=True)
     if arguments.slurm is not None:
         return submit(experiment, runs, words_of(arguments.slurm), before)
     devices = ["--devices", arguments.devices] if arguments.devices else []

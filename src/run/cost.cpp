@@ -44,8 +44,19 @@ std::vector<fs::path> row_files(const fs::path& results) {
   return paths;
 }
 
-/// Returns the median floating point operations per second of the last rows, of one host or of any (empty).
-std::optional<double> last_rate(const fs::path& results, bool cpu, const std::string& host) {
+/// The rows that tell how fast cells will be.
+struct Pace {
+  bool cpu;
+  std::string host;  ///< empty: any
+  Json model;        ///< {path, dtype}; null: any
+};
+
+Json model_of(const Json& config) {
+  return {value_at(config, "/model/path"), value_at(config, "/model/dtype")};
+}
+
+/// Returns the median floating point operations per second of the last such rows.
+std::optional<double> last_rate(const fs::path& results, const Pace& pace) {
   constexpr std::size_t kRows = 20, kMostRead = 500;
   std::vector<double> rates;
   std::size_t read = 0;
@@ -53,14 +64,20 @@ std::optional<double> last_rate(const fs::path& results, bool cpu, const std::st
     if (rates.size() == kRows || ++read > kMostRead) break;
     const Json row = try_read_json_object(file).value_or(Json::object());
     const Json &rate = value_at(row, "/model_tflops_per_second"), &device = value_at(row, "/environment/device");
-    const bool counts = rate.is_number() && rate.get<double>() > 0 &&
-                        (host.empty() || value_at(row, "/environment/host") == Json(host)) &&
-                        (device == Json("cpu")) == cpu;
+    const bool counts = rate.is_number() && rate.get<double>() > 0 && (device == Json("cpu")) == pace.cpu &&
+                        (pace.host.empty() || value_at(row, "/environment/host") == Json(pace.host)) &&
+                        (pace.model.is_null() || model_of(value_at(row, "/config")) == pace.model);
     if (counts) rates.push_back(rate.get<double>() * 1e12);
   }
   if (rates.empty()) return std::nullopt;
   std::ranges::sort(rates);
   return rates[rates.size() / 2];
+}
+
+/// Returns the model, as model_of() does, of the cell that takes longest.
+Json largest_model(const std::vector<Cell>& cells) {
+  const auto largest = std::ranges::max_element(cells, {}, [](const Cell& cell) { return cell.flops(); });
+  return largest == cells.end() ? Json() : model_of(largest->job->resolved);
 }
 
 /// Returns "1,234,567".
@@ -128,21 +145,27 @@ std::string cost_of(const std::vector<Cell>& cells, const std::vector<fs::path>&
     text += fmt::format(" ({:.3g} TFLOP fewer, since windows begin longer ones of other cells)", cost.alone / 1e12);
   if (cost.streams) text += ", layers streamed";
   if (cost.diagnoses) text += ", what diagnostics take not counted";
-  for (const fs::path& folder : results) {
-    const auto rate = last_rate(folder, cost.cpu, host_name());
-    if (!rate || cells.empty()) continue;
-    text += fmt::format("; about {} here, by the rate of this machine's last rows", format_seconds(cost.flops / *rate));
-    break;
+  if (cells.empty()) return text;
+  const Json model = largest_model(cells);
+  for (const Json& like : {model, Json()}) {  // a small model's operations take many times as long as a large one's
+    for (const fs::path& folder : results) {
+      const auto rate = last_rate(folder, {cost.cpu, host_name(), like});
+      if (!rate) continue;
+      return text + fmt::format("; about {} here, by the rate of this machine's last rows{}",
+                                format_seconds(cost.flops / *rate), like.is_null() ? " of other models or dtypes" : "");
+    }
   }
   return text;
 }
 
 std::size_t parts_of_hours(const std::vector<Cell>& cells, double hours, const std::string& device,
                            const fs::path& results) {
-  const auto rate = last_rate(results, device == "cpu", "");
+  const bool cpu = device == "cpu";
+  auto rate = last_rate(results, {cpu, "", largest_model(cells)});
+  if (!rate) rate = last_rate(results, {cpu, "", {}});
   if (!rate) {
     fail("--hours: no row under {} tells how fast {} is; run a cell there first, or say how many tasks",
-         results.string(), device == "cpu" ? "a CPU" : "a GPU");
+         results.string(), cpu ? "a CPU" : "a GPU");
   }
   const double parts = std::ceil(total(cells).flops / *rate / (3600 * hours));
   return static_cast<std::size_t>(std::clamp(parts, 1.0, std::max(1.0, static_cast<double>(cells.size()))));

@@ -1,4 +1,5 @@
 """`check` keeps its promise: what it lets pass runs, it names every bad cell, and says what the experiment will take."""
+import json
 import re
 
 import pytest
@@ -107,7 +108,7 @@ def test_check_says_what_an_experiment_takes_and_estimates_from_this_machines_ro
     assert run("run", file, cwd=tmp_path).returncode == 0
     for results in ("results/other", "results/of/more/other"):
         second = run("check", file, "--results", results, cwd=tmp_path)
-        assert re.search(r": 4 jobs\n  4 cells, .*; about \d+s here, by the rate of this machine's last rows", second.stdout), second.stdout
+        assert re.search(r": 4 jobs\n  4 cells, .*; about \d+s here, by the rate of this machine's last rows\n", second.stdout), second.stdout
         assert "diagnostics" not in second.stdout
     (lost, *_) = (tmp_path / "results").glob("*/cells/*/row.json")
     lost.unlink()
@@ -118,6 +119,21 @@ def test_check_says_what_an_experiment_takes_and_estimates_from_this_machines_ro
     (tmp_path / "elsewhere").mkdir()  # without rows of this machine
     diagnosed = run("check", experiment({"diagnostics": ["phase"]}, "diagnosed.yaml"), cwd=tmp_path / "elsewhere")
     assert "GB, what diagnostics take not counted\n" in diagnosed.stdout
+
+
+def test_the_estimate_goes_by_rows_of_the_same_model_and_dtype_first(run, experiment, tmp_path):
+    """A row's rate is changed by hand, a million times: an estimate that goes by it differs, and says whose rate it is."""
+    file, other = experiment({"sweep": None}), experiment({"sweep": None, "model.dtype": "bfloat16"}, "other.yaml")
+    assert run("run", file, cwd=tmp_path).returncode == 0
+    estimate = run("check", other, cwd=tmp_path).stdout
+    assert re.search(r"; about \d+s here, by the rate of this machine's last rows of other models or dtypes\n", estimate), estimate
+    assert run("run", other, cwd=tmp_path).returncode == 0
+    (row,) = (tmp_path / "results/other/cells").glob("*/row.json")
+    row.write_text(json.dumps(json.loads(row.read_text()) | {"model_tflops_per_second": 1e-9}))
+    for asked, far in ((file, False), (other, True)):
+        estimate = run("check", asked, "--results", "results/more/new", "--set", "windows.length=100", cwd=tmp_path).stdout
+        assert estimate.endswith("by the rate of this machine's last rows\n"), estimate
+        assert ("h" in re.search(r"about (\w+) here", estimate)[1]) == far, estimate
 
 
 def test_a_search_that_cells_share_is_counted_once(run, experiment):
