@@ -2,6 +2,7 @@
 // loss can depend on it.  Its table becomes cells/<id>/diagnostics/<type>.csv.
 #pragma once
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <vector>
 
@@ -27,9 +28,11 @@ struct DiagnosticInput {
   const AnglesOf& angles_of;  ///< of the scheme
   const RopeScheme& scheme;   ///< the cell's, with the frequencies that its rescaling makes of it (RescaledScheme)
   const RopeGeometry& geometry;
+  const std::function<void()>& on_window;  ///< called whenever tokens_T() is; throws Stopped where that is asked for
 
-  /// Returns the tokens [T] of a window, on the device.
+  /// Returns the tokens [T] of a window, on the device.  What runs over all windows calls it for each before its work.
   at::Tensor tokens_T(const Window& window) const {
+    on_window();
     return window_tokens(documents[static_cast<std::size_t>(window.document)], window, feed, model);
   }
 

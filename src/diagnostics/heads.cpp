@@ -1,5 +1,7 @@
 #include "diagnostics/heads.h"
 
+#include "base/stop.h"
+
 namespace qroar {
 
 at::Tensor band_of(const at::Tensor& x_THd, int64_t begin, int64_t end) {
@@ -20,6 +22,7 @@ HeadsObserver::HeadsObserver(const Llama& model, const ops::RopeAngles& angles, 
 void HeadsObserver::on(std::string_view site, const at::Tensor& value) {
   const auto found = places_.find(site);
   if (found == places_.end()) return;
+  throw_if_stop_requested();  // a window may take a minute
   HeadsPlace place = found->second;
   const at::Tensor x_THd = value.slice(2, 0, 2 * angles_.cos_TP.size(1));
   visit_(place, x_THd);

@@ -13,6 +13,7 @@
 #include "ops/device.h"
 #include "ops/ops.h"
 #include "run/cell_log.h"
+#include "run/diagnose.h"
 #include "run/environment.h"
 #include "run/exports.h"
 #include "run/find_scales.h"
@@ -208,7 +209,10 @@ Measured CellRunner::evaluate_cell(const Cell& cell, const at::Device& device, P
     throw_if_stop_requested();
   }));
   measured.row["peak_bytes"] = ops::peak_bytes(device);
-  if (!job.output.diagnostics.empty()) measured.output.diagnostics = diagnose(cell, original, model, angles_of);
+  if (!job.output.diagnostics.empty()) {
+    const Llama full = models_.full(job.method.quantization);
+    measured.output.diagnostics = diagnose(cell, original, full, model, angles_of, *progress_);
+  }
   if (job.output.exported) {
     models_.check_unchanged(job);
     export_cell(job, original, rescaling, model);
@@ -219,26 +223,6 @@ Measured CellRunner::evaluate_cell(const Cell& cell, const at::Device& device, P
   }
   if (!job.output.controls.empty()) measured.row["controls"] = job.output.controls;
   return measured;
-}
-
-/// Runs the diagnostics.  The row does not include their time and memory, which are not the evaluation's.
-std::map<std::string, CsvTable> CellRunner::diagnose(const Cell& cell, const Llama& original, const Llama& model,
-                                                     const AnglesOf& angles_of) {
-  const Job& job = *cell.job;
-  const RescaledScheme scheme(*job.method.rope, *job.method.rescaling, job.method.geometry, original);
-  const Llama full = models_.full(job.method.quantization);
-  const DiagnosticInput input{
-      full,      model,  job.method.quantization.plan, cell.data->documents, cell.windows, job.data.windows.feed,
-      angles_of, scheme, job.method.geometry};
-  std::map<std::string, CsvTable> tables;
-  for (const auto& [type, diagnostic] : job.output.diagnostics) {
-    const auto start = Clock::now();
-    throw_if_stop_requested();
-    tables[type] = diagnostic->run(input);
-    progress_->clear();
-    spdlog::info("cell {} {}: {:.1f} s", job.id, type, std::chrono::duration<double>(Clock::now() - start).count());
-  }
-  return tables;
 }
 
 void CellRunner::advance(double flops, const Job& job, const std::string& part) {

@@ -54,8 +54,6 @@ class CellRunner {
   /// Opens the stores of those companions that evaluate the last model.
   std::vector<CompanionCell> companions_of(const Cell& cell, const Llama& original);
   Measured evaluate_cell(const Cell& cell, const at::Device& device, PartialCell& partial);
-  std::map<std::string, CsvTable> diagnose(const Cell& cell, const Llama& original, const Llama& model,
-                                           const AnglesOf& angles_of);
   void advance(double flops, const Job& job, const std::string& part = "");
 
   Results results_;

@@ -1,6 +1,7 @@
 """SIGTERM and SIGUSR1 end a run with 75 once what is going through the model is on disk, and the next run goes on from there."""
 import json
 import os
+import re
 import signal
 
 import pytest
@@ -83,6 +84,18 @@ def test_a_signal_in_a_search_keeps_what_was_scored(run, start, experiment, tmp_
     assert journal.read_bytes().startswith(scored)
     assert lasting_rows(results) == lasting_rows(tmp_path / "undisturbed")
     assert_clean(results)
+
+
+def test_a_signal_in_a_diagnostic_stops_before_its_end_and_the_windows_are_kept(run, start, experiment, tmp_path):
+    file, results = experiment(LONG_CELL | {"diagnostics": [{"type": "anisotropy", "windows": 1000}]}), tmp_path / "results"
+    windows = int(re.search(r"(\d+) windows", run("check", file).stdout)[1])
+    process = start("run", file, "--results", results)
+    wait_for(lambda: windows_done(results) == windows, process)
+    process.send_signal(signal.SIGTERM)
+    assert "anisotropy: " not in assert_stopped(process, results)
+    assert not read_rows(results)
+    _, log = finish(start("run", file, "--results", results))
+    assert f"{windows} parts (windows, questions) were finished already" in log and "anisotropy: " in log
 
 
 @pytest.mark.parametrize("kind", ["multiple_choice", "passkey"])

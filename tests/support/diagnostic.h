@@ -45,7 +45,10 @@ struct DiagnosedCell {
   DiagnosedCell(const DiagnosedCell&) = delete;
   DiagnosedCell& operator=(const DiagnosedCell&) = delete;
 
-  DiagnosticInput input() const { return {full, model, quant, documents, windows, feed, angles_of, *scheme, geometry}; }
+  DiagnosticInput input() const {
+    static const std::function<void()> nothing = [] {};
+    return {full, model, quant, documents, windows, feed, angles_of, *scheme, geometry, nothing};
+  }
 };
 
 /// The table of a diagnostic given in YAML, with every key of it read.
