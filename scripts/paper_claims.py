@@ -90,7 +90,10 @@ def judge_one(claim, unfinished, folder, targets, show, of_the_papers):
         return effect, CANNOT, "no interval: below four documents or questions"
     if any(claim.get(side, {}).get("quant") for side in ("row", "against")) and effect.draws in (1, 2):
         return effect, CANNOT, f"measured in rounding draws: {effect.draws}, and another draw may move it as much; give the file of sizes three draws or more"
-    return effect, *(verdict_of_number if claim["expect"] == "equal" else verdict_of_side)(effect, claim)
+    verdict, why = (verdict_of_number if claim["expect"] == "equal" else verdict_of_side)(effect, claim)
+    if effect.low == effect.high == 0 and found_nothing(targets[name].find(claim["row"])):
+        why = "the search, within the grid and the budget of these sizes, found nothing better than no scales, so that nothing changes"
+    return effect, verdict, why
 
 
 def judge(claims, unfinished, folder, show, of_the_papers):

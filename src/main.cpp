@@ -10,6 +10,7 @@
 #include <system_error>
 
 #include "base/error.h"
+#include "base/files.h"
 #include "base/log.h"
 #include "base/number.h"
 #include "base/stop.h"
@@ -24,7 +25,7 @@
 #include "rescale/rescaling.h"
 #include "results/results.h"
 #include "rope/scheme.h"
-#include "run/cost.h"
+#include "run/check.h"
 #include "run/environment.h"
 #include "run/job.h"
 #include "run/submission.h"
@@ -66,39 +67,6 @@ void list(const std::string& only, const std::string& format) {
                  entry["example"].get<std::string>());
     }
   }
-}
-
-std::string in_one_line(const std::filesystem::filesystem_error& error) {
-  return fmt::format("{}: {}", visible(error.path1().string()), error.code().message());
-}
-
-/// Parses every job of every file, opens its model and reads its texts and questions; reports the errors of all cells
-/// and files in one call, and the estimated cost of a good experiment: of what its results folder lacks.
-bool check_files(const std::vector<std::string>& files, const std::vector<std::string>& overrides,
-                 const std::filesystem::path& results) {
-  bool all_ok = true;
-  for (const std::filesystem::path file : files) {
-    try {
-      std::vector<Job> jobs = parse_experiment(file, overrides);
-      const std::vector<Cell> cells = plan(jobs);
-      check_opened(cells);
-      RunOptions options;
-      options.file = file;
-      const std::filesystem::path usual = folder_of_results(options);
-      options.results = results;
-      const std::vector<Cell> left = unfinished(cells, results_folder(options));
-      fmt::print("{}: {} jobs{}\n  {}\n", visible(file.string()), jobs.size(),
-                 left.size() < cells.size() ? fmt::format(", {} of them finished", cells.size() - left.size()) : "",
-                 cost_of(left, {folder_of_results(options), usual}));
-    } catch (const Error& error) {
-      fmt::print(stderr, "{}\n", error.what());
-      all_ok = false;
-    } catch (const std::filesystem::filesystem_error& error) {
-      fmt::print(stderr, "{}: {}\n", visible(file.string()), in_one_line(error));
-      all_ok = false;
-    }
-  }
-  return all_ok;
 }
 
 /// Returns whether every planned cell has a row that is ok; where there is no plan, whether every row is.

@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/host.h"
+#include "base/utf8.h"
 
 namespace qroar {
 namespace {
@@ -114,6 +115,10 @@ std::string variable(const char* name) {
 }
 
 }  // namespace
+
+std::string in_one_line(const std::filesystem::filesystem_error& error) {
+  return fmt::format("{}: {}", visible(error.path1().string()), error.code().message());
+}
 
 std::string read_file(const std::filesystem::path& path) {
   std::string bytes;

@@ -7,6 +7,9 @@
 
 namespace qroar {
 
+/// Returns the path and the reason of an error of the standard library's file functions.
+std::string in_one_line(const std::filesystem::filesystem_error& error);
+
 /// Returns the contents of a file.  Throws an Error with the path and the reason where it cannot be read,
 /// and for a pipe or a device.
 std::string read_file(const std::filesystem::path& path);

@@ -82,6 +82,15 @@ def test_a_control_whose_search_found_nothing_is_none(scales, expected):
     assert found["verdict"] == expected and ("found nothing" in found["why"]) == (scales == [1.0])
 
 
+def test_scales_whose_search_found_nothing_change_nothing_and_the_verdict_says_so():
+    def show(*asked):
+        rows = shown_with((0.0, 0.0, 0.0, False), (0, 0, 0, True))(*asked)
+        return [row | {"search": {"g": [0.9 if row["id"].startswith("0") else 1.0]}} for row in rows]
+
+    found = paper_claims.judge([BASE], {}, REPO, show, False)[0]
+    assert found["verdict"] == "not reproduced" and "found nothing better than no scales" in found["why"], found
+
+
 def test_what_a_quantizer_costs_is_full_precision_less_it():
     """The claim's number and the measured one have one sign."""
     claims = yaml.safe_load((REPO / "paper/claims.yaml").read_text(encoding="utf-8"))
