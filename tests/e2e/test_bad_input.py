@@ -89,6 +89,8 @@ def test_only_with_an_unknown_id_is_named(refused, experiment):
 @pytest.mark.parametrize(("arguments", "part"), [
     (["show", ".", "--format", "html"], "html"), (["run"], "FILE"), (["fly"], "subcommand"), ([], "subcommand"),
     (["run", "a.yaml", "--dry"], "--dry"), (["list", "planets"], "unknown kind 'planets'; known: rope scheme, quantizer, rescaling, search strategy, metric"),
+    (["run", "a.yaml", "--results", ""], "--results"), (["run", "a.yaml", "--devices", ""], "--devices"), (["check", "a.yaml", "--results", ""], "--results"),
+    (["pack", "a.yaml", "--into", "a", "--results", ""], "--results"),
 ])
 def test_a_wrong_command_line_is_one_line(run, arguments, part):
     assert_one_line(run(*arguments), part)
@@ -153,7 +155,7 @@ def assert_write_failed(process, place):
     assert len(errors) == 1 and str(place) in errors[0], process.stderr
 
 
-@pytest.mark.parametrize("arguments", [["show", "RESULTS"], ["list"]])
+@pytest.mark.parametrize("arguments", [["show", "RESULTS"], ["list"], ["--version"]])
 def test_a_full_stdout_is_noticed(run, experiment, tmp_path, arguments):
     assert run("run", experiment({"sweep": None}), "--results", tmp_path / "results").returncode == 0
     with open("/dev/full", "w") as full:
