@@ -22,6 +22,7 @@ from gguf_record import record
 from gguf_rope import TENSORS as ROPE_TENSORS
 from gguf_rope import read_rope
 from gguf_tokenizer import read_tokenizer
+from importing.seen import Seen
 from importing.whole import check_utf8, made_whole
 from json_lines import BadInput, of_the_system, printable, stop_in_one_line
 
@@ -159,7 +160,8 @@ def import_gguf(path, out, dtype="bfloat16"):
     if out.exists():
         raise BadInput(f"{out} exists already; remove it to import again")
     check_utf8(path.absolute())
-    with GgufFile(path) as source:
+    seen = Seen()
+    with GgufFile(seen.add(path)) as source:
         config = read_config(source, dtype)
         files = read_tokenizer(source)
         if config["num_hidden_layers"] > max(1, len(source.tensors)):
@@ -172,6 +174,7 @@ def import_gguf(path, out, dtype="bfloat16"):
             write_safetensors(temporary / "model.safetensors", wanted, dtype, lambda name: read_weight(source, config, name))
             for name, content in files.items():
                 (temporary / name).write_bytes(content)
+            seen.check()
 
 
 def main():

@@ -120,17 +120,21 @@ int run_command(int argc, char** argv) {
   std::string shard = "1/1", devices, folder, kind, list_format = "table";
   std::vector<std::string> files, overrides;
 
+  // An empty variable of a script is not what leaves the option out.
+  const CLI::Validator not_empty([](const std::string& text) { return text.empty() ? "is empty" : ""; }, "", "");
+
   auto* run_verb = app.add_subcommand("run", "run the cells of an experiment that are not finished");
   run_verb->add_option("FILE", run.file, "experiment (YAML)")->required();
   run_verb->add_option("--set", run.overrides, "key=value on top of the file, such as windows.length=4096")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  run_verb->add_option("--results", run.results, "results folder (default: results/<experiment>)");
+  run_verb->add_option("--results", run.results, "results folder (default: results/<experiment>)")->check(not_empty);
   run_verb->add_option("--shard", shard, "K/N: this process takes the Kth of N parts of about equal work");
   run_verb->add_option("--only", run.only, "run the cells with these ids (or their beginnings): ID,ID...")
       ->delimiter(',')
       ->allow_extra_args(false);
-  run_verb->add_option("--devices", devices, "one process per device: all GPUs (all), or names such as cuda:0,cuda:1");
+  run_verb->add_option("--devices", devices, "one process per device: all GPUs (all), or names such as cuda:0,cuda:1")
+      ->check(not_empty);
   run_verb->add_flag("--rerun", run.rerun, "also run finished cells again");
 
   auto* check_verb = app.add_subcommand(
@@ -139,8 +143,9 @@ int run_command(int argc, char** argv) {
   check_verb->add_option("--set", overrides, "key=value on top of the files")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  check_verb->add_option("--results", run.results,
-                         "results folder, whose finished cells cost nothing (default: as of run)");
+  check_verb
+      ->add_option("--results", run.results, "results folder, whose finished cells cost nothing (default: as of run)")
+      ->check(not_empty);
 
   auto* list_verb = app.add_subcommand("list", "list plugins with examples");
   list_verb->add_option("KIND", kind,
@@ -151,8 +156,6 @@ int run_command(int argc, char** argv) {
   show_verb->add_option("RESULTS_DIR", folder, "results folder")->required();
   show_verb->add_option("--format", show_options.format, fmt::format("{}", fmt::join(kShowFormats, ", ")))
       ->check(CLI::IsMember(kShowFormats));
-  // An empty variable of a script is not what leaves the option out.
-  const CLI::Validator not_empty([](const std::string& text) { return text.empty() ? "is empty" : ""; }, "", "");
   auto* baseline = show_verb
                        ->add_option("--baseline", show_options.baseline,
                                     "row to compare with in pairs: an id, or AXIS=LABEL such as quant=none")
@@ -182,7 +185,8 @@ int run_command(int argc, char** argv) {
       ->excludes(tasks);
   pack_verb->add_option("--device", packed.device, "kind of device for --hours: cpu or cuda")
       ->check(CLI::IsMember({"cpu", "cuda"}));
-  pack_verb->add_option("--results", packed.run.results, "results folder (default: results/<experiment>)");
+  pack_verb->add_option("--results", packed.run.results, "results folder (default: results/<experiment>)")
+      ->check(not_empty);
   pack_verb->add_option("--set", packed.run.overrides, "key=value on top of the file")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
@@ -226,7 +230,8 @@ int main(int argc, char** argv) {
   qroar::let_log_fail();
   try {
     const int status = qroar::run_command(argc, argv);
-    if (std::fflush(stdout) != 0) qroar::fail("cannot write to stdout: {}", std::strerror(errno));
+    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
+      qroar::fail("cannot write to stdout: {}", std::strerror(errno));
     return status;
   } catch (const qroar::Stopped& stopped) {
     fmt::print(stderr, "{}\n", stopped.what());

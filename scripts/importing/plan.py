@@ -5,10 +5,17 @@ import torch
 
 from importing.layer import FLOATS, Layer, spelled
 from importing.source import DERIVED
-from json_lines import BadInput
+from json_lines import BadInput, shortened
 
+FAMILIES = ("granite", "llama", "mistral", "phi3", "qwen2", "qwen3", "smollm3")  # those of the program (src/model/families)
 PLAIN = (*FLOATS, torch.float64)
 CACHE = re.compile(r"\.(k|v|q|prob|kv)_(scale|zero_point|proj\.output_scale|proj\.[kv]_scale)$")  # of a quantized key/value cache
+
+
+def check_family(config):
+    """Refuses what the program would refuse once the folder is there."""
+    if (family := config.get("model_type")) not in FAMILIES:
+        raise BadInput(f"config.json: model_type is {shortened(family)}, and the program evaluates only {', '.join(FAMILIES)}; take a checkpoint of one of these")
 
 
 def quantized_layers(source, form):

@@ -9,6 +9,7 @@ import zipfile
 import torch
 from safetensors import SafetensorError, safe_open
 
+from importing.seen import Seen
 from importing.whole import check_utf8
 from json_lines import BadInput, decoded, from_json, is_whole, shortened, whole
 
@@ -17,6 +18,8 @@ WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.b
 # How the names end of what old files carry along and the program computes, so that index and shards may disagree about it.
 DERIVED = ("rotary_emb.inv_freq", "rotary_emb.original_inv_freq", "rotary_emb.cos_cached", "rotary_emb.sin_cached", "causal_mask", "attn.masked_bias")
 PIECE = 1 << 24  # bytes that are hashed at a time
+ALONG = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt",
+         "chat_template.jinja", "chat_template.json", "generation_config.json")
 
 
 def read_object(path):
@@ -65,10 +68,10 @@ class Pickled:
 
 
 class Source:
-    """An open folder: `config` and `files`, {name of a tensor: its file}."""
+    """An open folder: `config`; `files`, {name of a tensor: its file}; `along`, the files that go along unchanged; `seen`, all that is read."""
 
     def __init__(self, folder):
-        self.folder, self.opened, self.said = folder, {}, []
+        self.folder, self.opened, self.said, self.seen = folder, {}, [], Seen()
         if not (folder / "config.json").is_file():
             raise BadInput("has no config.json; give a Hugging Face folder" if folder.is_dir() else "is no folder; give a Hugging Face folder")
         if (folder / "adapter_config.json").exists():
@@ -78,17 +81,18 @@ class Source:
         name = next((name for name in WEIGHTS if (folder / name).is_file()), None)
         if name is None:
             raise BadInput(f"has none of {', '.join(WEIGHTS)}; fetch it whole, or give its one weight file such a name")
+        self.along = [self.seen.add(folder / other) for other in ALONG if (folder / other).is_file()]
         self.pickled = name.startswith("pytorch_model")
         self.files = self.indexed(folder / name) if name.endswith(".index.json") else {tensor: folder / name for tensor in self.open(folder / name).keys()}
 
     def read_object(self, name):
         """Returns the object of a file that says what the weights are, for which it counts in hash()."""
-        self.said.append(self.folder / name)
+        self.said.append(self.seen.add(self.folder / name))
         return read_object(self.said[-1])
 
     def indexed(self, path):
         """Returns {name of a tensor: its file} as an index has it, once all are there."""
-        names = read_object(path).get("weight_map")
+        names = read_object(self.seen.add(path)).get("weight_map")
         if not isinstance(names, dict) or not names:
             raise BadInput(f'{path.name}: "weight_map" is {shortened(names)}, not the files of tensors; fetch it again')
         listed = {}
@@ -106,6 +110,7 @@ class Source:
 
     def open(self, path):
         if path not in self.opened:
+            self.seen.add(path)
             try:
                 self.opened[path] = Pickled(path) if path.suffix == ".bin" else safe_open(path, "pt")
             except SafetensorError as error:

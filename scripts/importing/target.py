@@ -10,8 +10,6 @@ from json_lines import BadInput
 
 SAYS = ("quantization_config", "compression_config")  # where config.json has how weights are quantized; the latter in older files
 MOST_SHARD = 1 << 30  # bytes; a tensor that is larger has a shard of its own
-ALONG = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt",
-         "chat_template.jinja", "chat_template.json", "generation_config.json")
 
 
 class Shards:
@@ -68,6 +66,5 @@ def write_config(folder, config, dtype):
 
 
 def copy_along(source, folder):
-    for name in ALONG:
-        if (source / name).is_file():
-            shutil.copyfile(source / name, folder / name)
+    for path in source.along:
+        shutil.copyfile(path, folder / path.name)

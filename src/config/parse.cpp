@@ -51,6 +51,8 @@ class TreeBuilder : public YAML::EventHandler {
                 const std::string& text) override {
     const bool plain = tag == "?";
     if (!plain && tag != "!" && tag != "tag:yaml.org,2002:str") refuse_tag(mark, tag);
+    if (text.find('\0') != text.npos)
+      refuse(mark, "a NUL (\\0), at which the system would end the path that it is in; remove it");
     const Pointer node = make(place(mark), Kind::scalar);
     node->text = text;
     node->quoted = !plain;

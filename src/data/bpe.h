@@ -37,6 +37,8 @@ class Bpe {
 
   /// Returns the name of each token in the vocabulary; empty for ids without a token.
   const std::vector<std::string>& names() const { return names_; }
+  /// Returns how many tokens the vocabulary has.
+  std::size_t size() const { return ids_.size(); }
   /// Returns the id of a token of the vocabulary.
   std::optional<int32_t> id_of(std::string_view token) const;
 

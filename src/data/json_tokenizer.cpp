@@ -1,5 +1,7 @@
 #include "data/json_tokenizer.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "data/tokenizer_parts.h"
 
@@ -27,6 +29,23 @@ std::vector<std::string> names_of(const Bpe& bpe, const std::vector<AddedToken>&
   return names;
 }
 
+/// Throws an Error for a plain added token with another id than Hugging Face's tokenizers give it, which do not read
+/// the ids of new tokens: they count on from the size of the vocabulary or the highest id before.
+void check_added_ids(const Json& added, const Bpe& bpe, const std::string& file) {
+  auto next = static_cast<int32_t>(bpe.size());
+  for (const Json& token : added) {
+    const std::string content = token.at("content");
+    const int32_t id = bpe.id_of(content).value_or(next);
+    if (token.at("id") != Json(id) && !token.value("special", false)) {
+      fail(
+          "{}: its added token {} has the id {}, and Hugging Face's tokenizers make it {}; take the tokenizer.json of "
+          "the base model, or tokenize with scripts/tokenize_texts.py instead",
+          file, excerpt(content), token.at("id").dump(), id);
+    }
+    next = std::max(next, id + 1);
+  }
+}
+
 }  // namespace
 
 JsonTokenizer::JsonTokenizer(const Json& tokenizer, const std::string& file)
@@ -40,6 +59,7 @@ JsonTokenizer::JsonTokenizer(const Json& tokenizer, const std::string& file)
   check_keys(file, "object", tokenizer,
              {"version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer", "post_processor",
               "decoder", "model"});
+  check_added_ids(tokenizer.value("added_tokens", Json::array()), bpe_, file);
 }
 
 std::vector<int32_t> JsonTokenizer::encode(const std::string& text) const {

@@ -42,7 +42,7 @@ bool CellRunner::is_finished(const Cell& cell, const std::optional<Json>& row) {
   const Json& inputs = value_at(*row, "/environment/inputs");
   if (inputs.is_null()) return false;
   models_.close_changed();
-  if (inputs == inputs_of(cell, models_)) return !cell.job->output.exported || is_exported(*cell.job);
+  if (inputs == inputs_of(cell, models_)) return !cell.job->output.exported || is_exported(*cell.job, inputs);
   spdlog::warn(
       "cell {}: its model, tokenizer, data or RoPE factors changed since its row was written; running it again",
       cell.job->id);
@@ -215,7 +215,7 @@ Measured CellRunner::evaluate_cell(const Cell& cell, const at::Device& device, P
   }
   if (job.output.exported) {
     models_.check_unchanged(job);
-    export_cell(job, original, rescaling, model);
+    export_cell(job, inputs_of(cell, models_), original, rescaling, model);
   }
   if (job.method.search) {
     measured.row["search"] = scales.output.summary;

@@ -182,27 +182,35 @@ void check_export_folders(const std::vector<Job>& jobs) {
       job.output.exported->block.fail("two cells export into this folder; sweep export.folder, too");
     check_at(job.output.exported->block, [&] {
       check_not_a_source_model(folder, jobs);
-      if (is_exported(job)) return;
+      if (is_exported(job, nullptr)) return;
       check_replaceable(folder);
       check_can_be_made(folder);
     });
   }
 }
 
-bool is_exported(const Job& job) {
-  const std::optional<Json> marker = try_read_json_object(job.output.exported->folder / kExportMarker);
-  return marker && value_at(*marker, "/provenance/cell") == Json(job.id) &&
-         value_at(*marker, "/provenance/weights") == Json(weights_of(job));
+bool is_exported(const Job& job, const Json& inputs) {
+  const fs::path& folder = job.output.exported->folder;
+  const std::optional<Json> marker = try_read_json_object(folder / kExportMarker);
+  if (!marker || value_at(*marker, "/provenance/cell") != Json(job.id) ||
+      value_at(*marker, "/provenance/weights") != Json(weights_of(job)))
+    return false;
+  if (!inputs.is_null() && value_at(*marker, "/provenance/inputs") != inputs) return false;
+  const auto is_there = [&](const Json& name) {
+    return name.is_string() && fs::exists(folder / name.get<std::string>());
+  };
+  return std::ranges::all_of(value_at(*marker, "/files"), is_there);
 }
 
-void export_cell(const Job& job, const Llama& original, const Rescaling& rescaling, const Llama& evaluated) {
+void export_cell(const Job& job, const Json& inputs, const Llama& original, const Rescaling& rescaling,
+                 const Llama& evaluated) {
   Llama model = evaluated;
   if (job.output.exported->full_precision) {
     model = original;
     rescaling.apply(model);
     redraw(job.method.quantization.plan.rounding, model);
   }
-  Json provenance{{"cell", job.id}, {"weights", weights_of(job)}, {"config", job.resolved}};
+  Json provenance{{"cell", job.id}, {"weights", weights_of(job)}, {"inputs", inputs}, {"config", job.resolved}};
   if (!job.model.config.imported.is_null()) provenance["imported"] = job.model.config.imported;
   export_model(model, rope_of(job, original), job.model.spec.path, job.output.exported->folder, provenance,
                job.output.exported->grids, imported_of(job));

@@ -11,10 +11,11 @@ std::optional<ExportSpec> parse_export(const Config& root, const Job& job);
 /// that these jobs read, and for a folder that two jobs name.
 void check_export_folders(const std::vector<Job>& jobs);
 
-/// Returns whether the job's folder holds this cell's export.
-bool is_exported(const Job& job);
+/// Returns whether the job's folder holds this cell's export, whole and made of these inputs; null stands for any.
+bool is_exported(const Job& job, const Json& inputs);
 
-/// Writes the folder; `evaluated` is the model as it was evaluated.
-void export_cell(const Job& job, const Llama& original, const Rescaling& rescaling, const Llama& evaluated);
+/// Writes the folder; `evaluated` is the model as it was evaluated, of these inputs.
+void export_cell(const Job& job, const Json& inputs, const Llama& original, const Rescaling& rescaling,
+                 const Llama& evaluated);
 
 }  // namespace qroar

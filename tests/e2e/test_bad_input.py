@@ -41,6 +41,7 @@ windows: {{length: 64, truncate: true}}
     ("sweep: [{windows.length: [64, 64]}]\n", ":5:31: ", ["the same value"]),
     ("rope: {type: longrope, factor: 2, factors: nowhere.json}\n", ":5:", ["nowhere.json: no such file"]),
     ("include: [../nowhere.yaml]\n", ":5:11: include[0]: ", ["no such file"]),
+    ('export: {folder: "a\\0b"}\n', ":5:18: ", ["a NUL (\\0), at which the system would end the path"]),
 ], ids=lambda value: value.strip()[:40] if isinstance(value, str) else "")
 def test_a_wrong_configuration_is_named_with_its_place(refused, run, tmp_path, text, place, parts):
     file = tmp_path / "wrong.yaml"
@@ -88,6 +89,8 @@ def test_only_with_an_unknown_id_is_named(refused, experiment):
 @pytest.mark.parametrize(("arguments", "part"), [
     (["show", ".", "--format", "html"], "html"), (["run"], "FILE"), (["fly"], "subcommand"), ([], "subcommand"),
     (["run", "a.yaml", "--dry"], "--dry"), (["list", "planets"], "unknown kind 'planets'; known: rope scheme, quantizer, rescaling, search strategy, metric"),
+    (["run", "a.yaml", "--results", ""], "--results"), (["run", "a.yaml", "--devices", ""], "--devices"), (["check", "a.yaml", "--results", ""], "--results"),
+    (["pack", "a.yaml", "--into", "a", "--results", ""], "--results"),
 ])
 def test_a_wrong_command_line_is_one_line(run, arguments, part):
     assert_one_line(run(*arguments), part)
@@ -152,7 +155,7 @@ def assert_write_failed(process, place):
     assert len(errors) == 1 and str(place) in errors[0], process.stderr
 
 
-@pytest.mark.parametrize("arguments", [["show", "RESULTS"], ["list"]])
+@pytest.mark.parametrize("arguments", [["show", "RESULTS"], ["list"], ["--version"]])
 def test_a_full_stdout_is_noticed(run, experiment, tmp_path, arguments):
     assert run("run", experiment({"sweep": None}), "--results", tmp_path / "results").returncode == 0
     with open("/dev/full", "w") as full:

@@ -42,6 +42,28 @@ def test_an_export_is_in_no_id_and_is_made_again_when_it_is_gone(run, exporting,
     assert (tmp_path / "out/model.safetensors").read_bytes() == (tmp_path / "moved/model.safetensors").read_bytes()
 
 
+def test_an_export_of_a_model_that_has_changed_since_is_made_again(run, exporting, experiment, tmp_path):
+    """The row is of the changed model already, from a run without the export, whose cell has the same id."""
+    model = copy_of_tiny_books(tmp_path / "model")
+    at = ("--set", f"model.path={model}", "--results", tmp_path / "a")
+    assert run("run", exporting(), *at).returncode == 0
+    before = (tmp_path / "out/model.safetensors").read_bytes()
+    content = bytearray((model / "model.safetensors").read_bytes())
+    content[-1] ^= 0x80  # the sign of a weight
+    (model / "model.safetensors").write_bytes(content)
+    assert run("run", experiment(BASE, "export.yaml"), *at).returncode == 0
+    assert run("run", exporting(), *at).returncode == 0
+    assert (tmp_path / "out/model.safetensors").read_bytes() != before
+
+
+def test_an_export_that_has_lost_a_file_is_made_again(run, exporting, tmp_path):
+    """Its marker alone said that it is there."""
+    assert run("run", exporting(), "--results", tmp_path / "a").returncode == 0
+    (tmp_path / "out/model.safetensors").unlink()
+    assert run("run", exporting(), "--results", tmp_path / "a").returncode == 0
+    assert (tmp_path / "out/model.safetensors").exists()
+
+
 def test_full_precision_weights_keep_the_scales_and_lose_the_rounding(run, exporting, experiment, tmp_path):
     file = exporting({"export": {"folder": str(tmp_path / "full"), "weights": "full_precision"}})
     assert run("run", file, "--results", tmp_path / "a").returncode == 0

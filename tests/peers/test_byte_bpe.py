@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from tokenizers import AddedToken, Regex, Tokenizer, models, pre_tokenizers, trainers
 
+from checkpoints import save_llama
 from conftest import model_folder
-from support.program import REPO
+from support.program import REPO, assert_one_line
 
 BYTES = 200_000  # of each real text
 LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
@@ -196,3 +197,18 @@ def test_added_tokens_that_are_not_special_are_tokens_in_the_text_too(assert_sam
     tokenizer.add_tokens([AddedToken("<tool_call>", special=False, normalized=False), AddedToken("    ", special=False, normalized=False)])
     tokenizer.save(str(tmp_path / "tokenizer.json"))
     assert_same_tokens(tmp_path, STRINGS | {"call": "a <tool_call> b<tool_call>c", "four": "a    b\n    c        d"})
+
+
+def test_an_added_token_with_another_id_than_hugging_faces_is_refused(run, tmp_path):
+    """Their tokenizers count on from the vocabulary whatever the file says, so that the id in it is nobody's."""
+    tokenizer = trained(byte_level())
+    model = save_llama(tmp_path / "model", vocab_size=7000, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)
+    tokenizer.add_tokens([AddedToken("<call>", special=False, normalized=False)])
+    fields = json.loads(tokenizer.to_str())
+    given = fields["added_tokens"][-1]["id"]
+    fields["added_tokens"][-1]["id"] = given + 3
+    (model / "tokenizer.json").write_text(json.dumps(fields), encoding="utf-8")
+    assert Tokenizer.from_file(str(model / "tokenizer.json")).encode("<call>").ids == [given]
+    (tmp_path / "text.txt").write_text("a <call> b", encoding="utf-8")
+    (tmp_path / "e.yaml").write_text(f"model: {{path: {model}}}\ndata: {{path: {tmp_path}/text.txt}}\nwindows: {{length: 8}}\n", encoding="utf-8")
+    assert_one_line(run("check", tmp_path / "e.yaml"), f'tokenizer.json: its added token "<call>" has the id {given + 3}, and Hugging Face\'s', f"make it {given}; take")

@@ -141,6 +141,23 @@ def test_the_file_that_is_changed_here_is_imported_as_it_is(tmp_path):
     assert bits["model.layers.0.self_attn.q_proj.weight"].shape == (8, 8) and len(bits) == len(SHAPES)
 
 
+def test_a_file_that_changes_while_it_is_read_is_one_line(tmp_path, monkeypatch):
+    """Weights of before beside those of after, under the hash of either."""
+    file, record = tmp_path / "model.gguf", import_gguf.record
+    file.write_bytes(Written().content)
+
+    def change_and_record(*arguments):
+        content = bytearray(file.read_bytes())
+        content[-1] ^= 1
+        file.write_bytes(content)
+        return record(*arguments)
+
+    monkeypatch.setattr(import_gguf, "record", change_and_record)
+    with pytest.raises(BadInput, match="^model.gguf: changed while it was read; run again once nothing writes to it$"):
+        import_gguf.import_gguf(file, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == [file]
+
+
 def test_every_lie_in_the_header_is_one_line_or_harmless(tmp_path):
     refused = 0
     for number, (name, lie) in enumerate(MUTATIONS):

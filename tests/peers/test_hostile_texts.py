@@ -94,6 +94,28 @@ def test_a_bomb_is_refused_before_it_is_unpacked(run_script, tmp_path, ending, o
     assert not list(tmp_path.glob("out/*"))
 
 
+def xz_of(*lines):
+    return [lzma.compress(json.dumps({"text": line}).encode() + b"\n") for line in lines]
+
+
+@pytest.mark.parametrize("cut", [lambda one, two: one + two[:-20], lambda one, two: one + two[:8], lambda one, two: one + b"\xff" + two[1:],
+                                 lambda one, two: one + two[:6] + b"\xff" + two[7:], lambda one, two: one + b"no stream", lambda one, two: b""],
+                         ids=["end", "begin", "magic", "flags", "other", "empty"])
+def test_a_damaged_second_stream_of_an_xz_file_is_refused(run_script, tmp_path, cut):
+    """lzma.open() ends silently at a later stream whose head it cannot read: a text would lack its second half."""
+    (tmp_path / "a.jsonl.xz").write_bytes(cut(*xz_of("a", "b")))
+    assert "a.jsonl.xz: cannot be read" in refused(run_script, "prepare_data.py", "c4", tmp_path / "o.jsonl", "--source", tmp_path / "a.jsonl.xz")
+    assert not (tmp_path / "o.jsonl").exists()
+
+
+@pytest.mark.parametrize("padding", [0, 4, 1 << 17])
+def test_all_streams_of_an_xz_file_are_read(run_script, tmp_path, padding):
+    """xz allows zeros between streams, behind which lzma.open() reads nothing."""
+    (tmp_path / "a.jsonl.xz").write_bytes((b"\0" * padding).join(xz_of("a", "b" * 300_000, "c")) + b"\0" * padding)
+    assert run_script("prepare_data.py", "c4", tmp_path / "o.jsonl", "--source", tmp_path / "a.jsonl.xz").returncode == 0
+    assert [json.loads(line)["text"][0] for line in (tmp_path / "o.jsonl").read_text(encoding="utf-8").splitlines()] == ["a", "b", "c"]
+
+
 def test_what_is_no_file_is_not_waited_for(run_script, tmp_path):
     (tmp_path / "b.txt").write_text("b", encoding="utf-8")
     for name in ("a.jsonl", "a.txt", "a.gguf", "tokenizer.model"):

@@ -1,5 +1,6 @@
 """scripts/import_checkpoint on other containers of weights, on what lies beside them, and when it is stopped."""
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from quantized import fp8
 from support.program import REPO, assert_one_line, litter
 from test_import_checkpoint import SCRIPT
 
+from importing.plan import FAMILIES
 from json_lines import BadInput
 
 def unpickled(folder):
@@ -201,6 +203,52 @@ def test_an_import_that_is_stopped_leaves_nothing_and_can_run_again(small_made, 
     said = "import_checkpoint: interrupted; nothing half-written is left, run it again\n"
     assert (process.returncode, stderr) == (128 + number, said) and sorted(path.name for path in tmp_path.iterdir()) == ["model"]
     assert run_script("import_checkpoint", folder, tmp_path / "out").returncode == 0
+
+
+def written_in_place(path, again):
+    """A change in mid-file that a file of the same size shows by nothing but its times, which rsync --times --inplace sets back."""
+    before, content = path.stat(), bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def replaced(path, again):
+    again.write_bytes(path.read_bytes())
+    again.rename(path)
+
+
+def appended(path, again):
+    with open(path, "ab") as file:
+        file.write(b"\n")
+
+
+@pytest.mark.parametrize("change", [written_in_place, replaced, appended])
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_a_checkpoint_that_changes_while_it_is_imported_is_one_line(small_made, monkeypatch, tmp_path, name, change):
+    """Weights of before beside a hash of after, or a half of each, would be a checkpoint that nobody has published."""
+    folder, write_config = small_made("gptq"), SCRIPT.write_config
+
+    def change_and_write_config(*arguments):
+        change(folder / name, tmp_path / "again")
+        write_config(*arguments)
+
+    monkeypatch.setattr(SCRIPT, "write_config", change_and_write_config)
+    assert refused(folder) == f"{name}: changed while it was read; run again once nothing writes to it"
+
+
+@pytest.mark.parametrize(("family", "spelled"), [("mixtral", '"mixtral"'), (..., "null"), (["llama"], '["llama"]')])
+def test_a_family_that_the_program_does_not_have_is_refused_before_anything_is_written(small_made, monkeypatch, family, spelled):
+    """The program itself would refuse the folder only once hours have made it."""
+    folder = small_made("gptq")
+    set_fields(model_type=family)(folder)
+    monkeypatch.setattr(SCRIPT, "made_whole", None)
+    assert f"config.json: model_type is {spelled}, and the program evaluates only granite, llama, " in refused(folder)
+
+
+def test_the_families_are_those_of_the_program(run):
+    listed = json.loads(run("list", "model family", "--format", "json").stdout)
+    assert sorted(entry["name"] for entry in listed["model family"]) == sorted(FAMILIES)
 
 
 # ---- what lies beside the weights

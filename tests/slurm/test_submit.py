@@ -179,7 +179,8 @@ def test_nothing_is_queued_for_what_would_fail_or_for_show(cluster, submit, expe
     before = cluster.queue()
     process, *_ = submit(experiment({"rope": {"type": "yarm"}, "sweep": None}), "--array", 4)
     assert process.returncode == 1 and process.stderr.count("\n") == 1 and "yarm" in process.stderr
-    for arguments, told in ((["--array", "0"], "--array 0"), (["--array"], "--array wants a value"), (["--aray", "2"], "--aray")):
+    for arguments, told in ((["--array", "0"], "--array 0"), (["--array"], "--array wants a value"), (["--partition", ""], "--partition is empty"),
+                            (["--aray", "2"], "--aray")):
         process, *_ = submit(experiment(), *arguments)
         assert process.returncode == 1 and process.stderr.count("\n") == 1 and told in process.stderr
     process, *_ = submit(experiment(), "--array", 2, "--time", "2:00:00", "--gpus", 1, "--dry-run", "--", "--account=lab")

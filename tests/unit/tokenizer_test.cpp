@@ -242,6 +242,8 @@ TEST_CASE_METHOD(SentencePieceJson, "another normalizer, pre-tokenizer or decode
   CHECK(contains(error(), "the added token \"<s>\" has the id 2, where its vocabulary has 1"));
   json["added_tokens"][1] = {{"id", 2}, {"content", "<t>"}};
   CHECK(contains(error(), "the added token \"<t>\" has the id 2, where its vocabulary has \"</s>\""));
+  json["added_tokens"][1] = {{"id", 270}, {"content", "<t>"}};
+  CHECK(contains(error(), "its added token \"<t>\" has the id 270, and Hugging Face's tokenizers make it 265; take"));
 }
 
 TEST_CASE_METHOD(SentencePieceJson, "plain added tokens cut a text into sections, each of which is normalized") {
