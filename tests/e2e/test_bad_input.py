@@ -75,6 +75,19 @@ def test_a_bad_set_is_named(refused, experiment, override, parts):
     refused(experiment({"sweep": None}), *parts, arguments=["--set", override])
 
 
+@pytest.mark.parametrize("override", ["windows.length=16", "rope.factor=3", "rope={type: yarn, factor: 2}"])
+def test_a_set_that_the_sweep_overwrites_is_named(refused, experiment, override):
+    """It would change nothing, and the cells of the sweep would look like those that were asked for."""
+    refused(experiment(), f"--set:1:{override.index('=') + 2}" if "{" not in override else "--set:1:13: rope.type",
+            "an axis of the sweep overwrites it in every point", arguments=["--set", override])
+
+
+def test_a_set_that_one_block_of_the_sweep_overwrites_counts_in_the_others(run, experiment, tmp_path):
+    sweep = [{"windows.length": [32]}, {"rope": [{"type": "none"}, {"type": "linear", "factor": 2}]}]
+    assert run("run", experiment({"sweep": sweep}), "--results", tmp_path / "out", "--set", "windows.length=16").returncode == 0
+    assert sorted(row["config"]["windows"]["length"] for row in read_rows(tmp_path / "out").values()) == [16, 16, 32]
+
+
 @pytest.mark.parametrize("shard", ["3/2", "0/2", "1", "1/2/3", "a/b", "-1/2"])
 def test_a_bad_shard_is_named(refused, experiment, shard):
     refused(experiment(), f"--shard {shard}: write K/N with 1 <= K <= N, such as 2/8", arguments=[f"--shard={shard}"])
