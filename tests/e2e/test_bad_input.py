@@ -24,6 +24,7 @@ windows: {{length: 64, truncate: true}}
     ("windwos: {length: 4}\n", ":5:1: windwos: ", ["unknown key"]),
     ("rope: {type: yarn, fractor: 4}\n", ":5:7: rope.factor: ", ["missing", "did you misspell it as 'fractor'"]),
     ("rope: {type: yarn, factor: 4, beta_fats: 32}\n", ":5:31: rope.beta_fats: ", ["did you mean 'beta_fast'"]),
+    ("rope: {type: yarn, factor: 4, attention_factor: 1, mscale: 1, mscale_all_dim: 2}\n", ":5:60: rope.mscale: ", ["is not read beside attention_factor"]),
     ("rope: {type: yran, factor: 4}\n", ":5:14: rope.type: ", ["unknown 'yran'", "did you mean 'yarn'", SCHEMES]),
     ("rope: {type: yarn, factor: [4]}\n", ":5:28: rope.factor: ", ["expected auto or a number"]),
     ("seed: many\n", ":5:7: seed: ", ["expected an integer, found 'many'"]),
