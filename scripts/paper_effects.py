@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from functools import cache
 
-from reporting.rows import cells_of
+from reporting.rows import cells_of, searches_of
 
 
 class Unknown(Exception):
@@ -203,9 +203,9 @@ def mean(effects):
 
 
 def found_nothing(row):
-    """Returns whether a row's scales are those of a search that stayed at its beginning."""
-    search = row.get("search") or {}
-    return bool(search.get("g")) and all(scale == 1 for scale in search["g"])
+    """Returns whether a row's scales are those of a search that stayed at its beginning, in every rounding draw."""
+    found = [search.get("g") for search in searches_of(row).values()]
+    return bool(found) and all(scales and all(scale == 1 for scale in scales) for scales in found)
 
 
 def known_at_least(worth, target):

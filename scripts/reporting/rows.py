@@ -246,6 +246,12 @@ class Findings:
         return self.results / "cells" / row["id"]
 
 
+def searches_of(row):
+    """Returns {cell: what its search found} of a row's rounding draws, or its own; a row over several draws has no search of its own."""
+    own = {row["id"]: row["search"]} if row.get("search") else {}
+    return {draw["id"]: draw["search"] for draw in row.get("draws", []) if draw.get("search")} or own
+
+
 def cells_of(row):
     """Returns the ids of the cells of a row: of its rounding draws, or its own."""
     return [draw["id"] for draw in row.get("draws", [])] or [row["id"]]

@@ -126,7 +126,7 @@ void collect_relative_paths(const ConfigNode& node, Files& found) {
 /// Applies one "key=value"; errors refer to the N-th one as "--set:N:COLUMN".
 Config apply(const Config& config, const std::string& override_text, int number) {
   const std::size_t equals = override_text.find('=');
-  const auto source = std::make_shared<Source>(Source{"--set", {}});
+  const auto source = std::make_shared<Source>(Source{detail::kOverride, {}});
   const Mark key_mark{source, number, 1};
   if (equals == std::string::npos) {
     fail("{}: '{}' has no '='; write --set key=value", key_mark.text(), override_text);

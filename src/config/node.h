@@ -9,7 +9,10 @@
 
 namespace qroar::detail {
 
-/// A file of YAML text, or its substitute in errors ("--set").
+/// The name of the command line's values.
+inline constexpr const char* kOverride = "--set";
+
+/// A file of YAML text, or its substitute in errors (kOverride).
 struct Source {
   std::string name;
   std::filesystem::path folder;

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <sstream>
+#include <string_view>
 
 #include "base/error.h"
 #include "base/utf8.h"
@@ -17,9 +18,31 @@ namespace {
 using Pointer = ConfigNode::Pointer;
 using Kind = Config::Kind;
 
+constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";  // which yaml-cpp's marks do not count
+
+/// Returns the number of line breaks between the last character of a text in quotes, which begins at `from`, and its
+/// closing quote.
+std::size_t breaks_at_end(std::string_view from) {
+  const char quote = from.front();
+  std::size_t breaks = 0;
+  for (std::size_t i = 1; i < from.size(); ++i) {
+    const bool is_pair = quote == '"' ? from[i] == '\\' : from.substr(i).starts_with("''");
+    if (from[i] == quote && !is_pair) break;
+    if (from[i] == '\n')
+      ++breaks;
+    else if (from[i] != ' ' && from[i] != '\t' && from[i] != '\r')
+      breaks = 0;
+    if (is_pair) ++i;
+  }
+  return breaks;
+}
+
 class TreeBuilder : public YAML::EventHandler {
  public:
-  explicit TreeBuilder(const Mark& start) : start_(start), root_(make(start, Kind::null)) {}
+  TreeBuilder(const Mark& start, std::string_view text)
+      : start_(start),
+        text_(text.substr(text.starts_with(kByteOrderMark) ? kByteOrderMark.size() : 0)),
+        root_(make(start, Kind::null)) {}
 
   const Pointer& root() const { return root_; }
 
@@ -55,6 +78,7 @@ class TreeBuilder : public YAML::EventHandler {
       refuse(mark, "a NUL (\\0), at which the system would end the path that it is in; remove it");
     const Pointer node = make(place(mark), Kind::scalar);
     node->text = text;
+    if (!plain) restore_breaks(mark, node->text);
     node->quoted = !plain;
     if (!awaits_key()) return add(mark, node, anchor);
     if (plain && text == "<<") refuse(mark, "merge keys (<<) are not supported; write the keys out or use include");
@@ -103,6 +127,31 @@ class TreeBuilder : public YAML::EventHandler {
     refuse(mark, fmt::format("the tag '{}' is not supported; remove it", tag));
   }
 
+  /// Returns what is written from a scalar on, behind its anchor and tag.
+  std::string_view scalar_at(const YAML::Mark& mark) const {
+    std::string_view from = text_.substr(std::min(text_.size(), static_cast<std::size_t>(mark.pos)));
+    while (from.starts_with('&') || from.starts_with('!')) {
+      from.remove_prefix(std::min(from.size(), from.find_first_of(" \t\r\n")));
+      from.remove_prefix(std::min(from.size(), from.find_first_not_of(" \t\r\n")));
+    }
+    return from;
+  }
+
+  /// Gives a text the line breaks at its end that yaml-cpp drops: of k in front of the closing quote YAML keeps k - 1,
+  /// and yaml-cpp one at most, none where there is nothing else.
+  void restore_breaks(const YAML::Mark& mark, std::string& text) const {
+    const std::string_view from = scalar_at(mark);
+    if (from.starts_with('>') && from.substr(1, 2).find('+') != from.npos)
+      refuse(mark, "a folded text that keeps the line breaks at its end (>+); write it in double quotes, with \\n");
+    const bool is_double = from.starts_with('"');
+    if (!is_double && !from.starts_with('\'')) return;
+    const std::size_t breaks = breaks_at_end(from);
+    if (breaks < 2) return;
+    if (is_double) refuse(mark, "line breaks in front of the closing quote; write \\n for each of them");
+    text.erase(text.find_last_not_of('\n') + 1);
+    text.append(breaks - 1, '\n');
+  }
+
   bool awaits_key() const { return !open_.empty() && open_.back().node->kind == Kind::map && !open_.back().key; }
 
   void open(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, Kind kind) {
@@ -133,6 +182,7 @@ class TreeBuilder : public YAML::EventHandler {
   }
 
   Mark start_;
+  std::string_view text_;
   Pointer root_;
   std::vector<Frame> open_;
   std::map<YAML::anchor_t, Pointer> anchors_;
@@ -191,7 +241,7 @@ std::string explain(const std::string& message) {
 
 Pointer parse_yaml(const std::string& text, const Mark& start) {
   require_text(text, start);
-  TreeBuilder builder(start);
+  TreeBuilder builder(start, text);
   // yaml-cpp accepts the last newline as the closing quote of an unclosed text, unless an end marker follows.
   std::istringstream stream(text + (text.ends_with('\n') ? "...\n" : "\n...\n"));
   try {

@@ -145,6 +145,22 @@ void append_by_length(SweepPoint point, std::vector<SweepPoint>& points) {
   if (points.size() > kMaxPoints) lengths.fail(fmt::format("more than {} points; split the experiment", kMaxPoints));
 }
 
+/// Returns whether a tree holds a value that was read from `source`.
+bool holds_value_of(const ConfigNode& node, const detail::Source* source) {
+  if (node.children.empty()) return node.mark.source.get() == source;
+  return std::ranges::any_of(node.children, [&](const auto& child) { return holds_value_of(*child.node, source); });
+}
+
+/// Throws an Error for a value of --set that the axes overwrite in every point, where it would change nothing.
+void refuse_overwritten_sets(const ConfigNode& node, const std::vector<SweepPoint>& points) {
+  for (const auto& child : node.children) refuse_overwritten_sets(*child.node, points);
+  const detail::Source* source = node.mark.source.get();
+  const auto holds = [&](const SweepPoint& point) { return holds_value_of(*ConfigNode::of(point.config), source); };
+  if (!node.children.empty() || source->name != detail::kOverride || std::ranges::any_of(points, holds)) return;
+  fail("{}: {}: an axis of the sweep overwrites it in every point; change the axis in the file", node.mark.text(),
+       node.path);
+}
+
 }  // namespace
 
 std::vector<SweepPoint> expand(const Config& root) {
@@ -152,6 +168,7 @@ std::vector<SweepPoint> expand(const Config& root) {
   std::vector<SweepPoint> points;
   if (root.has("sweep")) {
     for (SweepPoint& point : expand_blocks(base, root.at("sweep"))) append_by_length(std::move(point), points);
+    refuse_overwritten_sets(*ConfigNode::of(base), points);
   } else {
     append_by_length({base, {}, root.where()}, points);
   }

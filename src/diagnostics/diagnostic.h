@@ -36,6 +36,9 @@ struct DiagnosticInput {
     return window_tokens(documents[static_cast<std::size_t>(window.document)], window, feed, model);
   }
 
+  /// Returns how many of a window's scored tokens the model sees: all but one that lies beyond the window.
+  int64_t scored_inside(const Window& window) const { return window.scored - (feed.beyond ? 1 : 0); }
+
   /// Returns the first `count` windows, or all where there are fewer.
   std::vector<Window> first_windows(int64_t count) const {
     return {windows.begin(), windows.begin() + std::min(count, static_cast<int64_t>(windows.size()))};

@@ -49,6 +49,9 @@ class Task {
   virtual TaskResult run(const TaskInput& input) const = 0;
 };
 
+/// Joins the hash of a task that decodes: rows of when the last of `new_tokens` was left out are other rows.
+inline constexpr const char* kWholeAnswers = "whole answers";
+
 /// Returns the key of the answer to a question in a PartStore.
 std::string answer_part(const std::string& task, std::size_t question);
 

@@ -99,7 +99,7 @@ std::vector<int64_t> Decoder::greedy(at::Tensor hidden_D, int64_t count, const s
   while (true) {
     // Returns the first of the largest logits, like argmax(), which takes four times as long.
     tokens.push_back(std::get<1>(logits(model_, hidden_D.unsqueeze(0)).max(1)).item<int64_t>());
-    if (std::ssize(tokens) == count || stop(tokens.back())) return tokens;
+    if (stop(tokens.back()) || std::ssize(tokens) == count) return tokens;
     hidden_D = append(at::tensor({tokens.back()}, at::kLong).to(model_.embed_tokens_VD.device()))[0];
   }
 }

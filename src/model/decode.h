@@ -24,7 +24,7 @@ class Decoder {
   int64_t length() const { return length_; }
 
   /// Returns the tokens of greedy decoding that follow `hidden_D`, the hidden state of the last token: up to `count`
-  /// tokens, or up to and including the first for which `stop` returns true.
+  /// tokens, or up to and including the first for which `stop`, which gets each of them, returns true.
   std::vector<int64_t> greedy(at::Tensor hidden_D, int64_t count, const std::function<bool(int64_t)>& stop);
 
  private:

@@ -74,6 +74,12 @@ void QuantRules::check_against(const std::vector<LinearSite>& sites) const {
           fmt::format("'{}' matches no layer; names look like {} (lm_head only when named literally)", rule.match,
                       sites.front().name));
     }
+    if (std::ranges::none_of(sites, [&](const LinearSite& site) { return last_match(site.name) == &rule; })) {
+      rule.config.at("match").fail(
+          fmt::format("'{}' decides no layer: later rules match all of its layers, and the last one decides; join them "
+                      "to one rule, or write this one behind them",
+                      rule.match));
+    }
   }
   for (const LinearSite& site : sites) {
     const auto weight = weight_quantizer(site.name);

@@ -53,6 +53,10 @@ Json merged(const std::vector<const Json*>& group, Effects& effects) {
     if (of_search) row["draws"].back()["searched"] = true;
   }
   if (group.size() == 1) return row;
+  row.erase("search");  // of one draw
+  for (std::size_t i = 0; i < group.size(); ++i) {
+    if (group[i]->contains("search")) row["draws"][i]["search"] = (*group[i])["search"];
+  }
   Json metrics = Json::object();
   for (const auto& [name, first] : row["metrics"].items()) {
     if (!first.contains("clusters")) continue;  // percentiles have no mean over draws

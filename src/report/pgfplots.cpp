@@ -41,11 +41,16 @@ double place_of(const Json& row, const std::string& x, std::size_t number) {
   return x.empty() ? static_cast<double>(number + 1) : row["axes"][x].get<double>();
 }
 
-std::string line_of(const Json& row, const std::string& x) {
+bool have_other_axes(const std::vector<Json>& rows) {
+  const std::size_t axes = axis_names(rows).size();
+  return std::ranges::any_of(rows, [&](const Json& row) { return row["axes"].size() != axes; });
+}
+
+std::string line_of(const Json& row, const std::string& x, bool with_names) {
   std::string label;
   for (const auto& [axis, value] : row["axes"].items()) {
     const std::string text = axis == x ? "" : axis_label(value);
-    if (!text.empty()) label += (label.empty() ? "" : ", ") + text;
+    if (!text.empty()) label += (label.empty() ? "" : ", ") + (with_names ? axis + " " : "") + text;
   }
   return label.empty() ? "the experiment" : label;
 }

@@ -33,11 +33,31 @@ std::string text_of(const Effect& effect) {
   return std::isnan(detectable) ? text : fmt::format("{} detectable {:.4f}", text, detectable);
 }
 
-std::string scales_of(const Json& row) {
+/// Returns what the row's searches found: its own, or one of each rounding draw.
+std::vector<const Json*> searches_of(const Json& row) {
+  std::vector<const Json*> found;
+  const auto add = [&](const Json& of) {
+    const Json& search = value_at(of, "/search");
+    if (!search.is_null()) found.push_back(&search);
+  };
+  add(row);
+  for (const Json& draw : value_at(row, "/draws")) add(draw);
+  return found;
+}
+
+std::string dev_gain_of(const std::vector<const Json*>& searches) {
+  double sum = 0;
+  for (const Json* search : searches) sum += (*search)["dev_gain"].get<double>();
+  return fmt::format("{:+.4f}", 0 - sum / static_cast<double>(searches.size()));
+}
+
+std::string scales_of(const std::vector<const Json*>& searches) {
+  const Json& scales = (*searches.front())["g"];
+  if (std::ranges::any_of(searches, [&](const Json* other) { return (*other)["g"] != scales; })) return "by draw";
   std::string text;
-  for (const Json& g : row["search"]["g"]) text += fmt::format("{}{:.3g}", text.empty() ? "" : " ", g.get<double>());
+  for (const Json& g : scales) text += fmt::format("{}{:.3g}", text.empty() ? "" : " ", g.get<double>());
   constexpr std::size_t kLongest = 60;
-  return text.size() <= kLongest ? text : std::to_string(row["search"]["g"].size()) + " scales";
+  return text.size() <= kLongest ? text : std::to_string(scales.size()) + " scales";
 }
 
 bool has_controls(const Json& row) { return !value_at(row, "/controls").is_null(); }
@@ -112,9 +132,9 @@ Table controls_table(Effects& effects, const std::vector<Json>& rows) {
       const auto column = std::ranges::find(table.header, comparison.name) - table.header.begin();
       cells[static_cast<std::size_t>(column)] = text_of(comparison.effect);
     }
-    if (!value_at(row, "/search").is_null()) {
-      cells[cells.size() - 2] = fmt::format("{:+.4f}", 0 - row["search"]["dev_gain"].get<double>());
-      cells.back() = scales_of(row);
+    if (const auto searches = searches_of(row); !searches.empty()) {
+      cells[cells.size() - 2] = dev_gain_of(searches);
+      cells.back() = scales_of(searches);
     }
     table.rows.push_back(std::move(cells));
   }

@@ -95,6 +95,7 @@ std::string csv_text(const std::vector<Json>& rows, const Differences& differenc
 
 std::string pgfplots_text(const std::vector<Json>& rows, const Differences& differences) {
   const std::string x = x_axis_of(rows);
+  const bool with_names = have_other_axes(rows);
   const std::vector<std::string> metrics = differences.empty() ? shown_metrics(rows) : differences.metrics();
   std::vector<FigurePoint> points;
   for (const std::string& metric : metrics) {
@@ -108,7 +109,8 @@ std::string pgfplots_text(const std::vector<Json>& rows, const Differences& diff
         return value.is_number() ? value.get<double>() : std::nan("");
       };
       if (entry.is_null()) continue;
-      points.push_back({place_of(rows[i], x, i), (differences.empty() ? "" : "Δ") + metric + ", " + line_of(rows[i], x),
+      points.push_back({place_of(rows[i], x, i),
+                        (differences.empty() ? "" : "Δ") + metric + ", " + line_of(rows[i], x, with_names),
                         number(differences.empty() ? "/value" : "/difference"), number("/low"), number("/high")});
     }
   }

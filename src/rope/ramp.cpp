@@ -80,6 +80,8 @@ YarnAttention::YarnAttention(const Config& config) {
   if (config.has("attention_factor")) value_ = config.get<double>("attention_factor", 1, kScale);
   if (config.has("mscale") != config.has("mscale_all_dim"))
     config.fail("mscale and mscale_all_dim go together; give both");
+  if (value_ && config.has("mscale"))
+    config.at("mscale").fail("is not read beside attention_factor; give one of the two");
   if (config.has("mscale")) {
     mscale_ = config.get<double>("mscale", 1, kScale);
     mscale_all_dim_ = config.get<double>("mscale_all_dim", 1, kScale);

@@ -77,7 +77,8 @@ class Planner {
 
  private:
   std::shared_ptr<const Dataset> load(const Job& job, const DataSpec& spec, const Json& resolved) {
-    auto& data = loaded_[resolved.dump() + job.model.spec.path.string()];
+    // The block names its path as written, which leads elsewhere from another file's folder.
+    auto& data = loaded_[Json{spec.path.string(), resolved, job.model.spec.path.string()}.dump()];
     if (data == nullptr) data = std::make_shared<const Dataset>(choose_documents(corpus(job, spec), spec));
     return data;
   }

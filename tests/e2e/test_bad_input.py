@@ -24,6 +24,7 @@ windows: {{length: 64, truncate: true}}
     ("windwos: {length: 4}\n", ":5:1: windwos: ", ["unknown key"]),
     ("rope: {type: yarn, fractor: 4}\n", ":5:7: rope.factor: ", ["missing", "did you misspell it as 'fractor'"]),
     ("rope: {type: yarn, factor: 4, beta_fats: 32}\n", ":5:31: rope.beta_fats: ", ["did you mean 'beta_fast'"]),
+    ("rope: {type: yarn, factor: 4, attention_factor: 1, mscale: 1, mscale_all_dim: 2}\n", ":5:60: rope.mscale: ", ["is not read beside attention_factor"]),
     ("rope: {type: yran, factor: 4}\n", ":5:14: rope.type: ", ["unknown 'yran'", "did you mean 'yarn'", SCHEMES]),
     ("rope: {type: yarn, factor: [4]}\n", ":5:28: rope.factor: ", ["expected auto or a number"]),
     ("seed: many\n", ":5:7: seed: ", ["expected an integer, found 'many'"]),
@@ -32,6 +33,10 @@ windows: {{length: 64, truncate: true}}
     ("diagnostics: [quant_errors]\n", ":5:15: ", ["did you mean 'quant_error'"]),
     ("metrics: [perplexiti]\n", ":5:11: ", ["did you mean 'perplexity'"]),
     ("quant: [{match: 'layer.*', weight: {type: rtn}}]\n", ":5:17: quant[0].match: ", ["matches no layer", "layers.0.self_attn.q_proj"]),
+    ("quant: [{match: 'layers.*', weight: {type: rtn, group: 64}}, {match: 'layers.*', input: {type: fp8}}]\n", ":5:17: quant[0].match: ",
+     ["'layers.*' decides no layer", "the last one decides"]),
+    ("quant: [{match: '*.down_proj', weight: {type: rtn, bits: 8, group: 64}}, {match: 'layers.*', weight: {type: rtn, group: 64}}]\n",
+     ":5:17: quant[0].match: ", ["'*.down_proj' decides no layer"]),
     ("quant: [{match: 'layers.*', weight: {type: rtn, group: 96}}]\n", ":5:37: quant[0].weight: ",
      ["group 96 does not divide the 256 inputs of layers.0.self_attn.q_proj", "16, 32, 64, 128, 256"]),
     ("quant: [{match: 'layers.*', weight: {type: rtn, group: 128}}]\n", ":5:37: quant[0].weight: ",
@@ -70,6 +75,19 @@ def test_a_missing_key_is_named(refused, experiment):
 ])
 def test_a_bad_set_is_named(refused, experiment, override, parts):
     refused(experiment({"sweep": None}), *parts, arguments=["--set", override])
+
+
+@pytest.mark.parametrize("override", ["windows.length=16", "rope.factor=3", "rope={type: yarn, factor: 2}"])
+def test_a_set_that_the_sweep_overwrites_is_named(refused, experiment, override):
+    """It would change nothing, and the cells of the sweep would look like those that were asked for."""
+    refused(experiment(), f"--set:1:{override.index('=') + 2}" if "{" not in override else "--set:1:13: rope.type",
+            "an axis of the sweep overwrites it in every point", arguments=["--set", override])
+
+
+def test_a_set_that_one_block_of_the_sweep_overwrites_counts_in_the_others(run, experiment, tmp_path):
+    sweep = [{"windows.length": [32]}, {"rope": [{"type": "none"}, {"type": "linear", "factor": 2}]}]
+    assert run("run", experiment({"sweep": sweep}), "--results", tmp_path / "out", "--set", "windows.length=16").returncode == 0
+    assert sorted(row["config"]["windows"]["length"] for row in read_rows(tmp_path / "out").values()) == [16, 16, 32]
 
 
 @pytest.mark.parametrize("shard", ["3/2", "0/2", "1", "1/2/3", "a/b", "-1/2"])

@@ -37,6 +37,24 @@ def cached(tmp_path):
     return {"env": os.environ | {"QROAR_CACHE": str(tmp_path / "cache")}}, tmp_path / "cache/calibration"
 
 
+def test_two_texts_of_one_name_beside_two_files_are_two(run, experiment, tmp_path):
+    """`path: text.jsonl` of an included file is the one beside that file, also where the experiment's own is called so."""
+    texts = TEXT.read_text(encoding="utf-8").splitlines(keepends=True)
+    (tmp_path / "lib").mkdir()
+    for folder, text in (("", texts[0]), ("lib", texts[1])):
+        (tmp_path / folder / "text.jsonl").write_text(text, encoding="utf-8")
+    (tmp_path / "lib/texts.yaml").write_text("calibration: {data: {path: text.jsonl}, samples: 4, length: 64}\n", encoding="utf-8")
+    found = {}
+    for name, changes in (("included", {"include": ["lib/texts.yaml"]}),
+                          ("whole", {"calibration": CALIBRATION | {"data": {"path": str(tmp_path / "lib/text.jsonl")}}})):
+        file = experiment({"data.path": "text.jsonl", "quant": rule(type="gptq"), "sweep": None} | changes, f"{name}.yaml")
+        process = run("run", file, "--results", tmp_path / name)
+        assert process.returncode == 0, process.stderr
+        (row,) = read_rows(tmp_path / name).values()
+        found[name] = row["environment"]["inputs"]["calibration"], row["metrics"]["nll"]
+    assert found["included"] == found["whole"]
+
+
 def test_awq_and_gptq_cost_tiny_books_less_than_rtn(run, experiment, tmp_path):
     kinds = [rule(type="rtn"), rule(type="awq"), rule(type="gptq"), []]
     file = experiment({"sweep": [{"quant": kinds}], "windows.length": 512, "calibration": CALIBRATION | {"samples": 8, "length": 128}})

@@ -227,6 +227,21 @@ def test_diagnostics_look_at_the_frequencies_that_a_rescaling_makes(run, experim
     assert written.returncode == 0, written.stderr
 
 
+@pytest.mark.parametrize("beyond", [False, True], ids=["inside", "beyond"])
+def test_diagnostics_of_losses_look_at_the_scored_tokens_that_the_model_sees(run, experiment, tmp_path, beyond):
+    """Of overlapping windows each token counts in one; a last target that lies beyond its window counts in none."""
+    windows = {"length": 64, "stride": 16, "bos": "start"} | ({"targets": "beyond"} if beyond else {})
+    changes = {"windows": windows, "data.max_tokens": 130, "sweep": None,
+               "diagnostics": [{"type": "aliasing", "windows": 1000, "distance": 32}, {"type": "sensitivity", "windows": 1000}]}
+    process = run("run", experiment(changes), "--results", tmp_path / "results")
+    assert process.returncode == 0, process.stderr
+    (cell,) = (tmp_path / "results/cells").iterdir()
+    lines = {name: read_csv((cell / f"{name}.csv").read_text(encoding="utf-8")) for name in ("windows", "diagnostics/aliasing", "diagnostics/sensitivity")}
+    seen = sum(int(line["tokens"]) - beyond for line in lines["windows"])
+    assert sum(int(line["tokens"]) for line in lines["diagnostics/aliasing"] if line["moving"] == "all") == seen
+    assert int(lines["diagnostics/sensitivity"][0]["tokens"]) == seen
+
+
 def test_every_diagnostic_has_its_table_for_a_real_model(looked_at):
     pairs = [line for line in table_of(looked_at, "interpolation_pressure", "linear", False) if line["pair"]]
     assert len(pairs) == 32 and float(pairs[0]["pressure_rad"]) == pytest.approx(64 / 2, rel=1e-6)

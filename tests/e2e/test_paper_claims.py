@@ -72,14 +72,19 @@ def test_an_effect_too_small_to_count_is_one_beside_a_cost_that_is_known(cost, e
     assert found["verdict"] == expected and ("+0.2 nats" in found["why"]) == (expected == "not reproduced"), found
 
 
-@pytest.mark.parametrize("scales, expected", [([1.0], "cannot be told at this size"), ([0.9], "reproduced"), (None, "reproduced")])
+@pytest.mark.parametrize("scales, expected", [([[1.0]], "cannot be told at this size"), ([[0.9]], "reproduced"), ([], "reproduced"),
+                                              ([[1.0], [1.0]], "cannot be told at this size"), ([[1.0], [0.9]], "reproduced")])
 def test_a_control_whose_search_found_nothing_is_none(scales, expected):
+    """Over rounding draws: where none of its searches found anything."""
+    searches = [{"g": found} for found in scales]
+    more = {"draws": [{"id": str(draw), "draw": draw, "search": search} for draw, search in enumerate(searches)]} if len(scales) > 1 else {}
+
     def show(*asked):
         rows = shown_with((0.2, 0.1, 0.3, True), (0, 0, 0, True))(*asked)
-        return [row | {"search": scales and {"g": scales}} if row["id"].startswith("0") else row for row in rows]
+        return [row | (more or {"search": next(iter(searches), None)}) if row["id"].startswith("0") else row for row in rows]
 
     found = paper_claims.judge([BASE], {}, REPO, show, False)[0]
-    assert found["verdict"] == expected and ("found nothing" in found["why"]) == (scales == [1.0])
+    assert found["verdict"] == expected and ("found nothing" in found["why"]) == (expected != "reproduced")
 
 
 def test_scales_whose_search_found_nothing_change_nothing_and_the_verdict_says_so():

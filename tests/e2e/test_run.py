@@ -33,6 +33,15 @@ def rows_file(results):
 
 # ---- what a run writes
 
+def test_texts_are_those_that_pyyaml_wrote(run, experiment, tmp_path):
+    """PyYAML writes line breaks at an end as empty lines in quotes, as in `separator: '\\n\\n  '`, of which yaml-cpp keeps one at most."""
+    texts = ["\n", "\n\n", "x\n", "x\n\n", "it's\n\n\n", "a\n\nb", "x"]
+    file = experiment({"windows.length": 16, "data.documents": 1, "sweep": [{"windows.protocol": texts}]})
+    process = run("run", file, "--results", tmp_path / "results")
+    assert process.returncode == 0, process.stderr
+    assert {row["config"]["windows"]["protocol"] for row in read_rows(tmp_path / "results").values()} == set(texts)
+
+
 def test_a_run_leaves_one_row_per_cell_with_the_keys_of_the_contract(finished):
     _, _, results = finished
     rows = read_rows(results)

@@ -103,6 +103,24 @@ def test_over_draws_each_search_is_compared_with_its_own_scales_in_full_precisio
     assert found["gain beyond full precision"]["difference"] == pytest.approx(sum(beyond) / 3, abs=1e-12)
 
 
+def test_over_draws_a_row_shows_what_each_search_found(run, searching, tmp_path, own_cache):
+    """The gain on the dev texts is a mean like those beside it, and scales that differ between draws are not those of draw 0."""
+    results = tmp_path / "out"
+    process = run("run", searching({"sweep": [{"rounding.draw": [0, 1, 2]}]}), "--results", results, **own_cache)
+    assert process.returncode == 0, process.stderr
+    rows = read_rows(results)
+    searched = {row["id"]: row["search"] for row in rows.values() if "controls" in row}
+    gains = [search["dev_gain"] for search in searched.values()]
+    assert len(set(gains)) == 3 and len({str(search["g"]) for search in searched.values()}) > 1
+    found = next(row for row in json.loads(run("show", results, "--format", "json").stdout) if "searched" in row)
+    assert {draw["id"]: draw["search"] for draw in found["draws"]} == searched and "search" not in found
+    line = run("show", results).stdout.rstrip().splitlines()[-1]
+    assert line.split()[-3:] == [f"{-sum(gains) / 3:+.4f}", "by", "draw"], line
+    assert subprocess.run([sys.executable, REPO / "scripts/report.py", results], capture_output=True, text=True).returncode == 0
+    report = (results / "report.html").read_text(encoding="utf-8")
+    assert all(f"gain on the dev texts {gain:.4f} nats" in report for gain in gains)
+
+
 @pytest.mark.parametrize("first", [0, 1])
 def test_a_search_without_a_draw_has_its_controls_beside_one_over_draws(run, searching, tmp_path, own_cache, first):
     """Its unscaled model and its full precision are those of draw 0, which the rows over draws have, too."""

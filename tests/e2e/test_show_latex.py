@@ -86,6 +86,17 @@ def test_rows_stand_under_their_scheme_and_numbers_in_their_columns(results, run
     assert [" ".join(quant[0][1:3]), " ".join(quant[0][3:])] == [shown["none", "none", "64"], shown["none", "none", "256"]]
 
 
+def test_a_figure_has_a_point_for_every_row_also_where_axes_differ(run, experiment, tmp_path):
+    """Levels of two axes that are called the same, such as 3 bits of weights and of keys, are two lines."""
+    bits = {"quant[0].weight.bits": [3, 4]}, {"kv.key.bits": [3, 4]}
+    file = experiment({"quant": [{"match": "layers.*", "weight": {"type": "rtn", "group": 64}}], "sweep": [block | {"windows.length": [32, 64]} for block in bits],
+                       "kv": {"type": "fake_quant", "key": {"type": "rtn", "bits": 8, "group": 0}}})
+    assert run("run", file, "--results", tmp_path / "out").returncode == 0
+    text = run("show", tmp_path / "out", "--format", "pgfplots").stdout
+    values = {value for line in text.splitlines() if line[0].isdigit() for value in line.split()[1::3]}
+    assert values == {str(row["metrics"]["perplexity"]["value"]) for row in read_rows(tmp_path / "out").values()}, text
+
+
 @pytest.mark.parametrize("options", [[], ["--baseline", "quant=none"], ["--interaction", "rope,quant"]])
 def test_a_figure_s_data_are_drawn_by_pgfplots(results, run, tmp_path, options):
     text = run("show", results, "--format", "pgfplots", *options).stdout

@@ -135,6 +135,16 @@ def test_an_answer_ends_at_the_stop_text_or_after_so_many_tokens(answered):
         assert len(tokens_of(few["answer"])) <= 3
 
 
+def test_an_answer_has_all_of_its_tokens(answered):
+    """The last one is no other than those before it: one token is an answer, and a longer answer begins with it."""
+    _, whole, _ = answered(NOBODY, stop="", new_tokens=8)
+    _, one, _ = answered(NOBODY, stop="", new_tokens=1)
+    _, two, _ = answered(NOBODY, stop="", new_tokens=2)
+    for first, more, all_of_it in zip(one, two, whole, strict=True):
+        assert first["answer"] and more["answer"].startswith(first["answer"]) and more["answer"] != first["answer"]
+        assert all_of_it["answer"].startswith(more["answer"])
+
+
 def test_an_answer_ends_where_the_model_ends_it(answered, tmp_path):
     _, lines, _ = answered(NOBODY, stop="")
     stop = SentencePieceProcessor(model_file=str(TINY_BOOKS / "tokenizer.model")).piece_to_id(".")

@@ -146,8 +146,8 @@ TEST_CASE("the refusal of a coupling input names the first layer that it is for,
       "q.yaml:1:33: quant[0].input: lets a token of lm_head see later ones: global_scale: tensor is one for all rows; "
       "write global_scale: token (one a row)");
   // Where a later rule decides, an earlier one does no harm; a static range is seen beforehand.
-  CHECK(refusal("[{match: 'layers.*', input: {type: nvfp4}}, {match: 'layers.*', input: {type: mxfp4}}]") ==
-        "(no error)");
+  CHECK(refusal("[{match: '*.{up,down}_proj', input: {type: nf4, block: 64}}, {match: '*.down_proj', input: {type: "
+                "mxfp4}}]") == "(no error)");
   CHECK(refusal("[{match: 'layers.*', input: {type: rtn, group: -1, static: true}}]") == "(no error)");
   CHECK(refusal("[{match: 'layers.*', weight: {type: nvfp4}}, {match: lm_head, weight: {type: rtn, group: -1}}]") ==
         "(no error)");

@@ -113,7 +113,13 @@ TEST_CASE("greedy decoding takes the most likely tokens of whole forwards, and s
     expected.push_back(logits(model, hidden_TD.slice(0, -1)).argmax().item<int64_t>());
     tokens_T = at::cat({tokens_T, at::tensor({expected.back()}, at::kLong)});
   }
-  CHECK(decode(6, [](int64_t) { return false; }) == expected);
+  std::vector<int64_t> seen;
+  const auto goes_on = [&](int64_t token) {
+    seen.push_back(token);
+    return false;
+  };
+  CHECK(decode(6, goes_on) == expected);
+  CHECK(seen == expected);  // the last one, too
   const auto stopped = decode(6, [&](int64_t token) { return token == expected[2]; });
   REQUIRE_FALSE(stopped.empty());
   CHECK(stopped.back() == expected[2]);

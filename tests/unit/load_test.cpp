@@ -28,6 +28,17 @@ TEST_CASE("block and flow style, comments and quotes parse") {
         "{\"a\":\"\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80\"}");
 }
 
+TEST_CASE("line breaks at the end of a text in quotes are kept") {
+  CHECK(written("a: '\n\n  '\nb: 'x\n\n  '\nc: &k 'it''s\n\n\n\n  '\nd: \"x\\n\\n\"\ne: *k\n") ==
+        R"({"a":"\n","b":"x\n","c":"it's\n\n\n","d":"x\n\n","e":"it's\n\n\n"})");
+  CHECK(written("\xEF\xBB\xBF{a: '\n\n\n'}") == R"({"a":"\n\n"})");
+  CHECK(written("a: |+\n  x\n\nb: >-\n  y\n") == R"({"a":"x\n\n","b":"y"})");
+  CHECK(refusal("a: \"x\n\n  \"") ==
+        "y.yaml:1:4: line breaks in front of the closing quote; write \\n for each of them");
+  CHECK(refusal("a: >+\n  x\n\n") ==
+        "y.yaml:1:4: a folded text that keeps the line breaks at its end (>+); write it in double quotes, with \\n");
+}
+
 TEST_CASE("a text may be tagged as one; other tags are refused") {
   CHECK(written("a: !!str 4") == R"({"a":"4"})");
   CHECK(refusal("a: !!int 4") == "y.yaml:1:4: the tag 'tag:yaml.org,2002:int' is not supported; remove it");

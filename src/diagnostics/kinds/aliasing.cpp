@@ -8,7 +8,7 @@
 // where it has none.
 // Columns: moving, pairs (that move on), begin, end (places of the predicted tokens in the window, end excluded),
 // documents, tokens, nll, difference, difference_low, difference_high (of the NLL to all pairs moving on; 95 % interval
-// over documents).
+// over documents).  Where targets lie beyond the window, its last loss is left out.
 // T tokens, H query heads, K key/value heads, d head_dim, P = d/2 pairs.
 #include <array>
 #include <cmath>
@@ -85,7 +85,7 @@ class Aliasing : public Diagnostic {
       const at::Tensor all_R = losses(input, window, wrapped, 0);
       for (std::size_t mode = 0; mode < kModes; ++mode) {
         const at::Tensor nll_R = mode == 0 ? all_R : losses(input, window, wrapped, mode);
-        add_window(window, input.cluster_of(window), nll_R, all_R, longest, bins[mode]);
+        add_window(input.scored_inside(window), input.cluster_of(window), nll_R, all_R, longest, bins[mode]);
       }
     }
     CsvTable table{{"moving", "pairs", "begin", "end", "documents", "tokens", "nll", "difference", "difference_low",
@@ -144,9 +144,10 @@ class Aliasing : public Diagnostic {
     return at::cat(nll);
   }
 
-  static void add_window(const Window& window, int64_t document, const at::Tensor& nll_R, const at::Tensor& all_R,
+  /// Adds the window's last `scored` tokens.
+  static void add_window(int64_t scored, int64_t document, const at::Tensor& nll_R, const at::Tensor& all_R,
                          int64_t longest, std::array<Bin, kBins>& bins) {
-    const int64_t T = nll_R.size(0) + 1, scored = window.scored;
+    const int64_t T = nll_R.size(0) + 1;
     for (int64_t bin = 0; bin < kBins; ++bin) {
       const int64_t begin = std::max({bin * width(longest), T - scored, int64_t{1}}),
                     end = std::min((bin + 1) * width(longest), T);

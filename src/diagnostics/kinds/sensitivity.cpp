@@ -39,7 +39,7 @@ class Sensitivity : public Diagnostic {
   CsvTable run(const DiagnosticInput& input) const override {
     std::map<int64_t, DocumentSlopes> documents;
     for (const Window& window : input.spread_windows(windows_)) {
-      add_window(input, window, documents[input.cluster_of(window)]);
+      if (input.scored_inside(window) > 0) add_window(input, window, documents[input.cluster_of(window)]);
     }
     const int64_t length = input.geometry.target_length;
     const std::vector<double> pressure =
@@ -74,7 +74,7 @@ class Sensitivity : public Diagnostic {
  private:
   static void add_window(const DiagnosticInput& input, const Window& window, DocumentSlopes& own) {
     const at::Tensor tokens_T = input.tokens_T(window);
-    const int64_t T = tokens_T.size(0), scored = std::min(window.scored, T - 1);
+    const int64_t T = tokens_T.size(0), scored = std::min(input.scored_inside(window), T - 1);
     const ScaleGradient slope = scale_gradient(input.model, tokens_T, input.angles_of(T), scored);
     const TableSlope by_log_s = table_slope(input.scheme, input.geometry, T);
     const at::Tensor omega_P = at::tensor(input.scheme.table(input.geometry, T).inv_freq, at::kDouble),

@@ -55,7 +55,7 @@ class Passkey : public Task {
   void load(const Tokenizer& tokenizer, const LlamaConfig& llama, int64_t window) override {
     if (bos_) check_has_bos(config_, llama);
     const std::string text = filler_path_.empty() ? std::string(kFiller) : read_text(filler_path_);
-    hash_ = hash_bytes(text);
+    hash_ = hash_bytes(text + kWholeAnswers);
     head_ = tokenizer.encode(kHead);
     question_ = tokenizer.encode(kQuestion);
     filler_ = tokenizer.encode(text);

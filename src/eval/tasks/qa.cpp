@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/hash.h"
 #include "base/regex.h"
 #include "eval/questions.h"
 #include "eval/task.h"
@@ -63,7 +64,7 @@ class QuestionAnswering : public Task {
     if (bos_) check_has_bos(config_, llama);
     std::vector<Question> questions = read_questions(path_);
     prompt_.check_fields(questions, path_);
-    hash_ = hash_file(path_);
+    hash_ = hash_bytes(hash_file(path_) + kWholeAnswers);
     if (limit_ > 0 && std::ssize(questions) > limit_) questions.resize(static_cast<std::size_t>(limit_));
     const int64_t room = window - new_tokens_ - (bos_ ? 1 : 0);
     if (room < 2) {
