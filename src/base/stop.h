@@ -14,8 +14,8 @@ class Stopped : public std::exception {
   const char* what() const noexcept override { return "stopped by a signal; run the same command again to go on"; }
 };
 
-/// Returns the signals below.  A process that is started with them blocked loses none that comes before the handlers are
-/// there.
+/// Returns the signals below.  A process that is started with them blocked loses none that comes before the handlers
+/// are there.
 sigset_t stop_signals();
 
 /// Installs handlers that only record SIGTERM and SIGUSR1, however often they arrive, and SIGINT, which says so and
