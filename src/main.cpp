@@ -6,7 +6,9 @@
 #include <CLI/CLI.hpp>
 #include <cerrno>
 #include <cmath>
+#include <csignal>
 #include <cstring>
+#include <string_view>
 #include <system_error>
 
 #include "base/error.h"
@@ -224,6 +226,7 @@ int run_command(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   qroar::open_closed_descriptors();
+  std::signal(SIGXFSZ, SIG_IGN);  // so that a write beyond the limit of file sizes fails, with a line
   spdlog::set_default_logger(spdlog::stderr_color_mt("qroar"));
   const std::string worker = qroar::worker_name();
   spdlog::set_formatter(qroar::log_format("%H:%M:%S %^%l%$ " + (worker.empty() ? "" : worker + " ") + "%*"));
@@ -242,8 +245,11 @@ int main(int argc, char** argv) {
   } catch (const std::filesystem::filesystem_error& error) {
     fmt::print(stderr, "{}\n", qroar::in_one_line(error));
     return 1;
-  } catch (const std::system_error& error) {  // thrown by fmt::print
-    fmt::print(stderr, "cannot write to stdout: {}\n", error.code().message());
+  } catch (const std::system_error& error) {
+    if (std::string_view(error.what()).starts_with("cannot write to file"))  // thrown by fmt::print
+      fmt::print(stderr, "cannot write to stdout: {}\n", error.code().message());
+    else
+      fmt::print(stderr, "the system refuses a thread or another resource: {}; see ulimit -a\n", error.what());
     return 1;
   } catch (const std::exception& error) {
     fmt::print(stderr, "internal error: {}\n", qroar::visible(error.what()));

@@ -24,6 +24,13 @@ void interrupted(int) {
 
 }  // namespace
 
+sigset_t stop_signals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : {SIGTERM, SIGUSR1, SIGINT}) sigaddset(&signals, signal);
+  return signals;
+}
+
 void install_stop_handlers() {
   struct sigaction action = {};
   action.sa_handler = [](int) { asked = 1; };
@@ -36,6 +43,8 @@ void install_stop_handlers() {
   sigaction(SIGINT, nullptr, &before);
   if (before.sa_handler != SIG_IGN)
     sigaction(SIGINT, &interrupt, nullptr);  // ignored behind nohup or in a background job
+  const sigset_t signals = stop_signals();
+  ::pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
 }
 
 void open_closed_descriptors() {

@@ -1,6 +1,7 @@
 // What the world does to a running process: a scheduler sends SIGTERM or SIGUSR1 some time before it kills it, a user
 // presses Ctrl-C, and either may have closed its terminal.
 #pragma once
+#include <csignal>
 #include <exception>
 
 namespace qroar {
@@ -13,8 +14,12 @@ class Stopped : public std::exception {
   const char* what() const noexcept override { return "stopped by a signal; run the same command again to go on"; }
 };
 
+/// Returns the signals below.  A process that is started with them blocked loses none that comes before the handlers
+/// are there.
+sigset_t stop_signals();
+
 /// Installs handlers that only record SIGTERM and SIGUSR1, however often they arrive, and SIGINT, which says so and
-/// ends the process when it comes again.
+/// ends the process when it comes again, and lets those signals in.
 void install_stop_handlers();
 
 /// Opens those of the descriptors 0 to 2 that were closed, so that no file of ours takes their number and with it what

@@ -13,7 +13,9 @@ int64_t size_of(at::ScalarType dtype) { return static_cast<int64_t>(c10::element
 
 int64_t free_at_first(const at::Device& device) {
   static std::map<std::string, int64_t> free;
-  return free.try_emplace(device.str(), ops::available_bytes(device)).first->second;
+  const auto [known, fresh] = free.try_emplace(device.str());
+  if (fresh) known->second = ops::available_bytes(device);
+  return known->second;
 }
 
 /// Returns an estimate of the bytes that the largest forward needs in addition to the weights.

@@ -46,19 +46,21 @@ std::set<std::size_t> beginnings(const Cell& first, const Cell& other) {
   return found;
 }
 
+/// Returns what cells that may share passes have alike; empty for one that shares none.
+std::string alike(const Cell& cell) {
+  const Job& job = *cell.job;
+  if (!job.model.open_error.empty() || cell.data == nullptr || job.method.search) return "";
+  Json key{job.method.quantization.key, job.needs_reference(), cell.data->hash,
+           static_cast<int64_t>(job.data.windows.feed.bos)};
+  for (const char* block : {"/model", "/reference", "/rescale", "/seed"}) key.push_back(value_at(job.resolved, block));
+  return key.dump();
+}
+
 }  // namespace
 
 bool may_share_passes(const Cell& one, const Cell& other) {
-  const Job &a = *one.job, &b = *other.job;
-  if (!a.model.open_error.empty() || !b.model.open_error.empty() || one.data == nullptr || other.data == nullptr)
-    return false;
-  if (a.method.search || b.method.search) return false;
-  for (const char* block : {"model", "reference", "rescale", "seed"}) {
-    if (value_at(a.resolved, fmt::format("/{}", block)) != value_at(b.resolved, fmt::format("/{}", block)))
-      return false;
-  }
-  return a.method.quantization.key == b.method.quantization.key && a.needs_reference() == b.needs_reference() &&
-         one.data->hash == other.data->hash && a.data.windows.feed.bos == b.data.windows.feed.bos;
+  const std::string key = alike(one);
+  return !key.empty() && key == alike(other);
 }
 
 bool profits(const Cell& first, const Cell& other) {
@@ -67,14 +69,19 @@ bool profits(const Cell& first, const Cell& other) {
 }
 
 double PassCount::flops(const Cell& cell) {
-  if (!before_.empty() && before_.back()->job->shared != cell.job->shared) before_.clear();
-  std::set<std::size_t> shared;
-  for (const Cell* earlier : before_) {
-    if (may_share_passes(*earlier, cell)) shared.merge(beginnings(*earlier, cell));
-  }
-  before_.push_back(&cell);
+  if (last_ != nullptr && last_->job->shared != cell.job->shared) earlier_.clear();
+  last_ = &cell;
   double sum = cell.flops();
-  for (const std::size_t i : shared) sum -= cell.flops(cell.windows[i]);
+  const std::string key = alike(cell);
+  if (key.empty()) return sum;
+  const auto place = [&](const Window& window) { return Place(document_of(cell, window).id, window.begin); };
+  auto& places = earlier_[key];
+  for (const Window& part : cell.windows) {
+    const auto here = places.find(place(part));
+    const auto is_whole = [&](const Whole& whole) { return begins(*whole.first, *whole.second, cell, part); };
+    if (here != places.end() && std::ranges::any_of(here->second, is_whole)) sum -= cell.flops(part);
+  }
+  for (const Window& window : cell.windows) places[place(window)].emplace_back(&cell, &window);
   return sum;
 }
 

@@ -1,8 +1,10 @@
 // Cells whose windows go through the model in the same passes: a window that is the beginning of a longer one of
 // another cell, with the same angles (the same model under a RoPE table that does not depend on the length).
 #pragma once
+#include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "eval/evaluate.h"
@@ -26,7 +28,11 @@ class PassCount {
   double flops(const Cell& cell);
 
  private:
-  std::vector<const Cell*> before_;
+  using Place = std::pair<std::string, int64_t>;  // the id of a document and a token of it
+  using Whole = std::pair<const Cell*, const Window*>;
+
+  const Cell* last_ = nullptr;
+  std::map<std::string, std::map<Place, std::vector<Whole>>> earlier_;  ///< by what cells that share passes have alike
 };
 
 /// Keeps in a cell's `partial` what another cell, which runs first, has scored for it.

@@ -74,9 +74,15 @@ pid_t start(std::vector<std::string> arguments, std::vector<std::string> environ
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  const sigset_t signals = stop_signals();  // one that comes while LibTorch is loaded waits for install_stop_handlers()
+  posix_spawnattr_setsigmask(&attributes, &signals);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
   pid_t process = 0;
-  const int failed = posix_spawn(&process, "/proc/self/exe", &actions, nullptr, pointers(arguments).data(),
+  const int failed = posix_spawn(&process, "/proc/self/exe", &actions, &attributes, pointers(arguments).data(),
                                  pointers(environment).data());
+  posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&actions);
   if (failed != 0) fail("cannot start a worker: {}", std::strerror(failed));
   return process;

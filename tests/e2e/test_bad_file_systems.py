@@ -2,6 +2,7 @@
 nothing had been once the cause is gone.  As root, whom no permissions stop: real mounts, and an interposed rename()."""
 import json
 import os
+import resource
 import subprocess
 
 import pytest
@@ -112,6 +113,23 @@ def test_a_disk_that_is_full_for_three_processes_stops_them_all(start, experimen
 
 
 # ---- read-only
+
+def test_a_limit_of_file_sizes_stops_the_run_as_a_full_disk_does(run, experiment, undisturbed, tmp_path):
+    """SIGXFSZ ended the program without a word, and a temporary file stayed."""
+    file, folder = experiment(SMALL_CELLS), tmp_path / "results"
+    process = run("run", file, "--results", folder, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1024, resource.RLIM_INFINITY)))
+    assert_write_failed(process, folder, "File too large")
+    assert_ends_as(run("run", file, "--results", folder), folder, undisturbed(SMALL_CELLS))
+
+
+def test_a_thread_that_the_system_refuses_is_no_full_stdout(run, experiment, tmp_path):
+    """As ulimit -u or -v does on a login node; the line named stdout, whose writing alone had been thought to fail so."""
+    (tmp_path / "none.c").write_text("#include <errno.h>\nint pthread_create(void *a, void *b, void *c, void *d) { return EAGAIN; }\n", encoding="utf-8")
+    subprocess.run(["cc", "-w", "-shared", "-fPIC", "-o", tmp_path / "none.so", tmp_path / "none.c"], check=True)
+    process = run("run", experiment(SMALL_CELLS), "--results", tmp_path / "results", env=os.environ | {"LD_PRELOAD": str(tmp_path / "none.so")})
+    assert process.returncode == 1 and process.stdout == "" and not litter(tmp_path)
+    assert process.stderr.splitlines()[-1] == "the system refuses a thread or another resource: Resource temporarily unavailable; see ulimit -a"
+
 
 def test_a_read_only_folder_is_refused(run, experiment, mounted):
     folder = mounted("size=64k,ro")

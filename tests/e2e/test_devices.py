@@ -1,6 +1,7 @@
 """run --devices: a worker per device over the same claims.  (GPUs: tests/gpu; here the processor counts twice.)"""
 import os
 import signal
+import time
 
 import pytest
 
@@ -43,6 +44,18 @@ def test_a_signal_reaches_the_workers_and_a_killed_worker_s_cell_goes_to_the_oth
     undisturbed = run("run", file, "--results", tmp_path / "undisturbed")
     assert undisturbed.returncode == 0
     assert lasting_rows(results) == lasting_rows(tmp_path / "undisturbed") and not claims()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_the_workers_load_is_not_lost(run, start, experiment, tmp_path, number):
+    """They had no handlers yet and were ended by it: exit code 1 in the place of 75, on which a scheduler queues the job again."""
+    arguments = ["run", experiment(CELLS), "--results", tmp_path / "results", "--devices", "cpu,cpu"]
+    with start(*arguments, start_new_session=True) as process:
+        while not children(process):
+            time.sleep(0.001)
+        os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
+        stderr = process.communicate(timeout=60)[1]
+    assert process.returncode == 75 and "was ended by signal" not in stderr, stderr
 
 
 def test_a_failed_cell_is_told_where_whoever_started_the_program_ignores_how_children_end(run, experiment, tmp_path):

@@ -1,5 +1,6 @@
 """Several lengths of one text: short windows are scored with the long ones that begin with them, and no row differs from a run of its own."""
 import json
+import resource
 import time
 
 import pytest
@@ -101,6 +102,20 @@ def test_other_documents_of_one_file_share_nothing(run, experiment, changes):
 def test_check_counts_what_is_saved(run, experiment, changes):
     assert "TFLOP fewer" in run("check", experiment(changes())).stdout
     assert "TFLOP fewer" not in run("check", experiment(changes()), "--set", "windows.lengths=[700,1500]").stdout
+
+
+def test_many_cells_are_checked_in_time_that_grows_with_their_windows(run, experiment, changes):
+    """Each cell was compared with every one before it: four times as many lengths or seeds took twelve times as long."""
+
+    def seconds_of(**more):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+        process = run("check", experiment(changes(**more)))
+        assert process.returncode == 0, process.stderr
+        return resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
+
+    for many in (lambda count: {"windows": {"lengths": list(range(1024, 1024 + count)), "stride": 64}, "metrics": ["perplexity"]},
+                 lambda count: {"windows": {"length": 512}, "sweep": [{"seed": list(range(4 * count))}]}):
+        assert seconds_of(**many(800)) < 8 * seconds_of(**many(200)) + 1
 
 
 def test_a_killed_run_goes_on_with_the_parts_of_all_lengths(run, start, experiment, changes, apart, tmp_path):
