@@ -9,7 +9,7 @@
 namespace qroar {
 
 /// Returns what two rows read in two versions though their configurations name the same: "model", "tokenizer", "data",
-/// "reference" or "tasks"; empty where nothing.
+/// "reference", "tasks", "calibration", "dev" or "scales"; empty where nothing.
 std::string changed_between(const Json& a, const Json& b);
 
 /// Returns a line that says what some of the rows read in another version than others; empty where nothing.

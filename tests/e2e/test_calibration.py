@@ -37,6 +37,20 @@ def cached(tmp_path):
     return {"env": os.environ | {"QROAR_CACHE": str(tmp_path / "cache")}}, tmp_path / "cache/calibration"
 
 
+def test_rows_of_two_versions_of_the_calibration_texts_are_not_compared(run, calibrated, tmp_path):
+    """A run of one cell alone, after its texts have changed, leaves such rows beside each other."""
+    texts = tmp_path / "texts.jsonl"
+    texts.write_text(TEXT.read_text(encoding="utf-8"), encoding="utf-8")
+    file = calibrated({"calibration.data.path": str(texts), "sweep": [{"quant": [rule(type="gptq"), rule(type="gptq", bits=4)]}]}, type="gptq")
+    assert run("run", file, "--results", tmp_path / "out").returncode == 0
+    three, four = sorted(read_rows(tmp_path / "out").values(), key=lambda row: row["config"]["quant"][0]["weight"]["bits"])
+    texts.write_text("".join(reversed(TEXT.read_text(encoding="utf-8").splitlines(keepends=True))), encoding="utf-8")
+    assert run("run", file, "--results", tmp_path / "out", "--only", four["id"]).returncode == 0
+    shown = run("show", tmp_path / "out", "--baseline", three["id"]).stdout
+    assert "the calibration changed between them; run both again" in shown
+    assert "warning: some rows read another version of the calibration than others do" in shown
+
+
 def test_two_texts_of_one_name_beside_two_files_are_two(run, experiment, tmp_path):
     """`path: text.jsonl` of an included file is the one beside that file, also where the experiment's own is called so."""
     texts = TEXT.read_text(encoding="utf-8").splitlines(keepends=True)

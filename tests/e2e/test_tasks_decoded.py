@@ -1,4 +1,5 @@
 """Tasks that are answered by greedy decoding in whole runs of tiny-books: hidden numbers (passkey) and questions with free answers (qa)."""
+import json
 import re
 
 import pytest
@@ -48,6 +49,14 @@ def test_every_cell_of_a_sweep_hides_the_same_numbers_and_a_rerun_is_bitwise_the
 def test_another_seed_hides_other_numbers(asked):
     keys = [tuple(line["key"] for line in asked(PASSKEY | seed)[1]["passkey"]) for seed in ({}, {"seed": 0}, {"seed": 1})]
     assert keys[0] == keys[1] and not set(keys[0]) & set(keys[2])
+
+
+def test_rows_that_hide_other_numbers_are_not_compared(run, experiment, tmp_path):
+    """They asked other questions of the same lengths and depths."""
+    tasks = [[PASSKEY | {"seed": seed}] for seed in (0, 1)]
+    assert run("run", experiment({"data": None, "windows": {"length": 128}, "sweep": [{"tasks": tasks}]}), "--results", tmp_path / "out").returncode == 0
+    rows = json.loads(run("show", tmp_path / "out", "--format", "json", "--baseline", "tasks[0].seed=0").stdout)
+    assert [row["paired"].get("reason") for row in rows] == ["baseline", "other questions"]
 
 
 def test_a_text_may_hide_the_number(asked, tmp_path):

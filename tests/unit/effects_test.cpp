@@ -282,7 +282,7 @@ TEST_CASE("scales that were found for a quantized model are those of its draw") 
 }
 
 TEST_CASE("rows that read another version of a file are not compared, and the caption says so") {
-  const std::string input = GENERATE("model", "data", "tasks");
+  const std::string input = GENERATE("model", "data", "tasks", "calibration", "dev", "scales");
   const Json one{{input, "1"}, {"rope", "1"}}, other{{input, "2"}, {"rope", "2"}};
   const Folder folder;
   folder.add({"a", "none", "none", 0, {1, 2, 3, 4}, "", "float32", "none", "01", one});

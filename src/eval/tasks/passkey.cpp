@@ -85,9 +85,9 @@ class Passkey : public Task {
     struct Answers {
       Moments right;
       ByCluster by_cluster;
-      void add(const std::string& question, bool is_right) {
+      void add(const std::string& question, int64_t key, bool is_right) {
         right.add(is_right);
-        by_cluster.add(question, question, is_right, 1);
+        by_cluster.add(question, fmt::format("{}/{}", question, key), is_right, 1);
       }
       MetricValue value(const std::string& name) const {
         return {name, right.mean(), right.standard_error(), right.count, by_cluster.all()};
@@ -105,8 +105,8 @@ class Passkey : public Task {
           const std::string answer = answer_to(key, length, depth, part, input);
           const bool right = first_number(answer) == std::to_string(key);
           const std::string question = fmt::format("{}/{}/{}", length, depth, sample);
-          all.add(question, right);
-          by_length[length].add(question, right);
+          all.add(question, key, right);
+          by_length[length].add(question, key, right);
           result.items.rows.push_back({std::to_string(length), fmt::format("{}", depth), std::to_string(sample),
                                        std::to_string(key), on_one_line(answer), right ? "1" : "0"});
           done += forward_flops(input.model.config, length);
