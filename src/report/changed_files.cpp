@@ -16,10 +16,14 @@ struct Input {
   const char *name, *named_at;
   bool by_model = false;
 };
-constexpr std::array kInputs{Input{"model", "/config/model/path"}, Input{"tokenizer", "/config/model/path"},
-                             Input{"data", "/config/data/path"}, Input{"reference", "/config/reference"},
-                             Input{"tasks", "/config/tasks"}, Input{"calibration", "/config/calibration", true},
-                             Input{"dev", "/config/rescale/search/data"}, Input{"scales", "/config/rescale", true}};
+constexpr std::array kInputs{Input{"model", "/config/model/path"},
+                             Input{"tokenizer", "/config/model/path"},
+                             Input{"data", "/config/data/path"},
+                             Input{"reference", "/config/reference"},
+                             Input{"tasks", "/config/tasks"},
+                             Input{"calibration", "/config/calibration", true},
+                             Input{"dev", "/config/rescale/search/data"},
+                             Input{"scales", "/config/rescale", true}};
 
 /// Returns what names the files of an input.
 Json name_of(const Json& row, const Input& input) {

@@ -186,13 +186,13 @@ Table table_of(const std::vector<Line>& lines, const std::vector<Json>& rows, bo
 /// Returns the points of the effects over whole windows.
 std::string pgfplots_of(const std::vector<Line>& lines, const std::vector<Json>& rows) {
   const std::string x = x_axis_of(rows);
-  const bool with_names = have_other_axes(rows);
+  const bool with_names = need_names(rows, x);
   std::vector<FigurePoint> points;
   for (const Line& line : lines) {
     if (!line.begin.empty() || !line.effect.value) continue;
     const Estimate& value = *line.effect.value;
-    points.push_back({place_of(*line.row, x, points.size()),
-                      line.metric + ", " + line_of(*line.row, x, with_names), value.value, value.low(), value.high()});
+    points.push_back({place_of(*line.row, x, points.size()), line.metric + ", " + line_of(*line.row, x, with_names),
+                      value.value, value.low(), value.high()});
   }
   return pgfplots_text(x, points);
 }

@@ -53,9 +53,10 @@ Json merged(const std::vector<const Json*>& group, Effects& effects) {
     if (of_search) row["draws"].back()["searched"] = true;
   }
   if (group.size() == 1) return row;
-  row.erase("search");  // of one draw
-  for (std::size_t i = 0; i < group.size(); ++i) {
-    if (group[i]->contains("search")) row["draws"][i]["search"] = (*group[i])["search"];
+  const auto search_of = [](const Json* one) { return value_at(*one, "/search"); };
+  if (std::ranges::any_of(group, [&](const Json* one) { return search_of(one) != search_of(group.front()); })) {
+    row.erase("search");
+    for (std::size_t i = 0; i < group.size(); ++i) row["draws"][i]["search"] = search_of(group[i]);
   }
   Json metrics = Json::object();
   for (const auto& [name, first] : row["metrics"].items()) {

@@ -41,11 +41,6 @@ double place_of(const Json& row, const std::string& x, std::size_t number) {
   return x.empty() ? static_cast<double>(number + 1) : row["axes"][x].get<double>();
 }
 
-bool have_other_axes(const std::vector<Json>& rows) {
-  const std::size_t axes = axis_names(rows).size();
-  return std::ranges::any_of(rows, [&](const Json& row) { return row["axes"].size() != axes; });
-}
-
 std::string line_of(const Json& row, const std::string& x, bool with_names) {
   std::string label;
   for (const auto& [axis, value] : row["axes"].items()) {
@@ -53,6 +48,14 @@ std::string line_of(const Json& row, const std::string& x, bool with_names) {
     if (!text.empty()) label += (label.empty() ? "" : ", ") + (with_names ? axis + " " : "") + text;
   }
   return label.empty() ? "the experiment" : label;
+}
+
+bool need_names(const std::vector<Json>& rows, const std::string& x) {
+  std::set<std::pair<double, std::string>> points;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    if (!points.emplace(place_of(rows[i], x, i), line_of(rows[i], x, false)).second) return true;
+  }
+  return false;
 }
 
 std::string pgfplots_text(const std::string& x_name, const std::vector<FigurePoint>& points) {

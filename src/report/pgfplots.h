@@ -22,12 +22,12 @@ std::string x_axis_of(const std::vector<Json>& rows);
 /// Returns the row's place along that axis; its number, from 1, where there is none.
 double place_of(const Json& row, const std::string& x, std::size_t number);
 
-/// Returns whether some rows lack an axis that others have: levels of two axes may be called the same then.
-bool have_other_axes(const std::vector<Json>& rows);
-
 /// Returns the labels of the row's other axes: "yarn ×8, rtn W4 g64"; with numbered rows the row is a line by itself.
-/// `with_names`: each behind the name of its axis, where rows have_other_axes().
+/// `with_names`: each behind the name of its axis, where rows need_names().
 std::string line_of(const Json& row, const std::string& x, bool with_names);
+
+/// Returns whether two rows would be one point otherwise: levels of two axes may be called the same.
+bool need_names(const std::vector<Json>& rows, const std::string& x);
 
 /// Returns a table for \addplot table: a line for each x, and for each line of the figure three columns, its value and
 /// the lengths of its error bars down and up.  Comments at its top name the lines.

@@ -95,7 +95,7 @@ std::string csv_text(const std::vector<Json>& rows, const Differences& differenc
 
 std::string pgfplots_text(const std::vector<Json>& rows, const Differences& differences) {
   const std::string x = x_axis_of(rows);
-  const bool with_names = have_other_axes(rows);
+  const bool with_names = need_names(rows, x);
   const std::vector<std::string> metrics = differences.empty() ? shown_metrics(rows) : differences.metrics();
   std::vector<FigurePoint> points;
   for (const std::string& metric : metrics) {
