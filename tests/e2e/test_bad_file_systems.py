@@ -114,12 +114,12 @@ def test_a_disk_that_is_full_for_three_processes_stops_them_all(start, experimen
 
 # ---- read-only
 
-def test_a_limit_of_file_sizes_stops_the_run_as_a_full_disk_does(run, experiment, undisturbed, tmp_path):
+def test_a_limit_of_file_sizes_stops_the_run_as_a_full_disk_does(run, start, experiment, undisturbed, tmp_path):
     """SIGXFSZ ended the program without a word, and a temporary file stayed."""
     file, folder = experiment(SMALL_CELLS), tmp_path / "results"
     process = run("run", file, "--results", folder, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1024, resource.RLIM_INFINITY)))
     assert_write_failed(process, folder, "File too large")
-    assert_ends_as(run("run", file, "--results", folder), folder, undisturbed(SMALL_CELLS))
+    assert_ends_as(start("run", file, "--results", folder), folder, undisturbed(SMALL_CELLS))
 
 
 def test_a_thread_that_the_system_refuses_is_no_full_stdout(run, experiment, tmp_path):
