@@ -210,5 +210,5 @@ def test_an_added_token_with_another_id_than_hugging_faces_is_refused(run, tmp_p
     (model / "tokenizer.json").write_text(json.dumps(fields), encoding="utf-8")
     assert Tokenizer.from_file(str(model / "tokenizer.json")).encode("<call>").ids == [given]
     (tmp_path / "text.txt").write_text("a <call> b", encoding="utf-8")
-    (tmp_path / "e.yaml").write_text(f"model: {{path: {model}}}\ndata: {{path: {tmp_path}/text.txt}}\nwindows: {{length: 8}}\n", encoding="utf-8")
+    (tmp_path / "e.yaml").write_text(f"model: {{path: {model}, dtype: float32}}\ndata: {{path: {tmp_path}/text.txt}}\nwindows: {{length: 8}}\n", encoding="utf-8")
     assert_one_line(run("check", tmp_path / "e.yaml"), f'tokenizer.json: its added token "<call>" has the id {given + 3}, and Hugging Face\'s', f"make it {given}; take")
