@@ -49,7 +49,8 @@ class Task {
   virtual TaskResult run(const TaskInput& input) const = 0;
 };
 
-/// Joins the hash of a task that decodes: rows of when the last of `new_tokens` was left out are other rows.
+/// Part of the hash of a task that decodes, since earlier versions left out the last of `new_tokens`: their rows run
+/// again.
 inline constexpr const char* kWholeAnswers = "whole answers";
 
 /// Returns the key of the answer to a question in a PartStore.

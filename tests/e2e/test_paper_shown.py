@@ -50,16 +50,18 @@ def test_an_effect_has_the_digits_that_its_interval_knows(interval, effect, said
 
 
 def test_verdicts_of_models_stand_beside_each_other_and_what_compares_nowhere_is_counted(tmp_path):
-    entry = {"id": "a", "claim": "W4 | costs", "source": "table 1", "verdict": "reproduced"}
+    entry = {"id": "a", "claim": "W4 | costs", "source": "table 1", "verdict": "reproduced", "effect": 0.1}
     for model, verdict in (("tiny-books", "reproduced"), ("smollm2-135m", "not reproduced")):
         (tmp_path / model).mkdir()
         other = entry | {"id": "b", "verdict": "not comparable"}
-        (tmp_path / model / "verdicts.json").write_text(json.dumps([entry | {"verdict": verdict}, other]), encoding="utf-8")
+        open_here = entry | {"id": "c", "claim": "long windows", "effect": None if model == "smollm2-135m" else 0.2}
+        (tmp_path / model / "verdicts.json").write_text(json.dumps([entry | {"verdict": verdict}, other, open_here]), encoding="utf-8")
     command = [sys.executable, REPO / "scripts/verdicts", tmp_path / "tiny-books", tmp_path / "smollm2-135m"]
     process = subprocess.run(command, capture_output=True, text=True, check=False)
     assert process.returncode == 0, process.stderr
     assert process.stdout.splitlines() == ["| claim | paper | tiny-books | smollm2-135m |", "|---|---|---|---|",
-                                           "| W4 \\| costs | table 1 | reproduced | not reproduced |", "",
+                                           "| W4 \\| costs | table 1 | reproduced | not reproduced |",
+                                           "| long windows | table 1 | reproduced | not measured |", "",
                                            "1 more cannot be compared on these models: numbers of the papers' own, or without a protocol."]
     (tmp_path / "before/tiny-books").mkdir(parents=True)
     (tmp_path / "before/tiny-books/verdicts.json").write_text(json.dumps([entry | {"verdict": "not reproduced"}]), encoding="utf-8")
