@@ -51,9 +51,7 @@ struct Pace {
   Json model;        ///< {path, dtype}; null: any
 };
 
-Json model_of(const Json& config) {
-  return {value_at(config, "/model/path"), value_at(config, "/model/dtype")};
-}
+Json model_of(const Json& config) { return {value_at(config, "/model/path"), value_at(config, "/model/dtype")}; }
 
 /// Returns the median floating point operations per second of the last such rows.
 std::optional<double> last_rate(const fs::path& results, const Pace& pace) {

@@ -16,7 +16,8 @@ namespace qroar {
 std::string cost_of(const std::vector<Cell>& cells, const std::vector<std::filesystem::path>& results);
 
 /// Returns how many parts of about `hours` each the cells make on the kind of device ("cpu" or "cuda"), at least one,
-/// by the last rows of any machine under `results`, of the same model and dtype where there are any.  Throws an Error where there are none.
+/// by the last rows of any machine under `results`, of the same model and dtype where there are any.  Throws an Error
+/// where there are none.
 std::size_t parts_of_hours(const std::vector<Cell>& cells, double hours, const std::string& device,
                            const std::filesystem::path& results);
 
