@@ -247,7 +247,7 @@ class Findings:
 
 
 def searches_of(row):
-    """Returns {cell: what its search found} of a row's rounding draws, or its own; a row over several draws has no search of its own."""
+    """Returns {cell: what its search found} of a row's rounding draws, where they differ, or its own."""
     own = {row["id"]: row["search"]} if row.get("search") else {}
     return {draw["id"]: draw["search"] for draw in row.get("draws", []) if draw.get("search")} or own
 

@@ -6,6 +6,9 @@
 
 namespace qroar {
 
+/// What some programs write in front of a text.
+inline constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
+
 /// Returns the number of bytes of the first character, or 0 where the text does not begin with a valid one.
 std::size_t utf8_length(std::string_view text);
 

@@ -37,7 +37,8 @@ void check_transforms(const Llama& model) {
   check(!model.lm_head.transforms_input(), "an exported model does nothing to activations");
 }
 
-/// Returns the files that an earlier export wrote according to its marker; none without a readable marker.
+}  // namespace
+
 std::set<std::string> files_of_export(const fs::path& folder) {
   const Json marker = try_read_json_object(folder / kExportMarker).value_or(Json::object());
   const Json& files = value_at(marker, "/files");
@@ -48,6 +49,8 @@ std::set<std::string> files_of_export(const fs::path& folder) {
   }
   return names;
 }
+
+namespace {
 
 /// Returns the module that holds a linear layer in transformers: "model.layers.0.self_attn.qkv_proj".
 std::string module_of(const Family& family, const LlamaConfig& config, const std::string& site) {

@@ -1,6 +1,8 @@
 // Exports a model as it is evaluated, rescaled and fake-quantized, to a folder for other programs.
 #pragma once
 #include <filesystem>
+#include <set>
+#include <string>
 
 #include "checkpoint/packed.h"
 #include "model/llama.h"
@@ -13,6 +15,9 @@ inline constexpr const char* kExportMarker = "qroar_export.json";
 
 /// Returns the absolute path with links resolved and no trailing slash, whose parent is that of the actual folder.
 std::filesystem::path export_target(const std::filesystem::path& folder);
+
+/// Returns the names of the files that an earlier export wrote according to its marker; none without a readable marker.
+std::set<std::string> files_of_export(const std::filesystem::path& folder);
 
 /// Throws an Error where the folder contains anything but an earlier export, which would be replaced.
 void check_replaceable(const std::filesystem::path& folder);

@@ -18,8 +18,6 @@ namespace {
 using Pointer = ConfigNode::Pointer;
 using Kind = Config::Kind;
 
-constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";  // which yaml-cpp's marks do not count
-
 /// Returns the number of line breaks between the last character of a text in quotes, which begins at `from`, and its
 /// closing quote.
 std::size_t breaks_at_end(std::string_view from) {
@@ -39,6 +37,7 @@ std::size_t breaks_at_end(std::string_view from) {
 
 class TreeBuilder : public YAML::EventHandler {
  public:
+  /// The marks of yaml-cpp do not count a byte order mark.
   TreeBuilder(const Mark& start, std::string_view text)
       : start_(start),
         text_(text.substr(text.starts_with(kByteOrderMark) ? kByteOrderMark.size() : 0)),

@@ -16,7 +16,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
 constexpr const char* kEveryLine = "every line is one object with \"id\" and \"text\"";
 /// An upper limit on the words or bytes of a text; sums of such counts do not overflow.
 constexpr uint64_t kMostCounted = 1'000'000'000'000;

@@ -30,7 +30,7 @@ struct Question {
 /// (with file:line and the reason), for the id of an earlier line, and when there are no lines.
 std::vector<Question> read_questions(const std::filesystem::path& file);
 
-/// A text with {field} placeholders for a question's fields; {{ and }} are literal braces.
+/// A text with {field} where a question's field goes; {{ and }} are literal braces.
 class Pattern {
  public:
   /// Reads the optional text at `key`; throws an Error at its place for an unmatched brace or an empty field name.

@@ -1,7 +1,7 @@
 // The YAML block `kv`: fake quantization of what the attention reads from its key/value cache, as decoding token by
 // token would read it.  Sources: QuaRot (arXiv 2404.00456: per head of a token, keys after RoPE), KIVI (arXiv
 // 2402.02750: keys per channel over groups of tokens, values per token, recent tokens exact); docs/method.md 7.4.
-// Not implemented: rotation, and exact prefill (in KIVI prompt tokens read each other unquantized; here they do not).
+// Without: rotation, and exact prefill (in KIVI prompt tokens read each other unquantized; here they do not).
 #pragma once
 #include "model/llama.h"
 #include "quant/quantizer.h"

@@ -44,38 +44,45 @@ std::vector<fs::path> row_files(const fs::path& results) {
   return paths;
 }
 
-/// The rows that tell how fast cells will be.
-struct Pace {
-  bool cpu;
-  std::string host;  ///< empty: any
-  Json model;        ///< {path, dtype}; null: any
-};
-
 Json model_of(const Json& config) { return {value_at(config, "/model/path"), value_at(config, "/model/dtype")}; }
 
-/// Returns the median floating point operations per second of the last such rows.
-std::optional<double> last_rate(const fs::path& results, const Pace& pace) {
-  constexpr std::size_t kRows = 20, kMostRead = 500;
-  std::vector<double> rates;
-  std::size_t read = 0;
-  for (const fs::path& file : row_files(results)) {
-    if (rates.size() == kRows || ++read > kMostRead) break;
-    const Json row = try_read_json_object(file).value_or(Json::object());
-    const Json &rate = value_at(row, "/model_tflops_per_second"), &device = value_at(row, "/environment/device");
-    const bool counts = rate.is_number() && rate.get<double>() > 0 && (device == Json("cpu")) == pace.cpu &&
-                        (pace.host.empty() || value_at(row, "/environment/host") == Json(pace.host)) &&
-                        (pace.model.is_null() || model_of(value_at(row, "/config")) == pace.model);
-    if (counts) rates.push_back(rate.get<double>() * 1e12);
-  }
-  if (rates.empty()) return std::nullopt;
-  std::ranges::sort(rates);
-  return rates[rates.size() / 2];
-}
+/// How fast rows were, in floating point operations per second.
+struct Rate {
+  double median = 0;
+  bool is_of_model = false;  ///< of rows of the same model and dtype; else of any
+};
 
-/// Returns the model, as model_of() does, of the cell that takes longest.
-Json largest_model(const std::vector<Cell>& cells) {
+/// Returns the rate of the last rows on a host (empty: any) in the first of the folders that has some: those of the
+/// model of the cell that takes longest, since a small model's operations take many times as long as a large one's, or
+/// of any where no folder has one of it.
+std::optional<Rate> last_rate(const std::vector<Cell>& cells, const std::vector<fs::path>& results, bool cpu,
+                              const std::string& host) {
+  constexpr std::size_t kRows = 20, kMostRead = 500;
   const auto largest = std::ranges::max_element(cells, {}, [](const Cell& cell) { return cell.flops(); });
-  return largest == cells.end() ? Json() : model_of(largest->job->resolved);
+  if (largest == cells.end()) return std::nullopt;
+  const Json model = model_of(largest->job->resolved);
+  const auto median = [](std::vector<double>& rates) {
+    std::ranges::sort(rates);
+    return rates[rates.size() / 2];
+  };
+  std::optional<Rate> of_any;
+  for (const fs::path& folder : results) {
+    std::vector<double> own, any;
+    std::size_t read = 0;
+    for (const fs::path& file : row_files(folder)) {
+      if (own.size() == kRows || ++read > kMostRead) break;
+      const Json row = try_read_json_object(file).value_or(Json::object());
+      const Json &rate = value_at(row, "/model_tflops_per_second"), &device = value_at(row, "/environment/device");
+      const bool counts = rate.is_number() && rate.get<double>() > 0 && (device == Json("cpu")) == cpu &&
+                          (host.empty() || value_at(row, "/environment/host") == Json(host));
+      if (!counts) continue;
+      if (any.size() < kRows) any.push_back(rate.get<double>() * 1e12);
+      if (model_of(value_at(row, "/config")) == model) own.push_back(rate.get<double>() * 1e12);
+    }
+    if (!own.empty()) return Rate{median(own), true};
+    if (!of_any && !any.empty()) of_any = Rate{median(any), false};
+  }
+  return of_any;
 }
 
 /// Returns "1,234,567".
@@ -143,15 +150,10 @@ std::string cost_of(const std::vector<Cell>& cells, const std::vector<fs::path>&
     text += fmt::format(" ({:.3g} TFLOP fewer, since windows begin longer ones of other cells)", cost.alone / 1e12);
   if (cost.streams) text += ", layers streamed";
   if (cost.diagnoses) text += ", what diagnostics take not counted";
-  if (cells.empty()) return text;
-  const Json model = largest_model(cells);
-  for (const Json& like : {model, Json()}) {  // a small model's operations take many times as long as a large one's
-    for (const fs::path& folder : results) {
-      const auto rate = last_rate(folder, {cost.cpu, host_name(), like});
-      if (!rate) continue;
-      return text + fmt::format("; about {} here, by the rate of this machine's last rows{}",
-                                format_seconds(cost.flops / *rate), like.is_null() ? " of other models or dtypes" : "");
-    }
+  if (const auto rate = last_rate(cells, results, cost.cpu, host_name())) {
+    text +=
+        fmt::format("; about {} here, by the rate of this machine's last rows{}",
+                    format_seconds(cost.flops / rate->median), rate->is_of_model ? "" : " of other models or dtypes");
   }
   return text;
 }
@@ -159,13 +161,12 @@ std::string cost_of(const std::vector<Cell>& cells, const std::vector<fs::path>&
 std::size_t parts_of_hours(const std::vector<Cell>& cells, double hours, const std::string& device,
                            const fs::path& results) {
   const bool cpu = device == "cpu";
-  auto rate = last_rate(results, {cpu, "", largest_model(cells)});
-  if (!rate) rate = last_rate(results, {cpu, "", {}});
+  const auto rate = last_rate(cells, {results}, cpu, "");
   if (!rate) {
     fail("--hours: no row under {} tells how fast {} is; run a cell there first, or say how many tasks",
          results.string(), cpu ? "a CPU" : "a GPU");
   }
-  const double parts = std::ceil(total(cells).flops / *rate / (3600 * hours));
+  const double parts = std::ceil(total(cells).flops / rate->median / (3600 * hours));
   return static_cast<std::size_t>(std::clamp(parts, 1.0, std::max(1.0, static_cast<double>(cells.size()))));
 }
 

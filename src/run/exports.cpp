@@ -196,10 +196,8 @@ bool is_exported(const Job& job, const Json& inputs) {
       value_at(*marker, "/provenance/weights") != Json(weights_of(job)))
     return false;
   if (!inputs.is_null() && value_at(*marker, "/provenance/inputs") != inputs) return false;
-  const auto is_there = [&](const Json& name) {
-    return name.is_string() && fs::exists(folder / name.get<std::string>());
-  };
-  return std::ranges::all_of(value_at(*marker, "/files"), is_there);
+  return std::ranges::all_of(files_of_export(folder),
+                             [&](const std::string& name) { return fs::exists(folder / name); });
 }
 
 void export_cell(const Job& job, const Json& inputs, const Llama& original, const Rescaling& rescaling,

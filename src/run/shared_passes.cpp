@@ -1,8 +1,6 @@
 #include "run/shared_passes.h"
 
 #include <algorithm>
-#include <map>
-#include <set>
 
 #include "ops/device.h"
 #include "run/memory.h"
@@ -28,25 +26,8 @@ bool begins(const Cell& longer, const Window& whole, const Cell& shorter, const 
          theirs.method.rope->table(theirs.method.geometry, length);
 }
 
-/// Returns the other cell's windows that are beginnings of the first one's.
-std::set<std::size_t> beginnings(const Cell& first, const Cell& other) {
-  using Place = std::pair<std::string, int64_t>;  // as in eval/followers.cpp: cells may skip other documents
-  const auto place = [](const Cell& cell, const Window& window) {
-    return Place(document_of(cell, window).id, window.begin);
-  };
-  std::map<Place, std::vector<const Window*>> places;
-  for (const Window& window : first.windows) places[place(first, window)].push_back(&window);
-  std::set<std::size_t> found;
-  for (std::size_t i = 0; i < other.windows.size(); ++i) {
-    const Window& part = other.windows[i];
-    const auto here = places.find(place(other, part));
-    const auto is_whole = [&](const Window* whole) { return begins(first, *whole, other, part); };
-    if (here != places.end() && std::ranges::any_of(here->second, is_whole)) found.insert(i);
-  }
-  return found;
-}
-
-/// Returns what cells that may share passes have alike; empty for one that shares none.
+/// Returns what cells that may share passes have alike: the model, the reference and the texts, as far as they are
+/// known before the model is built; empty for one that shares none, as one that searches scales has models of its own.
 std::string alike(const Cell& cell) {
   const Job& job = *cell.job;
   if (!job.model.open_error.empty() || cell.data == nullptr || job.method.search) return "";
@@ -58,14 +39,27 @@ std::string alike(const Cell& cell) {
 
 }  // namespace
 
-bool may_share_passes(const Cell& one, const Cell& other) {
-  const std::string key = alike(one);
-  return !key.empty() && key == alike(other);
+bool profits(const Cell& first, const Cell& other) {
+  const std::string key = alike(first);
+  if (key.empty() || key != alike(other)) return false;
+  if (is_streamed(first, ops::parse_device(first.job->model.spec.device))) return true;
+  LongerWindows windows;
+  windows.add(first);
+  return std::ranges::any_of(other.windows, [&](const Window& part) { return windows.hold(other, part); });
 }
 
-bool profits(const Cell& first, const Cell& other) {
-  if (!may_share_passes(first, other)) return false;
-  return is_streamed(first, ops::parse_device(first.job->model.spec.device)) || !beginnings(first, other).empty();
+void LongerWindows::add(const Cell& cell) {
+  for (const Window& window : cell.windows) windows_[place(cell, window)].emplace_back(&cell, &window);
+}
+
+bool LongerWindows::hold(const Cell& cell, const Window& part) const {
+  const auto here = windows_.find(place(cell, part));
+  const auto is_whole = [&](const auto& whole) { return begins(*whole.first, *whole.second, cell, part); };
+  return here != windows_.end() && std::ranges::any_of(here->second, is_whole);
+}
+
+LongerWindows::Place LongerWindows::place(const Cell& cell, const Window& window) {
+  return {document_of(cell, window).id, window.begin};
 }
 
 double PassCount::flops(const Cell& cell) {
@@ -74,14 +68,11 @@ double PassCount::flops(const Cell& cell) {
   double sum = cell.flops();
   const std::string key = alike(cell);
   if (key.empty()) return sum;
-  const auto place = [&](const Window& window) { return Place(document_of(cell, window).id, window.begin); };
-  auto& places = earlier_[key];
+  LongerWindows& earlier = earlier_[key];
   for (const Window& part : cell.windows) {
-    const auto here = places.find(place(part));
-    const auto is_whole = [&](const Whole& whole) { return begins(*whole.first, *whole.second, cell, part); };
-    if (here != places.end() && std::ranges::any_of(here->second, is_whole)) sum -= cell.flops(part);
+    if (earlier.hold(cell, part)) sum -= cell.flops(part);
   }
-  for (const Window& window : cell.windows) places[place(window)].emplace_back(&cell, &window);
+  earlier.add(cell);
   return sum;
 }
 

@@ -14,12 +14,24 @@
 
 namespace qroar {
 
-/// Returns whether the cells evaluate the same model and reference on the same texts, as far as this is known before
-/// the model is built.  Cells that search scales have models of their own.
-bool may_share_passes(const Cell& one, const Cell& other);
 /// Returns whether scoring the other cell's windows with the first one's saves passes, or, where layers are streamed,
 /// the making of weights.
 bool profits(const Cell& first, const Cell& other);
+
+/// Windows of cells that may share passes, for finding those that others begin with.
+class LongerWindows {
+ public:
+  /// The cell has to stay where it is.
+  void add(const Cell& cell);
+  /// Returns whether a window of a cell is the beginning of one that was added, with the same angles.
+  bool hold(const Cell& cell, const Window& part) const;
+
+ private:
+  using Place = std::pair<std::string, int64_t>;  // as in eval/followers.cpp: cells may skip other documents
+  static Place place(const Cell& cell, const Window& window);
+
+  std::map<Place, std::vector<std::pair<const Cell*, const Window*>>> windows_;
+};
 
 /// Counts what the windows of cells take in the order in which they run.
 class PassCount {
@@ -28,11 +40,8 @@ class PassCount {
   double flops(const Cell& cell);
 
  private:
-  using Place = std::pair<std::string, int64_t>;  // the id of a document and a token of it
-  using Whole = std::pair<const Cell*, const Window*>;
-
   const Cell* last_ = nullptr;
-  std::map<std::string, std::map<Place, std::vector<Whole>>> earlier_;  ///< by what cells that share passes have alike
+  std::map<std::string, LongerWindows> earlier_;  ///< by what cells that share passes have alike
 };
 
 /// Keeps in a cell's `partial` what another cell, which runs first, has scored for it.

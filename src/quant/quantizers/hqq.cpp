@@ -1,6 +1,6 @@
 // hqq: half-quadratic quantization (mobiusml/hqq, quantize.py and optimize.py's default solver): an asymmetric grid
 // whose fractional zero point is fitted to an l_p norm of the error without data.  beta is multiplied by kappa in each
-// iteration, as in hqq's paper and first releases; 0.2.8 keeps it constant, which is kappa 1.  Not implemented:
+// iteration, as in hqq's paper and first releases; 0.2.8 keeps it constant, which is kappa 1.  Without:
 // rounding the zero, quantized scales and zeros, the solvers that also move the scale.  Contract: float32 on the
 // weight's device, where hqq itself uses float16 on a GPU; its means and powers may differ in the last bits between
 // devices.

@@ -2,7 +2,7 @@
 // format has one global scale per tensor.  For activations it is either calibrated, as deployments do (`static: true`;
 // compressed-tensors' tensor_group in vLLM, ModelOpt's input_scale), or each token has its own, computed dynamically
 // (`global_scale: token`; FlashInfer's per_token_activation, vLLM's nvfp4_per_token, Transformer Engine's
-// row_scaled_activation).  Not implemented: Transformer Engine's square blocks and stochastic rounding, FlashInfer's
+// row_scaled_activation).  Without: Transformer Engine's square blocks and stochastic rounding, FlashInfer's
 // 4over6.
 #include "ops/small_float.h"
 #include "quant/groups.h"
