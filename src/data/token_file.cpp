@@ -20,8 +20,7 @@ static_assert(std::endian::native == std::endian::little, "the file's numbers ar
 
 constexpr std::string_view kMagic = "QROARTOK";
 constexpr uint32_t kVersion = 1;
-constexpr std::string_view kZeros =
-    "00000000000000000000000000000000";  // in the place of the hash's digits, as long as they are unknown
+constexpr std::string_view kZeros = "00000000000000000000000000000000";  // until the hash's digits are known
 constexpr const char* kRemedy = "make it again with scripts/tokenize_texts.py";
 
 /// Reads numbers from the front of the bytes and never past their end.
