@@ -17,6 +17,7 @@ AttentionRows::AttentionRows(const Attended& full, const Attended& model, const 
       rows_R_(rows_R),
       N_(N),
       visible_R1N_(visible_keys(rows_R, N, full.options).unsqueeze(1)),
+      hidden_R1N_(visible_R1N_.logical_not()),
       seen_R11_(visible_R1N_.sum(2, /*keepdim=*/true)) {}
 
 AttentionRows::All AttentionRows::over_heads(const std::vector<int64_t>& edges) const {
@@ -41,11 +42,11 @@ AttentionRows::All AttentionRows::over_heads(const std::vector<int64_t>& edges) 
 }
 
 at::Tensor AttentionRows::kl_RGN(const Softmax& full, const Softmax& model) const {
-  return (full.p_RGN * (full.log_p_RGN - model.log_p_RGN)).masked_fill(visible_R1N_.logical_not(), 0);
+  return (full.log_p_RGN - model.log_p_RGN).mul_(full.p_RGN).masked_fill_(hidden_R1N_, 0);
 }
 
 at::Tensor AttentionRows::moved_RGN(const Softmax& full, const Softmax& model) {
-  return (model.p_RGN - full.p_RGN).abs() / 2;
+  return (model.p_RGN - full.p_RGN).abs_().div_(2);
 }
 
 at::Tensor AttentionRows::logits_RGN(const Attended& seen, int64_t head,
@@ -66,18 +67,17 @@ at::Tensor AttentionRows::logits_RGN(const Attended& seen, int64_t head,
 }
 
 at::Tensor AttentionRows::size_RN(const at::Tensor& x_RGN) const {
-  const at::Tensor hidden_R1N = visible_R1N_.logical_not();
-  const at::Tensor mean_RG1 = x_RGN.masked_fill(hidden_R1N, 0).sum({2}, /*keepdim=*/true, at::kDouble) / seen_R11_;
+  const at::Tensor mean_RG1 = x_RGN.masked_fill(hidden_R1N_, 0).sum({2}, /*keepdim=*/true, at::kDouble) / seen_R11_;
   return (x_RGN - mean_RG1.to(x_RGN.scalar_type()))
-      .abs()
-      .masked_fill(hidden_R1N, 0)
+      .abs_()
+      .masked_fill_(hidden_R1N_, 0)
       .sum(1, /*keepdim=*/false, at::kDouble);
 }
 
 AttentionRows::Softmax AttentionRows::attention(const at::Tensor& logits_RGN) const {
   constexpr double kHidden = -1e300;  // finite, so that no difference of two is NaN
-  const at::Tensor log_p_RGN =
-      at::log_softmax(logits_RGN.to(at::kDouble).masked_fill(visible_R1N_.logical_not(), kHidden), -1);
+  const at::Tensor log_p_RGN = at::log_softmax(
+      logits_RGN.to(at::kDouble, /*non_blocking=*/false, /*copy=*/true).masked_fill_(hidden_R1N_, kHidden), -1);
   return {log_p_RGN, log_p_RGN.exp()};
 }
 

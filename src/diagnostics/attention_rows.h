@@ -61,7 +61,7 @@ class AttentionRows {
   const Attended &full_, &model_;
   at::Tensor rows_R_;
   int64_t N_;
-  at::Tensor visible_R1N_, seen_R11_;
+  at::Tensor visible_R1N_, hidden_R1N_, seen_R11_;
 };
 
 }  // namespace qroar

@@ -205,6 +205,11 @@ at::Tensor attention_in_packs(const at::Tensor& q_THd, const at::Tensor& k_TKd, 
 at::Tensor residual_attention(const at::Tensor& q_THd, const at::Tensor& cached_k_NKd, const at::Tensor& cached_v_NKd,
                               const at::Tensor& exact_k_NKd, const at::Tensor& exact_v_NKd, int64_t residual,
                               const AttentionOptions& options) {
+  if constexpr (cpu::kHasBf16Kernels) {
+    if (residual > 0 && !is_differentiated({q_THd, cached_k_NKd, cached_v_NKd, exact_k_NKd, exact_v_NKd}) &&
+        cpu::can_attend(q_THd, cached_k_NKd, cached_v_NKd) && cpu::can_attend(q_THd, exact_k_NKd, exact_v_NKd))
+      return cpu::residual_attention(q_THd, cached_k_NKd, cached_v_NKd, exact_k_NKd, exact_v_NKd, residual, options);
+  }
   return reference::residual_attention(q_THd, cached_k_NKd, cached_v_NKd, exact_k_NKd, exact_v_NKd, residual, options);
 }
 

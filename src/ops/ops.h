@@ -100,7 +100,7 @@ at::Tensor attention_in_packs(const at::Tensor& q_THd, const at::Tensor& k_TKd, 
 
 /// Returns causal_attention through a quantized cache: a query of token t sees the tokens in (t - residual, t] as
 /// exact_k and exact_v and those before as cached_k and cached_v.  Scores, softmax and sums are in float32, the output
-/// is cast once; there is no faster implementation.
+/// is cast once.  Our kernel for causal_attention() in bfloat16 does this, too; elsewhere it is ATen's products.
 at::Tensor residual_attention(const at::Tensor& q_THd, const at::Tensor& cached_k_NKd, const at::Tensor& cached_v_NKd,
                               const at::Tensor& exact_k_NKd, const at::Tensor& exact_v_NKd, int64_t residual,
                               const AttentionOptions& options = {});

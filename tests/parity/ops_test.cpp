@@ -149,6 +149,34 @@ TEST_CASE("attention keeps to the float64 reference for all shapes and dtypes") 
   }
 }
 
+TEST_CASE(
+    "attention through a cache keeps to the float64 reference, for all queries and the last, in a window, in every "
+    "dtype") {
+  at::manual_seed(3);
+  for (const Tolerance& tolerance : kTolerances) {
+    for (const int64_t dim : {8, 64, 128}) {
+      const auto draw = [&](int64_t heads) { return random({500, heads, dim}, tolerance.dtype); };
+      const at::Tensor q = draw(6), cached_k = draw(2), cached_v = draw(2), exact_k = draw(2), exact_v = draw(2);
+      const double largest = wide(at::cat({cached_v, exact_v})).abs().max().item<double>(),
+                   allowed = largest * (2 * tolerance.rounding + tolerance.arithmetic);
+      for (const ops::AttentionOptions options : {ops::AttentionOptions{}, {90, 0}, {0, 0.3}}) {
+        for (const int64_t residual : {1, 63, 64, 65, 200, 499, 500}) {
+          const at::Tensor all = ops::reference::residual_attention(wide(q), wide(cached_k), wide(cached_v),
+                                                                    wide(exact_k), wide(exact_v), residual, options);
+          for (const int64_t last : {500, 70, 1}) {
+            CAPTURE(toString(tolerance.dtype), dim, options.sliding_window, options.scaling, residual, last);
+            const at::Tensor got =
+                ops::residual_attention(q.slice(0, -last), cached_k, cached_v, exact_k, exact_v, residual, options);
+            REQUIRE(got.scalar_type() == tolerance.dtype);
+            CHECK((wide(got) - all.slice(0, -last)).abs().max().item<double>() <= allowed);
+          }
+        }
+      }
+      require_same_bits([&] { return ops::residual_attention(q, cached_k, cached_v, exact_k, exact_v, 100); });
+    }
+  }
+}
+
 TEST_CASE("the last queries by themselves get what they get among all") {
   at::manual_seed(2);
   for (const Tolerance& tolerance : kTolerances) {

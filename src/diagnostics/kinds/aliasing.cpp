@@ -51,14 +51,12 @@ Attention stopping(const ops::RopeAngles& angles, const FarAngles& far, int64_t 
         const at::Tensor near_TKd = heads.cached_key(k_TKd.clone(), angles),
                          far_TKd = heads.cached_key(k_TKd.clone(), far.key);
         const at::Tensor value_TKd = heads.value(v_TKd), zero_TKd = at::zeros_like(value_TKd);
-        const auto wide = ops::wide_dtype(q_THd);
-        // Attention divides by sqrt(2d) where sqrt(d) is meant; the rest is in the cell's dtype.
-        const double correction = layer.attention.scaling == 0 ? std::numbers::sqrt2 : 1;
-        return ops::residual_attention(q_THe.to(wide) * correction, at::cat({zero_TKd, far_TKd}, -1),
-                                       at::cat({value_TKd, zero_TKd}, -1), at::cat({near_TKd, zero_TKd}, -1),
-                                       at::cat({value_TKd, zero_TKd}, -1), distance, layer.attention)
-            .slice(2, 0, d)
-            .to(q_THd.scalar_type());
+        const at::Tensor value_TKe = at::cat({value_TKd, zero_TKd}, -1);
+        ops::AttentionOptions options = layer.attention;
+        options.scaling = 1 / options.divisor(d);  // by the d channels of either reading
+        return ops::residual_attention(q_THe, at::cat({zero_TKd, far_TKd}, -1), value_TKe,
+                                       at::cat({near_TKd, zero_TKd}, -1), value_TKe, distance, options)
+            .slice(2, 0, d);
       });
 }
 

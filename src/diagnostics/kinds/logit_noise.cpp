@@ -23,8 +23,9 @@
 namespace qroar {
 namespace {
 
-/// Number of queries whose logits with all keys, summed over heads, are held at a time.
-constexpr int64_t kRows = 32;
+/// Returns the number of queries whose logits with all keys, summed over heads, are held at a time: on the CPU those of
+/// a head, in float64, stay in a core's cache.
+int64_t block_rows(const at::Tensor& x) { return x.is_cpu() ? 4 : 32; }
 constexpr int64_t kPositionBins = 16;
 
 /// Returns the model with layers that store their queries and keys in `seen`.
@@ -131,8 +132,9 @@ class LogitNoise : public Diagnostic {
                  Sums& sums) const {
     const at::Tensor positions_T = spread(full.q_THd.size(0), queries_);
     const auto heads = static_cast<double>(full.q_THd.size(1));
-    for (int64_t begin = 0; begin < positions_T.size(0); begin += kRows) {
-      const at::Tensor positions_R = positions_T.slice(0, begin, begin + kRows);
+    const int64_t block = block_rows(full.q_THd);
+    for (int64_t begin = 0; begin < positions_T.size(0); begin += block) {
+      const at::Tensor positions_R = positions_T.slice(0, begin, begin + block);
       const at::Tensor rows_R = positions_R.to(full.q_THd.device());
       const int64_t N = positions_R[-1].item<int64_t>() + 1;
       const AttentionRows rows(full, model, rows_R, N);

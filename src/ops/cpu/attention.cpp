@@ -34,8 +34,12 @@ struct Scene {
   const PackedKeys& own;  // one part per sequence
   int64_t before;         // own keys of a sequence that precede its first query
   const PackedKeys* prefix;
-  AttentionOptions options;  // a sliding window only without parents and prefix
+  AttentionOptions options;            // a sliding window only without parents and prefix
+  const PackedKeys* cached = nullptr;  // what is read instead of own keys at distance `residual` and farther
+  int64_t residual = 0;
 };
+
+constexpr int64_t kAnyDistance = int64_t{1} << 62;
 
 /// One thread's workspace and the copies into and out of it.  The rows of a block are (token, head), where the query
 /// heads of one key/value head are adjacent, so that they share its loads.
@@ -95,12 +99,20 @@ class Worker {
       std::fill(block_->position + begin, block_->position + end, scene_.own.count(parent) - 1);
       kernel().attend(*block_, begin, end, scene_.own.of(kv_head, parent), log2_scale_);
     }
+    if (scene_.cached == nullptr) return see_between(0, kAnyDistance, scene_.own, kv_head, span, begin, end);
+    see_between(scene_.residual, kAnyDistance, *scene_.cached, kv_head, span, begin, end);
+    see_between(0, scene_.residual - 1, scene_.own, kv_head, span, begin, end);
+  }
+
+  /// Attends to those of the sequence's keys whose distance is in [nearest, farthest]; rows may see none of them.
+  void see_between(int64_t nearest, int64_t farthest, const PackedKeys& keys, int64_t kv_head, const Span& span,
+                   int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
-      const int64_t token = std::min((row - begin) / group_, span.tokens - 1);
-      block_->position[row] = scene_.before + span.first + token;
-      block_->first[row] = scene_.options.first(block_->position[row] + 1);
+      const int64_t own = scene_.before + span.first + std::min((row - begin) / group_, span.tokens - 1);
+      block_->position[row] = own - nearest;
+      block_->first[row] = std::max(scene_.options.first(own + 1), own - farthest);
     }
-    kernel().attend(*block_, begin, end, scene_.own.of(kv_head, span.sequence), log2_scale_);
+    kernel().attend(*block_, begin, end, keys.of(kv_head, span.sequence), log2_scale_);
   }
 
   void write(int64_t kv_head, const Span& span, int64_t begin) {
@@ -169,6 +181,15 @@ at::Tensor attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at:
   const std::vector<SequenceRows> one{{0, tokens}};
   return attend_all(q_THd, k_NKd.size(1),
                     {one, PackedKeys(k_NKd, v_NKd, {{0, keys}}), keys - tokens, nullptr, options});
+}
+
+at::Tensor residual_attention(const at::Tensor& q_THd, const at::Tensor& cached_k_NKd, const at::Tensor& cached_v_NKd,
+                              const at::Tensor& exact_k_NKd, const at::Tensor& exact_v_NKd, int64_t residual,
+                              const AttentionOptions& options) {
+  const int64_t tokens = q_THd.size(0), keys = exact_k_NKd.size(0);
+  const std::vector<SequenceRows> one{{0, tokens}};
+  const PackedKeys cached(cached_k_NKd, cached_v_NKd, {{0, keys}}), exact(exact_k_NKd, exact_v_NKd, {{0, keys}});
+  return attend_all(q_THd, exact_k_NKd.size(1), {one, exact, keys - tokens, nullptr, options, &cached, residual});
 }
 
 Prefix packed_prefix(const at::Tensor& k_PKd, const at::Tensor& v_PKd) {

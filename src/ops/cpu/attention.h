@@ -13,6 +13,11 @@ bool can_attend(const at::Tensor& q_THd, const at::Tensor& k_TKd, const at::Tens
 at::Tensor attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, const at::Tensor& v_NKd,
                      const AttentionOptions& options);
 
+/// ops::residual_attention, with the same rounding; 0 < residual.
+at::Tensor residual_attention(const at::Tensor& q_THd, const at::Tensor& cached_k_NKd, const at::Tensor& cached_v_NKd,
+                              const at::Tensor& exact_k_NKd, const at::Tensor& exact_v_NKd, int64_t residual,
+                              const AttentionOptions& options);
+
 /// ops::keep_prefix in the kernel's memory layout.
 Prefix packed_prefix(const at::Tensor& k_PKd, const at::Tensor& v_PKd);
 
