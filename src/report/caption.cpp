@@ -94,6 +94,18 @@ std::string protocol_of(const std::vector<Json>& rows) {
   return text;
 }
 
+/// Returns which documents were read: "data gov.jsonl, documents 4, min_tokens 9216".
+std::string data_of(const std::vector<Json>& rows) {
+  const auto data = [&](const std::string& key) { return common(rows, "/config/data/" + key); };
+  const std::string documents = data("documents");
+  std::string text = fmt::format("data {}, documents {}", data("path"), documents == "0" ? "all" : documents);
+  for (const auto& [key, usual] : {std::pair("min_tokens", "1"), {"skip", "0"}, {"max_tokens", "0"}}) {
+    if (const std::string value = data(key); !value.empty() && value != usual)
+      text += fmt::format(", {} {}", key, value);
+  }
+  return text;
+}
+
 /// Returns each distinct warning once.
 std::string warnings_of(const std::vector<Json>& rows) {
   std::vector<std::pair<std::string, std::size_t>> found;  // and the number of rows with it
@@ -173,11 +185,7 @@ std::string caption(const std::vector<Json>& all, const std::string& paired, boo
   text += fmt::format("; model {}, {}", common(rows, "/config/model/path"), dtype_of(rows));
   if (const std::string rope = rope_of(rows); !rope.empty()) text += "; rope " + rope;
   text += changes_of(rows);
-  if (has_text(rows.front())) {
-    const std::string documents = common(rows, "/config/data/documents");
-    text += fmt::format("; data {}, documents {}; {}", common(rows, "/config/data/path"),
-                        documents == "0" ? "all" : documents, protocol_of(rows));
-  }
+  if (has_text(rows.front())) text += fmt::format("; {}; {}", data_of(rows), protocol_of(rows));
   text += "\n";
   for (const Json& row : all) {
     if (!is_ok(row))

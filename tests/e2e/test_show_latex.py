@@ -22,7 +22,7 @@ def results(run, experiment, folder):
     if not (folder / "results/rows.jsonl").exists():
         texts = write_five_texts(folder / "a_b%~^#.jsonl")
         quant = [[], [W3[0] | {"name": r"W3 \$_{|}^~&<%#"}]]
-        file = experiment({"data": {"path": str(texts)}, "model.dtype": "float32",
+        file = experiment({"data": {"path": str(texts), "min_tokens": 16, "max_tokens": 5000}, "model.dtype": "float32",
                            "sweep": [{"rope": [{"type": "none"}, {"type": "linear", "factor": 4}], "quant": quant, "windows.length": [64, 256]}]})
         process = run("run", file, "--results", folder / "results")
         assert process.returncode == 0, process.stderr
@@ -71,7 +71,7 @@ def test_tables_wider_and_longer_than_a_page_are_made_to_fit(run, experiment, tm
 def test_the_caption_names_model_texts_protocol_and_draws(results, run):
     text = run("show", results, "--format", "latex").stdout
     caption, = re.findall(r"\\caption\{(.*)\}\n", text)
-    for part in ("perplexity; 95 \\% intervals over 5 documents, given this rounding", "float32", r"a\_b\%\textasciitilde{}\textasciicircum{}\#.jsonl", "one window a document"):
+    for part in ("perplexity; 95 \\% intervals over 5 documents, given this rounding", "float32", r"a\_b\%\textasciitilde{}\textasciicircum{}\#.jsonl, documents all, min\_tokens 16, max\_tokens 5000", "one window a document"):
         assert part in caption
 
 
