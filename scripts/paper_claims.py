@@ -7,6 +7,7 @@ from paper_sizes import CannotMake, closest
 from reporting.rows import digits_of
 
 REPRODUCED, NOT, CANNOT, OTHER = "reproduced", "not reproduced", "cannot be told at this size", "not comparable"
+TOO_SMALL, NO_SCALES = "too small to count", "no scales found"  # with which the reasons of a NOT begin that the word alone does not tell
 OF_DIAGNOSTIC = ("row", "table", "column", "where")
 NEEDS = {"paired": ("row", "against"), "interaction": ("row", "between"), "value": ("row",), "places": OF_DIAGNOSTIC, "diagnostic": OF_DIAGNOSTIC}
 LEAST_PLACES = 20  # of layers and bands with an interval: as many as let one in twenty show
@@ -58,7 +59,7 @@ def verdict_of_side(effect, claim):
         return NOT, f"claimed is {side} {said}; the whole interval is on the other side of it"
     if effect.high < sign * than + worth:  # also where it is surely more than nothing
         edge = than + sign * worth
-        return NOT, f"too small to count: the interval excludes {edge:{'' if than else '+'}.3g} {claim['unit']} and anything beyond"
+        return NOT, f"{TOO_SMALL}: the interval excludes {edge:{'' if than else '+'}.3g} {claim['unit']} and anything beyond"
     if effect.low > sign * than:
         return (REPRODUCED, f"the whole interval is {side} {said}, as claimed") if effect.survives else (
             CANNOT, f"the interval is {side} {said}, as claimed, but of so many comparisons some are by chance (Benjamini and Hochberg at 5 %)")
@@ -76,24 +77,34 @@ def judge_one(claim, unfinished, folder, targets, show, of_the_papers):
         effect = effect_of(claim, targets[name])
         if isinstance(claim.get("worth"), dict):
             claim = claim | {"worth": known_at_least(claim["worth"], targets[name])}
+        beside = targets[name].places(claim, claim["beside"]["row"]) if "beside" in claim else None
     except Unknown as reason:
         return None, CANNOT, str(reason)
     if "never" in claim:
         return effect, OTHER, claim["never"]
-    if "against" in claim and found_nothing(targets[name].find(claim["against"])):
-        return effect, CANNOT, "the search of what it is compared with found nothing better than no scales, so that nothing is compared with it"
+    if "against" in claim and (nothing := found_nothing(targets[name].find(claim["against"]))):
+        return effect, CANNOT, f"the search of what it is compared with {nothing}, so that nothing is compared with it"
     if claim.get("papers_only") and not of_the_papers:
         return effect, OTHER, "the number belongs to the papers' models, and this is another one"
     if claim["compare"] == "places":
-        return effect, *verdict_of_places(effect)
+        verdict, why = verdict_of_places(effect)
+        return effect, verdict, why + (f"; {claim['beside']['name']} in {beside.apart} of {beside.known}" if beside else "")
     if effect.low is None:
         return effect, CANNOT, "no interval: below four documents or questions"
     if any(claim.get(side, {}).get("quant") for side in ("row", "against")) and effect.draws in (1, 2):
         return effect, CANNOT, f"measured in rounding draws: {effect.draws}, and another draw may move it as much; give the file of sizes three draws or more"
     verdict, why = (verdict_of_number if claim["expect"] == "equal" else verdict_of_side)(effect, claim)
-    if effect.low == effect.high == 0 and found_nothing(targets[name].find(claim["row"])):
-        why = "the search, within the grid and the budget of these sizes, found nothing better than no scales, so that nothing changes"
+    if nothing := claim["compare"] in ("paired", "interaction") and found_nothing(targets[name].find(claim["row"])):
+        said = f"the search, within the grid and the budget of these sizes, {nothing}"
+        if effect.value == 0:
+            return effect, NOT, f"{NO_SCALES}: {said}, so that nothing changes"
+        why += f"; {said}"
     return effect, verdict, why
+
+
+def lengths_of(claim):
+    """Returns the lengths of the windows that a claim names, in tokens."""
+    return sorted({part["windows.length"] for part in (claim.get(side, {}) for side in ("row", "against", "between")) if "windows.length" in part})
 
 
 def judge(claims, unfinished, folder, show, of_the_papers):
@@ -103,26 +114,28 @@ def judge(claims, unfinished, folder, show, of_the_papers):
     for claim in claims:
         effect, verdict, why = judge_one(claim, unfinished, folder, targets, show, of_the_papers)
         known = effect is not None and effect.low is not None
-        verdicts.append({"id": claim["id"], "claim": claim["claim"], "source": claim["source"], "experiment": claim["target"],
+        verdicts.append({"id": claim["id"], "claim": claim["claim"], "source": claim["source"], "experiment": claim["target"], "lengths": lengths_of(claim),
                          "effect": effect.value if effect else None, "interval": [effect.low, effect.high] if known else None, "unit": claim["unit"],
                          "verdict": verdict, "why": why})
     return verdicts
 
 
 def effect_text(entry):
-    """Returns "0.012 [0.005, 0.020]" of a verdict, to two digits of the interval's half; empty where nothing was measured."""
+    """Returns "0.012 [0.005, 0.020] nats at 512 and 4096 tokens" of a verdict, to two digits of the interval's half; empty where nothing was measured."""
     if entry["effect"] is None:
         return ""
-    if not entry["interval"]:
-        return f"{entry['effect']:.3g}"
-    low, high = entry["interval"]
-    digits = digits_of(low, high)
-    return f"{entry['effect']:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+    text = f"{entry['effect']:.3g}"
+    if entry["interval"]:
+        low, high = entry["interval"]
+        digits = digits_of(low, high)
+        text = f"{entry['effect']:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+    lengths = " and ".join(map(str, entry["lengths"]))
+    return f"{text} {entry['unit']}" + (f" at {lengths} tokens" if lengths else "")
 
 
 def table(verdicts):
-    lines = ["| claim | source | target | measured here | unit | verdict | why |", "|---|---|---|---|---|---|---|"]
+    lines = ["| claim | source | target | measured here | verdict | why |", "|---|---|---|---|---|---|"]
     for entry in verdicts:
-        cells = [entry["claim"], entry["source"], entry["experiment"], effect_text(entry), entry["unit"], f"**{entry['verdict']}**", entry["why"]]
+        cells = [entry["claim"], entry["source"], entry["experiment"], effect_text(entry), f"**{entry['verdict']}**", entry["why"]]
         lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(lines) + "\n"

@@ -203,9 +203,12 @@ def mean(effects):
 
 
 def found_nothing(row):
-    """Returns whether a row's scales are those of a search that stayed at its beginning, in every rounding draw."""
-    found = [search.get("g") for search in searches_of(row).values()]
-    return bool(found) and all(scales and all(scale == 1 for scale in scales) for scales in found)
+    """Returns what is to be said where a row's scales are those of a search that stayed at its beginning, in every rounding draw; else ""."""
+    found = list(searches_of(row).values())
+    if not found or not all(search.get("g") and all(scale == 1 for scale in search["g"]) for search in found):
+        return ""
+    refused, tried = (sum(search.get(what, 0) for search in found) for what in ("refused", "candidates"))
+    return f"found nothing better than no scales (its guard refused {refused} of {tried} candidates)"
 
 
 def known_at_least(worth, target):

@@ -33,7 +33,7 @@ def of_target(name, found):
 def write_page(out, model, verdicts, found):
     """Writes report.html and report.md over the finished targets, {name: Findings} in order, into `out` and returns report.html's path."""
     counts = Counter(entry["verdict"] for entry in verdicts)
-    body = [[Cell(entry["verdict"]), entry["claim"], Cell(f"{effect_text(entry)} {entry['unit']}", entry["effect"]) if entry["effect"] is not None else "",
+    body = [[Cell(entry["verdict"]), entry["claim"], Cell(effect_text(entry), entry["effect"]) if entry["effect"] is not None else "",
              entry["why"], f"{entry['experiment']}: {entry['source']}"] for entry in verdicts]
     head = Section("head", f"The papers' tables and figures on {model}", [
         Note("Of arXiv 2509.14391 and 2510.00028, by scripts/paper.", ""),

@@ -44,14 +44,16 @@ class Task {
   virtual const std::string& name() const = 0;
   /// Returns the hash of the contents of its files, once loaded.
   virtual std::string hash() const = 0;
+  /// Returns what a reader of its values must know, one line each, once loaded.
+  virtual std::vector<std::string> warnings() const { return {}; }
   /// Returns an estimate of the floating point operations of run(), once loaded.
   virtual double flops(const LlamaConfig& llama) const = 0;
   virtual TaskResult run(const TaskInput& input) const = 0;
 };
 
-/// Part of the hash of a task that decodes, since earlier versions left out the last of `new_tokens`: their rows run
-/// again.
-inline constexpr const char* kWholeAnswers = "whole answers";
+/// Returns what decides greedy answers beside the weights and the prompt, for the hash of a task that decodes.  Rows of
+/// when the last of `new_tokens` was left out run again.
+inline std::string answers_hash(const LlamaConfig& llama) { return "whole answers" + llama.generation; }
 
 /// Returns the key of the answer to a question in a PartStore.
 std::string answer_part(const std::string& task, std::size_t question);

@@ -8,6 +8,7 @@
 #include "model/config_keys.h"
 #include "model/config_rope.h"
 #include "model/family.h"
+#include "model/generation_config.h"
 
 namespace qroar {
 namespace {
@@ -108,6 +109,7 @@ LlamaConfig LlamaConfig::load(const std::filesystem::path& folder) {
   try {
     LlamaConfig config = read(read_file(file), file);
     config.imported = read_imported(folder / "imported.json");
+    read_generation_config(folder / "generation_config.json", config);
     return config;
   } catch (const Error& error) {
     throw UnreadableConfig(error.what());

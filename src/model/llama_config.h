@@ -50,7 +50,11 @@ struct LlamaConfig {
   double embedding_multiplier = 1, residual_multiplier = 1, logits_scaling = 1;  ///< of Granite; the last one divides
   std::vector<LayerConfig> layers;                                               ///< [num_hidden_layers]
   std::optional<int64_t> bos_token_id = 1;  ///< none where config.json says null: a model without BOS
-  std::vector<int64_t> eos_token_ids;       ///< tokens that end a text; config.json has one or a list
+  /// Tokens that end a text, one or a list in generation_config.json, where it has any, else in config.json.
+  std::vector<int64_t> eos_token_ids;
+  std::string
+      generation;  ///< of rows with answers: the tokens that end a text where config.json has others, else empty
+  std::vector<std::string> generation_warnings;  ///< why transformers may answer otherwise, one line each
   /// A sliding_window that a reader of this model_type may ignore or not: longer windows must not be evaluated.
   std::optional<int64_t> doubtful_window;
   std::string dtype;  ///< dtype of the weights as in config.json ("bfloat16"), empty where absent

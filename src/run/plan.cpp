@@ -52,6 +52,9 @@ class Planner {
     Cell cell{&job, nullptr, {}, nullptr, nullptr, nullptr, {}};
     if (!job.model.open_error.empty()) return cell;
     load_tasks(job);
+    for (const auto& task : job.data.tasks) {
+      for (const std::string& warning : task->warnings()) cell.warnings.push_back(task->name() + ": " + warning);
+    }
     if (job.data.text) {
       cell.data = as_windows_read(job, load(job, *job.data.text, job.resolved["data"]));
       std::vector<int64_t> lengths;

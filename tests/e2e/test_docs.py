@@ -140,6 +140,19 @@ def test_every_file_that_a_comment_names_is_in_the_repository():
     assert not found, "\n".join(found)
 
 
+INCLUDED = re.compile(r'^#include "(.+)"', re.M)
+INCLUDE_FOLDERS = ("src", "tests", "tests/fuzz", "bench")
+WRITTEN_BY_CMAKE = ("commit.h",)
+
+
+def test_every_header_that_a_source_includes_is_there():
+    """No other test compiles the fuzz targets, those of a GPU, or for another processor."""
+    sources = [file for file in CODE if file.endswith((".h", ".cpp", ".cu"))]
+    missing = [f"{file}: {name}" for file in sources for name in INCLUDED.findall(text_of(file)) if name not in WRITTEN_BY_CMAKE
+               and not any((REPO / folder / name).is_file() for folder in (*INCLUDE_FOLDERS, PurePosixPath(file).parent))]
+    assert len(sources) > 300 and not missing, "\n".join(missing)
+
+
 # ---- definitions are cited where a reader can open them
 
 # A bare name may be that of a file outside of the repository; documents link their neighbours by it.

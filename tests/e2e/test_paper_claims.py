@@ -87,13 +87,31 @@ def test_a_control_whose_search_found_nothing_is_none(scales, expected):
     assert found["verdict"] == expected and ("found nothing" in found["why"]) == (expected != "reproduced")
 
 
-def test_scales_whose_search_found_nothing_change_nothing_and_the_verdict_says_so():
+def searched(effect):
+    """Returns a show() of rows by a search each, of which that of quant 4 found nothing."""
     def show(*asked):
-        rows = shown_with((0.0, 0.0, 0.0, False), (0, 0, 0, True))(*asked)
-        return [row | {"search": {"g": [0.9 if row["id"].startswith("0") else 1.0]}} for row in rows]
+        rows = shown_with(effect, (0, 0, 0, True))(*asked)
+        return [row | {"search": {"g": [0.9 if row["id"].startswith("0") else 1.0], "candidates": 20, "refused": 15}} for row in rows]
 
-    found = paper_claims.judge([BASE], {}, REPO, show, False)[0]
-    assert found["verdict"] == "not reproduced" and "found nothing better than no scales" in found["why"], found
+    return show
+
+
+def test_scales_whose_search_found_nothing_change_nothing_and_the_verdict_says_so():
+    found = paper_claims.judge([BASE], {}, REPO, searched((0.0, 0.0, 0.0, False)), False)[0]
+    assert found["verdict"] == "not reproduced" and found["why"].startswith("no scales found: the search, ") and "refused 15 of 20 candidates" in found["why"], found
+
+
+def test_the_same_rows_are_no_question_of_an_interval():
+    """Scales of 1 answer as no scales do, and the interval over questions is of a score, which is never empty."""
+    found = paper_claims.judge([BASE | {"worth": 0.7}], {}, REPO, searched((0.0, -1.2, 1.2, False)), False)[0]
+    assert found["verdict"] == "not reproduced" and found["why"].startswith("no scales found: "), found
+    found = paper_claims.judge([BASE], {}, REPO, searched((-0.2, -0.3, -0.1, True)), False)[0]
+    assert found["verdict"] == "not reproduced" and "other side" in found["why"] and "found nothing better than no scales" in found["why"], found
+
+
+def test_a_verdict_says_at_which_lengths():
+    lengths = {"row": {"quant": 4, "l": 2, "windows.length": 9216}, "between": {"windows.length": 512}}
+    assert paper_claims.lengths_of(lengths) == [512, 9216] and verdict({}, (0.2, 0.1, 0.3, True), (0, 0, 0, True))["lengths"] == []
 
 
 def test_what_a_quantizer_costs_is_full_precision_less_it():
@@ -129,6 +147,9 @@ def test_shares_of_layers_and_bands_need_most_of_them(tmp_path, known, unknown, 
     rows = [{"id": cell, "axes": {"rope": rope}, "config": {}} for cell, rope in (("t", 1), ("u", 0))]
     found = paper_claims.judge([claim], {}, tmp_path, lambda *_: rows, False)[0]
     assert found["verdict"] == expected and found["why"].startswith(why), found
+    one_sided = {key: value for key, value in claim.items() if key != "against"} | {"than": 0.9, "beside": {"name": "without", "row": {"rope": 0}}}
+    told = paper_claims.judge([one_sided], {}, tmp_path, lambda *_: rows, False)[0]
+    assert told["effect"] == apart / (known + unknown) and told["why"].endswith(f"; without in 0 of {known}"), told
     assert found["effect"] == apart / known
 
 

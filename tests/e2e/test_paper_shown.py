@@ -43,14 +43,15 @@ def test_a_table_with_intervals_gaps_and_special_letters_compiles(tmp_path):
     assert process.returncode == 0 and "Missing character" not in process.stdout and "Overfull" not in process.stdout, process.stdout[-2000:]
 
 
-@pytest.mark.parametrize("interval, effect, said", [([-0.01545, 0.02764], 0.006093, "0.006 [-0.015, 0.028]"), ([175.2, 259.6], 213.3, "213 [175, 260]"),
-                                                    ([0.0, 0.0], 0.0, "0.0000 [0.0000, 0.0000]"), (None, 0.43333, "0.433")])
+@pytest.mark.parametrize("interval, effect, said", [([-0.01545, 0.02764], 0.006093, "0.006 [-0.015, 0.028] nats"), ([175.2, 259.6], 213.3, "213 [175, 260] nats"),
+                                                    ([0.0, 0.0], 0.0, "0.0000 [0.0000, 0.0000] nats"), (None, 0.43333, "0.433 nats")])
 def test_an_effect_has_the_digits_that_its_interval_knows(interval, effect, said):
-    assert paper_claims.effect_text({"effect": effect, "interval": interval}) == said
+    entry = {"effect": effect, "interval": interval, "unit": "nats", "lengths": []}
+    assert paper_claims.effect_text(entry) == said and paper_claims.effect_text(entry | {"lengths": [512, 4096]}) == f"{said} at 512 and 4096 tokens"
 
 
 def test_verdicts_of_models_stand_beside_each_other_and_what_compares_nowhere_is_counted(tmp_path):
-    entry = {"id": "a", "claim": "W4 | costs", "source": "table 1", "verdict": "reproduced", "effect": 0.1}
+    entry = {"id": "a", "claim": "W4 | costs", "source": "table 1", "verdict": "reproduced", "effect": 0.1, "why": "the whole interval"}
     for model, verdict in (("tiny-books", "reproduced"), ("smollm2-135m", "not reproduced")):
         (tmp_path / model).mkdir()
         other = entry | {"id": "b", "verdict": "not comparable"}
@@ -64,12 +65,12 @@ def test_verdicts_of_models_stand_beside_each_other_and_what_compares_nowhere_is
                                            "| long windows | table 1 | reproduced | not measured |", "",
                                            "1 more cannot be compared on these models: numbers of the papers' own, or without a protocol."]
     (tmp_path / "before/tiny-books").mkdir(parents=True)
-    (tmp_path / "before/tiny-books/verdicts.json").write_text(json.dumps([entry | {"verdict": "not reproduced"}]), encoding="utf-8")
+    (tmp_path / "before/tiny-books/verdicts.json").write_text(json.dumps([entry | {"verdict": "not reproduced", "why": "too small to count: the interval"}]), encoding="utf-8")
     process = subprocess.run([*command[:2], "tiny-books", "before/tiny-books"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert process.stdout.splitlines()[0] == "| claim | paper | tiny-books | before/tiny-books |"
-    assert process.stdout.splitlines()[2] == "| W4 \\| costs | table 1 | reproduced | not reproduced |"
-    for broken, said in ([{"id": "a", "claim": "c", "source": "s"}], "an entry has no 'verdict'"), (3, "is no list of verdicts"), ([], "has no verdict"), \
-            ([entry | {"verdict": None}], "claim, source, verdict of an entry are no texts"):
+    assert process.stdout.splitlines()[2] == "| W4 \\| costs | table 1 | reproduced | not reproduced (too small to count) |"
+    for broken, said in ([{"id": "a", "claim": "c", "source": "s", "effect": 1, "why": ""}], "an entry has no 'verdict'"), (3, "is no list of verdicts"), ([], "has no verdict"), \
+            ([entry | {"source": None}], "claim, source, verdict of an entry are no texts"):
         (tmp_path / "before/tiny-books/verdicts.json").write_text(json.dumps(broken), encoding="utf-8")
         process = subprocess.run([*command[:2], "before/tiny-books"], cwd=tmp_path, capture_output=True, text=True, check=False)
         assert process.returncode == 1 and process.stderr.count("\n") == 1 and f"before/tiny-books/verdicts.json: {said}" in process.stderr

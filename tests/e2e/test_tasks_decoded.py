@@ -163,6 +163,22 @@ def test_an_answer_ends_where_the_model_ends_it(answered, tmp_path):
     assert [line["answer"].rstrip(".").strip() for line in ended] == [line["answer"].split(".")[0].strip() for line in lines]
 
 
+def test_generation_config_says_what_ends_an_answer_and_what_is_not_followed(answered, tmp_path):
+    """As transformers' generate(): its eos_token_id comes before config.json's, and other keys change the answers of others."""
+    row, lines, _ = answered(NOBODY, stop="")
+    stop = SentencePieceProcessor(model_file=str(TINY_BOOKS / "tokenizer.model")).piece_to_id(".")
+    model = copy_of_tiny_books(tmp_path / "model")
+    (model / "generation_config.json").write_text(json.dumps({"eos_token_id": [2, stop], "do_sample": True, "repetition_penalty": 1.05}), encoding="utf-8")
+    other, ended, _ = answered(NOBODY, stop="", **{"model.path": str(model)})
+    assert [line["answer"].rstrip(".").strip() for line in ended] == [line["answer"].split(".")[0].strip() for line in lines]
+    assert other["environment"]["inputs"]["tasks"] != row["environment"]["inputs"]["tasks"]
+    (warning,) = other["warnings"]
+    assert warning.startswith("free: generation_config.json has repetition_penalty 1.05, with which transformers answers otherwise") and "warnings" not in row
+    (model / "generation_config.json").write_text(json.dumps({"eos_token_id": 2, "repetition_penalty": 1}), encoding="utf-8")  # as config.json, and neutral
+    same, _, _ = answered(NOBODY, stop="", **{"model.path": str(model)})
+    assert same["environment"]["inputs"]["tasks"] == row["environment"]["inputs"]["tasks"] and "warnings" not in same
+
+
 def test_a_prompt_that_is_too_long_loses_its_middle_and_is_counted(answered):
     words = LONG.split()[:600]
     long = {"id": "long", "context": " ".join(words)}

@@ -1,8 +1,8 @@
 // A pattern and, behind the byte 0x01, the text that it cuts, replaces and matches.
-#include <algorithm>
-
 #include "base/regex.h"
-#include "data/byte_bpe.h"
+#include "base/utf8.h"
+#include "data/pattern.h"
+#include "data/pre_tokenizer.h"
 #include "fuzz.h"
 
 namespace qroar {
@@ -21,16 +21,19 @@ void fuzz_one(std::string_view input) {
     must(regex.replace_all(text, "$0").size() >= text.size(), "a match replaced by itself");
     must(regex.groups_of(text).size() <= 2, "groups");
   }
-  const PieceRule rule(parts[0]);
-  const auto pieces = rule.split(text);
+  std::size_t last = 0;
+  Pattern(parts[0], "a").each_match(text, [&](std::size_t begin, std::size_t end) {
+    must(last <= begin && begin < end && end <= text.size(), "matches go on");
+    last = end;
+  });
+  if (utf8_prefix(parts[0]) < parts[0].size()) return;  // no JSON has it
+  const Json split{{"type", "Split"}, {"pattern", {{"Regex", parts[0]}}}, {"behavior", "Isolated"}, {"invert", false}};
   std::string joined;
-  for (const std::string& piece : pieces) joined += piece;
+  PreTokenizer(split, "a").cut(text, /*at_start=*/true).each([&](std::string_view piece) {
+    must(!piece.empty(), "an empty piece");
+    joined += piece;
+  });
   must(joined == text, "the pieces are the text");
-  must(parts[0].empty() || std::ranges::none_of(pieces, &std::string::empty), "an empty piece");
-  const auto prefixed = PieceRule(parts[0], /*prefix_space=*/true).split(text);
-  joined.clear();
-  for (const std::string& piece : prefixed) joined += piece;
-  must(joined == (text.starts_with(' ') ? "" : " ") + text, "a space before the text");
 }
 
 }  // namespace qroar

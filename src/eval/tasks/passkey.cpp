@@ -54,8 +54,9 @@ class Passkey : public Task {
 
   void load(const Tokenizer& tokenizer, const LlamaConfig& llama, int64_t window) override {
     if (bos_) check_has_bos(config_, llama);
+    warnings_ = llama.generation_warnings;
     const std::string text = filler_path_.empty() ? std::string(kFiller) : read_text(filler_path_);
-    hash_ = hash_bytes(text + kWholeAnswers);
+    hash_ = hash_bytes(text + answers_hash(llama));
     head_ = tokenizer.encode(kHead);
     question_ = tokenizer.encode(kQuestion);
     filler_ = tokenizer.encode(text);
@@ -72,6 +73,7 @@ class Passkey : public Task {
   }
   const std::string& name() const override { return name_; }
   std::string hash() const override { return hash_; }
+  std::vector<std::string> warnings() const override { return warnings_; }
 
   double flops(const LlamaConfig& llama) const override {
     double sum = 0;
@@ -167,6 +169,7 @@ class Passkey : public Task {
   std::filesystem::path filler_path_;
   std::vector<int32_t> head_, filler_, question_;
   std::string hash_;
+  std::vector<std::string> warnings_;
 };
 
 const Register<Task, Passkey> kPasskey{"passkey", "a hidden number is asked for, over length and depth",

@@ -62,9 +62,10 @@ class QuestionAnswering : public Task {
 
   void load(const Tokenizer& tokenizer, const LlamaConfig& llama, int64_t window) override {
     if (bos_) check_has_bos(config_, llama);
+    warnings_ = llama.generation_warnings;
     std::vector<Question> questions = read_questions(path_);
     prompt_.check_fields(questions, path_);
-    hash_ = hash_bytes(hash_file(path_) + kWholeAnswers);
+    hash_ = hash_bytes(hash_file(path_) + answers_hash(llama));
     if (limit_ > 0 && std::ssize(questions) > limit_) questions.resize(static_cast<std::size_t>(limit_));
     const int64_t room = window - new_tokens_ - (bos_ ? 1 : 0);
     if (room < 2) {
@@ -89,6 +90,7 @@ class QuestionAnswering : public Task {
   }
   const std::string& name() const override { return name_; }
   std::string hash() const override { return hash_; }
+  std::vector<std::string> warnings() const override { return warnings_; }
 
   double flops(const LlamaConfig& llama) const override {
     double sum = 0;
@@ -145,6 +147,7 @@ class QuestionAnswering : public Task {
   bool bos_;
   std::vector<Asked> asked_;
   std::string hash_;
+  std::vector<std::string> warnings_;
   int64_t cut_ = 0;
 };
 
