@@ -71,11 +71,15 @@ void add_window(const Llama& model, const MatchedContexts& contexts, int64_t clu
 
 std::vector<double> magnitude_quantiles(const at::Tensor& x, const std::vector<double>& ps) {
   const at::Tensor magnitudes = x.abs().to(ops::wide_dtype(x)).flatten();
+  // On a GPU ATen selects from one row by one block of threads, and sorts with all.
+  const at::Tensor sorted = magnitudes.is_cuda() ? std::get<0>(magnitudes.sort()) : at::Tensor();
   std::vector<double> found;
   for (const double p : ps) {
     check(magnitudes.numel() > 0 && p > 0 && p <= 1, "a quantile of something at 0 < p <= 1");
-    const auto rank = static_cast<int64_t>(std::ceil(p * static_cast<double>(magnitudes.numel())));
-    found.push_back(std::get<0>(magnitudes.kthvalue(std::max<int64_t>(1, rank))).item<double>());
+    const auto rank =
+        std::max<int64_t>(1, static_cast<int64_t>(std::ceil(p * static_cast<double>(magnitudes.numel()))));
+    const at::Tensor value = sorted.defined() ? sorted[rank - 1] : std::get<0>(magnitudes.kthvalue(rank));
+    found.push_back(value.item<double>());
   }
   return found;
 }

@@ -2,6 +2,7 @@
 #include "eval/followers.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "base/warn_once.h"
 
@@ -56,8 +57,10 @@ std::vector<Follower> Followers::of(std::size_t i, const at::Tensor& hidden_TD) 
   std::vector<Follower> followers = followers_[i];
   const auto is_shorter = [&](const Follower& follower) { return follower.tokens() < hidden_TD.size(0); };
   const auto shortest = std::ranges::min_element(followers, {}, &Follower::tokens);
-  if (!exact_ && shortest != followers.end() && is_shorter(*shortest)) exact_ = gives_same_bits(*shortest, hidden_TD);
-  if (exact_ == false) std::erase_if(followers, is_shorter);
+  if (shortest == followers.end() || !is_shorter(*shortest)) return followers;
+  const auto [exact, is_new] = exact_.try_emplace(std::bit_width(static_cast<uint64_t>(hidden_TD.size(0))));
+  if (is_new) exact->second = gives_same_bits(*shortest, hidden_TD);
+  if (!exact->second) std::erase_if(followers, is_shorter);
   return followers;
 }
 

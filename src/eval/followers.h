@@ -1,7 +1,6 @@
 // Windows of companions (eval/evaluate.h) that are the beginnings of windows of one evaluation.
 #pragma once
 #include <map>
-#include <optional>
 #include <set>
 #include <vector>
 
@@ -24,8 +23,9 @@ class Followers {
   /// Looks for followers of those windows that `store` does not hold yet.
   Followers(const EvaluationInput& input, const PartStore& store, const std::vector<Companion>& companions);
 
-  /// Returns the followers of window i with these final hidden states [T, D].  The first time that one is shorter,
-  /// takes it through the model alone: where the bits differ, this and later calls return no shorter ones.
+  /// Returns the followers of window i with these final hidden states [T, D].  The first time that one is shorter than
+  /// a window between two powers of two, where kernels may change, takes it through the model alone: where the bits
+  /// differ, this and later calls return no shorter ones of such a window.
   std::vector<Follower> of(std::size_t i, const at::Tensor& hidden_TD);
   /// Returns whether a companion's window that is not finished is no follower.
   bool are_without(const Companion& companion, std::size_t window) const;
@@ -37,7 +37,7 @@ class Followers {
   const EvaluationInput* input_ = nullptr;
   std::map<std::size_t, std::vector<Follower>> followers_;    ///< by our window
   std::map<const Companion*, std::set<std::size_t>> others_;  ///< companions' windows that follow none of ours
-  std::optional<bool> exact_;                                 ///< gives_same_bits(), once it is known
+  std::map<int, bool> exact_;                                 ///< gives_same_bits(), by the bits of the window's length
 };
 
 }  // namespace qroar

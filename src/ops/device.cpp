@@ -111,7 +111,14 @@ std::string device_name(const at::Device& device) {
 }
 
 int64_t available_bytes(const at::Device& device) {
-  if (device.is_cuda()) return static_cast<int64_t>(allocator(device).getMemoryInfo(device.index()).first);
+  if (device.is_cuda()) {
+    c10::DeviceAllocator& own = allocator(device);
+    const auto free = static_cast<int64_t>(own.getMemoryInfo(device.index()).first);
+    if (!own.initialized()) return free;
+    // What the allocator keeps of tensors that are gone is not free to the driver, but to us.
+    const auto stats = own.getDeviceStats(device.index());
+    return free + stats.reserved_bytes[0].current - stats.allocated_bytes[0].current;
+  }
   return std::min(proc_kilobytes("/proc/meminfo", "MemAvailable:"), cgroup_headroom());
 }
 
@@ -129,7 +136,13 @@ int64_t peak_bytes(const at::Device& device) {
   return proc_kilobytes("/proc/self/status", "VmHWM:");
 }
 
-void use_whole_float32() { at::globalContext().setFloat32MatmulPrecision("highest"); }
+void use_whole_float32() {
+  at::Context& context = at::globalContext();
+  context.setFloat32MatmulPrecision("highest");
+  // Parts of a sum that cuBLAS splits are added in float32, too.
+  context.setAllowBF16ReductionCuBLAS(false);
+  context.setAllowFP16ReductionCuBLAS(false);
+}
 
 void synchronize(const at::Device& device) {
   if (device.is_cuda()) c10::impl::VirtualGuardImpl(device.type()).synchronizeDevice(device.index());

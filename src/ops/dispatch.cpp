@@ -242,6 +242,10 @@ void add_gram(at::Tensor& sum_II, const at::Tensor& x_RI) {
     if (cpu::can_add_gram(x_RI)) return cpu::add_gram(sum_II, x_RI);
   }
   const at::Tensor x = x_RI.to(at::kFloat);
+  if (!x.is_cpu()) {
+    sum_II.addmm_(x.t(), x);
+    return;
+  }
   const int64_t inputs = x.size(1), blocks = (inputs + kGramRows - 1) / kGramRows;
   const auto part = [&](int64_t block) {
     return std::pair(block * kGramRows, std::min(kGramRows, inputs - block * kGramRows));
@@ -257,10 +261,7 @@ void add_gram(at::Tensor& sum_II, const at::Tensor& x_RI) {
     }
   };
   // Each product on one thread, in one shape: MKL's bits depend on the number of threads that share a product.
-  if (x.is_cpu())
-    at::parallel_for(0, blocks * blocks, 1, add);
-  else
-    add(0, blocks * blocks);
+  at::parallel_for(0, blocks * blocks, 1, add);
 }
 
 }  // namespace qroar::ops

@@ -1,6 +1,7 @@
 // Fake quantization in small floating-point formats, in ATen for every device.  Contract: small_float.h.
 #include "ops/small_float.h"
 
+#include <algorithm>
 #include <limits>
 
 #include "base/error.h"
@@ -23,17 +24,24 @@ at::Tensor divided(const at::Tensor& x, double scalar) { return x / at::full_lik
 
 at::Tensor one_where_zero(const at::Tensor& x) { return at::where(x == 0, at::ones_like(x), x); }
 
-/// [groups, group]
-at::Tensor groups_of(const at::Tensor& weight_OI, int64_t group) {
+/// Elements that are rounded at a time: on the way an element takes some 50 bytes, more than a long window has room
+/// for.
+constexpr int64_t kBlock = int64_t{1} << 22;
+
+/// Returns the matrix of what rounded(float32 [groups, group], the first group's number) makes of some of its groups.
+template <class Rounded>
+at::Tensor in_blocks(const at::Tensor& weight_OI, int64_t group, const Rounded& rounded) {
   check(weight_OI.dim() == 2 && weight_OI.is_contiguous(), "a small float format takes a contiguous matrix");
-  return weight_OI.to(at::kFloat).view({-1, group});
+  const at::Tensor groups = weight_OI.view({-1, group});
+  at::Tensor out = at::empty_like(groups);
+  const int64_t block = std::max<int64_t>(1, kBlock / group);
+  for (int64_t begin = 0; begin < groups.size(0); begin += block) {
+    out.slice(0, begin, begin + block).copy_(rounded(groups.slice(0, begin, begin + block).to(at::kFloat), begin));
+  }
+  return out.view(weight_OI.sizes());
 }
 
 at::Tensor absmax_of(const at::Tensor& groups) { return groups.abs().amax(1, /*keepdim=*/true); }
-
-at::Tensor like(const at::Tensor& quantized, const at::Tensor& weight_OI) {
-  return quantized.view(weight_OI.sizes()).to(weight_OI.scalar_type());
-}
 
 }  // namespace
 
@@ -46,26 +54,33 @@ at::Tensor round_to(const at::Tensor& x, const FloatFormat& format) {
 }
 
 at::Tensor scaled_float_fake_quant(const at::Tensor& weight_OI, int64_t group, const FloatFormat& format) {
-  const at::Tensor w = groups_of(weight_OI, group > 0 ? group : group == 0 ? weight_OI.size(1) : weight_OI.numel());
-  const at::Tensor scale = one_where_zero(divided(absmax_of(w), format.largest));
-  return like(round_to(w / scale, format) * scale, weight_OI);
+  const int64_t size = group > 0 ? group : group == 0 ? weight_OI.size(1) : weight_OI.numel();
+  return in_blocks(weight_OI, size, [&](const at::Tensor& w, int64_t) {
+    const at::Tensor scale = one_where_zero(divided(absmax_of(w), format.largest));
+    return round_to(w / scale, format) * scale;
+  });
 }
 
 at::Tensor mx_fake_quant(const at::Tensor& weight_OI, const FloatFormat& format) {
-  const at::Tensor w = groups_of(weight_OI, kMxBlock), absmax = absmax_of(w);
-  const at::Tensor power = power_of_two((exponent_of(absmax) - format.largest_exponent).clamp(-127, 127));
-  const at::Tensor scale =
-      at::where(absmax.isfinite(), power, at::full_like(power, std::numeric_limits<double>::quiet_NaN()));
-  return like(round_to(w / scale, format) * scale, weight_OI);
+  return in_blocks(weight_OI, kMxBlock, [&](const at::Tensor& w, int64_t) {
+    const at::Tensor absmax = absmax_of(w);
+    const at::Tensor power = power_of_two((exponent_of(absmax) - format.largest_exponent).clamp(-127, 127));
+    const at::Tensor scale =
+        at::where(absmax.isfinite(), power, at::full_like(power, std::numeric_limits<double>::quiet_NaN()));
+    return round_to(w / scale, format) * scale;
+  });
 }
 
 at::Tensor nvfp4_fake_quant(const at::Tensor& weight_OI, const at::Tensor& largest) {
-  const at::Tensor w = groups_of(weight_OI, kNvfp4Block), absmax = absmax_of(w);
+  const int64_t groups = weight_OI.numel() / kNvfp4Block;
   const at::Tensor of_groups =
-      largest.dim() == 0 ? largest : largest.repeat_interleave(w.size(0) / largest.size(0), /*dim=*/0);
-  const at::Tensor global_scale = one_where_zero(divided(of_groups, kE2M1.largest * kE4M3.largest));
-  const at::Tensor scale = round_to(divided(absmax, kE2M1.largest) / global_scale, kE4M3) * global_scale;
-  return like(round_to(w / one_where_zero(scale), kE2M1) * scale, weight_OI);
+      largest.dim() == 0 ? largest : largest.repeat_interleave(groups / largest.size(0), /*dim=*/0);
+  return in_blocks(weight_OI, kNvfp4Block, [&](const at::Tensor& w, int64_t begin) {
+    const at::Tensor largest_here = largest.dim() == 0 ? largest : of_groups.slice(0, begin, begin + w.size(0));
+    const at::Tensor global_scale = one_where_zero(divided(largest_here, kE2M1.largest * kE4M3.largest));
+    const at::Tensor scale = round_to(divided(absmax_of(w), kE2M1.largest) / global_scale, kE4M3) * global_scale;
+    return round_to(w / one_where_zero(scale), kE2M1) * scale;
+  });
 }
 
 }  // namespace qroar::ops

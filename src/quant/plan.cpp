@@ -50,8 +50,8 @@ void quantize_layer(const QuantRules& rules, DecoderLayer& layer, const TensorMa
   }
 }
 
-Llama apply(const QuantPlan& plan, const Llama& prepared, const TensorMap& found) {
-  Llama model = prepared;
+Llama apply(const QuantPlan& plan, Llama prepared, const TensorMap& found) {
+  Llama model = std::move(prepared);
   for (DecoderLayer& layer : model.layers) {
     quantize_layer(plan.rules, layer, of_layer(found, layer));
     plan.kv.attach(layer.heads);

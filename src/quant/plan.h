@@ -35,7 +35,7 @@ void quantize_layer(const QuantRules& rules, DecoderLayer& layer, const TensorMa
 /// Returns a view of the prepared model with weights replaced and transforms attached as the plan specifies.  Whatever
 /// the plan does not change stays shared, and `prepared` is not written to.  `found`: the result of calibrate(), whose
 /// names begin with "layers.N.".
-Llama apply(const QuantPlan& plan, const Llama& prepared, const TensorMap& found);
+Llama apply(const QuantPlan& plan, Llama prepared, const TensorMap& found);
 
 /// Returns the prepared model with the scales folded as apply() folds them and nothing rounded: the same function as
 /// `prepared`, with weights and activations that can be compared element by element with those of apply()'s model.

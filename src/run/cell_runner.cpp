@@ -35,6 +35,19 @@ void say_no_kernel_once() {
   });
 }
 
+/// Throws an Error where the device fails whatever it is asked for, as a GPU does after some errors: other cells are
+/// left to processes that have another one.
+void check_answers(const Job& job) {
+  if (!job.model.open_error.empty()) return;
+  const at::Device device = ops::parse_device(job.model.spec.device);
+  try {
+    ops::synchronize(device);
+  } catch (const c10::Error& error) {
+    fail("{} fails whatever it is asked for ({}); see to it and run this again", device.str(),
+         error.what_without_backtrace());
+  }
+}
+
 }  // namespace
 
 bool CellRunner::is_finished(const Cell& cell, const std::optional<Json>& row) {
@@ -99,6 +112,7 @@ std::optional<bool> CellRunner::run(const Cell& cell, Claim& claim, const std::v
   if (!ok) {
     row["status"] = "failed";
     progress_->clear();
+    check_answers(job);
     spdlog::error("cell {} failed: {}", job.id, row["error"].get<std::string>());
   }
   row["environment"]["ended"] = utc_now();

@@ -78,7 +78,8 @@ int64_t calibration_bytes(const Cell& cell) {
 int64_t changed_weights(const Job& job) {
   const Quantization& quantization = job.method.quantization;
   const Json none = {{"type", "none"}};
-  if (job.method.search || quantization.key.value("rotation", none) != none) return all_of(job.model.opened.weights);
+  if (job.method.search || quantization.key.value("rotation", none) != none || quantization.plan.rounding.draw > 0)
+    return all_of(job.model.opened.weights);
   const bool is_scaled = !job.method.rescaling->weights_key().is_null();  // queries and keys
   int64_t sum = 0;
   for (const LinearSite& site : linear_sites(job.model.config)) {

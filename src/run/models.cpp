@@ -166,9 +166,9 @@ const Llama& Models::model(const Recipe& recipe, const at::Device& device) {
     forget_quantized();
     rescaled_ = full;
     recipe.rescaling.apply(rescaled_);
-    const Llama prepared = prepare(recipe.quantization.plan, rescaled_);
+    Llama prepared = prepare(recipe.quantization.plan, rescaled_);
     if (recipe.text != nullptr) found_ = calibrated(recipe, prepared);
-    quantized_ = apply(recipe.quantization.plan, prepared, found_);
+    quantized_ = apply(recipe.quantization.plan, std::move(prepared), found_);
     quantized_key_ = key;
   }
   return quantized_;
