@@ -3,7 +3,7 @@
 An effect is a value with its 95 % interval, and whether it survives among all comparisons of its table.  Two effects that `show` cannot pair (of
 two lengths, of two parts of a window) are subtracted end from end: such an interval is too wide and never too narrow, whatever the two have
 in common.  Means over benchmarks, which share no question, add up the squares of how far the ends of their intervals are (Zou and Donner 2008), each
-side by itself.  Neither is a comparison of `show`; each is put among those of the table that it comes from.
+side by itself; over rounding draws, which move all of them, how far the ends are, which is too wide, too.  Neither is a comparison of `show`; each is put among those of the table that it comes from.
 """
 import csv
 import math
@@ -197,7 +197,8 @@ def mean(effects):
     draws = effects[0].draws  # all rows of a target have the same
     if any(effect.low is None for effect in effects):
         return Effect(value, draws=draws)
-    below, above = (math.hypot(*(reach(effect) for effect in effects)) / len(effects)
+    together = math.hypot if draws in (None, 1) else lambda *reaches: sum(reaches)  # one draw rounds the model that all benchmarks ask
+    below, above = (together(*(reach(effect) for effect in effects)) / len(effects)
                     for reach in (lambda effect: effect.value - effect.low, lambda effect: effect.high - effect.value))
     return Effect(value, value - below, value + above, draws=draws)
 

@@ -49,6 +49,14 @@ std::size_t seen_length(std::string_view text) {
   return is_unseen ? 0 : length;
 }
 
+/// Returns whether some bytes behind these make them one valid character.
+bool can_go_on(std::string_view begun) {
+  for (const char* more : {"\x80", "\xbf", "\x80\x80", "\xbf\xbf"}) {
+    if (utf8_length(std::string(begun) + more) > begun.size()) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 std::size_t utf8_length(std::string_view text) {
@@ -71,6 +79,22 @@ std::size_t utf8_prefix(std::string_view text) {
   std::size_t done = 0;
   while (const std::size_t length = utf8_length(text.substr(done))) done += length;
   return done;
+}
+
+std::string with_replacements(std::string_view text) {
+  std::string valid;
+  while (!text.empty()) {
+    const std::size_t whole = utf8_prefix(text);
+    valid += text.substr(0, whole);
+    text.remove_prefix(whole);
+    if (text.empty()) break;
+    valid += "\ufffd";
+    // What follows a byte that begins a character belongs to it as far as some bytes behind make it one.
+    std::size_t begun = 1;
+    while (begun < std::min<std::size_t>(text.size(), 3) && can_go_on(text.substr(0, begun + 1))) ++begun;
+    text.remove_prefix(begun);
+  }
+  return valid;
 }
 
 std::size_t utf8_characters(std::string_view text) {

@@ -15,6 +15,10 @@ std::size_t utf8_length(std::string_view text);
 /// Returns the number of bytes before the first invalid one, which is the size of a valid text.
 std::size_t utf8_prefix(std::string_view text);
 
+/// Returns the text with U+FFFD in the place of what is not valid, one for each character that was begun, as Python's
+/// errors="replace".
+std::string with_replacements(std::string_view text);
+
 /// Returns the number of characters of a valid text: bytes that do not continue another.
 std::size_t utf8_characters(std::string_view text);
 

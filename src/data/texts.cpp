@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/hash.h"
 #include "base/json.h"
 #include "base/normal_form.h"
 #include "base/utf8.h"
@@ -136,7 +137,11 @@ std::string decoded_text(std::string bytes, const fs::path& file) {
   return bytes;
 }
 
-std::string read_text(const fs::path& file) { return decoded_text(read_file(file), file); }
+std::string read_text(const fs::path& file, std::string* hash) {
+  std::string bytes = read_file(file);
+  if (hash != nullptr) *hash = hash_bytes(bytes);
+  return decoded_text(std::move(bytes), file);
+}
 
 std::vector<Text> parse_texts(std::string bytes, const fs::path& file) {
   if (file.extension() != ".jsonl" && file.extension() != ".txt") {

@@ -23,8 +23,8 @@ std::string group_error(const std::string& group);
 /// and offset of the first byte that is not UTF-8 or is NUL, as every second byte of an English UTF-16 file is.
 std::string decoded_text(std::string bytes, const std::filesystem::path& file);
 
-/// Returns the decoded_text() of a file.
-std::string read_text(const std::filesystem::path& file);
+/// Returns the decoded_text() of a file, and in `hash` that of the bytes that were read.
+std::string read_text(const std::filesystem::path& file, std::string* hash = nullptr);
 
 /// Parses the documents of a .txt or .jsonl file from its bytes.  Throws an Error that names the line for invalid JSON,
 /// half of a surrogate pair, a number beyond the range of double, a missing or duplicate key, an invalid count, and a

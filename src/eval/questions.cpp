@@ -60,9 +60,17 @@ std::vector<std::string> Question::texts(const std::string& field, std::size_t l
   return *found;
 }
 
-std::vector<Question> read_questions(const std::filesystem::path& file) {
+std::string Question::asked() const {
+  Json rest = fields;
+  for (const char* name : {"id", "group"}) rest.erase(name);
+  return rest.dump();
+}
+
+std::vector<Question> read_questions(const std::filesystem::path& file, std::string& hash) {
   check_present(file);
-  const std::string bytes = read_text(file);
+  std::string own;
+  const std::string bytes = read_text(file, &own);
+  hash += own;
   std::vector<Question> questions;
   std::map<std::string, int64_t> line_of;  // by id
   int64_t number = 0;

@@ -20,6 +20,8 @@ struct Question {
   std::string group() const;
   /// Returns all fields as one text: rows are compared over equal questions, whatever their ids.
   std::string content() const { return fields.dump(); }
+  /// Returns the fields but those that only name the question.
+  std::string asked() const;
   /// Returns a required text field; throws an Error with the place when it is missing or no text.
   std::string text(const std::string& field) const;
   /// Returns a required field, a list of at least `least` texts; throws an Error with the place when it is not.
@@ -27,8 +29,9 @@ struct Question {
 };
 
 /// Reads all lines of a .jsonl file.  Throws an Error when there is no such file, for a line that is not a JSON object
-/// (with file:line and the reason), for the id of an earlier line, and when there are no lines.
-std::vector<Question> read_questions(const std::filesystem::path& file);
+/// (with file:line and the reason), for the id of an earlier line, and when there are no lines.  Adds the hash of the
+/// bytes that it read to `hash`.
+std::vector<Question> read_questions(const std::filesystem::path& file, std::string& hash);
 
 /// A text with {field} where a question's field goes; {{ and }} are literal braces.
 class Pattern {

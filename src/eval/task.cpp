@@ -4,6 +4,7 @@
 #include <cctype>
 
 #include "base/error.h"
+#include "base/utf8.h"
 
 namespace qroar {
 
@@ -13,7 +14,9 @@ std::string answer_part(const std::string& task, std::size_t question) {
 
 std::string greedy_answer(const TaskInput& input, const std::string& part, const std::vector<int32_t>& prompt, bool bos,
                           int64_t most, const std::function<bool(const std::string&)>& stop) {
-  if (const Json* known = input.parts.find(part)) return input.tokenizer.decode(known->get<std::vector<int32_t>>());
+  // An answer may end within a character.
+  const auto text_of = [&](const std::vector<int32_t>& ids) { return with_replacements(input.tokenizer.decode(ids)); };
+  if (const Json* known = input.parts.find(part)) return text_of(known->get<std::vector<int32_t>>());
   const LlamaConfig& llama = input.model.config;
   std::vector<int64_t> tokens(prompt.begin(), prompt.end());
   if (bos) tokens.insert(tokens.begin(), llama.bos_token_id.value());
@@ -25,10 +28,10 @@ std::string greedy_answer(const TaskInput& input, const std::string& part, const
   decoder.greedy(hidden_TD[-1], most, [&](int64_t token) {
     if (std::ranges::find(llama.eos_token_ids, token) != llama.eos_token_ids.end()) return true;
     said.push_back(static_cast<int32_t>(token));
-    return stop && stop(input.tokenizer.decode(said));
+    return stop && stop(text_of(said));
   });
   input.parts.add(part, said);
-  return input.tokenizer.decode(said);
+  return text_of(said);
 }
 
 void check_has_bos(const Config& task, const LlamaConfig& llama) {

@@ -31,7 +31,7 @@ Json result_of(const Json& row, const std::string& task, const FieldTask& found,
               {"evaluation_name", task},
               {"source_data", {{"dataset_name", task}, {"source_type", "other"}}}};
   if (const Json& path = value_at(found.config, "/path"); path.is_string())
-    result["source_data"]["additional_details"] = {{"path", path}};
+    result["source_data"]["additional_details"] = {{"path", path}, {"task", found.config.dump()}};
   result["metric_config"] = {{"metric_id", metric},
                              {"metric_name", metric},
                              {"lower_is_better", !is_better},

@@ -104,6 +104,17 @@ Json samples_of(const Results& results, const Json& row, const std::string& name
   return samples;
 }
 
+/// Throws an Error where a task's table has not a line for each question that the row counts.
+void check_all_there(const Results& results, const Json& row, const std::string& name, std::size_t lines) {
+  for (const auto& [metric, value] : row["metrics"].items()) {
+    if (!metric.starts_with(name + "/") || metric.find("/accuracy_") != metric.npos) continue;
+    if (value["count"] != lines) {
+      fail("{}: has {} questions where the row counts {} for {}; run the cell again (`qroar run --rerun`)",
+           (results.cell(row["id"]) / "tasks" / (name + ".csv")).string(), lines, value["count"].dump(), metric);
+    }
+  }
+}
+
 Json run_of(const Results& results, const Json& row) {
   check_stated(row);
   const Json& config = row["config"];
@@ -123,6 +134,7 @@ Json run_of(const Results& results, const Json& row) {
       if (value_at(*entry, "/low").is_number()) intervals[name][metric] = {(*entry)["low"], (*entry)["high"]};
     }
     samples[name] = samples_of(results, row, name, task);
+    if (!task.is_text) check_all_there(results, row, name, samples[name].size());
     found["sample_len"] = samples[name].size();
     const Json shots = task.config.value("shots", Json(0));
     run["configs"][name] = {{"task", name},

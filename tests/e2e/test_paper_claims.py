@@ -1,4 +1,7 @@
 """The verdicts of scripts/paper on effects that are known by construction."""
+import dataclasses
+import random
+import statistics
 import sys
 
 import pytest
@@ -229,6 +232,22 @@ def test_a_mean_over_benchmarks_adds_the_squares_of_each_side():
     assert [found.value, found.low, found.high] == pytest.approx([0.2, 0.2 - 0.025, 0.2 + 0.025])
     found = paper_effects.mean([paper_effects.Effect(0.1, 0.07, 0.14), paper_effects.Effect(0.3, 0.26, 0.33)])  # of shares, which are not in the middle
     assert [found.value, found.low, found.high] == pytest.approx([0.2, 0.2 - 0.025, 0.2 + 0.025])
+
+
+def test_a_mean_over_benchmarks_covers_where_a_rounding_draw_moves_them_all():
+    random_ = random.Random(1)
+    covered, trials = {True: 0, False: 0}, 400
+    for _ in range(trials):
+        shifts = [random_.gauss(0, 0.05) for _ in range(4)]
+        effects = []
+        for _ in range(5):
+            values = [shift + random_.gauss(0, 0.02) for shift in shifts]
+            half = 3.182 * statistics.stdev(values) / 2  # Student's, of three degrees of freedom
+            effects.append(paper_effects.Effect(statistics.mean(values), statistics.mean(values) - half, statistics.mean(values) + half, draws=4))
+        for shared in covered:
+            found = paper_effects.mean(effects if shared else [dataclasses.replace(effect, draws=1) for effect in effects])
+            covered[shared] += found.low <= 0 <= found.high
+    assert covered[True] >= 0.93 * trials and covered[False] < 0.85 * trials, covered
 
 
 def test_a_number_of_the_papers_is_compared_on_their_models_alone_and_an_unfinished_target_says_so():

@@ -7,7 +7,8 @@ namespace qroar {
 void fuzz_one(std::string_view input) {
   const auto parts = parts_of(input, 2);
   const auto file = scratch().write("questions.jsonl", parts[1]);
-  const std::vector<Question> questions = read_questions(file);
+  std::string hash;
+  const std::vector<Question> questions = read_questions(file, hash);
   must(!questions.empty(), "no question");
   for (const Question& question : questions) {
     must(question.place.starts_with(file.string() + ":"), question.place);

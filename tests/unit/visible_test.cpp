@@ -27,6 +27,17 @@ TEST_CASE("visible() escapes what acts without being seen, and nothing else") {
   CHECK(visible("\xED\xA0\x80") == R"(\xed\xa0\x80)");
 }
 
+TEST_CASE("what is not UTF-8 is replaced as Python's decode(errors=\"replace\") does") {
+  const std::string mark = "\ufffd";
+  CHECK(with_replacements("a\u00e9\u6c49") == "a\u00e9\u6c49");
+  CHECK(with_replacements("a\xe6\xb1") == "a" + mark);
+  CHECK(with_replacements("\xe6\xb1x\xf0\x9f\x98") == mark + "x" + mark);
+  CHECK(with_replacements("\xff\xfe") == mark + mark);
+  CHECK(with_replacements("\xed\xa0\x80") == mark + mark + mark);  // half of a pair
+  CHECK(with_replacements("\xe0\x80\xc3\xa9\xf4\x90") == mark + mark + "\u00e9" + mark + mark);
+  CHECK(with_replacements("").empty());
+}
+
 TEST_CASE("an Error is one visible line, several errors one line each") {
   CHECK(error_text([] { fail("{}: is not there", "a\n\x1b]0;title\x07"); }) == R"(a\n\x1b]0;title\x07: is not there)");
   CHECK(std::string(Error(std::vector<std::string>{"a\nb", "c"}).what()) == "a\\nb\nc");

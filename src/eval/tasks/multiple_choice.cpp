@@ -19,10 +19,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <numeric>
 
 #include "base/error.h"
-#include "base/files.h"
 #include "base/hash.h"
 #include "data/spaces.h"
 #include "data/texts.h"
@@ -75,12 +75,10 @@ class MultipleChoice : public Task {
 
   void load(const Tokenizer& tokenizer, const LlamaConfig& llama, int64_t window) override {
     if (bos_) check_has_bos(config_, llama);
-    std::vector<Question> questions = read_questions(path_), shown;
-    hash_ = hash_file(path_);
+    std::vector<Question> questions = read_questions(path_, hash_), shown;
     prompt_.check_fields(questions, path_);
     if (!shots_path_.empty()) {
-      shown = read_questions(shots_path_);
-      hash_ += hash_file(shots_path_);
+      shown = read_questions(shots_path_, hash_);
       prompt_.check_fields(shown, shots_path_);
     } else {
       shown = questions;
@@ -91,11 +89,22 @@ class MultipleChoice : public Task {
     if (questions.empty()) config_.at("shots").fail(fmt::format("no question is left beside {} shots", shots_));
     if (limit_ > 0 && std::ssize(questions) > limit_) questions.resize(static_cast<std::size_t>(limit_));
     std::string before;
-    for (int64_t i = 0; i < shots_; ++i) before += shot(shown[static_cast<std::size_t>(i)]) + separator_;
+    std::map<std::string, std::string> place_of;  // what is shown
+    for (int64_t i = 0; i < shots_; ++i) {
+      const Question& one = shown[static_cast<std::size_t>(i)];
+      before += shot(one) + separator_;
+      place_of.emplace(one.asked(), one.place);
+    }
+    for (const Question& question : questions) {
+      if (const auto twin = place_of.find(question.asked()); twin != place_of.end())
+        fail("{}: is the question of {}, which is shown with its answer before it; take other shots", question.place,
+             twin->second);
+    }
     std::vector<int32_t> padding;
     if (!pad_path_.empty()) {
-      padding = tokenizer.encode(read_text(pad_path_));
-      hash_ += hash_file(pad_path_);
+      std::string hash;
+      padding = tokenizer.encode(read_text(pad_path_, &hash));
+      hash_ += hash;
       hash_ += "shared";  // rows of when each prompt was padded by itself are other rows
     }
     for (const Question& question : questions) {
@@ -146,7 +155,7 @@ class MultipleChoice : public Task {
         fail("{}: the log-likelihoods of question '{}' are not finite; check the weights, or try dtype: float32", name_,
              on_one_line(asked.id));
       }
-      const std::size_t choice = best(likelihoods[i]), choice_norm = best(normed);
+      const std::size_t choice = best(likelihoods[i], asked.choices), choice_norm = best(normed, asked.choices);
       const double is_right = choice == asked.label ? 1 : 0, is_right_normed = choice_norm == asked.label ? 1 : 0;
       right.add(is_right);
       right_normed.add(is_right_normed);
@@ -169,8 +178,10 @@ class MultipleChoice : public Task {
   }
 
  private:
-  static std::size_t best(const std::vector<double>& scores) {
-    return static_cast<std::size_t>(std::ranges::max_element(scores) - scores.begin());
+  /// Returns the first choice of the text that has the best score: equal texts may differ in last bits.
+  static std::size_t best(const std::vector<double>& scores, const std::vector<std::string>& choices) {
+    const auto at = static_cast<std::size_t>(std::ranges::max_element(scores) - scores.begin());
+    return static_cast<std::size_t>(std::ranges::find(choices, choices[at]) - choices.begin());
   }
 
   /// Returns why texts cannot be choices, or nothing.
@@ -185,6 +196,10 @@ class MultipleChoice : public Task {
   Asked asked_in(const Question& question) const {
     Asked asked{question.id(), question.group(), question.content(),
                 choices_.empty() ? question.texts("choices", 2) : choices_, 0};
+    if (!choices_.empty() && question.fields.contains("choices") && question.fields["choices"] != Json(choices_)) {
+      fail("{}: has \"choices\" of its own, which its label counts, and the task has others; leave one of them out",
+           question.place);
+    }
     if (const std::string wrong = choice_error(asked.choices); !wrong.empty()) fail("{}: {}", question.place, wrong);
     const auto label = question.fields.find("label");
     if (label == question.fields.end()) fail("{}: no \"label\"", question.place);

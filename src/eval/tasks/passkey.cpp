@@ -61,9 +61,13 @@ class Passkey : public Task {
     question_ = tokenizer.encode(kQuestion);
     filler_ = tokenizer.encode(text);
     if (filler_.empty()) fail("{}: holds no text", filler_path_.string());
-    const int64_t fixed =
-        std::ssize(head_) + std::ssize(question_) + std::ssize(needle_of(99999, tokenizer)) + new_tokens_ + 1;
     for (const int64_t length : lengths_) {
+      int64_t longest = 0;
+      for (const double depth : depths_) {
+        for (int64_t sample = 0; sample < samples_; ++sample)
+          longest = std::max(longest, std::ssize(needle_of(key_of(length, depth, sample), tokenizer)));
+      }
+      const int64_t fixed = std::ssize(head_) + std::ssize(question_) + longest + new_tokens_ + 1;
       if (length > window)
         config_.at("lengths").fail(fmt::format("{} tokens are more than windows.length {}", length, window));
       if (length < fixed)

@@ -10,9 +10,9 @@
 #include <sstream>
 
 #include "base/error.h"
-#include "base/files.h"
 #include "base/hash.h"
 #include "base/regex.h"
+#include "data/spaces.h"
 #include "eval/questions.h"
 #include "eval/task.h"
 
@@ -63,9 +63,10 @@ class QuestionAnswering : public Task {
   void load(const Tokenizer& tokenizer, const LlamaConfig& llama, int64_t window) override {
     if (bos_) check_has_bos(config_, llama);
     warnings_ = llama.generation_warnings;
-    std::vector<Question> questions = read_questions(path_);
+    std::string hash;
+    std::vector<Question> questions = read_questions(path_, hash);
     prompt_.check_fields(questions, path_);
-    hash_ = hash_bytes(hash_file(path_) + answers_hash(llama));
+    hash_ = hash_bytes(hash + answers_hash(llama));
     if (limit_ > 0 && std::ssize(questions) > limit_) questions.resize(static_cast<std::size_t>(limit_));
     const int64_t room = window - new_tokens_ - (bos_ ? 1 : 0);
     if (room < 2) {
@@ -108,9 +109,13 @@ class QuestionAnswering : public Task {
       const std::string answer = answer_to(asked, part, input);
       const auto found = words_of(answer);
       double same = 0, best = 0;
-      for (const auto& wanted : asked.answers) {
-        same = std::max(same, found == words_of(wanted) ? 1.0 : 0.0);
-        best = std::max(best, f1(found, words_of(wanted)));
+      for (const auto& text : asked.answers) {
+        const auto wanted = words_of(text);
+        // Of an answer such as "A", an article, no word is left: it is the text itself, and not any answer without
+        // words.
+        const bool is_same = wanted.empty() ? stripped(answer) == stripped(text) : found == wanted;
+        same = std::max(same, is_same ? 1.0 : 0.0);
+        best = std::max(best, wanted.empty() ? same : f1(found, wanted));
       }
       exact.add(same);
       overlap.add(best);
