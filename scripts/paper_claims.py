@@ -2,7 +2,7 @@
 
 What one rounding draw says of a quantizer is no verdict.  docs/paper.md has the rules.
 """
-from paper_effects import Target, Unknown, effect_of, found_nothing, known_at_least
+from paper_effects import Share, Target, Unknown, effect_of, found_nothing, known_at_least
 from paper_sizes import CannotMake, closest
 from reporting.rows import digits_of
 
@@ -77,7 +77,7 @@ def judge_one(claim, unfinished, folder, targets, show, of_the_papers):
         effect = effect_of(claim, targets[name])
         if isinstance(claim.get("worth"), dict):
             claim = claim | {"worth": known_at_least(claim["worth"], targets[name])}
-        beside = targets[name].places(claim, claim["beside"]["row"]) if "beside" in claim else None
+        beside = f"; {claim['beside']['name']} {short(effect_of(claim | {'row': claim['beside']['row']}, targets[name]))}" if "beside" in claim else ""
     except Unknown as reason:
         return None, CANNOT, str(reason)
     if "never" in claim:
@@ -88,7 +88,7 @@ def judge_one(claim, unfinished, folder, targets, show, of_the_papers):
         return effect, OTHER, "the number belongs to the papers' models, and this is another one"
     if claim["compare"] == "places":
         verdict, why = verdict_of_places(effect)
-        return effect, verdict, why + (f"; {claim['beside']['name']} in {beside.apart} of {beside.known}" if beside else "")
+        return effect, verdict, why + beside
     if effect.low is None:
         return effect, CANNOT, "no interval: below four documents or questions"
     if any(claim.get(side, {}).get("quant") for side in ("row", "against")) and effect.draws in (1, 2):
@@ -99,7 +99,7 @@ def judge_one(claim, unfinished, folder, targets, show, of_the_papers):
         if effect.value == 0:
             return effect, NOT, f"{NO_SCALES}: {said}, so that nothing changes"
         why += f"; {said}"
-    return effect, verdict, why
+    return effect, verdict, why + beside
 
 
 def lengths_of(claim):
@@ -120,15 +120,23 @@ def judge(claims, unfinished, folder, show, of_the_papers):
     return verdicts
 
 
+def with_ends(value, low, high):
+    """Returns "0.012 [0.005, 0.020]", to two digits of the interval's half."""
+    if low is None:
+        return f"{value:.3g}"
+    digits = digits_of(low, high)
+    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def short(effect):
+    return f"in {effect.apart} of {effect.known}" if isinstance(effect, Share) else with_ends(effect.value, effect.low, effect.high)
+
+
 def effect_text(entry):
-    """Returns "0.012 [0.005, 0.020] nats at 512 and 4096 tokens" of a verdict, to two digits of the interval's half; empty where nothing was measured."""
+    """Returns "0.012 [0.005, 0.020] nats at 512 and 4096 tokens" of a verdict; empty where nothing was measured."""
     if entry["effect"] is None:
         return ""
-    text = f"{entry['effect']:.3g}"
-    if entry["interval"]:
-        low, high = entry["interval"]
-        digits = digits_of(low, high)
-        text = f"{entry['effect']:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+    text = with_ends(entry["effect"], *entry["interval"] or (None, None))
     lengths = " and ".join(map(str, entry["lengths"]))
     return f"{text} {entry['unit']}" + (f" at {lengths} tokens" if lengths else "")
 

@@ -190,6 +190,11 @@ def test_a_number_of_a_diagnostic_is_the_mean_over_layers_and_its_ratio_has_the_
         assert "excludes 1.3 times" in found["why"]
 
 
+def test_a_number_of_a_diagnostic_stands_beside_that_of_another_row(tmp_path):
+    found = noise(tmp_path, 4, 4, 4, beside={"name": "without a scheme", "row": {"quant": 4}})
+    assert found["verdict"] == "reproduced" and found["why"].endswith("as claimed; without a scheme 2.00 [1.86, 2.16]"), found
+
+
 def test_a_ratio_reaches_as_far_as_any_two_ends_take_it():
     found = paper_effects.Effect(0.5, -1.0, 2.0).over(paper_effects.Effect(2.0, 1.0, 4.0))
     assert [found.value, found.low, found.high] == [0.25, -1.0, 2.0]
