@@ -226,7 +226,7 @@ def test_a_bos_that_the_model_has_not_is_named(found, run, tmp_path, task, key):
     ("{type: multiple_choice, path: questions.jsonl, name: »a/b}", ".name", ["'a/b'"]),
     ("{type: multiple_choice, path: questions.jsonl, name: »''}", ".name", []),
     ("{type: passkey, lengths: [128], name: »../up}", ".name", ["'../up'"]),
-    ("{type: passkey, lengths: [128], name: »nll_by_position}", ".name", ["'nll_by_position' is a metric's name"]),
+    ("{type: passkey, lengths: [128], name: »nll_by_position}", ".name", ["how losses by position are called"]),
     ("{type: passkey, lengths: [128], name: »" + "n" * 201 + "}", ".name", ["a name of 201 bytes; at most 200"]),
     ("{type: passkey, lengths: »[64]}", ".lengths", ["the number and its question need", "tokens, and the length is 64"]),
     ("{type: passkey, lengths: »[128, 257]}", ".lengths", ["257 tokens are more than windows.length 256"]),

@@ -98,7 +98,7 @@ def test_every_claim_names_rows_that_its_target_computes(path):
     sizes = read_sizes(path)
     experiments = {target: filled(target, sizes) for target in TARGETS}
     claims = filled("claims", sizes)
-    assert len(claims) == 29 and len({claim["id"] for claim in claims}) == 29
+    assert len(claims) == 31 and len({claim["id"] for claim in claims}) == 31
     for claim in claims:
         experiment = experiments[claim["target"]]
         wanted = [part[key] for part in (claim, claim.get("less", {})) for key in ("row", "against") if key in part]
@@ -174,7 +174,7 @@ def test_a_killed_call_goes_on_targets_share_their_cells_and_all_is_published(be
     assert (out / "f3/table.tex").read_text(encoding="utf-8").count("\\end{table}") == 2
 
     verdicts = {entry["id"]: entry for entry in json.loads((out / "verdicts.json").read_text(encoding="utf-8"))}
-    assert set(verdicts["yarn-better"]) == {"id", "claim", "source", "experiment", "effect", "interval", "unit", "verdict", "why"}
+    assert set(verdicts["yarn-better"]) == {"id", "claim", "source", "experiment", "lengths", "effect", "interval", "unit", "verdict", "why"}
     low, high = verdicts["yarn-better"]["interval"]
     assert low < verdicts["yarn-better"]["effect"] < high
     assert verdicts["yarn-15-percent"]["verdict"] == "not comparable"

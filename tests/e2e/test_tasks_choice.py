@@ -233,7 +233,7 @@ def test_changed_questions_under_the_same_path_are_noticed(run, experiment, line
 def test_changed_shots_and_padding_under_the_same_path_are_noticed(run, experiment, lines_file, tmp_path, name):
     lines_file("shots", QUESTIONS[:1])
     (tmp_path / "pad.txt").write_text(LONG * 3, encoding="utf-8")
-    task = {"type": "multiple_choice", "path": str(lines_file("choice", QUESTIONS)), "shots": 1, "shots_path": str(tmp_path / "shots.jsonl"),
+    task = {"type": "multiple_choice", "path": str(lines_file("choice", QUESTIONS[1:])), "shots": 1, "shots_path": str(tmp_path / "shots.jsonl"),
             "pad": {"path": str(tmp_path / "pad.txt"), "tokens": WINDOW}}
     file = experiment({"data": None, "sweep": None, "windows": {"length": WINDOW}, "tasks": [task]})
     found = []

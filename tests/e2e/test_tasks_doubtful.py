@@ -35,13 +35,6 @@ def test_a_question_is_not_asked_behind_its_own_answer(refused, tmp_path):
     refused(task, f"{asked}:1: is the question of {shown}:1, which is shown with its answer before it", "take other shots")
 
 
-def test_choices_of_the_task_do_not_replace_those_that_a_label_counts(refused, asked, tmp_path):
-    file = write_lines(tmp_path / "own.jsonl", [{"query": QUERY, "choices": ["road", "zebra"], "label": 0}])
-    refused({"type": "multiple_choice", "path": str(file), "choices": ["zebra", "road"]}, f"{file}:1: has \"choices\" of its own", "leave one of them out")
-    row, _, _ = asked({"type": "multiple_choice", "path": str(file), "choices": ["road", "zebra"]})
-    assert row["metrics"]["own/acc"]["value"] == 1
-
-
 def test_an_answer_without_words_is_not_matched_by_no_answer(asked, tmp_path):
     file = write_lines(tmp_path / "letters.jsonl", [{"context": QUERY, "answers": answers} for answers in (["A"], ["..."], ["the", "zebra"])])
     _, tables, _ = asked({"type": "qa", "path": str(file), "prompt": "{context}", "stop": "road", "new_tokens": 2})

@@ -196,10 +196,6 @@ class MultipleChoice : public Task {
   Asked asked_in(const Question& question) const {
     Asked asked{question.id(), question.group(), question.content(),
                 choices_.empty() ? question.texts("choices", 2) : choices_, 0};
-    if (!choices_.empty() && question.fields.contains("choices") && question.fields["choices"] != Json(choices_)) {
-      fail("{}: has \"choices\" of its own, which its label counts, and the task has others; leave one of them out",
-           question.place);
-    }
     if (const std::string wrong = choice_error(asked.choices); !wrong.empty()) fail("{}: {}", question.place, wrong);
     const auto label = question.fields.find("label");
     if (label == question.fields.end()) fail("{}: no \"label\"", question.place);
