@@ -94,19 +94,19 @@ std::vector<Question> read_questions(const std::filesystem::path& file, std::str
   return questions;
 }
 
-Pattern::Pattern(const Config& config, const std::string& key, const std::string& fallback)
+PromptPattern::PromptPattern(const Config& config, const std::string& key, const std::string& fallback)
     : text_(config.get<std::string>(key, fallback)),
       is_default_(!config.has(key)),
       place_(is_default_ ? config : config.at(key)) {
   read_pieces();
 }
 
-void Pattern::fail(const std::string& message) const {
+void PromptPattern::fail(const std::string& message) const {
   place_.fail(
       fmt::format("{}{}: {}", is_default_ ? "the prompt that is taken without one, " : "", excerpt(text_), message));
 }
 
-void Pattern::read_pieces() {
+void PromptPattern::read_pieces() {
   std::string literal;
   for (std::size_t i = 0; i < text_.size();) {
     const char c = text_[i];
@@ -134,7 +134,7 @@ void Pattern::read_pieces() {
   pieces_.push_back({literal, false});
 }
 
-void Pattern::note_doubled(std::size_t begin) {
+void PromptPattern::note_doubled(std::size_t begin) {
   const std::size_t end = text_.find_first_of("{}", begin + 2);
   if (end == text_.npos || text_.compare(end, 2, "}}") != 0) return;
   const std::string_view inner = stripped(std::string_view(text_).substr(begin + 2, end - begin - 2));
@@ -143,7 +143,7 @@ void Pattern::note_doubled(std::size_t begin) {
   doubled_.emplace_back(std::string(inner.begin(), name_end), text_.substr(begin, end + 2 - begin));
 }
 
-void Pattern::check_fields(const std::vector<Question>& questions, const std::filesystem::path& file) const {
+void PromptPattern::check_fields(const std::vector<Question>& questions, const std::filesystem::path& file) const {
   const std::vector<std::string> known = fields_of(questions);
   const auto is_known = [&](const std::string& name) { return std::ranges::find(known, name) != known.end(); };
   for (const auto& [name, all] : doubled_) {
@@ -165,7 +165,7 @@ void Pattern::check_fields(const std::vector<Question>& questions, const std::fi
   }
 }
 
-std::string Pattern::filled(const Question& question) const {
+std::string PromptPattern::filled(const Question& question) const {
   std::string text;
   for (const auto& [piece, is_field] : pieces_) text += is_field ? question.text(piece) : piece;
   return text;

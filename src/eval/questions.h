@@ -34,10 +34,10 @@ struct Question {
 std::vector<Question> read_questions(const std::filesystem::path& file, std::string& hash);
 
 /// A text with {field} where a question's field goes; {{ and }} are literal braces.
-class Pattern {
+class PromptPattern {
  public:
   /// Reads the optional text at `key`; throws an Error at its place for an unmatched brace or an empty field name.
-  Pattern(const Config& config, const std::string& key, const std::string& fallback);
+  PromptPattern(const Config& config, const std::string& key, const std::string& fallback);
 
   /// Throws an Error at the key's place for a pattern that would not insert the fields of the questions of `file`: one
   /// without fields, with a field that no question has, or with a {{field}}, as lm-evaluation-harness writes them.

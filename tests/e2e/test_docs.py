@@ -153,6 +153,16 @@ def test_every_header_that_a_source_includes_is_there():
     assert len(sources) > 300 and not missing, "\n".join(missing)
 
 
+DEFINED = re.compile(r"^(?:class|struct) (\w+)(?: final)?(?: : .*)? \{$", re.M)
+
+
+def test_no_two_headers_define_a_class_of_the_same_name():
+    """The linker takes one destructor for both, and no compiler tells."""
+    found = [(name, file) for file in CODE if file.startswith("src/") and file.endswith(".h") for name in DEFINED.findall(text_of(file))]
+    twins = {name: files for name, _ in found if len(files := [file for other, file in found if other == name]) > 1}
+    assert len(found) > 100 and not twins, twins
+
+
 # ---- definitions are cited where a reader can open them
 
 # A bare name may be that of a file outside of the repository; documents link their neighbours by it.

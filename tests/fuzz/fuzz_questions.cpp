@@ -22,7 +22,7 @@ void fuzz_one(std::string_view input) {
     refuses([&] { must(!question.id().empty(), "an id"); });
     refuses([&] { must(!question.group().empty(), "a group"); });
   }
-  const Pattern pattern(block_of(to_yaml({{"prompt", parts[0]}})), "prompt", "{query}");
+  const PromptPattern pattern(block_of(to_yaml({{"prompt", parts[0]}})), "prompt", "{query}");
   refuses([&] { pattern.check_fields(questions, file); });
   for (const Question& question : questions) refuses([&] { pattern.filled(question); });
 }

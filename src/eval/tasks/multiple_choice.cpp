@@ -252,7 +252,7 @@ class MultipleChoice : public Task {
   Config config_;
   std::filesystem::path path_, shots_path_, pad_path_;
   std::string name_;
-  Pattern prompt_;
+  PromptPattern prompt_;
   std::string delimiter_, separator_, blank_;
   int64_t limit_, shots_, pad_tokens_ = 0;
   bool bos_;

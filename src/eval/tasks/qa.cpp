@@ -146,7 +146,7 @@ class QuestionAnswering : public Task {
   Config config_;
   std::filesystem::path path_;
   std::string name_;
-  Pattern prompt_;
+  PromptPattern prompt_;
   std::string stop_;
   int64_t limit_, new_tokens_;
   bool bos_;
