@@ -112,8 +112,8 @@ std::optional<bool> CellRunner::run(const Cell& cell, Claim& claim, const std::v
   if (!ok) {
     row["status"] = "failed";
     progress_->clear();
-    check_answers(job);
     spdlog::error("cell {} failed: {}", job.id, row["error"].get<std::string>());
+    check_answers(job);
   }
   row["environment"]["ended"] = utc_now();
   row["config"] = job.resolved;

@@ -64,10 +64,9 @@ std::vector<std::shared_ptr<Task>> parse_tasks(const Config& root) {
   for (const Config& item : items) tasks.push_back(parse_plugin<Task>(item));
   for (std::size_t i = 0; i < tasks.size(); ++i) {
     const std::string& name = tasks[i]->name();
-    if (name.empty() || name.starts_with('.') || name.find('/') != name.npos || !is_visible(name)) {
-      (items[i].has("name") ? items[i].at("name") : items[i]).fail(fmt::format("'{}' cannot name a table", name));
-    }
-    const Config& place = items[i].has("name") ? items[i].at("name") : items[i];
+    const Config place = items[i].has("name") ? items[i].at("name") : items[i];
+    if (name.empty() || name.starts_with('.') || name.find('/') != name.npos || !is_visible(name))
+      place.fail(fmt::format("'{}' cannot name a table", name));
     if (name == "nll_by_position") place.fail("that is how losses by position are called; give the task another name");
     constexpr std::size_t kLongest = 200;  // bytes, of a file's name with its ending
     if (name.size() > kLongest) place.fail(fmt::format("a name of {} bytes; at most {}", name.size(), kLongest));
