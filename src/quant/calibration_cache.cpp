@@ -35,7 +35,7 @@ CalibrationCache::CalibrationCache(const std::string& key, const at::Device& dev
                                    std::function<void()> check)
     : hash_(hash_bytes(key)),
       device_(device),
-      mapped_(mapped && device.is_cpu()),
+      mapped_(mapped),
       check_(std::move(check)),
       file_(cache_folder() / "calibration" / (hash_ + ".safetensors")),
       unfinished_(cache_folder() / "calibration" / (hash_ + ".unfinished")) {}
@@ -63,7 +63,9 @@ std::optional<TensorMap> CalibrationCache::read_file(const std::filesystem::path
     }
     if (mark == mark_of(hash_, found)) {
       if (mapped) mapped_files_.push_back(opened);
-      for (auto& [name, tensor] : found) tensor = tensor.to(device_);
+      for (auto& [name, tensor] : found) {
+        if (!mapped || tensor.dim() < 2) tensor = tensor.to(device_);
+      }
       return found;
     }
     spdlog::warn("{}: not what a calibration of this model and these settings wrote; calibrating again", file.string());

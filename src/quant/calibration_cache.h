@@ -21,7 +21,8 @@ struct CalibrationStreams {
 class CalibrationCache {
  public:
   /// `key`: a text that holds everything the result depends on.  `mapped`: what was found stays in its files, mapped,
-  /// instead of in memory (on a CPU), for weights that are streamed; where nothing can be written it stays in memory.
+  /// instead of in memory, for weights that are streamed; where nothing can be written it stays in memory.  Matrices
+  /// are then in the CPU's memory whatever the device, and move to it with their layer; vectors are on the device.
   /// `check` is called before anything is written and throws where what was computed until now must not be kept, since
   /// the model has changed or could not be read meanwhile.
   CalibrationCache(const std::string& key, const at::Device& device, bool mapped, std::function<void()> check);

@@ -187,7 +187,8 @@ class Awq : public CalibratedQuantizer {
       const auto clip = found.find("clip." + name_in_layer(linear.site));
       const at::Tensor part_OG = clip == found.end() ? at::Tensor() : clip->second;
       linear.change([part_OG, rtn = rtn_](const at::Tensor& weight_OI) {
-        return rtn.fake_quantize((part_OG.defined() ? awq_clipped(weight_OI, part_OG) : weight_OI).contiguous());
+        if (!part_OG.defined()) return rtn.fake_quantize(weight_OI.contiguous());
+        return rtn.fake_quantize(awq_clipped(weight_OI, part_OG.to(weight_OI.device())).contiguous());
       });
     }
   }

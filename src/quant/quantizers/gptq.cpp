@@ -182,7 +182,9 @@ class Gptq : public CalibratedQuantizer {
     for (const auto member : kLayerLinears) {
       Linear& linear = layer.*member;
       if (!takes(linear.site)) continue;
-      linear.change([quantized_OI = found.at(name_in_layer(linear.site))](const at::Tensor&) { return quantized_OI; });
+      linear.change([quantized_OI = found.at(name_in_layer(linear.site))](const at::Tensor& weight_OI) {
+        return quantized_OI.to(weight_OI.device());
+      });
     }
   }
 
