@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 LEAST = 1e-4  # the last digit of a difference in tables: no axis shows less, since rounding errors of sums would fill it
-REACH = 8  # interquartile ranges; a value farther outside stands at the edge
+REACH = 8  # interquartile ranges, half as many of logarithms; a value farther outside stands at the edge
 WIDE = 4  # times the median interval; what reaches farther is cut there
 NEARLY = 1.5  # times the axis; where it would be no longer, nothing is cut
 MOST_DODGED = 12  # numbers along x at which intervals of several lines stand beside each other
@@ -61,7 +61,7 @@ def limits(points, null, scale, reach=REACH):
     """Returns the ends of an axis that fits the values and their intervals, of one that is much wider than the others a part."""
     into = scale.into
     values = sorted(into(point["value"]) for point in points)
-    first, last = inner(values, reach)
+    first, last = inner(values, reach / 2 if scale.kind == "log" else reach)
     inside = [value for value in values if first <= value <= last] + ([into(null)] if null is not None else [])
     low, high = min(inside), max(inside)
     bars = [(into(point["value"]), into(point[end])) for point in points for end in ("low", "high") if scale.has(point[end])]

@@ -88,6 +88,13 @@ def test_an_interval_much_wider_than_others_is_cut_and_marked_and_the_others_fit
     assert ["Arrow heads" in note for note in notes] == [True, False]
 
 
+def test_a_perplexity_of_thousands_does_not_squeeze_those_of_tens():
+    points = [{"value": value, "low": value / 1.2, "high": value * 1.2} for value in (25, 26, 29, 30, 31, 35, 44, 50, 53, 75, 256, 7485)]
+    low, high = scales.limits(points, None, scales.LOG)
+    assert low < 25 / 1.2 and 256 < high < 1000
+    assert scales.clamped(points[-1], low, high, "")["edge"] == "↑ 7485"
+
+
 @pytest.mark.parametrize(("across", "lines", "most"), [([512, 4096], 2, 0.03), ([1, 2, 3, 4], 12, 0.0501), ([4096], 2, 0.11)])
 def test_points_beside_each_other_stay_near_their_number(across, lines, most):
     ends = (across[0] - 1, across[-1] + 1)
