@@ -67,6 +67,12 @@ struct DiagnosticInput {
   }
 };
 
+/// About what a diagnostic takes: the time of so many forwards of each of so many of the cell's windows.
+struct DiagnosticWork {
+  int64_t windows = 0;
+  double forwards = 0;
+};
+
 class Diagnostic {
  public:
   static constexpr const char* kKind = "diagnostic";
@@ -74,6 +80,9 @@ class Diagnostic {
 
   /// Throws an Error with the place of an option that does not fit the model or the windows.
   virtual void check_cell(const LlamaConfig& config, const WindowRule& windows) const = 0;
+
+  /// Returns the work of run(), whatever it does beside its forwards counted by its time, for estimates.
+  virtual DiagnosticWork work() const = 0;
 
   /// Runs its own forwards.  Memory: that of a forward and blocks of rows; never [T, T], never [T, V].
   virtual CsvTable run(const DiagnosticInput& input) const = 0;

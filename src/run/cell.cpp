@@ -25,6 +25,19 @@ double Cell::flops() const {
   return sum;
 }
 
+double Cell::diagnostics_flops() const {
+  if (windows.empty()) return 0;
+  double forward = 0, sum = 0;
+  for (const Window& window : windows)
+    forward += forward_flops(job->model.config, tokens_seen(window, job->data.windows.feed));
+  forward /= static_cast<double>(windows.size());
+  for (const auto& [type, diagnostic] : job->output.diagnostics) {
+    const DiagnosticWork work = diagnostic->work();
+    sum += work.forwards * forward * static_cast<double>(std::min(work.windows, std::ssize(windows)));
+  }
+  return sum;
+}
+
 double Cell::calibration_flops() const {
   if (!job->model.open_error.empty()) return 0;
   const LlamaConfig& llama = job->model.config;
@@ -91,7 +104,7 @@ std::vector<std::vector<Cell>> packed_cells(std::vector<Cell> cells, std::size_t
   std::vector<double> costs, joined;
   for (std::size_t i = 0; i < cells.size(); ++i) {
     const bool shares = i > 0 && cells[i].job->shared == cells[i - 1].job->shared;
-    costs.push_back(cells[i].flops() + (shares ? 0 : cells[i].setup_flops()));
+    costs.push_back(cells[i].flops() + cells[i].diagnostics_flops() + (shares ? 0 : cells[i].setup_flops()));
     joined.push_back(shares ? cells[i].setup_flops() : 0);
   }
   std::vector<std::vector<Cell>> packed;

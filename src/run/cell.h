@@ -20,6 +20,7 @@ struct Cell {
   /// Returns the floating point operations of its forwards over windows, and those that its tasks estimate.
   double flops() const;
   double flops(const Window& window) const;
+  double diagnostics_flops() const;  ///< an estimate of what its diagnostics take, in the same unit
   /// Returns an estimate of the work before the evaluation, in the same unit, which the next cell need not repeat where
   /// Job::shared is the same: one window for weights, calibration, and the search.
   double setup_flops() const { return calibration_flops() + search_flops(); }

@@ -110,7 +110,7 @@ std::string search_of(const Job& job) {
 struct Cost {
   double windows = 0, tokens = 0, flops = 0, memory = 0;
   double alone = 0;  ///< operations that it would take more if no cells shared passes
-  bool cpu = true, diagnoses = false, streams = false;
+  bool cpu = true, streams = false;
 };
 
 Cost total(const std::vector<Cell>& cells) {
@@ -124,7 +124,7 @@ Cost total(const std::vector<Cell>& cells) {
     for (const Window& window : cell.windows)
       cost.tokens += static_cast<double>(tokens_seen(window, cell.job->data.windows.feed));
     const double own = passes.flops(cell);
-    cost.flops += own;
+    cost.flops += own + cell.diagnostics_flops();
     cost.alone += cell.flops() - own;
     const bool calibrates = cell.calibration != nullptr && (before == nullptr || before->shared != cell.job->shared);
     if (calibrates) cost.flops += cell.calibration_flops();
@@ -132,7 +132,6 @@ Cost total(const std::vector<Cell>& cells) {
     const bool streamed = will_stream(cell);
     cost.streams |= streamed;
     cost.memory = std::max(cost.memory, static_cast<double>(memory_bytes(cell, streamed)));
-    cost.diagnoses |= !cell.job->output.diagnostics.empty();
     cost.cpu = cost.cpu && is_cpu(cell.job->model.spec.device);
     before = cell.job;
   }
@@ -149,7 +148,6 @@ std::string cost_of(const std::vector<Cell>& cells, const std::vector<fs::path>&
   if (cost.alone > 0)
     text += fmt::format(" ({:.3g} TFLOP fewer, since windows begin longer ones of other cells)", cost.alone / 1e12);
   if (cost.streams) text += ", layers streamed";
-  if (cost.diagnoses) text += ", what diagnostics take not counted";
   if (const auto rate = last_rate(cells, results, cost.cpu, host_name())) {
     text +=
         fmt::format("; about {} here, by the rate of this machine's last rows{}",

@@ -9,10 +9,9 @@
 namespace qroar {
 
 /// Returns "48 cells, 192 windows of 368,640 tokens, 3.9 TFLOP; largest memory about 0.1 GB; about 25 s here": forwards
-/// over windows and questions, calibration and searches; of diagnostics it says that they are not counted.  The time is
-/// estimated from the last rows of this machine and kind of device in the first of `results` (folders of results
-/// folders) that has any: those of the same model and dtype, or else, as it says, of any; and left out when there are
-/// none.
+/// over windows and questions, calibration, searches and diagnostics.  The time is estimated from the last rows of this
+/// machine and kind of device in the first of `results` (folders of results folders) that has any: those of the same
+/// model and dtype, or else, as it says, of any; and left out when there are none.
 std::string cost_of(const std::vector<Cell>& cells, const std::vector<std::filesystem::path>& results);
 
 /// Returns how many parts of about `hours` each the cells make on the kind of device ("cpu" or "cuda"), at least one,

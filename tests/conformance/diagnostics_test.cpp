@@ -43,6 +43,21 @@ TEST_CASE("a diagnostic builds from its example, gives a whole table, the same o
   }
 }
 
+TEST_CASE("a diagnostic counts the windows that it looks at, and each at least as often as it does") {
+  for (const auto& [name, entry] : Registry<Diagnostic>::instance().entries()) {
+    INFO(name);
+    const DiagnosedCell cell(kRules);
+    const auto diagnostic = Registry<Diagnostic>::instance().build(Config::parse(entry.example, "test.yaml"));
+    int64_t looks = 0;
+    const std::function<void()> on_window = [&] { ++looks; };
+    diagnostic->run(cell.input(on_window));
+    const DiagnosticWork work = diagnostic->work();
+    const auto windows = static_cast<double>(std::min(work.windows, std::ssize(cell.windows)));
+    REQUIRE((work.windows == 0) == (looks == 0));
+    REQUIRE(windows * work.forwards >= static_cast<double>(looks));
+  }
+}
+
 TEST_CASE("a diagnostic keeps its table finite or says inf, and never nan") {
   for (const auto& [name, entry] : Registry<Diagnostic>::instance().entries()) {
     for (const char* rules : {"[]", kRules}) {

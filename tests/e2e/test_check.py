@@ -109,7 +109,6 @@ def test_check_says_what_an_experiment_takes_and_estimates_from_this_machines_ro
     for results in ("results/other", "results/of/more/other"):
         second = run("check", file, "--results", results, cwd=tmp_path)
         assert re.search(r": 4 jobs\n  4 cells, .*; about \d+s here, by the rate of this machine's last rows\n", second.stdout), second.stdout
-        assert "diagnostics" not in second.stdout
     (lost, *_) = (tmp_path / "results").glob("*/cells/*/row.json")
     lost.unlink()
     third = run("check", file, cwd=tmp_path)
@@ -117,8 +116,11 @@ def test_check_says_what_an_experiment_takes_and_estimates_from_this_machines_ro
     assert run("run", file, cwd=tmp_path).returncode == 0
     assert re.search(r": 4 jobs, 4 of them finished\n  0 cells, 0 windows of 0 tokens, 0 TFLOP", run("check", file, cwd=tmp_path).stdout)
     (tmp_path / "elsewhere").mkdir()  # without rows of this machine
-    diagnosed = run("check", experiment({"diagnostics": ["phase"]}, "diagnosed.yaml"), cwd=tmp_path / "elsewhere")
-    assert "GB, what diagnostics take not counted\n" in diagnosed.stdout
+    plain, free, dear = (
+        float(re.search(r"([\d.e+-]+) TFLOP", run("check", experiment(changes, f"{name}.yaml"), cwd=tmp_path / "elsewhere").stdout)[1])
+        for name, changes in (("plain", {}), ("free", {"diagnostics": ["phase"]}), ("dear", {"diagnostics": [{"type": "sensitivity", "windows": 100}]}))
+    )
+    assert plain == free and dear == pytest.approx(9 * plain, rel=0.02)  # a gradient counts as 8 forwards of each window
 
 
 def test_the_estimate_goes_by_rows_of_the_same_model_and_dtype_first(run, experiment, tmp_path):

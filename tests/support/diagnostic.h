@@ -47,7 +47,10 @@ struct DiagnosedCell {
 
   DiagnosticInput input() const {
     static const std::function<void()> nothing = [] {};
-    return {full, model, quant, documents, windows, feed, angles_of, *scheme, geometry, nothing};
+    return input(nothing);
+  }
+  DiagnosticInput input(const std::function<void()>& on_window) const {
+    return {full, model, quant, documents, windows, feed, angles_of, *scheme, geometry, on_window};
   }
 };
 

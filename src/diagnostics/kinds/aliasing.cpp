@@ -68,6 +68,8 @@ class Aliasing : public Diagnostic {
 
   void check_cell(const LlamaConfig&, const WindowRule&) const override {}
 
+  DiagnosticWork work() const override { return {windows_, 6}; }
+
   CsvTable run(const DiagnosticInput& input) const override {
     const RopeGeometry& geometry = input.geometry;
     std::vector<bool> wrapped;

@@ -83,6 +83,8 @@ class Anisotropy : public Diagnostic {
 
   void check_cell(const LlamaConfig&, const WindowRule&) const override {}
 
+  DiagnosticWork work() const override { return {windows_, 2}; }
+
   CsvTable run(const DiagnosticInput& input) const override {
     std::map<std::pair<HeadsPlace, bool>, Errors> all;  // by the place after RoPE, and whether the grid is a pair's
     for (const Window& window : input.spread_windows(windows_)) {

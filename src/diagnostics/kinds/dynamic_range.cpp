@@ -98,6 +98,8 @@ class DynamicRange : public Diagnostic {
     check_short_context(config_, short_, windows.length);
   }
 
+  DiagnosticWork work() const override { return {windows_, 2}; }
+
   CsvTable run(const DiagnosticInput& input) const override {
     std::map<std::pair<std::size_t, Site>, Compared> all;
     for (const ClusterWindow& window : matched_windows(config_, input, short_, windows_)) {

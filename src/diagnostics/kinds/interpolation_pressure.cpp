@@ -19,6 +19,8 @@ class InterpolationPressure : public Diagnostic {
 
   void check_cell(const LlamaConfig& llama, const WindowRule&) const override { bands_.edges(llama.pairs()); }
 
+  DiagnosticWork work() const override { return {}; }
+
   CsvTable run(const DiagnosticInput& input) const override {
     const int64_t length = input.geometry.target_length;
     const auto distance = static_cast<double>(distance_.value_or(length));

@@ -85,6 +85,8 @@ class LogitNoise : public Diagnostic {
 
   void check_cell(const LlamaConfig& llama, const WindowRule&) const override { bands_.edges(llama.pairs()); }
 
+  DiagnosticWork work() const override { return {windows_, 12}; }
+
   CsvTable run(const DiagnosticInput& input) const override {
     int64_t longest = 2;
     const std::vector<Window> windows = input.spread_windows(windows_);

@@ -65,6 +65,8 @@ class OutlierCounts : public Diagnostic {
 
   void check_cell(const LlamaConfig& llama, const WindowRule&) const override { bands_.edges(llama.pairs()); }
 
+  DiagnosticWork work() const override { return {windows_, 2}; }
+
   CsvTable run(const DiagnosticInput& input) const override {
     std::map<HeadsPlace, Channels> places;
     visit(input, [&](int64_t, const HeadsPlace& place, const at::Tensor& x_THd) { places[place].add(x_THd); });

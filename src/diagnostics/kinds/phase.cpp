@@ -17,6 +17,8 @@ class Phase : public Diagnostic {
 
   void check_cell(const LlamaConfig& llama, const WindowRule&) const override { bands_.edges(llama.pairs()); }
 
+  DiagnosticWork work() const override { return {}; }
+
   CsvTable run(const DiagnosticInput& input) const override {
     CsvTable table{{"pair", "band", "wavelength_tokens", "wraps_trained", "wraps_target", "incomplete_trained",
                     "incomplete_target"},

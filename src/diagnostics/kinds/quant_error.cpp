@@ -56,6 +56,8 @@ class QuantError : public Diagnostic {
 
   void check_cell(const LlamaConfig& llama, const WindowRule&) const override { bands_.edges(llama.pairs()); }
 
+  DiagnosticWork work() const override { return {windows_, 5}; }
+
   CsvTable run(const DiagnosticInput& input) const override {
     std::vector<Comparison> layers = comparisons(input);
     std::vector<OutputErrors> sublayers;

@@ -36,6 +36,8 @@ class Sensitivity : public Diagnostic {
 
   void check_cell(const LlamaConfig& llama, const WindowRule&) const override { bands_.edges(llama.pairs()); }
 
+  DiagnosticWork work() const override { return {windows_, 8}; }
+
   CsvTable run(const DiagnosticInput& input) const override {
     std::map<int64_t, DocumentSlopes> documents;
     for (const Window& window : input.spread_windows(windows_)) {

@@ -30,6 +30,8 @@ class TailInflationKind : public Diagnostic {
     check_short_context(config_, short_, windows.length);
   }
 
+  DiagnosticWork work() const override { return {windows_, 4}; }
+
   CsvTable run(const DiagnosticInput& input) const override {
     const std::vector<ClusterWindow> windows = matched_windows(config_, input, short_, windows_);
     const auto e_to = [](double x) { return std::exp(x); };

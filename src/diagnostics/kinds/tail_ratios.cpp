@@ -38,6 +38,8 @@ class TailRatios : public Diagnostic {
 
   void check_cell(const LlamaConfig& llama, const WindowRule&) const override { bands_.edges(llama.pairs()); }
 
+  DiagnosticWork work() const override { return {windows_, 3}; }
+
   CsvTable run(const DiagnosticInput& input) const override {
     const std::vector<int64_t> edges = bands_.edges(input.model.config.pairs());
     std::map<HeadsPlace, std::vector<Tails>> places;
