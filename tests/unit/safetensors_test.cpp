@@ -153,6 +153,8 @@ TEST_CASE("a header that lies is an Error that names the tensor") {
   CHECK(contains(tensor_error(header_with("\"F16\"", "[4611686018427387904, 1]")), "overflows 64 bits"));
   CHECK(contains(tensor_error(header_with("\"F32\"")),
                  "shape [2,3] of F32 needs 24 bytes, data_offsets [0, 12] give 12"));
+  CHECK(contains(tensor_error(header_with("\"F16\"", "[2, 2]")),
+                 "shape [2,2] of F16 needs 8 bytes, data_offsets [0, 12] give 12"));
   CHECK(contains(tensor_error(header_with("\"F16\"", "[2, 3]", "[12, 0]")), "data_offsets [12, 0] run backwards"));
   CHECK(contains(tensor_error(header_with("\"F16\"", "[2, 3]", "[12]")), "data_offsets has 1 numbers, not 2"));
   CHECK(contains(tensor_error(header_with("\"F16\"", "[2, 3]", "{}")), "no list data_offsets"));
