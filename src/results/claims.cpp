@@ -1,5 +1,6 @@
 #include "results/claims.h"
 
+#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,6 +12,7 @@
 #include "base/files.h"
 #include "base/host.h"
 #include "base/number.h"
+#include "base/stall.h"
 
 namespace qroar {
 namespace {
@@ -94,8 +96,15 @@ bool Claim::is_held() const {
 }
 
 void Claim::beat_until_destroyed() {
+  StallWatch watch(interval_);
   std::unique_lock lock(mutex_);
   for (int64_t count = 1; !end_.wait_for(lock, interval_, [&] { return ends_; }); ++count) {
+    if (watch.stalls(processor_seconds())) {
+      spdlog::warn(
+          "cell {}: nothing was computed for {} s, as when a network file system stalls; it goes on by itself, and "
+          "a killed run loses the part that it was at and nothing else",
+          id_, StallWatch::kWait.count());
+    }
     try {
       write_beat(folder_of(claims_, id_, number_), count, done_);
     } catch (const Error&) {

@@ -1,6 +1,6 @@
 // Write-side calls below the folder $FAULT_BELOW, numbered from 1 and noted in the file $FAULT_LOG as "number call path".  Call $FAULT_AT
-// fails, once, as $FAULT_KIND says: with an errno by its name (ENOSPC, EIO, EMFILE, EACCES), "short" (half is written) or "kill" (the
-// process dies before the call).  Without $FAULT_AT all are only noted.  For LD_PRELOAD.
+// fails, once, as $FAULT_KIND says: with an errno by its name (ENOSPC, EIO, EMFILE, EACCES), "short" (half is written), "kill" (the
+// process dies before the call) or "stall" (the call takes 75 s and does not fail).  Without $FAULT_AT all are only noted.  For LD_PRELOAD.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -77,6 +77,7 @@ static enum Fault fault_of(const char *call, const char *path) {
   const char *at = getenv("FAULT_AT"), *kind = getenv("FAULT_KIND");
   if (at == NULL || kind == NULL || number != atoi(at)) return NONE;
   if (strcmp(kind, "kill") == 0) kill(getpid(), SIGKILL);
+  if (strcmp(kind, "stall") == 0) return sleep(75), NONE;
   if (strcmp(kind, "short") == 0) return SHORT;
   errno = strcmp(kind, "EIO") == 0 ? EIO : strcmp(kind, "EMFILE") == 0 ? EMFILE : strcmp(kind, "EACCES") == 0 ? EACCES : ENOSPC;
   return FAIL;

@@ -171,6 +171,21 @@ def test_every_call_of_a_run_may_fail(binary, fault_library, chosen, work, name)
     assert_all_faults_are_survived(Program(command, work, fault_library, below), chosen, SAMPLE[name])
 
 
+def test_a_disk_that_stalls_is_said_and_loses_nothing(request, binary, fault_library, work):
+    if not request.config.getoption("all_faults"):
+        pytest.skip("a stall takes 75 s: --all-faults")
+    file = work.parent / "experiment.yaml"
+    file.write_text(json.dumps(experiment_of(RUNS["sweep"][0])), encoding="utf-8")
+    program = Program([binary, "run", file, "--results", work / "results"], work, fault_library, "")
+    assert program.run().returncode == 0
+    expected = state(work)
+    number = next(number for number, call, path in program.calls() if call == "fsync" and "row.json" in path)
+    program.restart()
+    process = program.run(number, "stall")
+    assert process.returncode == 0 and len(re.findall(r"warning cell \w{16}: nothing was computed for 60 s", process.stderr)) == 1, process.stderr
+    assert state(work) == expected
+
+
 def test_every_call_of_a_report_may_fail(binary, finished, fault_library, chosen, work):
     command = [sys.executable, REPO / "scripts/report.py", finished[2], "--out", work / "report"]
     program = Program(command, work, fault_library, "")

@@ -66,6 +66,10 @@ TEST_CASE("a weight that is on no such grid is not packed") {
   CHECK_FALSE(packed_tensors(five, {32, true}));
   const at::Tensor one_sided = quantized(weight, "{bits: 4, group: 32, zero: included, scale_dtype: bfloat16}");
   CHECK_FALSE(packed_tensors(one_sided.abs(), {32, true}));
+  const at::Tensor to_seven =
+      (at::arange(32) % 16 - 8).view({1, 32}).to(at::kBFloat16) / 64;  // 4 bits have -8 and no 8
+  CHECK(packed_tensors(to_seven, {32, true}));
+  CHECK_FALSE(packed_tensors(-to_seven, {32, true}));
 }
 
 TEST_CASE("scale_dtype is the dtype of every step of the arithmetic") {
