@@ -10,7 +10,7 @@ namespace qroar {
 namespace {
 
 /// Increment it when a search would score differently.
-constexpr int kSearchVersion = 2;
+constexpr int kSearchVersion = 3;
 
 /// Returns everything that scores depend on besides the search's own block.
 Json search_key(const Cell& cell, const Llama& original, const std::string& model) {
