@@ -10,7 +10,7 @@ namespace qroar {
 namespace {
 
 /// Increment it when a search would score differently.
-constexpr int kSearchVersion = 2;
+constexpr int kSearchVersion = 3;
 
 /// Returns everything that scores depend on besides the search's own block.
 Json search_key(const Cell& cell, const Llama& original, const std::string& model) {
@@ -25,11 +25,15 @@ Json search_key(const Cell& cell, const Llama& original, const std::string& mode
            cell.dev->hash,
            job.resolved["rescale"]["search"]["data"],
            dev_feed(job).bos == Bos::every};
-  if (cell.dev_calibration != nullptr) key.push_back(cell.dev_calibration->hash);
   const SearchSpec& spec = job.method.search->spec;
   std::vector<int64_t> lengths = spec.lengths;
   lengths.push_back(spec.short_length);  // of the guide's pieces, and of the guard's windows unless others are shorter
   lengths.push_back(std::ranges::min(spec.lengths));
+  if (cell.dev_calibration != nullptr) {
+    key.push_back(cell.dev_calibration->hash);
+    const CalibrationSpec& calibration = *job.search_quantization().calibration;
+    if (calibration.evaluated_rope) lengths.push_back(calibration.length);
+  }
   for (const int64_t length : lengths) {
     const RopeTable table = job.search_table(length, original);
     key.push_back(Json{length, table.inv_freq, table.attention_factor});

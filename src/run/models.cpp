@@ -11,7 +11,7 @@ namespace qroar {
 namespace {
 
 /// Increment it when calibration would give different results for the same inputs.
-constexpr int kCalibrationVersion = 4;
+constexpr int kCalibrationVersion = 5;
 
 }  // namespace
 

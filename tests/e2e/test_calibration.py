@@ -92,6 +92,16 @@ def test_a_calibration_is_made_once_and_gives_the_same_row_from_the_cache(run, c
     assert [lasting(row) for row in read_rows(tmp_path / "results").values()] == [lasting(row) for row in rows.values()]
 
 
+def test_gptq_finds_the_same_on_any_number_of_threads(run, calibrated, tmp_path):
+    file = calibrated({"calibration.samples": 3, "calibration.length": 128}, type="gptq", bits=4, group=32)
+    for threads in "12":
+        own = os.environ | {"QROAR_CACHE": str(tmp_path / f"cache{threads}"), "OMP_NUM_THREADS": threads}
+        assert run("run", file, "--results", tmp_path / threads, env=own).returncode == 0
+    one, two = (next(iter(read_rows(tmp_path / threads).values())) for threads in "12")
+    assert (one["environment"]["threads"], two["environment"]["threads"]) == (1, 2)
+    assert one["metrics"] == two["metrics"]
+
+
 def test_what_a_calibration_depends_on_makes_another_one(run, calibrated, cached, tmp_path):
     options, folder = cached
     model = copy_of_tiny_books(tmp_path / "model")

@@ -327,6 +327,16 @@ def test_schemes_that_differ_in_short_windows_alone_share_no_scores(run, searchi
     assert journals_of(run, files, tmp_path, own_cache) == 2
 
 
+def test_schemes_that_differ_in_what_calibration_sees_alone_share_no_scores(run, searching, tmp_path, own_cache):
+    # Within the trained 512 tokens the dynamic scheme is plain RoPE; samples are longer.
+    quantization = {"quant": [{"match": "layers.*", "weight": {"type": "gptq", "bits": 3, "group": 64}}],
+                    "calibration": {"data": {"path": str(TEXT)}, "samples": 1, "length": 600, "rope": "evaluated"}}
+    schemes = [{"type": "none"}, {"type": "dynamic_ntk", "factor": 1}]
+    files = [searching({"rescale.search.quantization": quantization, "rope": scheme, "rescale.search.guide": "none"}, f"{scheme['type']}.yaml")
+             for scheme in schemes]
+    assert journals_of(run, files, tmp_path, own_cache) == 2
+
+
 def test_another_tokenizer_searches_anew(run, searching, tmp_path, own_cache):
     model = copy_of_tiny_books(tmp_path / "model")
     files = [searching(ALONE | {"model.path": str(model)})]

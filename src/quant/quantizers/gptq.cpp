@@ -2,10 +2,12 @@
 // channel after the other and distributes each error over the remaining channels by the Hessian H = 2/n sum x x' of the
 // layer's squared output error.  Inputs come from the quantized preceding layers, and within a layer in the order (q,
 // k, v), o, (gate, up), down.  Hessians are summed in float32 and inverted in float64; weights are updated in float32.
+#include <ATen/Parallel.h>
 #include <ATen/ops/cholesky_inverse.h>
 #include <ATen/ops/linalg_cholesky_ex.h>
 
 #include <cmath>
+#include <functional>
 
 #include "base/error.h"
 #include "quant/calibrated.h"
@@ -20,6 +22,16 @@ struct GptqKeys {
   bool act_order, static_groups;
   at::ScalarType scale_dtype;
 };
+
+/// Returns make() of one thread: the last bits of MKL's factorizations depend on the number of threads that share one.
+/// Inside a parallel region it takes no others, and ATen begins one for two tasks or more.
+at::Tensor on_one_thread(const std::function<at::Tensor()>& make) {
+  at::Tensor made;
+  at::parallel_for(0, 2, 1, [&](int64_t begin, int64_t) {
+    if (begin == 0) made = make();
+  });
+  return made;
+}
 
 /// Returns the upper Cholesky factor of the damped Hessian's inverse, float32 [I, I].
 at::Tensor inverse_factor(const at::Tensor& hessian_II, double percdamp, const std::string& site) {
@@ -60,7 +72,7 @@ class ColumnWalk {
       w_OI_ = w_OI_.index_select(1, order_);
       hessian_II = hessian_II.index_select(0, order_).index_select(1, order_);
     }
-    factor_II_ = inverse_factor(hessian_II, keys.percdamp, linear.site);
+    factor_II_ = on_one_thread([&] { return inverse_factor(hessian_II, keys.percdamp, linear.site); });
   }
 
   at::Tensor quantized() {
