@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/utf8.h"
 
 namespace qroar {
 namespace {
@@ -21,11 +22,19 @@ std::string message_of(int error) {
 
 pcre2_code* code_of(const std::shared_ptr<void>& code) { return static_cast<pcre2_code*>(code.get()); }
 
+/// Returns the length of a character's code that both engines read alike, or 0: \xE9 is a byte to Oniguruma.
+std::size_t alike_code(std::string_view rest) {
+  const auto is_hex = [](unsigned char c) { return std::isxdigit(c) != 0; };
+  if (rest.substr(2).starts_with('{')) return std::min(rest.find('}'), rest.size() - 1) + 1;
+  return rest.size() >= 4 && rest[2] < '8' && std::all_of(rest.begin() + 2, rest.begin() + 4, is_hex) ? 4 : 0;
+}
+
 /// Returns the length of an escape that both engines read alike, or 0.  \p names a general category: PCRE2 takes a
 /// script's name for the characters that may stand in texts of it, Oniguruma for those of the script.
 std::size_t alike_escape(std::string_view rest) {
   const auto kind = rest.size() < 2 ? 'z' : rest[1];
-  if (std::string_view("sSdDrntfx").find(kind) != rest.npos || std::isalnum(static_cast<unsigned char>(kind)) == 0)
+  if (kind == 'x') return alike_code(rest);
+  if (std::string_view("sSdDrntf").find(kind) != rest.npos || std::isalnum(static_cast<unsigned char>(kind)) == 0)
     return 2;
   if ((kind != 'p' && kind != 'P') || !rest.substr(2).starts_with('{')) return 0;
   const std::size_t end = std::min(rest.find('}'), rest.size());
@@ -34,11 +43,27 @@ std::size_t alike_escape(std::string_view rest) {
   return name.size() == 1 || name.size() == 2 ? end + 1 : 0;
 }
 
+/// Returns whether both engines ignore the case of a group's content alike: letters, apostrophes and sets of them.
+/// Oniguruma also takes a character for those that it folds to (ß for ss), and a set's property without its case.
+bool folds_alike(std::string_view content) {
+  std::string letters;
+  bool in_class = false;
+  for (const char c : content) {
+    if (std::isalpha(static_cast<unsigned char>(c)) == 0 && std::string_view("'|[]").find(c) == content.npos)
+      return false;
+    in_class = c == '[' || (in_class && c != ']');
+    if (!in_class) letters += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  }
+  return std::ranges::none_of(std::array{"ss", "st", "ff", "fi", "fl"},
+                              [&](const char* folded) { return letters.find(folded) != letters.npos; });
+}
+
 /// Returns the length of a group's opening that both engines read alike, or 0.  Where options stand alone they last to
 /// the end of the group in PCRE2, and of the alternative in Oniguruma, whose m is PCRE2's s.
 std::size_t alike_group(std::string_view rest) {
   if (!rest.starts_with("(?")) return 1;
-  for (const std::string_view opening : {"(?:", "(?=", "(?!", "(?>", "(?<=", "(?<!", "(?i:"}) {
+  if (rest.starts_with("(?i:")) return folds_alike(rest.substr(4, rest.find(')') - 4)) ? 4 : 0;
+  for (const std::string_view opening : {"(?:", "(?=", "(?!", "(?>", "(?<=", "(?<!"}) {
     if (rest.starts_with(opening)) return opening.size();
   }
   return 0;
@@ -63,6 +88,8 @@ std::size_t first_unlike(std::string_view expression) {
       length = alike_group(rest);
     } else if (rest.starts_with("{,") || rest.starts_with("}+")) {
       length = 0;  // the range from 0, and once or more
+    } else if (rest.starts_with("}?") && expression.find(',', std::min(expression.rfind('{', at), at)) > at) {
+      length = 0;  // so many or none to Oniguruma, so many to PCRE2
     }
     if (length == 0) return at;
     at += length;
@@ -108,14 +135,20 @@ void Pattern::each_match(std::string_view piece, const std::function<void(std::s
   }
   pcre2_match_data* const match = match_memory();
   const PCRE2_SIZE* const place = pcre2_get_ovector_pointer(match);
-  for (std::size_t from = 0; from < piece.size(); from = place[1]) {
-    const int groups = pcre2_match(code_of(code_), reinterpret_cast<PCRE2_SPTR>(piece.data()), piece.size(), from,
-                                   PCRE2_NOTEMPTY, match, nullptr);
+  std::size_t last = piece.npos;  // where the match before ended
+  for (std::size_t from = 0; from < piece.size();) {
+    const int groups =
+        pcre2_match(code_of(code_), reinterpret_cast<PCRE2_SPTR>(piece.data()), piece.size(), from, 0, match, nullptr);
     if (groups == PCRE2_ERROR_NOMATCH) return;
     if (groups < 0) {
       fail("{}: its pattern fails on a piece of {} bytes: {}; tokenize with scripts/tokenize_texts.py instead", file_,
            piece.size(), message_of(groups));
     }
+    if (place[0] == place[1] && place[1] == last) {  // an empty match right behind another: on by a character
+      from += std::max<std::size_t>(1, utf8_length(piece.substr(from)));
+      continue;
+    }
+    from = last = place[1];
     found(place[0], place[1]);
   }
 }

@@ -11,11 +11,11 @@ namespace qroar {
 class Pattern {
  public:
   /// Throws an Error that begins with `file` for an expression that is wrong, or that the two engines read differently:
-  /// \w, scripts, classes in classes and more.
+  /// \w, scripts, classes in classes, ß for (?i:ss) and more.
   Pattern(const std::string& expression, const std::string& file);
 
-  /// Calls `found` with the begin and the end of each match, from left to right; a piece is seen as a whole text.
-  /// Throws an Error where a match is empty or needs more steps than PCRE2's limit.
+  /// Calls `found` with the begin and the end of each match, from left to right, also of an empty one before the end; a
+  /// piece is seen as a whole text.  Throws an Error where a match needs more steps than PCRE2's limit.
   void each_match(std::string_view piece, const std::function<void(std::size_t, std::size_t)>& found) const;
 
  private:

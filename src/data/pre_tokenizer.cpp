@@ -50,26 +50,28 @@ Pieces split(const Pieces& pieces, const Pattern& pattern, const Behavior& behav
   const bool removes = behavior.name == "Removed";
   pieces.each([&](std::string_view piece) {
     std::size_t done = 0;
-    bool before = false;
+    bool before = false, is_first = true;
     const auto end_run = [&](std::size_t end, bool is_match) {
-      if (end == done) return;
       const std::string_view run = piece.substr(done, end - done);
-      const bool is_first = done == 0;
       done = end;
       if (removes && is_match) {
-        finer.at_start = finer.at_start && !finer.text.empty();
+        finer.at_start = finer.at_start && (run.empty() || !finer.text.empty());
         return;
       }
       if (!is_first && behavior.joins(before, is_match)) finer.ends.pop_back();
       finer.add(run);
       before = is_match;
+      is_first = false;
     };
     pattern.each_match(piece, [&](std::size_t begin, std::size_t end) {
-      end_run(begin, inverted);
+      if (begin > done) end_run(begin, inverted);
       end_run(end, !inverted);
     });
-    end_run(piece.size(), inverted);
+    if (piece.size() > done) end_run(piece.size(), inverted);
   });
+  // Empty matches cut, and are no pieces.
+  std::erase(finer.ends, 0);
+  finer.ends.erase(std::unique(finer.ends.begin(), finer.ends.end()), finer.ends.end());
   return finer;
 }
 

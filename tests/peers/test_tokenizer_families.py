@@ -62,6 +62,7 @@ BYTE_FAMILIES = {  # pattern and what else cuts, normalizer, added tokens, optio
     "mistral's tekken": (sequence(split(TEKKEN), BYTES), None, special("[INST]", "[/INST]"), {"ignore_merges": True}),
     "gpt-4o's": (sequence(split(O200K), BYTES), None, CHAT, {}),
     "gpt-4's, where the rest is removed": (sequence(pre_tokenizers.Split(Regex(LLAMA3), "removed", invert=True), BYTES), None, CHAT, {}),
+    "superbpe's thousands": (sequence(split(r"(?=(\d{3})+(?!\d))"), BYTES), None, CHAT, {}),
     "smollm": (sequence(pre_tokenizers.Digits(individual_digits=True), byte_level()), None, CHAT, {}),
     "neox": (byte_level(), normalizers.NFC(), plain("  ", "    ", "        ", normalized=True), {}),
     "NFKC": (byte_level(), normalizers.NFKC(), plain("fi", normalized=True), {}),

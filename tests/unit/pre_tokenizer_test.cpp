@@ -44,6 +44,13 @@ TEST_CASE("Split keeps matches apart, joins them to a side or to each other, or 
   CHECK(cut(nullptr, "a b") == Texts{"a b"});
 }
 
+TEST_CASE("an empty match cuts, as in Oniguruma") {
+  CHECK(cut(split("(?=(\\d{3})+(?!\\d))"), "a1234567b") == Texts{"a1", "234", "567b"});
+  CHECK(cut(split("\\d*|b"), "b12\u00e9b") == Texts{"b", "12", "\u00e9", "b"});
+  CHECK(cut(split("(?=b)", "MergedWithNext"), "abcb") == Texts{"a", "bc", "b"});
+  CHECK(cut(split("(?=b)", "Contiguous"), "abcb") == Texts{"a", "bc", "b"});
+}
+
 TEST_CASE("the parts of a sequence cut the pieces of the part before, which sees no others") {
   const Json byte_level{{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", false}};
   const auto sequence = [](const std::vector<Json>& parts) {
@@ -89,16 +96,18 @@ TEST_CASE("another pre-tokenizer, key, value or number of steps is one line") {
 }
 
 TEST_CASE("a pattern that the original engine reads otherwise is refused, with the place") {
-  for (const char* pattern : {"\\w", "\\p{Han}", "\\pL", "[a[b]]", "[a&&b]", "[]a]", "(?i)a", "(?m:.)", "(?<x>a)",
-                              "a{1,2}+", "a{,2}", "\\h", "\\b", "\\1", "\\", "[\\w]"}) {
+  for (const char* pattern : {"\\w",   "\\p{Han}", "\\pL",        "[a[b]]",      "[a&&b]",         "[]a]",
+                              "(?i)a", "(?m:.)",   "(?<x>a)",     "a{1,2}+",     "a{,2}",          "\\h",
+                              "\\b",   "\\1",      "\\",          "[\\w]",       "a{2}?",          "\\xe4\\xb8\\x80",
+                              "\\x4",  "(?i:Ss)",  "(?i:s(?:s))", "(?i:\u00df)", "(?i:[\\p{Ll}0])"}) {
     CAPTURE(pattern);
     CHECK(contains(error_of(split(pattern)), "t.json: its pattern \""));
     CHECK(contains(error_of(split(pattern)), "what is not read here: "));
   }
   CHECK(contains(error_of(split("a{1,2}b{1}+")), "has at 9 what"));
   CHECK(contains(error_of(split("(a")), "t.json: its pattern \"(a\" is wrong at 2: "));
-  for (const char* pattern :
-       {"(?i:'s|[^\\r\\n\\p{L}\\p{^Lu}])?+\\p{N}{1,3}", "[!\"#&'()\\[\\\\\\]^_]", "\\s+(?!\\S)", "(?<=a)\\x{41}"})
+  for (const char* pattern : {"(?:'s|[^\\r\\n\\p{L}\\p{^Lu}])?+\\p{N}{1,3}", "[!\"#&'()\\[\\\\\\]^_]", "\\s+(?!\\S)",
+                              "(?<=a)\\x{41}+\\x41", "'(?i:[sdmt]|ll|ve|re)", "a{1,2}?"})
     CHECK(error_of(split(pattern)) == "(no error)");
 }
 
