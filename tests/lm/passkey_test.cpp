@@ -71,4 +71,22 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("what hides a number is part of the task's hash, and so is what ends an answer") {
+  LlamaConfig llama = small_llama_config();
+  llama.bos_token_id = 1;
+  const Scratch scratch;
+  const auto hash_of = [&](const std::string& text) {
+    const auto file = scratch.write("text.txt", text);
+    const auto task = Registry<Task>::instance().build(
+        Config::parse(fmt::format("{{type: passkey, lengths: [330], filler: {}}}", file.string()), "t.yaml"));
+    task->load(Characters(), llama, 400);
+    return task->hash();
+  };
+  const std::string before = hash_of("The mill turns.");
+  CHECK(hash_of("The mill turns.") == before);
+  CHECK(hash_of("The wheel turns.") != before);  // under the same path
+  llama.generation = "another end";
+  CHECK(hash_of("The mill turns.") != before);
+}
+
 }  // namespace qroar
