@@ -51,12 +51,15 @@ def verdict(claim, *effects, papers=False, unfinished=None, draws=4):
     ({"worth": 0.2}, (0.2, 0.1, 0.3, True), "reproduced"),
     ({"expect": "below"}, (-0.2, -0.3, -0.1, True), "reproduced"),
     ({"expect": "below"}, (0.2, 0.1, 0.3, True), "not reproduced"),
+    ({}, (0.0, 0.0, 0.0, False), "not reproduced"),  # two rows that computed the same differ by nothing, which is not above 0
     ({"expect": "below", "than": -10, "unit": "% of perplexity"}, (-0.2, -0.3, -0.11, True), "reproduced"),
     ({"expect": "below", "than": -10, "unit": "% of perplexity"}, (-0.05, -0.09, -0.01, True), "not reproduced"),
     ({"expect": "below", "than": -10, "unit": "% of perplexity"}, (-0.12, -0.2, -0.05, True), "cannot be told at this size"),  # reaches to both sides
     ({"expect": "equal", "than": 5, "unit": "perplexity"}, (0.1, 0.05, 0.15, True), "reproduced"),  # 50 * 0.1
     ({"expect": "equal", "than": 5, "unit": "perplexity"}, (0.1, -0.05, 0.25, False), "cannot be told at this size"),  # has 0 in it, too
     ({"expect": "equal", "than": 9, "unit": "perplexity"}, (0.1, 0.05, 0.15, True), "not reproduced"),
+    ({"expect": "equal", "than": 5, "unit": "perplexity", "tolerance": 3}, (0.1, 0.05, 0.15, True), "reproduced"),  # 5 +- 2.5
+    ({"expect": "equal", "than": 5, "unit": "perplexity", "tolerance": 2}, (0.1, 0.05, 0.15, True), "cannot be told at this size"),
     ({"expect": "equal", "papers_only": True, "than": 5}, (0.1, 0.05, 0.15, True), "not comparable"),
     ({"never": "no protocol"}, (0.1, 0.05, 0.15, True), "not comparable"),
 ])
@@ -134,6 +137,7 @@ def test_one_rounding_draw_is_no_verdict_on_a_quantizer():
     (6, 24, 0, "cannot be told at this size", "so in 0 of 6 layers and bands, 24 without interval: too few"),
     (20, 24, 0, "cannot be told at this size", "so in 0 of 20 layers and bands, 24 without interval: too few"),
     (19, 0, 19, "cannot be told at this size", "so in 19 of 19 layers and bands: too few"),
+    (22, 22, 12, "cannot be told at this size", "so in 12 of 22 layers and bands, 22 without interval: too few"),  # not of more than half
     (24, 6, 0, "not reproduced", "so in 0 of 24 layers and bands, 6 without interval, one of twenty at most"),
     (20, 0, 1, "not reproduced", "so in 1 of 20 layers and bands, one of twenty"), (20, 0, 2, "cannot be told at this size", "so in 2 of 20 layers and bands, in some"),
     (20, 0, 11, "reproduced", "so in 11 of 20 layers and bands, more than half"), (20, 0, 10, "cannot be told at this size", "so in 10 of 20"),

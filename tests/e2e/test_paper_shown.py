@@ -30,6 +30,23 @@ def test_a_document_s_loss_is_the_mean_over_rounding_draws(tmp_path):
     assert paper_shown.losses(found_of([one], tmp_path), one) == [("b", 3.0), ("a", 5.0)]
 
 
+def test_what_yarn_gains_is_in_per_cent_of_ntk_and_less_its_loss_document_by_document(tmp_path, monkeypatch):
+    yarn, ntk = row(0, "YaRN"), row(1, "NTK")
+    (tmp_path / "plan.json").write_text(json.dumps({"cells": [{"id": yarn["id"]}]}), encoding="utf-8")
+    paired = [yarn | {"paired": {"perplexity_ratio": {"value": 0.95, "low": 0.9, "high": 1.02}, "nll": {"survives": True}}}, ntk]
+    monkeypatch.setattr(paper_shown, "show", lambda *_: json.dumps(paired))
+    found = found_of([yarn, ntk], tmp_path)
+    (point,) = paper_shown.improvement(found)["points"]
+    assert [point[name] for name in ("x", "value", "low", "high")] == [512, pytest.approx(-5), pytest.approx(-10), pytest.approx(2)]
+    assert point["text"] == "-5.00 % [-10.00, +2.00]" and point["full"]
+    for one, losses in ((yarn, "b,10,10\na,10,30"), (ntk, "a,10,40\nb,10,40")):
+        folder = tmp_path / "cells" / one["id"]
+        folder.mkdir(parents=True)
+        (folder / "windows.csv").write_text(f"document,tokens,nll_sum\n{losses}\n", encoding="utf-8")
+    points = paper_shown.settling(found, found.finished, of_difference=True)["points"]
+    assert [(point["x"], point["value"], point["low"]) for point in points] == [(1, -3.0, -3.0), (2, -2.0, -3.0)]  # 1 - 4, then 3 - 4, too
+
+
 def test_a_perplexity_that_no_double_holds_is_an_empty_cell():
     assert paper_tables.number(None) == ""
 

@@ -37,6 +37,12 @@ def test_the_model_in_full_precision_named_as_reference_gives_the_numbers_of_non
     assert named["config"]["reference"] == SAME | {"dtype": "float32"}  # the model's
 
 
+def test_a_reference_has_its_own_rope(row):
+    """The same weights under the reference's scheme and under another one."""
+    same, other = (row({"rope": rope, "reference": SAME | {"rope": YARN}}, rope["type"])["metrics"] for rope in (YARN, {"type": "none"}))
+    assert same["kl_divergence"]["value"] == 0 and other["kl_divergence"]["value"] > 1e-4
+
+
 def test_key_tokens_are_those_of_the_reference(row, tmp_path):
     other = copy_of_tiny_books(tmp_path / "other")
     scale_final_norm(other, 1.5)  # more certain, so a context changes more of its losses by much

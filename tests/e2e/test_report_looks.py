@@ -205,6 +205,7 @@ def test_the_table_of_names_has_those_that_figures_show(tmp_path):
 def test_a_metric_has_the_digits_that_its_interval_knows_and_its_unit():
     assert measured({"value": 62.567, "low": 28.301, "high": 138.32}, "") == "62.6 [28.3, 138.3]"
     assert measured({"value": 30.2, "low": 30.1, "high": 30.3}, "") == "30.20 [30.10, 30.30]"
+    assert measured({"value": 30.2, "low": 30.14, "high": 30.26}, "") == "30.200 [30.140, 30.260]"  # two digits of the half, 0.060
     assert measured({"value": 30.2, "low": None, "high": None}, "30.2") == "30.2"
     assert metric_title("nll_last_256") == "NLL, last 256 (nats)" and metric_title("passkey/accuracy") == "accuracy"
 
@@ -213,6 +214,12 @@ def test_effects_of_rows_that_computed_the_same_are_no_comparisons():
     same, other = {"difference": 0.0, "stderr": 0.0, "p_value": None}, {"difference": 0.0, "stderr": 0.1, "p_value": 1.0, "low": -0.2, "high": 0.2}
     assert compared([same, other, {"difference": 0.1, "p_value": None}]) == [other]
     assert (said(same), said(other)) == ("equal", "+0.0000 [-0.2000, +0.2000]")
+
+
+def test_what_could_have_been_found_is_said_from_the_smallest_to_the_largest():
+    entries = [(None, {"detectable": size}, "") for size in (0.03, None, 0.01, 0.02)]
+    assert effects.smallest(entries) == "Smallest effects that are found with a probability of 80 %: 0.0100 to 0.0300. "
+    assert effects.smallest(entries[1:2]) == ""
 
 
 def test_an_interaction_is_shown_by_position_too(tmp_path):

@@ -162,6 +162,16 @@ def test_check_says_the_memory_of_streamed_weights(run, experiment, tmp_path):
     assert 7.4 < memory("streamed") < 8.1  # 2**18 tokens of a stream and the widest input, 5.4 GB, and 2 of GPTQ's matrices of 8192 x 8192
 
 
+def test_two_layers_of_streamed_weights_are_there_at_once(run, experiment, tmp_path):
+    """One is computed with while the next is read, so that a model of one layer takes one more than it has."""
+    model, end = hollow_model(tmp_path / "model", 1)
+    file = experiment({"model.path": str(model), "model.dtype": "float64", "sweep": None})
+    resident, streamed = (float(re.search(r"memory about ([\d.]+) GB", run("check", file, "--set", f"model.weights={kind}").stdout)[1])
+                          for kind in ("resident", "streamed"))
+    layer = 4 * (end - 2 * 4000 * 2048) / 1e9  # of bfloat16's bytes but those of the embeddings, which are the head, too
+    assert abs(streamed - resident - layer) < 0.11, (resident, streamed, layer)
+
+
 def no_more_than_16_gigabytes():
     """So that a program that is wrong about it ends itself and not the machine."""
     resource.setrlimit(resource.RLIMIT_AS, (16 * 10**9, 16 * 10**9))

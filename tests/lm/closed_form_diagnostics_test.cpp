@@ -50,6 +50,15 @@ TEST_CASE("phase: Llama-2's pairs 46 to 63 do not complete a period over its tra
   }
 }
 
+TEST_CASE("phase: wavelengths of a scheme that follows the length are those of the cell's windows") {
+  DiagnosedCell cell("[]");
+  cell.geometry = llama2_geometry();
+  cell.scheme = make_scheme("{type: dynamic_ntk}");  // at 32768 of 4096 tokens: a base 8^(128 / 126) times as large
+  const Table table = table_of(cell, "{type: phase}");
+  CHECK(std::stod(table[63].at("wavelength_tokens")) ==
+        Approx(6.283185307 * std::pow(1e4 * std::pow(8, 128 / 126.0), 126 / 128.0)).epsilon(1e-8));
+}
+
 TEST_CASE("the closed-form diagnostics' options are checked with their place") {
   const DiagnosedCell cell("[]");
   for (const std::string type :

@@ -180,6 +180,17 @@ TEST_CASE("the noise of a band is that of its part of the logits, and moves atte
   for (const Row& row : table_of(cell, "{type: logit_noise}")) CHECK(row.at("by") != "band");
 }
 
+TEST_CASE("a layer has the pairs that its own sliding window leaves") {
+  LlamaConfig config = small_llama_config();
+  config.layers[1].attention.sliding_window = 7;
+  const DiagnosedCell cell(kRules, at::kFloat, config);
+  const Table table = table_of(cell, "{type: logit_noise, queries: 0, windows: 1}");
+  const int64_t T = tokens_seen(cell.windows[0], cell.feed);
+  CHECK(first_row(table, {{"layer", "0"}, {"by", "all"}}).at("pairs") == std::to_string(4 * T * (T + 1) / 2));
+  // 4 heads; the first 6 queries see 1 to 6 keys, the others 7.
+  CHECK(first_row(table, {{"layer", "1"}, {"by", "all"}}).at("pairs") == std::to_string(4 * (21 + 7 * (T - 6))));
+}
+
 TEST_CASE("logit noise has intervals over documents") {
   DiagnosedCell cell(kRules, at::kDouble);
   for (std::size_t d = 2; d < 4; ++d) {

@@ -152,6 +152,23 @@ TEST_CASE("shared and independent scales change each band's part of the attentio
   }
 }
 
+TEST_CASE("independent scales are those of queries and of keys, and rows that do not turn stay as they are") {
+  LlamaConfig config = small_llama_config();
+  config.partial_rotary_factor = 0.5;
+  const Llama full = random_llama(config, at::kDouble, 6);
+  const Llama model =
+      rescaled(full, "{type: bands, variant: independent, edges: [0, 1, 4], scales: {q: [2, 3], k: [5, 7]}}");
+  const auto by_row = [](const Linear& scaled, const Linear& plain) {
+    return (scaled.weight_OI.slice(0, 0, 16) / plain.weight_OI.slice(0, 0, 16)).mean(1);  // of the first head
+  };
+  const at::Tensor queries_O = by_row(model.layers[0].q_proj, full.layers[0].q_proj),
+                   keys_O = by_row(model.layers[0].k_proj, full.layers[0].k_proj);
+  for (int64_t row = 0; row < 16; ++row) {  // pairs are rows i and i + 4; the latter half of the head does not turn
+    CHECK(queries_O[row].item<double>() == Approx(row >= 8 ? 1 : row % 4 == 0 ? 2 : 3));
+    CHECK(keys_O[row].item<double>() == Approx(row >= 8 ? 1 : row % 4 == 0 ? 5 : 7));
+  }
+}
+
 TEST_CASE("scales of 1 change no bit, and other layers' tensors stay shared") {
   for (const auto dtype : {at::kBFloat16, at::kFloat}) {
     const Llama full = random_llama(config_of({2, true}), dtype, 5);
@@ -268,6 +285,8 @@ TEST_CASE("clip_low lowers the last frequencies by a cosine, or to 0") {
   CHECK(soft[6] == Approx(0.5 * plain.inv_freq[6]));
   CHECK(soft[7] == Approx(0).margin(1e-20));
   for (std::size_t i = 5; i < 8; ++i) CHECK(hard[i] == 0);
+  const auto last = rescaling("{type: clip_low, clip_low_n: 1}")->table(plain, {}, none).inv_freq;  // the cosine's end
+  CHECK((last[6] == plain.inv_freq[6] && last[7] < 1e-20));
   CHECK(contains(refused("{type: clip_low, clip_low_n: 9}"), "a head has 8 pairs"));
 }
 
@@ -279,18 +298,18 @@ TEST_CASE("pairs divides frequencies by factors that follow the rows' norms and 
   Llama model;
   model.config = config;
   model.layers.resize(1);
-  // Rows of pair 0: norms 1 and 2, 0.5 and 0.5; of pair 1: 3 and 1, 1 and 1.
+  // Rows of pair 0: norms 1 and 2, 1.5 and 0.5; of pair 1: 3 and 1, 1 and 1.
   model.layers[0].q_proj.weight_OI = at::tensor({1., 3., 2., 1.}, at::kDouble).view({4, 1});
-  model.layers[0].k_proj.weight_OI = at::tensor({0.5, 1., 0.5, 1.}, at::kDouble).view({4, 1});
+  model.layers[0].k_proj.weight_OI = at::tensor({1.5, 1., 0.5, 1.}, at::kDouble).view({4, 1});
   const RopeTable plain{{1.0, 0.1}, 1.3};
   // max: S = (2, 3), s in the ratio 2 : 3, of mean 2: 1.6 and 2.4.
   const RopeTable table = rescaling("{type: pairs, factor: 2, beta: 0.7}")->table(plain, geometry_of(config), model);
   CHECK(table.inv_freq[0] == Approx(1 / 1.6));
   CHECK(table.inv_freq[1] == Approx(0.1 / 2.4));
   CHECK(table.attention_factor == 1.3);
-  // mean: S = (1, 1.5): the same ratio.
+  // mean: S = (1.25, 1.5), in the ratio 5 : 6.
   const RopeTable mean = rescaling("{type: pairs, factor: 2, reduce: mean}")->table(plain, geometry_of(config), model);
-  CHECK(mean.inv_freq[1] == Approx(0.1 / 2.4));
+  CHECK(mean.inv_freq[1] == Approx(0.1 / (2 * 6 / 5.5)));
 }
 
 TEST_CASE("a rescaled scheme has the evaluated frequencies, and its s leaves the rescaling's factor alone") {

@@ -16,7 +16,7 @@ TEST_CASE("pressure narrows a band's window, inflation caps it at 1, and their p
   const Scratch scratch;
   const SearchSpec spec = spec_of(", narrow: 0.5, tolerance: 0.05", scratch);
   const BandLayout layout{BandVariant::shared, {0, 2, 5, 8}, 1};
-  const SearchSpace space = search_space(spec, layout, {{2, 8, 4}, {1.0, 1.04, 1.5}, {}});
+  const SearchSpace space = search_space(spec, layout, {{2, 8, 6}, {1.0, 1.04, 1.5}, {}});
   const auto steps = [&](std::size_t i) {
     const auto& values = space.values[i];
     return std::pair(std::ranges::count_if(values, [](double x) { return x < 0; }),
@@ -25,7 +25,10 @@ TEST_CASE("pressure narrows a band's window, inflation caps it at 1, and their p
   CHECK(steps(0) == std::pair<std::ptrdiff_t, std::ptrdiff_t>(3, 3));  // keeps 0.875 of 3
   CHECK(steps(1) == std::pair<std::ptrdiff_t, std::ptrdiff_t>(2, 2));  // half of 3, rounded
   CHECK(steps(2) == std::pair<std::ptrdiff_t, std::ptrdiff_t>(2, 0));
-  CHECK(space.order == std::vector<std::size_t>{1, 2, 0});
+  CHECK(space.order == std::vector<std::size_t>{2, 1, 0});  // by 2, 8.32 and 9
+  const SearchSpace narrowest = search_space(spec_of(", narrow: 1", scratch), layout, {{2, 8, 6}, {1, 1, 1}, {}});
+  CHECK(narrowest.values[0].size() == 5);  // keeps 0.75 of 3 on either side
+  CHECK(narrowest.values[1].size() == 3);  // one at least
   CHECK(search_space(spec, layout, {}).order == std::vector<std::size_t>{2, 1, 0});
 }
 
@@ -265,11 +268,14 @@ TEST_CASE("the gradient by a layout's numbers is that of the score") {
   }
 }
 
-TEST_CASE("the proxy is the distortion of the attention logits, computed whole, of partly rotated heads, too") {
-  const auto partly = GENERATE(false, true);
-  CAPTURE(partly);
+TEST_CASE(
+    "the proxy is the distortion of the attention logits, computed whole, of heads that turn in part and layers that "
+    "do not, too") {
+  const bool partly = GENERATE(false, true), without = GENERATE(false, true);
+  CAPTURE(partly, without);
   LlamaConfig config = small_llama_config();
   if (partly) config.partial_rotary_factor = 0.5;
+  if (without) config.layers[0].rope = false;  // which has no bands
   const Searched searched("", BandVariant::independent, 1, at::kDouble, config);
   const std::vector<Window> windows{{0, 0, 20, 19}};
   Journal journal(searched.scratch.folder() / "proxy.jsonl");
@@ -288,7 +294,7 @@ TEST_CASE("the proxy is the distortion of the attention logits, computed whole, 
   forward(searched.cell.full, tokens_T, angles, &full);
   forward(searched.cell.model, tokens_T, angles, &quantized);
   double expected = 0;
-  for (std::size_t i = 0; i < 2; ++i) {
+  for (std::size_t i = without ? 1 : 0; i < 2; ++i) {
     const auto logits_of = [&](at::Tensor q, at::Tensor k, const at::Tensor& gq_P, const at::Tensor& gk_P) {
       const at::Tensor rest = at::ones({16 - 2 * gq_P.size(0)}, at::kDouble);
       q = q * at::cat({gq_P, gq_P, rest});
@@ -303,7 +309,7 @@ TEST_CASE("the proxy is the distortion of the attention logits, computed whole, 
     const at::Tensor one = at::ones({config.pairs()}, at::kDouble);
     const at::Tensor l = logits_of(full.q[i], full.k[i], one, one);
     const at::Tensor m = logits_of(quantized.q[i], quantized.k[i], scales.query_LKP()[0][0], scales.key_LKP()[0][0]);
-    expected += ((m - l).square().sum() / l.square().sum()).item<double>() / 2;
+    expected += ((m - l).square().sum() / l.square().sum()).item<double>() / (without ? 1 : 2);
   }
   CHECK(distortion(scales) == Approx(expected).epsilon(1e-4));  // its logits are float32
 }

@@ -221,6 +221,14 @@ TEST_CASE("NVFP4 on a range known beforehand is NVFP4 of a tensor with that maxi
       build("{type: nvfp4, global_scale: token}")->with_range(at::scalar_tensor(-1.0f), at::scalar_tensor(1.0f)));
 }
 
+TEST_CASE("FP8 on a range known beforehand has the scale of the end that is farther from 0") {
+  const auto quantize =
+      build("{type: fp8, group: -1}")->with_range(at::scalar_tensor(-896.0f), at::scalar_tensor(1.0f));
+  REQUIRE(quantize);
+  // The scale is 896 / 448 = 2: -896 is met, and 1000 stays at the same size.
+  CHECK(at::equal(quantize(at::tensor({-896.f, 1000.f, 33.f, 35.f})), at::tensor({-896.f, 896.f, 32.f, 36.f})));
+}
+
 TEST_CASE("small floats: bits per weight, and a layer that the blocks do not fit is named") {
   const LinearSite site{"layers.3.mlp.up_proj", 1536, 576};
   CHECK(build("{type: mxfp4}")->bits_per_weight(site) == 4.25);

@@ -1,7 +1,9 @@
 // Search strategies on a function that is known.
+#include <algorithm>
 #include <random>
 #include <set>
 
+#include "base/random.h"
 #include "search/strategy.h"
 #include "support/catch.h"
 #include "support/errors.h"
@@ -111,6 +113,47 @@ TEST_CASE("gradient and cma_es come nearer to the bottom than the grid can") {
     double best = 1e9;
     for (const auto& point : bowl.history) best = std::min(best, bowl.proxy(point));
     CHECK(best < 3 + 1e-3);
+  }
+}
+
+TEST_CASE("cma_es takes the steps of its tutorial, which are worked out for one dimension") {
+  Bowl bowl({1});
+  std::mt19937_64 random(3), same(3);
+  strategy("{type: cma_es, sigma: 0.5}")->run(bowl, {{{-10, 0, 10}}, {0}}, random);
+  // Equations 41 to 58 of arXiv 1604.00772 with numbers in the place of vectors: 4 points a generation, of which 2
+  // count.
+  const double w = std::log(2.5) / (std::log(2.5) + std::log(2.5 / 2)), mu = 1 / (w * w + (1 - w) * (1 - w));
+  const double c_sigma = (mu + 2) / (mu + 6), d = 1 + 2 * std::max(0.0, std::sqrt((mu - 1) / 2) - 1) + c_sigma;
+  const double c_c = (4 + mu) / (5 + 2 * mu), c_1 = 2 / (2.3 * 2.3 + mu),
+               c_mu = std::min(1 - c_1, 2 * (mu + 1 / mu - 1.75) / (9 + mu));
+  const double usual = 1 - 1.0 / 4 + 1.0 / 21;  // of the size of a normal number, as the tutorial has it
+  double mean = 0, sigma = 0.5, variance = 1, path = 0, path_c = 0;
+  for (std::size_t generation = 0; generation < 10; ++generation) {
+    std::vector<double> steps;
+    for (std::size_t k = 0; k < 4; ++k) {
+      steps.push_back(std::sqrt(variance) * standard_normal(same));
+      CHECK(bowl.history[4 * generation + k][0] == Approx(mean + sigma * steps.back()).epsilon(1e-9));
+    }
+    std::ranges::sort(steps, {}, [&](double step) { return std::abs(mean + sigma * step - 1); });
+    const double step = w * steps[0] + (1 - w) * steps[1];
+    mean += sigma * step;
+    path = (1 - c_sigma) * path + std::sqrt(c_sigma * (2 - c_sigma) * mu) * step / std::sqrt(variance);
+    const double late = 1 - std::pow(1 - c_sigma, 2 * static_cast<double>(generation + 1)), size = std::abs(path);
+    const bool goes_on = size / std::sqrt(late) < 2.4 * usual;
+    path_c = (1 - c_c) * path_c + (goes_on ? std::sqrt(c_c * (2 - c_c) * mu) * step : 0);
+    variance = (1 - c_1 - c_mu + (goes_on ? 0 : c_1 * c_c * (2 - c_c))) * variance + c_1 * path_c * path_c +
+               c_mu * (w * steps[0] * steps[0] + (1 - w) * steps[1] * steps[1]);
+    sigma *= std::exp(c_sigma / d * (size / usual - 1));
+  }
+}
+
+TEST_CASE("cma_es draws 4 + 3 ln n points before it moves, rounded down") {
+  Bowl bowl({5, 5});
+  std::mt19937_64 random(4), same(4);
+  strategy("{type: cma_es, sigma: 0.5}")->run(bowl, {{{-10, 0, 10}, {-10, 0, 10}}, {0, 1}}, random);
+  for (std::size_t k = 0; k < 7; ++k) {
+    const std::vector<double> unmoved{0.5 * standard_normal(same), 0.5 * standard_normal(same)};
+    CHECK((bowl.history[k][0] == Approx(unmoved[0]) && bowl.history[k][1] == Approx(unmoved[1])) == (k < 6));
   }
 }
 

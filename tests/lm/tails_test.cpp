@@ -55,7 +55,9 @@ TEST_CASE("a logarithm of tails' ratio has a floor under both and is 0 for two z
 
 TEST_CASE("short contexts are the pieces run alone, and hold the tokens of the long one but for those at position 0") {
   for (const Bos bos : {Bos::every, Bos::replace, Bos::none, Bos::start}) {
-    const DiagnosedCell cell("[]", at::kDouble);
+    DiagnosedCell cell("[]", at::kDouble);
+    cell.geometry.trained_length = 8;
+    cell.scheme = make_scheme("{type: dynamic_ntk}");  // whose angles follow the length
     const Feed feed{bos, false};
     const bool has_bos = bos == Bos::every || bos == Bos::replace;
     const at::Tensor tokens_T =

@@ -1,5 +1,6 @@
 """`show --format lm_eval` and `--format eee` read by the tools whose formats they are: lm-evaluation-harness 0.4.13, Every Eval Ever 0.3.0."""
 import json
+from datetime import datetime
 
 import pytest
 from every_eval_ever.converters.lm_eval.adapter import LMEvalAdapter
@@ -92,9 +93,13 @@ def test_every_eval_ever_accepts_every_record(evaluated, run, tmp_path):
         assert report.valid, report.errors
         log = EvaluationLog.model_validate(record)
         row = shown[log.source_metadata.additional_details["cell"]]
+        started = datetime.fromisoformat(row["environment"]["started"].replace("Z", "+00:00"))
+        assert int(log.evaluation_timestamp) == int(started.timestamp())
         results = {result.evaluation_result_id: result for result in log.evaluation_results}
         own = {name if "/" in name else f"texts/{name}": entry for name, entry in row["metrics"].items()}
         assert results.keys() == own.keys()
+        lower = {name for name, result in results.items() if result.metric_config.lower_is_better}
+        assert {"texts/nll", "texts/perplexity"} <= lower and not {"questions/acc", "questions/acc_norm", "passkey/accuracy", "asked/f1"} & lower
         for name, entry in own.items():
             details = results[name].score_details
             assert details.score == entry["value"]

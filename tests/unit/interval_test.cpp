@@ -81,6 +81,7 @@ TEST_CASE("Benjamini-Hochberg keeps the comparisons up to the largest that meets
   CHECK(survives_false_discovery({0.01, 0.039, 0.03, none, 0.5}) ==
         std::vector<bool>{true, false, false, false, false});
   CHECK(survives_false_discovery({0.012, 0.037, 0.037, 0.03}) == std::vector<bool>{true, true, true, true});
+  CHECK(survives_false_discovery({0.05}) == std::vector<bool>{true});  // its share itself
   CHECK(survives_false_discovery({none}) == std::vector<bool>{false});
 }
 

@@ -91,6 +91,13 @@ TEST_CASE("without truncation the index ramp starts and ends between pairs") {
   CHECK(share("{type: yarn, factor: 8, truncate: true}", 21) == Approx(0.966346).margin(1e-6));
 }
 
+TEST_CASE("an index ramp may end behind the last pair") {
+  // 64 ln(8192 / 64 pi) / ln 100 = 51.5 and 64 ln(8192 / 2 pi) / ln 100 = 99.7, which only 127 would cut: a ramp from
+  // 51 to 100, of which the last pair is at 12 / 49.
+  const std::vector<double> yarn = table_of("{type: yarn, factor: 4}", {128, 100, 8192, 32768}).inv_freq;
+  CHECK(yarn[63] == Approx(base_frequencies(128, 100)[63] * (1 - 0.75 * 12 / 49)).epsilon(1e-14));
+}
+
 TEST_CASE("an empty or reversed index ramp is a step and not turned round") {
   const std::vector<double> plain = base_frequencies(128, 1e4);
   const std::vector<double> tiny = table_of("{type: ntk_by_parts, factor: 8}", {128, 1e4, 4, 32}).inv_freq;

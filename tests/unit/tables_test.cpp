@@ -40,6 +40,12 @@ TEST_CASE("axis labels are short and say what varies") {
   CHECK(label(R"("{query}\nAnswer:")") == R"("{query}\nAnswer:")");  // stays on its line
 }
 
+TEST_CASE("a number has two digits of the half of its interval") {
+  CHECK(with_interval(12.3456, 12.29, 12.41) == "12.346 [12.290, 12.410]");  // 0.060
+  CHECK(with_interval(62.5, 28, 138) == "62.50 [28.00, 138.00]");            // two decimals at least
+  CHECK(with_interval(62.5678, 62.5678, 62.5678) == "62.568");
+}
+
 TEST_CASE("tables render as aligned text, CSV and Markdown") {
   const Table table{{"rope", "512"}, {{"none", "8.1 ± 0.2"}, {"a,b", "10"}}, 1};
   CHECK(table.render("table") == "rope        512\n----  ---------\nnone  8.1 ± 0.2\na,b          10\n");

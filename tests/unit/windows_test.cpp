@@ -142,6 +142,7 @@ WindowRule read_rule(const std::string& yaml) {
 TEST_CASE("AWQ's blocks do not overlap, score all but their first token, and the tail is dropped") {
   const WindowRule rule = read_rule("{length: 4, bos: start, score: window, tail: drop, aggregate: windows}");
   CHECK(windows_of({11}, rule) == std::vector<Window>{{0, 0, 4, 3}, {0, 4, 8, 3}});
+  CHECK(windows_of({12}, rule) == std::vector<Window>{{0, 0, 4, 3}, {0, 4, 8, 3}, {0, 8, 12, 3}});  // nothing is left
   CHECK(windows_of({3}, rule).empty());
 }
 
@@ -164,6 +165,12 @@ TEST_CASE(
   CHECK(windows_of({11}, rule) == std::vector<Window>{{0, 0, 5, 4}, {0, 4, 9, 4}, {0, 6, 11, 2}});
   CHECK(windows_of({3}, rule) == std::vector<Window>{{0, 0, 3, 2}});
   for (const Window& window : windows_of({11}, rule)) CHECK(tokens_seen(window, rule.feed) == 4);
+}
+
+TEST_CASE("a last window that is scored by itself is filled from the left where that is said") {
+  const WindowRule rule = read_rule("{length: 4, bos: false, score: window, tail: fill}");
+  CHECK(windows_of({6}, rule) == std::vector<Window>{{0, 0, 4, 3}, {0, 2, 6, 3}});
+  CHECK(windows_of({3}, rule) == std::vector<Window>{{0, 0, 3, 2}});
 }
 
 TEST_CASE("windows that are scored each by itself leave out no token unless their stride is said") {
