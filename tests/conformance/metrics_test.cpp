@@ -140,7 +140,8 @@ TEST_CASE("clusters of other windows, or of fewer scored tokens, have other hash
   CHECK(scored({{0, 0, 8, 8}, {0, 0, 8, 8}}) != one);
   CHECK(scored({{0, 0, 8, 8}, {1, 0, 8, 7}}) != one);
   CHECK(scored({{0, 0, 8, 8}, {1, 1, 9, 8}}) != one);
-  CHECK(scored({{0, 0, 8, 8}, {1, 0, 9, 8}}) != one);  // as many, one token later
+  CHECK(scored({{0, 0, 8, 8}, {1, 0, 9, 8}}) != one);       // as many, one token later
+  CHECK(scored({{1, 0, 8, 7}}) != scored({{1, 1, 8, 7}}));  // the same tokens behind one less
   documents[1].tokens[7] = 9;
   CHECK(scored({{0, 0, 8, 8}, {1, 0, 8, 8}}) != one);
   documents[1].tokens = tokens;
@@ -181,7 +182,7 @@ TEST_CASE("perplexity averages tokens, windows or documents as asked, with count
 TEST_CASE("the divergence from a model with itself is 0, and from another what its definition says") {
   auto metric = Registry<Metric>::instance().build(Config::parse("{type: kl_divergence}", "test"));
   const at::Tensor p = at::tensor({0.5, 0.25, 0.25}).log().unsqueeze(0),
-                   q = at::tensor({0.25, 0.5, 0.25}).log().unsqueeze(0);
+                   q = at::tensor({0.125, 0.625, 0.25}).log().unsqueeze(0);
   const at::Tensor target = at::tensor({1}, at::kLong), nll = at::tensor({0.0}, at::kDouble);
   const Window window{0, 0, 2, 2};
   metric->add({0, p, target, nll, p, nll});
@@ -189,17 +190,17 @@ TEST_CASE("the divergence from a model with itself is 0, and from another what i
   metric->take(window, metric->end_window());
   const auto values = metric->values(Aggregate::tokens, {{"a", std::vector<int32_t>(100)}});
   CHECK(values[0].name == "kl_divergence");
-  CHECK(values[0].value == Approx(0.25 * std::log(2.0) / 2).epsilon(1e-6));  // 0.5 ln 2 - 0.25 ln 2 for the second
+  CHECK(values[0].value == Approx((0.5 * std::log(4.0) + 0.25 * std::log(0.4)) / 2).epsilon(1e-6));
   CHECK(values[1].name == "top1_agreement");
   CHECK(values[1].value == 0.5);
   CHECK(values[2].name == "delta_p");
-  CHECK(values[2].value == Approx(0.125));
+  CHECK(values[2].value == Approx(0.1875));
   CHECK(values[3].name == "delta_p_rms");
-  CHECK(values[3].value == Approx(0.25 / std::sqrt(2.0)));
+  CHECK(values[3].value == Approx(0.375 / std::sqrt(2.0)));
   for (const auto& [i, percent] : {std::pair(4, 1), {5, 5}, {6, 50}, {7, 95}, {8, 99}}) {
     const MetricValue& value = values[static_cast<std::size_t>(i)];
     CHECK(value.name == fmt::format("delta_p_{}", percent));
-    CHECK(value.value == Approx(0.25 * percent / 100));  // between 0 and 0.25, as numpy.percentile has it
+    CHECK(value.value == Approx(0.375 * percent / 100));  // between 0 and 0.375, as numpy.percentile has it
   }
 }
 

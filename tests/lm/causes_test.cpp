@@ -58,6 +58,7 @@ TEST_CASE(
     "aliasing: the loss with stopped phases is that of logits written out, and with none stopped the cell's own") {
   DiagnosedCell cell(kRules, at::kDouble);
   cell.windows = {{0, 0, 39, 39}};
+  cell.geometry.trained_length = 120;
   const Table table = table_of(cell, "{type: aliasing, distance: 10}");
   const at::Tensor tokens_T = cell.input().tokens_T(cell.windows[0]);
   const at::Tensor plain = naive_losses(cell, tokens_T, std::vector<bool>(8, true), 0);
@@ -68,7 +69,7 @@ TEST_CASE(
             .item<double>() < 1e-10);
   REQUIRE(table.size() == 4 * 14);
   for (const auto& [moving, pairs] : {std::pair{"all", 8}, {"wrapped", 3}, {"unwrapped", 5}, {"none", 0}}) {
-    // 64 tokens are a turn of frequencies 1, 0.32 and 0.1.
+    // 120 tokens are a turn or more of frequencies 1, 0.32 and 0.1, and more than half a turn of 0.032.
     std::vector<bool> moves;
     for (int i = 0; i < 8; ++i) {
       moves.push_back(std::string(moving) == "all" || (i < 3 && std::string(moving) == "wrapped") ||
@@ -212,6 +213,8 @@ TEST_CASE("dynamic_range: range, step, clipping and rounding are those of the sa
   near("short_max", mean_max(in_short));
   near("long_max", mean_max(in_long));
   near("max_ratio", mean_max(in_long) / mean_max(in_short));
+  near("short_step", mean_step(in_short));
+  near("long_step", mean_step(in_long));
   near("step_ratio", mean_step(in_long) / mean_step(in_short));
   near("short_error", error(in_short));
   near("error_ratio", error(in_long) / error(in_short));
