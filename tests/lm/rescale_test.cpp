@@ -303,7 +303,7 @@ TEST_CASE("pairs divides frequencies by factors that follow the rows' norms and 
   model.layers[0].k_proj.weight_OI = at::tensor({1.5, 1., 0.5, 1.}, at::kDouble).view({4, 1});
   const RopeTable plain{{1.0, 0.1}, 1.3};
   // max: S = (2, 3), s in the ratio 2 : 3, of mean 2: 1.6 and 2.4.
-  const RopeTable table = rescaling("{type: pairs, factor: 2, beta: 0.7}")->table(plain, geometry_of(config), model);
+  const RopeTable table = rescaling("{type: pairs, factor: 2}")->table(plain, geometry_of(config), model);
   CHECK(table.inv_freq[0] == Approx(1 / 1.6));
   CHECK(table.inv_freq[1] == Approx(0.1 / 2.4));
   CHECK(table.attention_factor == 1.3);

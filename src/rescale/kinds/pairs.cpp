@@ -1,8 +1,8 @@
 // Outlier-aware interpolation per pair (docs/method.md 4.6; a reconstruction): pairs whose rows of W_Q and W_K are
 // large get a large factor.  O_j = ||W[j, :]||_2 for every row j of W_Q and W_K in every head and layer; S_k is the
-// `reduce` (max or mean) of O_j over the rows of pair k; s_k = S_k / sum_i softmax(beta S)_i S_i, then all s_k are
-// multiplied by one number that makes their mean `factor`.  Position m of pair k becomes m / s_k, in addition to the
-// scheme's own frequencies.
+// `reduce` (max or mean) of O_j over the rows of pair k; s_k is S_k times the number that makes the mean of all
+// `factor`, from which a common divisor, such as the softmax-weighted mean of S, cancels.  Position m of pair k becomes
+// m / s_k, in addition to the scheme's own frequencies.
 #include "rescale/rescaling.h"
 
 namespace qroar {
@@ -11,9 +11,7 @@ namespace {
 class Pairs : public Rescaling {
  public:
   explicit Pairs(const Config& config)
-      : factor_(config),
-        beta_(config.get<double>("beta", 1, {0, 1e6})),
-        mean_(config.get_choice<bool>("reduce", false, {{"max", false}, {"mean", true}})) {}
+      : factor_(config), mean_(config.get_choice<bool>("reduce", false, {{"max", false}, {"mean", true}})) {}
 
   void bind(const LlamaConfig&) override {}
 
@@ -36,8 +34,7 @@ class Pairs : public Rescaling {
     }
     const at::Tensor norms = at::cat(norms_NP);
     const at::Tensor size_P = mean_ ? norms.mean(0) : norms.amax(0);
-    const at::Tensor relative_P = size_P / (at::softmax(beta_ * size_P, 0) * size_P).sum();
-    const at::Tensor factor_P = (relative_P * (factor_.of(geometry) / relative_P.mean())).contiguous();
+    const at::Tensor factor_P = (size_P * (factor_.of(geometry) / size_P.mean())).contiguous();
     RopeTable table = scheme;
     for (int64_t k = 0; k < pairs; ++k) {
       table.inv_freq[static_cast<std::size_t>(k)] /= factor_P.const_data_ptr<double>()[k];
@@ -48,14 +45,13 @@ class Pairs : public Rescaling {
 
  private:
   Factor factor_;
-  double beta_;
   bool mean_;
 };
 
 const Register<Rescaling, Pairs> kPairs{
     "pairs",
     "outlier-aware interpolation: a factor per pair by the norms of its rows in W_Q and W_K (docs/method.md 4.6)",
-    "{type: pairs, factor: 2, beta: 1, reduce: max}"};
+    "{type: pairs, factor: 2, reduce: max}"};
 
 }  // namespace
 }  // namespace qroar
