@@ -144,6 +144,9 @@ at::Tensor causal_attention(const at::Tensor& q_THd, const at::Tensor& k_NKd, co
 at::Tensor residual_attention(const at::Tensor& q_THd, const at::Tensor& cached_k_NKd, const at::Tensor& cached_v_NKd,
                               const at::Tensor& exact_k_NKd, const at::Tensor& exact_v_NKd, int64_t residual,
                               const AttentionOptions& options = {});
+/// Returns about how many bytes attention over T tokens holds beside its arguments and result; see kQueryRows.
+int64_t attention_bytes(int64_t heads, int64_t kv_heads, int64_t dim, int64_t tokens, at::ScalarType dtype,
+                        bool residual);
 at::Tensor silu_mul(const at::Tensor& gate_TF, const at::Tensor& up_TF);
 at::Tensor token_nll(const at::Tensor& logits_TV, const at::Tensor& targets_T);
 void add_gram(at::Tensor& sum_II, const at::Tensor& x_RI);

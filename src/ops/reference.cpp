@@ -60,6 +60,13 @@ at::Tensor attention_by_rows(const at::Tensor& q_THd, const at::Tensor& k_NKd, c
 
 }  // namespace
 
+int64_t attention_bytes(int64_t heads, int64_t kv_heads, int64_t dim, int64_t tokens, at::ScalarType dtype,
+                        bool residual) {
+  // Scores, them masked or joined, their softmax and its halves; keys and values, and the near ones, in a wide type.
+  const int64_t scores = 4 * heads * std::min(kQueryRows, tokens), wide = (residual ? 4 : 2) * kv_heads * dim;
+  return tokens * (scores + wide) * (dtype == at::kDouble ? 8 : 4);
+}
+
 at::Tensor linear(const at::Tensor& x_TI, const at::Tensor& weight_OI, const at::Tensor& bias_O) {
   const auto wide = wide_dtype(x_TI);
   const at::Tensor product_TO = at::matmul(x_TI.to(wide), weight_OI.to(wide).t());

@@ -32,6 +32,8 @@ class KvCache {
   /// recent tokens of `residual` are not counted.
   double bits_per_value() const;
 
+  int64_t residual() const { return residual_; }  ///< see HeadTransforms
+
   /// Sets the head transforms of one layer that the block configures.
   void attach(HeadTransforms& heads) const;
 

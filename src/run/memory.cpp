@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "ops/device.h"
+#include "ops/ops.h"
 
 namespace qroar {
 namespace {
@@ -18,6 +19,18 @@ int64_t free_at_first(const at::Device& device) {
   return known->second;
 }
 
+/// Returns the bytes that attention takes beyond a kernel's where it is computed by its definition in ATen.
+int64_t plain_attention_bytes(const Cell& cell) {
+  const ModelSpec& spec = cell.job->model.spec;
+  const LlamaConfig& llama = cell.job->model.config;
+  const bool residual = cell.job->method.quantization.plan.kv.residual() > 0;
+  const bool on_cpu = spec.device == "cpu" || (spec.device == "auto" && !ops::cuda_available());
+  const bool has_kernel = residual ? on_cpu && spec.dtype == at::kBFloat16 : spec.dtype != at::kDouble;
+  if (has_kernel) return 0;
+  return ops::reference::attention_bytes(llama.num_attention_heads, llama.num_key_value_heads, llama.head_dim,
+                                         cell.longest(), spec.dtype, residual);
+}
+
 /// Returns an estimate of the bytes that the largest forward needs in addition to the weights.
 int64_t forward_bytes(const Cell& cell) {
   const int64_t element_size = size_of(cell.job->model.spec.dtype);
@@ -25,7 +38,7 @@ int64_t forward_bytes(const Cell& cell) {
   int64_t forward = forward_bytes(cell.job->model.config, tokens, element_size);
   if (const auto& reference = cell.job->model.reference)
     forward = std::max(forward, forward_bytes(reference->llama, tokens, size_of(reference->dtype)));
-  return forward + cache_bytes(cell.job->model.config, cached, element_size);
+  return forward + plain_attention_bytes(cell) + cache_bytes(cell.job->model.config, cached, element_size);
 }
 
 /// Returns the quantizer of a site's weight where it is calibrated, or null.

@@ -123,6 +123,18 @@ def test_check_says_what_an_experiment_takes_and_estimates_from_this_machines_ro
     assert plain == free and dear == pytest.approx(9 * plain, rel=0.02)  # a gradient counts as 8 forwards of each window
 
 
+def test_attention_without_a_kernel_counts_in_the_estimated_memory(run, experiment, lines_file):
+    """Scores of 256 queries four times and keys and values in full width: 4 heads of 64 numbers, 20 KB a token in float32."""
+    changes = {"sweep": None, "data.path": str(lines_file("long", [{"id": "long", "text": "word " * 60_000}])), "windows": {"length": 50_000}}
+    kv = {"type": "fake_quant", "key": {"type": "rtn", "bits": 4, "group": 32}, "residual": 64}
+
+    def memory(name, more):
+        return float(re.search(r"memory about ([\d.]+) GB", run("check", experiment(changes | more, f"{name}.yaml")).stdout)[1])
+
+    assert memory("residual", {"kv": kv}) - memory("plain", {}) == pytest.approx(1.02, abs=0.11)
+    assert memory("double", {"model.dtype": "float64"}) - 2 * memory("plain", {}) == pytest.approx(1.8, abs=0.2)  # 2 of keys and values
+
+
 def test_the_estimate_goes_by_rows_of_the_same_model_and_dtype_first(run, experiment, tmp_path):
     """A row's rate is changed by hand, a million times: an estimate that goes by it differs, and says whose rate it is."""
     file, other = experiment({"sweep": None}), experiment({"sweep": None, "model.dtype": "bfloat16"}, "other.yaml")
