@@ -1,5 +1,6 @@
 #include "base/csv.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/error.h"
@@ -18,20 +19,24 @@ bool is_number(std::string_view text) {
 bool begins_with_number(const std::string& text) { return is_number(std::string_view(text).substr(0, text.find(' '))); }
 
 bool needs_apostrophe(const std::string& text) {
-  if (text.empty()) return false;
+  const std::size_t first = text.find_first_not_of(' ');
+  if (first == text.npos) return false;
   if (text[0] == '\'') return true;
-  return std::string_view("=+-@\t\r\n").find(text[0]) != std::string_view::npos && !begins_with_number(text);
+  return std::string_view("=+-@\t").find(text[first]) != std::string_view::npos && !begins_with_number(text);
 }
 
 }  // namespace
 
 std::string csv_field(const std::string& text) {
-  const bool formula = needs_apostrophe(text);
-  if (!formula && text.find_first_of(",\"\n\r") == std::string::npos) return text;
+  std::string line = text;
+  std::ranges::replace_if(
+      line, [](char c) { return c == '\n' || c == '\r'; }, ' ');
+  const bool formula = needs_apostrophe(line);
+  if (!formula && line.find_first_of(",\"") == std::string::npos) return line;
   std::string quoted = formula ? "\"'" : "\"";
-  for (const char c : text) {
+  for (const char c : line) {
     if (c == '"') quoted += '"';
-    quoted += c == '\n' || c == '\r' ? ' ' : c;
+    quoted += c;
   }
   return quoted + '"';
 }

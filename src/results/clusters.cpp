@@ -37,7 +37,8 @@ double number(std::string_view text, const char* column, const std::filesystem::
 std::string clusters_csv(const std::vector<ClusterRecord>& clusters) {
   std::string csv = std::string(kHead) + '\n';
   for (const auto& [metric, group, scored, sum, weight] : clusters)
-    csv += fmt::format("{},{},{},{:.17g},{:.17g}\n", csv_field(metric), csv_field(group), scored, sum, weight);
+    csv +=
+        fmt::format("{},{},{},{:.17g},{:.17g}\n", csv_field(metric), csv_field(group), csv_field(scored), sum, weight);
   return csv;
 }
 

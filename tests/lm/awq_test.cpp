@@ -44,6 +44,9 @@ TEST_CASE("awq: duo scaling divides by the weights' means, and what is not finit
   // 1 / (1 + 1e-4) and 2 / (0.5 + 1e-4), then over the root of their product.
   const double low = 1 / 1.0001, high = 2 / 0.5001, centre = std::sqrt(low * high);
   CHECK(near(awq_scale(doubles({1, 4}), doubles({1, 0.25}), 0.5), {low / centre, high / centre}));
+  // The input to the power 1/4 and the weight to 3/4: 2 / (1/8 + 1e-4).
+  const double quarter = 2 / 0.1251, middle = std::sqrt(low * quarter);
+  CHECK(near(awq_scale(doubles({1, 16}), doubles({1, 0.0625}), 0.25), {low / middle, quarter / middle}));
   CHECK(near(awq_scale(doubles({kInf, 1}), doubles({1, 1}), 0.5), {1, 0}));
 }
 

@@ -58,6 +58,11 @@ TEST_CASE("no text is a formula in a spreadsheet, and reading returns it as it w
   CHECK(csv_field("'quoted'") == R"("''quoted'")");
   for (const char* number : {"-1.5", "+0.25", "-inf", "nan", "1e-9", "-0.01 [-0.02, 0.00]"})
     CHECK(csv_fields(csv_field(number)) == std::vector<std::string>{number});
+  CHECK(csv_field(" =1+2") == R"("' =1+2")");
+  CHECK(csv_field("\n=1+2") == R"("' =1+2")");
+  for (const char* blank : {"\r", "a\nb", " "})
+    CHECK(csv_fields(csv_field(blank)) == csv_fields(csv_field(csv_fields(csv_field(blank))[0])));
+  CHECK(csv_field("\r") == " ");
   CHECK(csv_field("-1.5") == "-1.5");
   CHECK(csv_field("+0.25") == "+0.25");
   std::string line;
