@@ -151,6 +151,23 @@ TEST_CASE("gptq is given the inputs that the quantized layers before make, awq t
   CHECK(same(second_layer("{type: rtn, bits: 2, group: 16}", awq), second_layer("{type: none}", awq)));
 }
 
+TEST_CASE("within a layer gptq is given the inputs that its own quantized linear layers make") {
+  const LlamaConfig config = small_llama_config();
+  const Llama model = random_llama(config, at::kFloat, 5);
+  const auto after = [&](int bits, const char* site) {
+    const std::string yaml = fmt::format(
+        "[{{match: 'layers.0.*', weight: {{type: gptq, bits: {}, group: 16}}}}, {{match: 'layers.0.*.{}', weight: "
+        "{{type: gptq, bits: 3, group: 16}}}}]",
+        bits, site);
+    const TensorMap found = calibrate(rules(yaml), model, random_text(config.vocab_size, 6, 16),
+                                      plain_angles(16, config.head_dim, at::kFloat));
+    const auto own = std::ranges::find_if(found, [&](const auto& one) { return one.first.ends_with(site); });
+    REQUIRE(own != found.end());
+    return own->second;
+  };
+  for (const char* site : {"o_proj", "down_proj"}) CHECK_FALSE(at::equal(after(2, site), after(8, site)));
+}
+
 TEST_CASE("activations that are not finite stop a calibration and name layer and sample") {
   const LlamaConfig config = small_llama_config();
   Llama model = random_llama(config, at::kFloat, 5);

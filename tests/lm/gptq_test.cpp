@@ -43,6 +43,10 @@ TEST_CASE("gptq: the error of a column moves the columns behind it by the Hessia
   // where 0.97 itself would go to 0.8.
   const at::Tensor weight = at::tensor({0.5f, 0.97f, 1.2f}).view({1, 3});
   CHECK(near(quantized_q_proj("{type: gptq, bits: 2, group: 0, percdamp: 0}", weight, inputs()), {0.4f, 1.2f, 1.2f}));
+  // The unit of the inputs does not matter, though the factor's diagonal has it.
+  for (const double unit : {0.1, 10.0})
+    CHECK(near(quantized_q_proj("{type: gptq, bits: 2, group: 0, percdamp: 0}", weight, inputs() * unit),
+               {0.4f, 1.2f, 1.2f}));
   // Without correlations it is RTN.
   CHECK(near(quantized_q_proj("{type: gptq, bits: 2, group: 0, percdamp: 0}", weight, at::eye(3)), {0.4f, 0.8f, 1.2f}));
 }

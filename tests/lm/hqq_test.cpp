@@ -57,9 +57,19 @@ TEST_CASE("HQQ gives the numbers of the package hqq, whose solver leaves beta as
              -3.258330584f, 0.594810486f,  -0.228234977f, -2.578526974f}) < kTolerance);
 }
 
-TEST_CASE("a growing beta shrinks later errors less, and so ends at another zero") {
-  const at::Tensor grown = build("{type: hqq, bits: 2, group: 8, axis: 1, kappa: 1.5}")->fake_quantize(sample());
-  CHECK_FALSE(at::equal(grown, build("{type: hqq, bits: 2, group: 8, axis: 1, kappa: 1}")->fake_quantize(sample())));
+TEST_CASE("beta grows by kappa in each iteration, and so shrinks later errors less") {
+  const at::Tensor w = sample(), scale = 3 / (w.amax(1, true) - w.amin(1, true));
+  at::Tensor zero = -w.amin(1, true) * scale;
+  const auto codes = [&] { return at::round(w * scale + zero).clamp(0, 3); };
+  for (const double beta : {10.0, 15.0}) {
+    const at::Tensor q = codes(), error = w - (q - zero) / scale, size = error.abs();
+    const at::Tensor kept = (size - size.pow(-0.3) / beta).clamp_min(0) * error.sign();
+    zero = (q - (w - kept) * scale).mean(1, true);
+  }
+  const at::Tensor expected = (codes() - zero) / scale;
+  const at::Tensor got =
+      build("{type: hqq, bits: 2, group: 8, axis: 1, iterations: 2, kappa: 1.5}")->fake_quantize(sample());
+  CHECK((got - expected).abs().max().item<double>() < kTolerance);
 }
 
 TEST_CASE("HQQ lowers the p-norm of the error of its starting grid") {
