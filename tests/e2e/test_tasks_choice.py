@@ -56,11 +56,17 @@ def test_multiple_choice_takes_the_likeliest_choice_and_the_likeliest_by_charact
 
 
 def test_characters_and_not_bytes_divide(asked, lines_file):
-    questions = [{"query": "Where?", "choices": ["ééééééé é", "x"], "label": 0}]
+    others = ["x" * count for count in range(1, 12)] + ["qz", "zebra", "garden", "the garden", "of the house and the garden", "it was the end of the day"]
+    accented = "ééééééé é"
+    questions = [{"query": "Where?", "choices": [accented, other], "label": 0} for other in others]
     _, tables, _ = asked({"type": "multiple_choice", "path": str(lines_file("choice", questions))})
-    (line,) = tables["choice"]
-    found = [float(x) for x in line["log_likelihoods"].split()]
-    assert int(line["choice_norm"]) == int(found[1] / 1 > found[0] / 9)
+    taken = {len: [], lambda text: len(text.encode()): []}
+    for other, line in zip(others, tables["choice"], strict=True):
+        first, second = map(float, line["log_likelihoods"].split())
+        for length, choices in taken.items():
+            choices.append(int(second / length(other) > first / length(accented)))
+    by_characters, by_bytes = taken.values()
+    assert by_characters != by_bytes and [int(line["choice_norm"]) for line in tables["choice"]] == by_characters
 
 
 def test_a_limit_asks_the_first_questions_alone(likelihoods):
