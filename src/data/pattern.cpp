@@ -58,6 +58,11 @@ bool folds_alike(std::string_view content) {
                               [&](const char* folded) { return letters.find(folded) != letters.npos; });
 }
 
+/// Returns whether the count {n}? ends at `at`: so many or none to Oniguruma, so many to PCRE2.
+bool is_optional_count(std::string_view expression, std::size_t at) {
+  return expression.substr(at).starts_with("}?") && expression.find(',', std::min(expression.rfind('{', at), at)) > at;
+}
+
 /// Returns the length of a group's opening that both engines read alike, or 0.  Where options stand alone they last to
 /// the end of the group in PCRE2, and of the alternative in Oniguruma, whose m is PCRE2's s.
 std::size_t alike_group(std::string_view rest) {
@@ -86,10 +91,8 @@ std::size_t first_unlike(std::string_view expression) {
       if (rest.substr(length).starts_with(']')) length = 0;
     } else if (rest[0] == '(') {
       length = alike_group(rest);
-    } else if (rest.starts_with("{,") || rest.starts_with("}+")) {
+    } else if (rest.starts_with("{,") || rest.starts_with("}+") || is_optional_count(expression, at)) {
       length = 0;  // the range from 0, and once or more
-    } else if (rest.starts_with("}?") && expression.find(',', std::min(expression.rfind('{', at), at)) > at) {
-      length = 0;  // so many or none to Oniguruma, so many to PCRE2
     }
     if (length == 0) return at;
     at += length;
