@@ -31,10 +31,12 @@ def test_an_exported_cell_runs_again_by_its_own_config_and_says_the_same(run, ex
     assert marker["provenance"]["cell"] == row["id"]
 
 
-def test_an_export_is_in_no_id_and_is_made_again_when_it_is_gone(run, exporting, tmp_path):
+def test_an_export_is_in_no_id_and_is_made_again_when_it_is_gone(run, exporting, experiment, tmp_path):
     file = exporting()
     assert run("run", file, "--results", tmp_path / "a").returncode == 0
     ids = set(read_rows(tmp_path / "a"))
+    assert run("run", experiment(BASE, "plain.yaml"), "--results", tmp_path / "b").returncode == 0
+    assert set(read_rows(tmp_path / "b")) == ids
     assert "finished already" in run("run", file, "--results", tmp_path / "a").stderr
     (tmp_path / "out").rename(tmp_path / "moved")
     assert run("run", file, "--results", tmp_path / "a").returncode == 0
