@@ -2,7 +2,6 @@
 // can be neither timed out nor interrupted.
 #pragma once
 #include <chrono>
-#include <cstdint>
 #include <ctime>
 
 namespace qroar {

@@ -62,6 +62,8 @@ void check_device_name(const std::string& name) {
     fail("device '{}' is not known; write auto, cpu, cuda or cuda:N", name);
 }
 
+bool names_cpu(const std::string& name) { return name == "cpu" || (name == "auto" && !cuda_available()); }
+
 at::Device parse_device(const std::string& name) {
   check_device_name(name);
   if (name == "cpu") return at::kCPU;

@@ -16,6 +16,9 @@ int64_t cuda_device_count();
 /// Throws an Error for any text except auto, cpu, cuda and cuda:N; does not check that the device exists.
 void check_device_name(const std::string& name);
 
+/// Returns whether a name is the CPU's here; that of a GPU need not exist.
+bool names_cpu(const std::string& name);
+
 /// Returns the device of a name; auto is the first GPU, else the CPU.  Throws an Error when a requested GPU does not
 /// exist.
 at::Device parse_device(const std::string& name);

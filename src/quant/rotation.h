@@ -1,6 +1,6 @@
 // Orthonormal rotations of hidden states that spread outliers over channels before anything is quantized: QuaRot
 // (Ashkboos et al. arXiv 2404.00456, sections 3 and 4) in its training-free form.  Learned rotations (SpinQuant) are
-// not implemented.
+// left out.
 #pragma once
 #include "config/config.h"
 #include "model/llama.h"

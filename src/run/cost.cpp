@@ -18,13 +18,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-bool is_cpu(const std::string& device) { return device == "cpu" || (device == "auto" && !ops::cuda_available()); }
-
 /// Returns whether the cell's model will be streamed; here, where its device is here.
 bool will_stream(const Cell& cell) {
   const ModelSpec& spec = cell.job->model.spec;
   if (spec.weights != LayerWeights::automatic) return spec.weights == LayerWeights::streamed;
-  return (is_cpu(spec.device) || ops::cuda_available()) && is_streamed(cell, ops::parse_device(spec.device));
+  return (ops::names_cpu(spec.device) || ops::cuda_available()) && is_streamed(cell, ops::parse_device(spec.device));
 }
 
 /// Returns the paths of the rows of finished cells, the newest files first.
@@ -132,7 +130,7 @@ Cost total(const std::vector<Cell>& cells) {
     const bool streamed = will_stream(cell);
     cost.streams |= streamed;
     cost.memory = std::max(cost.memory, static_cast<double>(memory_bytes(cell, streamed)));
-    cost.cpu = cost.cpu && is_cpu(cell.job->model.spec.device);
+    cost.cpu = cost.cpu && ops::names_cpu(cell.job->model.spec.device);
     before = cell.job;
   }
   return cost;

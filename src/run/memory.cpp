@@ -24,8 +24,8 @@ int64_t plain_attention_bytes(const Cell& cell) {
   const ModelSpec& spec = cell.job->model.spec;
   const LlamaConfig& llama = cell.job->model.config;
   const bool residual = cell.job->method.quantization.plan.kv.residual() > 0;
-  const bool on_cpu = spec.device == "cpu" || (spec.device == "auto" && !ops::cuda_available());
-  const bool has_kernel = residual ? on_cpu && spec.dtype == at::kBFloat16 : spec.dtype != at::kDouble;
+  const bool has_kernel =
+      residual ? ops::names_cpu(spec.device) && spec.dtype == at::kBFloat16 : spec.dtype != at::kDouble;
   if (has_kernel) return 0;
   return ops::reference::attention_bytes(llama.num_attention_heads, llama.num_key_value_heads, llama.head_dim,
                                          cell.longest(), spec.dtype, residual);
