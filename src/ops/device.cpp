@@ -5,6 +5,7 @@
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <dlfcn.h>
+#include <malloc.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -136,6 +137,11 @@ void reset_peak_bytes(const at::Device& device) {
 int64_t peak_bytes(const at::Device& device) {
   if (device.is_cuda()) return allocator(device).getDeviceStats(device.index()).allocated_bytes[0].peak;
   return proc_kilobytes("/proc/self/status", "VmHWM:");
+}
+
+void keep_freed_memory() {
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);  // the most that older C libraries take, and what they would grow to
+  mallopt(M_TRIM_THRESHOLD, 256 << 20);
 }
 
 void use_whole_float32() {

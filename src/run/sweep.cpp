@@ -208,6 +208,7 @@ void print_rows(const Results& results, const std::vector<Job>& jobs) {
 bool run_experiment(const RunOptions& options) {
   const c10::NoGradGuard no_grad;  // a search could not differentiate InferenceMode's tensors
   ops::use_whole_float32();
+  ops::keep_freed_memory();
   std::vector<Job> jobs = parse_experiment(options.file, options.overrides);
   const std::filesystem::path file = original_of(options.file);
   const Results results(results_folder(options));

@@ -268,6 +268,25 @@ TEST_CASE("the gradient by a layout's numbers is that of the score") {
   }
 }
 
+TEST_CASE("symmetric scales have the queries' gradient less the keys', which differ where the cache rounds keys") {
+  const auto gradient = [](BandVariant variant) {
+    Searched searched(", guard: 100, guide: none, strategy: {type: gradient, steps: 1}", variant, 1, at::kDouble);
+    searched.cell.quant =
+        QuantPlan(Config::parse("kv: {type: fake_quant, key: {type: rtn, bits: 2, group: 0}}", "s.yaml"),
+                  searched.cell.full.config);
+    searched.cell.model = apply(searched.cell.quant, prepare(searched.cell.quant, searched.cell.full), {});
+    searched.run();
+    const std::vector<double> origin(static_cast<std::size_t>(searched.what.layout.size()), 0);
+    return (*Journal(searched.journal()).find("gradients", origin))["by_length"][0].get<std::vector<double>>();
+  };
+  const std::vector<double> both = gradient(BandVariant::independent), found = gradient(BandVariant::symmetric);
+  REQUIRE(found.size() == 3);
+  for (std::size_t b = 0; b < 3; ++b) {
+    CHECK(std::abs(found[b]) > 1e-6);
+    CHECK(found[b] == Approx(both[b] - both[b + 3]));
+  }
+}
+
 TEST_CASE(
     "the proxy is the distortion of the attention logits, computed whole, of heads that turn in part and layers that "
     "do not, too") {
