@@ -42,9 +42,9 @@ int64_t available_bytes(const at::Device& device);
 void reset_peak_bytes(const at::Device& device);
 int64_t peak_bytes(const at::Device& device);
 
-/// Lets the heap keep what tensors leave instead of giving it back to the system, which clears each page anew: a twelfth
-/// of the time of a window of 4096 tokens of a model with a hidden size of 1024.  What is larger than 32 MiB is still
-/// given back, as is what lies free at the heap's end beyond 256 MiB.
+/// Lets the heap keep what tensors leave instead of giving it back to the system, which clears each page anew: a
+/// twelfth of the time of a window of 4096 tokens of a model with a hidden size of 1024.  What is larger than 32 MiB is
+/// still given back, as is what lies free at the heap's end beyond 256 MiB.
 void keep_freed_memory();
 
 /// Makes products of float32 matrices use all bits of float32 on every device, whatever the environment says:
