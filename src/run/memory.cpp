@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "ops/device.h"
 #include "ops/ops.h"
+#include "search/scoring.h"
 
 namespace qroar {
 namespace {
@@ -19,6 +20,13 @@ int64_t free_at_first(const at::Device& device) {
   return known->second;
 }
 
+/// Returns the tokens of the longest window of a cell's search; 0 where there is none.
+int64_t longest_of_search(const Job& job) {
+  return job.method.search ? std::ranges::max(job.method.search->spec.lengths) : 0;
+}
+
+int64_t longest(const Cell& cell) { return std::max(cell.longest(), longest_of_search(*cell.job)); }
+
 /// Returns the bytes that attention takes beyond a kernel's where it is computed by its definition in ATen.
 int64_t plain_attention_bytes(const Cell& cell) {
   const ModelSpec& spec = cell.job->model.spec;
@@ -28,13 +36,13 @@ int64_t plain_attention_bytes(const Cell& cell) {
       residual ? ops::names_cpu(spec.device) && spec.dtype == at::kBFloat16 : spec.dtype != at::kDouble;
   if (has_kernel) return 0;
   return ops::reference::attention_bytes(llama.num_attention_heads, llama.num_key_value_heads, llama.head_dim,
-                                         cell.longest(), spec.dtype, residual);
+                                         longest(cell), spec.dtype, residual);
 }
 
 /// Returns an estimate of the bytes that the largest forward needs in addition to the weights.
 int64_t forward_bytes(const Cell& cell) {
   const int64_t element_size = size_of(cell.job->model.spec.dtype);
-  const int64_t tokens = cell.longest(), cached = cell.job->data.tasks.empty() ? 0 : cell.job->data.windows.length;
+  const int64_t tokens = longest(cell), cached = cell.job->data.tasks.empty() ? 0 : cell.job->data.windows.length;
   int64_t forward = forward_bytes(cell.job->model.config, tokens, element_size);
   if (const auto& reference = cell.job->model.reference)
     forward = std::max(forward, forward_bytes(reference->llama, tokens, size_of(reference->dtype)));
@@ -87,20 +95,53 @@ int64_t calibration_bytes(const Cell& cell) {
                   of(cell.dev_calibration.get(), job.search_quantization()));
 }
 
+/// Returns whether a model of these blocks has no weight as it is read: a rotation or a draw changes them all.
+bool changes_all(const Quantization& quantization) {
+  const Json none = {{"type", "none"}};
+  return quantization.key.value("rotation", none) != none || quantization.plan.rounding.draw > 0;
+}
+
+template <class Takes>
+int64_t weights_of(const LlamaConfig& config, const Takes& takes) {
+  int64_t sum = 0;
+  for (const LinearSite& site : linear_sites(config)) {
+    if (takes(site)) sum += site.rows * site.columns;
+  }
+  return sum;
+}
+
 /// Returns how many weights of a resident model are there twice, as they are read and as they are changed.
 int64_t changed_weights(const Job& job) {
   const Quantization& quantization = job.method.quantization;
-  const Json none = {{"type", "none"}};
-  if (job.method.search || quantization.key.value("rotation", none) != none || quantization.plan.rounding.draw > 0)
-    return all_of(job.model.opened.weights);
+  if (job.method.search || changes_all(quantization)) return all_of(job.model.opened.weights);
   const bool is_scaled = !job.method.rescaling->weights_key().is_null();  // queries and keys
-  int64_t sum = 0;
-  for (const LinearSite& site : linear_sites(job.model.config)) {
+  return weights_of(job.model.config, [&](const LinearSite& site) {
     const bool reads_rope = site.name.ends_with(".q_proj") || site.name.ends_with(".k_proj");
-    if ((is_scaled && reads_rope) || quantization.plan.rules.weight_quantizer(site.name) != nullptr)
-      sum += site.rows * site.columns;
+    return (is_scaled && reads_rope) || quantization.plan.rules.weight_quantizer(site.name) != nullptr;
+  });
+}
+
+/// Returns how many weights are there a third time: of a search's candidate, where its scales do not commute with the
+/// quantizer, or else of the full-precision model beside the quantized one, where it is not as it was read.
+int64_t third_weights(const Job& job) {
+  const auto those_of = [&](const Quantization& quantization, const auto& takes) {
+    return changes_all(quantization) ? all_of(job.model.opened.weights) : weights_of(job.model.config, takes);
+  };
+  const Quantization &searched = job.search_quantization(), &measured = job.method.quantization;
+  int64_t third = 0;
+  if (job.method.search && !commutes_with_scales(searched.plan, job.model.config)) {
+    third = those_of(searched, [&rules = searched.plan.rules](const LinearSite& site) {
+      return rules.weight_quantizer(site.name) != nullptr;
+    });
   }
-  return sum;
+  if (!job.output.diagnostics.empty() || (job.needs_reference() && !job.model.reference)) {
+    const auto folds_scales = [&rules = measured.plan.rules](const LinearSite& site) {
+      const auto quantizer = calibrated_at(rules, site);
+      return quantizer != nullptr && !quantizer->sees_quantized_inputs();
+    };
+    third = std::max(third, those_of(measured, folds_scales));
+  }
+  return third;
 }
 
 /// Returns the number of weights of a streamed model that are there at a time.
@@ -127,7 +168,8 @@ double gibibytes(int64_t bytes) { return static_cast<double>(bytes) / 0x1p30; }
 int64_t memory_bytes(const Cell& cell, bool streamed) {
   const Job& job = *cell.job;
   const WeightCounts& own = job.model.opened.weights;
-  int64_t weights = streamed ? streamed_weights(own, job.model.config) : all_of(own) + changed_weights(job);
+  int64_t weights =
+      streamed ? streamed_weights(own, job.model.config) : all_of(own) + changed_weights(job) + third_weights(job);
   weights *= size_of(job.model.spec.dtype);
   if (const auto& reference = job.model.reference) {
     const WeightCounts& others = job.model.opened.reference_weights;
@@ -147,12 +189,15 @@ void check_memory(const Cell& cell, const at::Device& device, bool streamed) {
   const int64_t forward = forward_bytes(cell), calibration = calibration_bytes(cell);
   const int64_t needed = streamed ? memory_bytes(cell, true) : std::max(forward, calibration);
   const int64_t available = ops::available_bytes(device);
-  const bool calibrates = calibration > forward;
-  const std::string what = calibrates ? "the calibration" : fmt::format("a window of {} tokens", cell.longest());
+  const bool calibrates = calibration > forward, searches = longest(cell) > cell.longest();
+  const std::string what = calibrates ? "the calibration" : fmt::format("a window of {} tokens", longest(cell));
   if (needed > available) {
     fail("{} needs about {:.1f} GiB {} and {} has {:.1f} GiB free; take {} or another device", what, gibibytes(needed),
          streamed ? "with streamed weights (embeddings, head and two layers)" : "beside the weights", device.str(),
-         gibibytes(available), calibrates ? "fewer calibration.samples" : "a smaller windows.length");
+         gibibytes(available),
+         calibrates ? "fewer calibration.samples"
+         : searches ? "smaller rescale.search.lengths"
+                    : "a smaller windows.length");
   }
   const int64_t in_all = memory_bytes(cell, streamed) - mapped_bytes(*cell.job, device);
   if (!streamed && in_all > free_at_first(device)) {

@@ -30,7 +30,7 @@ struct SearchInput {
 
 /// Returns whether the scales commute with the quantizers of q_proj and k_proj in every layer.  Then scaling their
 /// outputs, or the rows of their quantized weights, is equivalent to quantizing scaled weights.
-bool commutes_with_scales(const QuantPlan& plan, const Llama& model);
+bool commutes_with_scales(const QuantPlan& plan, const LlamaConfig& config);
 
 /// Returns the quantized model of scaled weights: scales the quantized rows where that is equal up to rounding in the
 /// weights' dtype, else quantizes again.

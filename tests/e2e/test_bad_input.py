@@ -146,6 +146,15 @@ def test_a_length_beyond_memory_fails_with_what_is_needed_and_what_is_there(fail
            "a window of 20000000 tokens needs about", f"GiB {with_what} and cpu has", "GiB free; take a smaller windows.length")
 
 
+def test_a_search_s_length_beyond_memory_fails_before_the_search(run, experiment, tmp_path):
+    write_token_file(tmp_path / "long.tok", tiny_books_tokenizer_hash(), {"long": np.zeros(20_000_000, dtype="<i4")})
+    search = {"data": {"path": str(tmp_path / "long.tok")}, "lengths": [64, 20_000_000], "short_length": 32}
+    file = experiment({"rescale": {"type": "bands", "search": search}, "model.dtype": "float64", "sweep": None})
+    process = run("run", file, "--results", tmp_path / "results")
+    assert process.returncode == 1 and "a window of 20000000 tokens needs about" in process.stderr, process.stderr
+    assert "GiB free; take smaller rescale.search.lengths or another device" in process.stderr
+
+
 def test_an_unknown_device_is_named_with_its_place(refused, experiment):
     file = experiment({"model.device": "gpu"})
     refused(file, f"{file}:4:11: model.device: ", "auto, cpu, cuda or cuda:N")

@@ -156,6 +156,14 @@ def test_check_says_the_memory_of_streamed_weights(run, experiment, tmp_path):
     for match, share in (("layers.*", 1), ("layers.3.*", 1 / 40)):  # of the weights are there twice
         file = experiment(changes | {"quant": [weights("rtn")[0] | {"match": match}]})
         assert abs(memory("resident") - own - share * end / 1e9) < 0.15
+    search = {"type": "bands", "search": {"data": {"path": str(TEXT), "documents": 1}, "lengths": [64], "short_length": 32}}
+    awq = {"quant": weights("awq"), "calibration": {"data": {"path": str(TEXT), "documents": 1}, "samples": 2, "length": 64}}
+    for more in ({"rounding": {"draw": 1}, "metrics": ["kl_divergence"]}, awq | {"metrics": ["kl_divergence"]}, awq | {"diagnostics": ["quant_error"]},
+                 {"rescale": search, "quant": [{"match": "layers.*", "weight": {"type": "mxfp4"}}]}):
+        file = experiment(changes | {"data.skip": 1, "data.documents": 1} | more)
+        assert abs(memory("resident") - own - 2 * end / 1e9) < 0.15, more  # three times
+    file = experiment(changes | {"data.skip": 1, "data.documents": 1, "rescale": search, "quant": weights("rtn")})
+    assert abs(memory("resident") - own - end / 1e9) < 0.15  # rtn's rows are scaled as they are
     text = tmp_path / "calibration.tok"
     write_token_file(text, tiny_books_tokenizer_hash(), {"long": np.arange(2**18, dtype="<i4") % 4000})
     file = experiment(changes | {"quant": weights("gptq"), "calibration": {"data": {"path": str(text)}, "samples": 512, "length": 512}})

@@ -263,7 +263,7 @@ TEST_CASE(
     const Llama anew = apply(plan, scaled, {}), quantized = apply(plan, full, {});
     const std::function<Quantized()> quantized_with_one = [&]() -> Quantized { return {quantized, nothing_found}; };
     const SearchInput input{full, plan, quantized_with_one, angles_of, none, {}};
-    CHECK(commutes_with_scales(plan, full) == commutes);
+    CHECK(commutes_with_scales(plan, full.config) == commutes);
     const Llama model = scaled_model(input, scales);
     for (std::size_t i = 0; i < 2; ++i) {
       for (const auto member : {&DecoderLayer::q_proj, &DecoderLayer::k_proj}) {
