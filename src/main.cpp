@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cmath>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <string_view>
 #include <system_error>
@@ -221,6 +222,33 @@ int run_command(int argc, char** argv) {
   return 0;
 }
 
+/// Runs the command; an exception becomes a line on stderr.
+int status_of(int argc, char** argv) {
+  try {
+    const int status = run_command(argc, argv);
+    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) fail("cannot write to stdout: {}", std::strerror(errno));
+    return status;
+  } catch (const Stopped& stopped) {
+    fmt::print(stderr, "{}\n", stopped.what());
+    return Stopped::kExitCode;
+  } catch (const Error& error) {
+    fmt::print(stderr, "{}\n", error.what());
+    return 1;
+  } catch (const std::filesystem::filesystem_error& error) {
+    fmt::print(stderr, "{}\n", in_one_line(error));
+    return 1;
+  } catch (const std::system_error& error) {
+    if (std::string_view(error.what()).starts_with("cannot write to file"))  // thrown by fmt::print
+      fmt::print(stderr, "cannot write to stdout: {}\n", error.code().message());
+    else
+      fmt::print(stderr, "the system refuses a thread or another resource: {}; see ulimit -a\n", error.what());
+    return 1;
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "internal error: {}\n", visible(error.what()));
+    return 2;
+  }
+}
+
 }  // namespace
 }  // namespace qroar
 
@@ -231,28 +259,7 @@ int main(int argc, char** argv) {
   const std::string worker = qroar::worker_name();
   spdlog::set_formatter(qroar::log_format("%H:%M:%S %^%l%$ " + (worker.empty() ? "" : worker + " ") + "%*"));
   qroar::let_log_fail();
-  try {
-    const int status = qroar::run_command(argc, argv);
-    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
-      qroar::fail("cannot write to stdout: {}", std::strerror(errno));
-    return status;
-  } catch (const qroar::Stopped& stopped) {
-    fmt::print(stderr, "{}\n", stopped.what());
-    return qroar::Stopped::kExitCode;
-  } catch (const qroar::Error& error) {
-    fmt::print(stderr, "{}\n", error.what());
-    return 1;
-  } catch (const std::filesystem::filesystem_error& error) {
-    fmt::print(stderr, "{}\n", qroar::in_one_line(error));
-    return 1;
-  } catch (const std::system_error& error) {
-    if (std::string_view(error.what()).starts_with("cannot write to file"))  // thrown by fmt::print
-      fmt::print(stderr, "cannot write to stdout: {}\n", error.code().message());
-    else
-      fmt::print(stderr, "the system refuses a thread or another resource: {}; see ulimit -a\n", error.what());
-    return 1;
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "internal error: {}\n", qroar::visible(error.what()));
-    return 2;
-  }
+  const int status = qroar::status_of(argc, argv);
+  std::fflush(stdout);  // of what was printed before an error
+  std::_Exit(status);   // at its end libtorch takes all operators apart, a third of a short command's time
 }
