@@ -116,4 +116,10 @@ ScaleGradient scale_gradient(const Llama& model, const at::Tensor& tokens_T, con
   return result;
 }
 
+int64_t gradient_bytes(const LlamaConfig& config, int64_t T, int64_t element_size) {
+  // One layer: gate, up, what they become and the gradients; norms, heads, sublayers and their gradients.
+  const int64_t one_layer = 6 * config.intermediate_size + 12 * config.hidden_size;
+  return T * (config.num_hidden_layers * config.hidden_size + one_layer) * element_size;
+}
+
 }  // namespace qroar

@@ -34,4 +34,8 @@ struct ScaleGradient {
 ScaleGradient scale_gradient(const Llama& model, const at::Tensor& tokens_T, const ops::RopeAngles& angles,
                              int64_t scored, int64_t heads = 1);
 
+/// Returns an estimate of the bytes that scale_gradient() takes for T tokens beside the weights and a forward: every
+/// layer's input and what autograd saves for one layer.
+int64_t gradient_bytes(const LlamaConfig& config, int64_t T, int64_t element_size);
+
 }  // namespace qroar

@@ -4,9 +4,11 @@
 #include <map>
 
 #include "base/error.h"
+#include "eval/gradient.h"
 #include "ops/device.h"
 #include "ops/ops.h"
 #include "search/scoring.h"
+#include "search/strategy.h"
 
 namespace qroar {
 namespace {
@@ -27,13 +29,24 @@ int64_t longest_of_search(const Job& job) {
 
 int64_t longest(const Cell& cell) { return std::max(cell.longest(), longest_of_search(*cell.job)); }
 
+/// Returns the tokens of the longest window that scale_gradient() sees; 0 where it is not called.
+int64_t longest_differentiated(const Cell& cell) {
+  const Job& job = *cell.job;
+  const int64_t shown = job.output.diagnostics.contains("sensitivity") ? cell.longest() : 0;
+  if (!job.method.search) return shown;
+  const SearchSpec& search = job.method.search->spec;
+  const bool asks = search.guide == SearchGuide::sensitivity || search.strategy->asks_for_gradient();
+  return asks ? std::max(shown, longest_of_search(job)) : shown;
+}
+
 /// Returns the bytes that attention takes beyond a kernel's where it is computed by its definition in ATen.
 int64_t plain_attention_bytes(const Cell& cell) {
   const ModelSpec& spec = cell.job->model.spec;
   const LlamaConfig& llama = cell.job->model.config;
   const bool residual = cell.job->method.quantization.plan.kv.residual() > 0;
-  const bool has_kernel =
-      residual ? ops::names_cpu(spec.device) && spec.dtype == at::kBFloat16 : spec.dtype != at::kDouble;
+  const bool has_kernel = residual
+                              ? ops::names_cpu(spec.device) && spec.dtype == at::kBFloat16 && ops::has_cpu_attention()
+                              : spec.dtype != at::kDouble;
   if (has_kernel) return 0;
   return ops::reference::attention_bytes(llama.num_attention_heads, llama.num_key_value_heads, llama.head_dim,
                                          longest(cell), spec.dtype, residual);
@@ -46,6 +59,7 @@ int64_t forward_bytes(const Cell& cell) {
   int64_t forward = forward_bytes(cell.job->model.config, tokens, element_size);
   if (const auto& reference = cell.job->model.reference)
     forward = std::max(forward, forward_bytes(reference->llama, tokens, size_of(reference->dtype)));
+  forward += gradient_bytes(cell.job->model.config, longest_differentiated(cell), element_size);
   return forward + plain_attention_bytes(cell) + cache_bytes(cell.job->model.config, cached, element_size);
 }
 

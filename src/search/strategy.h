@@ -72,6 +72,7 @@ class Strategy {
   /// infinite for a strategy that runs until its budget is spent.  A gradient counts as kGradientCost.
   virtual double most_forwards(std::size_t dimensions, int64_t points) const = 0;
   virtual bool asks_for_proxy() const { return false; }
+  virtual bool asks_for_gradient() const { return false; }
 };
 
 }  // namespace qroar

@@ -166,6 +166,11 @@ def test_check_says_the_memory_of_streamed_weights(run, experiment, tmp_path):
     assert abs(memory("resident") - own - end / 1e9) < 0.15  # rtn's rows are scaled as they are
     text = tmp_path / "calibration.tok"
     write_token_file(text, tiny_books_tokenizer_hash(), {"long": np.arange(2**18, dtype="<i4") % 4000})
+    long = changes | {"data": {"path": str(text)}, "windows": {"length": 2**17, "truncate": True}}
+    file = experiment(long)
+    forward = memory("streamed")
+    file = experiment(long | {"diagnostics": ["sensitivity"]})
+    assert memory("streamed") - forward > 2**17 * 40 * 2048 * 2 / 1e9  # every layer's input stays for the way back
     file = experiment(changes | {"quant": weights("gptq"), "calibration": {"data": {"path": str(text)}, "samples": 512, "length": 512}})
     assert 7.4 < memory("streamed") < 8.1  # 2**18 tokens of a stream and the widest input, 5.4 GB, and 2 of GPTQ's matrices of 8192 x 8192
 

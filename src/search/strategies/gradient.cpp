@@ -43,6 +43,7 @@ class Gradient : public Strategy {
   double most_forwards(std::size_t, int64_t) const override {
     return 1 + static_cast<double>(steps_) * (kGradientCost + kStepLengths);
   }
+  bool asks_for_gradient() const override { return true; }
 
  private:
   static double first_length(const SearchSpace& space) {
