@@ -76,6 +76,11 @@ TEST_CASE("Metaspace puts its mark before every piece, or before what begins a d
   CHECK(behind("first", "Isolated") == Texts{"▁1", "a", "2"});
   CHECK(behind("first", "Removed") == Texts{"a"});
   CHECK(behind("always", "Isolated") == Texts{"▁1", "▁a", "▁2"});
+  const auto twice = [&](const char* scheme) {
+    return error_of({{"type", "Sequence"}, {"pretokenizers", {mark(scheme, true), split("a"), mark("first", true)}}});
+  };
+  CHECK(twice("never") == "(no error)");
+  CHECK(contains(twice("first"), "is not read here"));  // a mark comes from no place, so that two pieces begin the text
 }
 
 TEST_CASE("another pre-tokenizer, key, value or number of steps is one line") {
