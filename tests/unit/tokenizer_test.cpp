@@ -211,7 +211,8 @@ TEST_CASE_METHOD(SentencePieceJson, "a normalizer that moves what Metaspace take
     json["normalizer"] = normalizer;
     const Json mark{{"type", "Metaspace"}, {"replacement", "▁"}, {"prepend_scheme", "first"}},
         digits{{"type", "Digits"}};
-    json["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", is_first ? Json{mark} : Json{digits, mark}}};
+    json["pre_tokenizer"] = {{"type", "Sequence"},
+                             {"pretokenizers", is_first ? Json::array({mark}) : Json::array({digits, mark})}};
     return error();
   };
   const auto replace = [](const char* from, const char* to) {
