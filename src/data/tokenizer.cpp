@@ -147,19 +147,15 @@ void warn_of_added_tokens(const fs::path& tokenizer) {
   }
 }
 
-}  // namespace
-
-fs::path tokenizer_file(const fs::path& model_folder) {
+fs::path chosen_file(const fs::path& model_folder) {
   fs::path model = model_folder / "tokenizer.model", json = model_folder / "tokenizer.json";
   const bool has_model = is_there(model), has_json = is_there(json);
   if (has_model && !is_tiktoken(model)) {
-    const fs::path& read = has_json && adds_tokens(json, model) ? json : model;
-    warn_of_added_tokens(read);
-    return read;
+    if (has_json) return adds_tokens(json, model) ? json : model;
+    return model;
   }
   if (has_json) {
     if (has_model) warn_once(fmt::format("{}: is of tiktoken's format; {} is read", model.string(), json.string()));
-    warn_of_added_tokens(json);
     return json;
   }
   if (has_model) {
@@ -168,6 +164,14 @@ fs::path tokenizer_file(const fs::path& model_folder) {
   }
   fail("{}: holds neither tokenizer.model nor tokenizer.json; copy the file from where the model came from",
        model_folder.string());
+}
+
+}  // namespace
+
+fs::path tokenizer_file(const fs::path& model_folder) {
+  fs::path file = chosen_file(model_folder);
+  warn_of_added_tokens(file);
+  return file;
 }
 
 std::unique_ptr<const Tokenizer> load_tokenizer(const fs::path& model_folder) {
