@@ -112,10 +112,12 @@ std::vector<AddedTokenFinder::Section> AddedTokenFinder::sections(std::string_vi
     std::size_t begin = at, end = at + token->content.size();
     at = end;  // even where white space behind it is taken, which may begin another one
     if (token->is_special) continue;
-    if (token->takes_space_before && begin > done) begin -= spaces_of(text.substr(done, begin - done), true);
     // What lies before `done` is white space that another one has taken; to look at it again would take squares of
-    // time.
+    // time.  A token that takes white space before it, too, is gone where all of it has been taken.
+    if (token->takes_space_before)
+      begin = begin > done ? begin - spaces_of(text.substr(done, begin - done), true) : done;
     if (token->takes_space_behind) end = std::max(end, done) + spaces_of(text.substr(std::max(end, done)), false);
+    if (end <= begin) continue;
     add_text(begin);
     sections.push_back({text.substr(begin, end - begin), token->id});
     done = end;

@@ -46,6 +46,17 @@ void check_added_ids(const Json& added, const Bpe& bpe, const std::string& file)
   }
 }
 
+/// Throws an Error where a normalizer may move what begins a document to Hugging Face's tokenizers, which look at the
+/// place in the text that the first character of a piece comes from.
+void check_start(const Normalizer& normalizer, const PreTokenizer& pre_tokenizer, const std::string& file) {
+  const bool may_drop = pre_tokenizer.marks_start() && normalizer.may_drop_start();
+  if (!may_drop && !(pre_tokenizer.marks_first_piece() && normalizer.has_steps())) return;
+  fail(
+      "{}: its Metaspace marks what begins a text (prepend_scheme first), and its normalizer changes what that is; "
+      "tokenize with scripts/tokenize_texts.py instead",
+      file);
+}
+
 }  // namespace
 
 JsonTokenizer::JsonTokenizer(const Json& tokenizer, const std::string& file)
@@ -60,6 +71,7 @@ JsonTokenizer::JsonTokenizer(const Json& tokenizer, const std::string& file)
              {"version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer", "post_processor",
               "decoder", "model"});
   check_added_ids(tokenizer.value("added_tokens", Json::array()), bpe_, file);
+  check_start(normalizer_, pre_tokenizer_, file);
 }
 
 std::vector<int32_t> JsonTokenizer::encode(const std::string& text) const {

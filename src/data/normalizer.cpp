@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/normal_form.h"
+#include "base/utf8.h"
 #include "data/tokenizer_parts.h"
 
 namespace qroar {
@@ -58,6 +59,7 @@ void Normalizer::read(const Json& normalizer, const std::string& file) {
     check_keys(file, kPart, normalizer, {"pattern", "content"});
     const std::string from = literal_of(normalizer.at("pattern")), to = normalizer.at("content");
     if (from.empty()) refuse(file, kPart, normalizer);
+    may_drop_start_ = may_drop_start_ || to.empty() || utf8_length(from) != from.size();
     steps_.emplace_back([file, from, to](const std::string& text, std::size_t most) {
       if (to.size() > from.size()) {
         check_growth(file, text.size() + count_of(text, from) * (to.size() - from.size()), most);

@@ -15,6 +15,12 @@ class Normalizer {
   /// Error that begins with `file` and names anything else.
   Normalizer(const Json& normalizer, const std::string& file);
 
+  /// Returns whether it changes texts at all.
+  bool has_steps() const { return !steps_.empty(); }
+  /// Returns whether what comes first may be from behind a text's first character: a Replace of several characters, or
+  /// by nothing.
+  bool may_drop_start() const { return may_drop_start_; }
+
   /// Throws an Error where a text would grow beyond 32 times its bytes, which no normal form does.
   std::string normalized(std::string_view text) const;
 
@@ -23,6 +29,7 @@ class Normalizer {
   void read(const Json& normalizer, const std::string& file);
 
   std::vector<Step> steps_;
+  bool may_drop_start_ = false;
 };
 
 }  // namespace qroar

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <charconv>
 
 #include "base/error.h"
 #include "base/json.h"
@@ -100,6 +101,20 @@ std::size_t first_unlike(std::string_view expression) {
   return expression.size();
 }
 
+/// Returns whether an expression names a character from U+180E to U+200B, as it has to where it tells these two apart.
+bool names_between(std::string_view expression) {
+  while (!expression.empty()) {
+    const std::string_view character = expression.substr(0, std::max<std::size_t>(1, utf8_length(expression)));
+    if (character >= "\u180e" && character <= "\u200b") return true;
+    unsigned code = 0;
+    if (expression.starts_with("\\x{"))
+      std::from_chars(expression.data() + 3, expression.data() + expression.size(), code, 16);
+    if (code >= 0x180E && code <= 0x200B) return true;
+    expression.remove_prefix(character.size());
+  }
+  return false;
+}
+
 /// Memory for a match of any pattern; its groups are not asked for.
 pcre2_match_data* match_memory() {
   thread_local const std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> memory(
@@ -109,7 +124,8 @@ pcre2_match_data* match_memory() {
 
 }  // namespace
 
-Pattern::Pattern(const std::string& expression, const std::string& file) : file_(file) {
+Pattern::Pattern(const std::string& expression, const std::string& file)
+    : file_(file), names_between_(names_between(expression)) {
   if (const std::size_t at = first_unlike(expression); at < expression.size()) {
     fail("{}: its pattern {} has at {} what is not read here: {}; tokenize with scripts/tokenize_texts.py instead",
          file, excerpt(expression), at, excerpt(expression.substr(at, 8)));
@@ -132,6 +148,12 @@ void Pattern::each_match(std::string_view piece, const std::function<void(std::s
   // by another format character of three bytes for matching.
   std::string copy;
   if (std::size_t at = piece.find("\u180e"); at != piece.npos) {
+    if (names_between_) {
+      fail(
+          "{}: its pattern may treat U+180E, which a text holds, unlike U+200B, and is not read here for such texts; "
+          "tokenize with scripts/tokenize_texts.py instead",
+          file_);
+    }
     copy = piece;
     for (; at != copy.npos; at = copy.find("\u180e", at)) copy.replace(at, 3, "\u200b");
     piece = copy;

@@ -165,6 +165,12 @@ void PreTokenizer::read_metaspace(const Json& part, const std::string& file) {
       part.value("str_rep", mark) != mark) {
     refuse(file, kPart, part);
   }
+  // A piece begins the document to the original where its first character comes from the document's first one, or from
+  // none as a mark does, so that several pieces may.
+  if (scheme == "first" && has_marks_) refuse(file, kPart, part);
+  marks_start_ = marks_start_ || scheme == "first";
+  marks_first_piece_ = marks_first_piece_ || (scheme == "first" && !steps_.empty());
+  has_marks_ = has_marks_ || scheme != "never";
   const bool cuts = part.value("split", true);
   steps_.emplace_back([=](const Pieces& pieces) {
     Pieces marked{.text = {}, .ends = {}, .at_start = pieces.at_start};

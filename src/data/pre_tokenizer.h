@@ -30,6 +30,9 @@ class PreTokenizer {
 
   /// Returns whether pieces are bytes as GPT-2 writes them (data/byte_names.h).
   bool is_byte_level() const { return is_byte_level_; }
+  /// Returns whether a Metaspace puts its mark only before what begins a document, and whether that may be a piece.
+  bool marks_start() const { return marks_start_; }
+  bool marks_first_piece() const { return marks_first_piece_; }
 
  private:
   using Step = std::function<Pieces(Pieces)>;
@@ -39,7 +42,8 @@ class PreTokenizer {
   void read_metaspace(const Json& part, const std::string& file);
 
   std::vector<Step> steps_;
-  bool is_byte_level_ = false;
+  bool is_byte_level_ = false, marks_start_ = false, marks_first_piece_ = false;
+  bool has_marks_ = false;  ///< whether a Metaspace has put marks before texts
 };
 
 }  // namespace qroar

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <optional>
+#include <set>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -96,30 +97,61 @@ bool adds_tokens(const fs::path& json, const fs::path& model) {
   });
 }
 
-/// Warns where added_tokens.json has tokens that the SentencePiece model lacks, which transformers adds to it.
-void warn_of_added_tokens(const fs::path& model) {
-  const fs::path file = model.parent_path() / "added_tokens.json";
-  if (!is_there(file)) return;
-  const SentencePiece pieces(model);
-  const Json added = read_json_object(file);
-  for (const auto& [token, id] : added.items()) {
-    if (pieces.has_piece(token)) continue;
-    warn_once(fmt::format(
-        "{}: is not read, and adds the token {} to those of tokenizer.model; where texts contain it, copy the "
-        "model's tokenizer.json beside it",
-        file.string(), excerpt(token)));
+struct ListedToken {
+  std::string content;
+  fs::path file;
+};
+
+/// Returns the plain tokens that transformers adds to a tokenizer from the files beside it.
+std::vector<ListedToken> listed_tokens(const fs::path& folder) {
+  const fs::path settings = folder / "tokenizer_config.json", older = folder / "added_tokens.json";
+  std::vector<ListedToken> listed;
+  std::set<std::string> special;  // is text where it is spelled out
+  const Json config = try_read_json_object(settings).value_or(Json::object());
+  for (const Json& token : value_at(config, "/added_tokens_decoder")) {
+    const Json& content = value_at(token, "/content");
+    if (!content.is_string()) continue;
+    if (value_at(token, "/special") == true) {
+      special.insert(content.get<std::string>());
+    } else {
+      listed.push_back({content, settings});
+    }
+  }
+  const Json tokens = is_there(older) ? read_json_object(older) : Json::object();
+  for (const auto& [content, id] : tokens.items()) {
+    if (!special.contains(content)) listed.push_back({content, older});
+  }
+  return listed;
+}
+
+/// Warns where files beside the tokenizer's have tokens that it lacks, which transformers adds to it.
+void warn_of_added_tokens(const fs::path& tokenizer) {
+  const std::vector<ListedToken> listed = listed_tokens(tokenizer.parent_path());
+  if (listed.empty()) return;
+  const bool is_json = tokenizer.extension() == ".json";
+  std::optional<SentencePiece> pieces;
+  std::set<std::string> added;
+  if (!is_json) pieces.emplace(tokenizer);
+  const Json json = is_json ? read_json_object(tokenizer) : Json::object();
+  for (const Json& token : value_at(json, "/added_tokens")) {
+    if (value_at(token, "/content").is_string()) added.insert(token["content"].get<std::string>());
+  }
+  for (const auto& [content, file] : listed) {
+    if (is_json ? added.contains(content) : pieces->has_piece(content)) continue;
+    warn_once(fmt::format("{}: is not read, and adds the token {} to those of {}; where texts contain it, {}",
+                          file.string(), excerpt(content), tokenizer.filename().string(),
+                          is_json ? "save the tokenizer again with save_pretrained() of transformers, whose "
+                                    "tokenizer.json has it"
+                                  : "copy the model's tokenizer.json beside it"));
     return;
   }
 }
 
-}  // namespace
-
-fs::path tokenizer_file(const fs::path& model_folder) {
+fs::path chosen_file(const fs::path& model_folder) {
   fs::path model = model_folder / "tokenizer.model", json = model_folder / "tokenizer.json";
   const bool has_model = is_there(model), has_json = is_there(json);
   if (has_model && !is_tiktoken(model)) {
     if (has_json) return adds_tokens(json, model) ? json : model;
-    warn_of_added_tokens(model);
     return model;
   }
   if (has_json) {
@@ -132,6 +164,14 @@ fs::path tokenizer_file(const fs::path& model_folder) {
   }
   fail("{}: holds neither tokenizer.model nor tokenizer.json; copy the file from where the model came from",
        model_folder.string());
+}
+
+}  // namespace
+
+fs::path tokenizer_file(const fs::path& model_folder) {
+  fs::path file = chosen_file(model_folder);
+  warn_of_added_tokens(file);
+  return file;
 }
 
 std::unique_ptr<const Tokenizer> load_tokenizer(const fs::path& model_folder) {

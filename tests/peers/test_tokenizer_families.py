@@ -78,6 +78,7 @@ SENTENCEPIECE_FAMILIES = {  # normalizer, pre-tokenizer, added tokens
     "phi-3": (PREPEND, None, plain("</s>", rstrip=True) + special("<|user|>", rstrip=True)),
     "gemma": (MARKS, pre_tokenizers.Split(" ", "merged_with_previous"), plain("\n\n", "\n\n\n", "▁▁", "<think>") + special("<start_of_turn>")),
     "a token that takes white space on both sides": (PREPEND, None, plain("<think>", lstrip=True, rstrip=True) + plain(" ", "ö", normalized=True)),
+    "white space that takes all around it": (None, pre_tokenizers.Metaspace("▁", "first"), plain("\n", "  ", lstrip=True, rstrip=True)),
     "sections with a space before each": (None, pre_tokenizers.Metaspace("▁", "always"), plain("<think>", "2")),
     "only the text has a space before": (None, pre_tokenizers.Metaspace("▁", "first"), plain("<think>", "2")),
 }

@@ -48,6 +48,10 @@ TEST_CASE("a token may take the white space beside it") {
   CHECK(sections({both, {{"content", " "}}}, "x  <a>  b <a>") == "[x] 1 1 0 1 1 [b] 1 0 ");
   CHECK(sections({{{"content", " "}, {"rstrip", true}}}, "a   b") == "[a] 0 0 0 [b] ");
   CHECK(sections({{{"content", " x"}, {"lstrip", true}}}, "a   x") == "[a] 0 ");
+  // White space that has been taken is not taken again by a token that takes it on both sides.
+  CHECK(sections({{{"content", " "}, {"lstrip", true}, {"rstrip", true}}}, "a   b \n c") == "[a] 0 [b] 0 [c] ");
+  CHECK(sections({{{"content", " "}, {"rstrip", true}}, {{"content", "\nb"}, {"lstrip", true}, {"rstrip", true}}},
+                 "a \nb c") == "[a] 0 1 0 [c] ");
 }
 
 TEST_CASE("a normalized token is looked for as its normalizer makes it") {

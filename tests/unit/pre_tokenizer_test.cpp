@@ -51,6 +51,21 @@ TEST_CASE("an empty match cuts, as in Oniguruma") {
   CHECK(cut(split("(?=b)", "Contiguous"), "abcb") == Texts{"a", "bc", "b"});
 }
 
+TEST_CASE("a pattern that names the Mongolian vowel separator or its like is an Error for a text that holds it") {
+  const auto error = [](const Json& part, const char* text) { return error_text([&] { cut(part, text); }); };
+  for (const char* pattern :
+       {"[\\x{1800}-\\x{18AF}]+", "[\u1800-\u18af]", "\\x{180e}", "\u180e", "a|\u200b", "[^\u2003]"}) {
+    CAPTURE(pattern);
+    CHECK(
+        contains(error(split(pattern), "a\u180e"), "t.json: its pattern may treat U+180E, which a text holds, unlike"));
+    CHECK(error(split(pattern), "a\u200b\u1820") == "(no error)");
+  }
+  const Json literal{{"type", "Split"}, {"pattern", {{"String", "\u180e"}}}, {"behavior", "Isolated"}};
+  CHECK(contains(error(literal, "a\u180e"), "U+180E"));
+  CHECK(cut(split("[\u0800-\u4e00]+"), "a\u180eb") == Texts{"a", "\u180e", "b"});
+  CHECK(cut(split("\\s|[\\x{80}-\\x{ffff}]b"), "a\u180eb") == Texts{"a", "\u180eb"});
+}
+
 TEST_CASE("the parts of a sequence cut the pieces of the part before, which sees no others") {
   const Json byte_level{{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", false}};
   const auto sequence = [](const std::vector<Json>& parts) {
@@ -76,6 +91,11 @@ TEST_CASE("Metaspace puts its mark before every piece, or before what begins a d
   CHECK(behind("first", "Isolated") == Texts{"▁1", "a", "2"});
   CHECK(behind("first", "Removed") == Texts{"a"});
   CHECK(behind("always", "Isolated") == Texts{"▁1", "▁a", "▁2"});
+  const auto twice = [&](const char* scheme) {
+    return error_of({{"type", "Sequence"}, {"pretokenizers", {mark(scheme, true), split("a"), mark("first", true)}}});
+  };
+  CHECK(twice("never") == "(no error)");
+  CHECK(contains(twice("first"), "is not read here"));  // a mark comes from no place, so that two pieces begin the text
 }
 
 TEST_CASE("another pre-tokenizer, key, value or number of steps is one line") {

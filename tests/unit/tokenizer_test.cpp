@@ -206,6 +206,31 @@ TEST_CASE_METHOD(SentencePieceJson, "Metaspace puts a space before where none is
   CHECK(encode({{"prepend_scheme", "never"}, {"split", true}}, "o lo") == Ids{261, 263});
 }
 
+TEST_CASE_METHOD(SentencePieceJson, "a normalizer that moves what Metaspace takes for a text's begin is an Error") {
+  const auto error_with = [&](const Json& normalizer, bool is_first) {
+    json["normalizer"] = normalizer;
+    const Json mark{{"type", "Metaspace"}, {"replacement", "▁"}, {"prepend_scheme", "first"}},
+        digits{{"type", "Digits"}};
+    json["pre_tokenizer"] = {{"type", "Sequence"},
+                             {"pretokenizers", is_first ? Json::array({mark}) : Json::array({digits, mark})}};
+    return error();
+  };
+  const auto replace = [](const char* from, const char* to) {
+    return Json{{"type", "Replace"}, {"pattern", {{"String", from}}}, {"content", to}};
+  };
+  const std::string said =
+      "tokenizer.json: its Metaspace marks what begins a text (prepend_scheme first), and its normalizer changes what "
+      "that is; tokenize with scripts/tokenize_texts.py instead";
+  for (const Json& normalizer : {replace("lo", "o"), replace("l", ""), replace("\u00e4o", "lo")})
+    CHECK(contains(error_with(normalizer, true), said));
+  for (const Json& normalizer :
+       {replace("l", "lo"), Json{{"type", "Prepend"}, {"prepend", "▁"}}, Json{{"type", "NFC"}}}) {
+    CHECK(error_with(normalizer, true) == "(no error)");
+    CHECK(contains(error_with(normalizer, false), said));
+  }
+  CHECK(error_with(nullptr, false) == "(no error)");
+}
+
 TEST_CASE_METHOD(SentencePieceJson, "another normalizer, pre-tokenizer or decoder is an Error with the remedy") {
   const SentencePieceJson whole;
   const std::string remedy = "is not read here; tokenize with scripts/tokenize_texts.py instead";
