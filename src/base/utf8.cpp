@@ -81,6 +81,16 @@ std::size_t utf8_prefix(std::string_view text) {
   return done;
 }
 
+bool holds_noncharacter(std::string_view text) {
+  for (std::size_t i = 0; i < text.size();) {
+    const std::size_t length = std::max<std::size_t>(1, utf8_length(text.substr(i)));
+    const char32_t code = code_of(text.substr(i, length));
+    if ((code & 0xFFFE) == 0xFFFE || (code >= 0xFDD0 && code <= 0xFDEF)) return true;
+    i += length;
+  }
+  return false;
+}
+
 std::string with_replacements(std::string_view text) {
   std::string valid;
   while (!text.empty()) {

@@ -75,6 +75,9 @@ class TreeBuilder : public YAML::EventHandler {
     if (!plain && tag != "!" && tag != "tag:yaml.org,2002:str") refuse_tag(mark, tag);
     if (text.find('\0') != text.npos)
       refuse(mark, "a NUL (\\0), at which the system would end the path that it is in; remove it");
+    if (holds_noncharacter(text))
+      refuse(mark,
+             "a code point that Unicode gives to no character (such as U+FFFF), which YAML cannot hold; remove it");
     const Pointer node = make(place(mark), Kind::scalar);
     node->text = text;
     if (!plain) restore_breaks(mark, node->text);

@@ -228,7 +228,9 @@ void check_other_keys(const ConfigFields& fields, const std::vector<std::string_
   std::string unknown;
   for (const auto& [key, value] : fields.json().items()) {
     if (std::ranges::find(read, std::string_view(key)) != read.end()) continue;
-    const auto matches = [&name = key](std::string_view glob) { return glob_matches(glob, name); };
+    const auto matches = [&name = key](std::string_view glob) {
+      return name.starts_with(glob.substr(0, glob.find_first_of("{*?"))) && glob_matches(glob, name);
+    };
     const auto known = std::ranges::find_if(changing, matches, &Changing::glob);
     if (known != changing.end()) {
       if (!is_neutral(key, value, known->neutral))

@@ -7,6 +7,7 @@
 #include "base/csv.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "base/hash.h"
 #include "base/warn_once.h"
 #include "results/row_shape.h"
 
@@ -180,19 +181,36 @@ std::vector<Json> Results::rows() const {
   return rows;
 }
 
-void Results::derive_rows_file() const {
-  const auto lines_now = [&] {
-    std::string lines;
-    for (const Json& row : rows()) lines += row.dump() + "\n";
-    return lines;
+std::string Results::hash_of_cells() const {
+  std::string bytes;
+  const auto add = [&](const std::filesystem::path& file) {
+    try {
+      bytes += file.string() + hash_bytes(read_file(file));
+    } catch (const Error& error) {
+      bytes += error.what();
+    }
   };
+  add(folder_ / "plan.json");
+  std::error_code missing;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_ / "cells", missing))
+    add(entry.path() / "row.json");
+  return hash_bytes(bytes);
+}
+
+std::vector<Json> Results::derive_rows_file() const {
   // Repeats until nothing has changed meanwhile: another process may write a row and the file between our read and our
   // write.
-  std::string written;
-  for (std::string lines = lines_now(); lines != written; lines = lines_now()) {
+  std::vector<Json> found;
+  std::string before, now = hash_of_cells();
+  do {
+    before = now;
+    found = rows();
+    std::string lines;
+    for (const Json& row : found) lines += row.dump() + "\n";
     write_file_atomically(folder_ / "rows.jsonl", lines);
-    written = std::move(lines);
-  }
+    now = hash_of_cells();
+  } while (now != before);
+  return found;
 }
 
 }  // namespace qroar

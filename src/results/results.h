@@ -88,10 +88,13 @@ class Results {
   /// for a damaged file.
   std::optional<Json> plan() const;
 
-  /// Rewrites rows.jsonl from the cells.
-  void derive_rows_file() const;
+  /// Rewrites rows.jsonl from the cells; returns its rows.
+  std::vector<Json> derive_rows_file() const;
 
  private:
+  /// Returns a hash of what rows() reads.
+  std::string hash_of_cells() const;
+
   std::filesystem::path folder_;
 };
 

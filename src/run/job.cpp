@@ -94,11 +94,13 @@ std::shared_ptr<const Rescaling> parse_rescaling(const Config& config, const Lla
 
 }  // namespace
 
-Job::Job(const SweepPoint& point) {
+Job::Job(const SweepPoint& point, ModelConfigs& read) {
   const Config& root = point.config;
   for (const auto& [path, value] : point.axes) axes[path] = value;
   try {
-    model.config = LlamaConfig::load(model_folder(root.at("model")));
+    const std::filesystem::path folder = model_folder(root.at("model"));
+    const auto known = read.find(folder);
+    model.config = known == read.end() ? read.emplace(folder, LlamaConfig::load(folder)).first->second : known->second;
   } catch (const UnreadableConfig& error) {
     model.open_error = error.what();
     resolved = root.json();
@@ -207,10 +209,11 @@ std::vector<Job> parse_experiment(const std::filesystem::path& file, const std::
   std::vector<Job> jobs;
   ErrorList errors;
   std::set<std::string> ids;
+  ModelConfigs read;
   std::vector<std::pair<std::size_t, NamedPoint>> controls;  // the index of the job that precedes each, and the control
   for (const SweepPoint& point : expand(Config::load(file, overrides))) {
     try {
-      Job job(point);
+      Job job(point, read);
       if (!ids.insert(job.id).second) {
         fail("{}: two points of the sweep are the same job ({}); an axis there changes nothing", point.origin,
              job.axes.dump());
@@ -230,7 +233,7 @@ std::vector<Job> parse_experiment(const std::filesystem::path& file, const std::
   }
   errors.throw_if_any();
   for (const auto& [searched, control] : controls) {
-    Job job(control.point);
+    Job job(control.point, read);
     jobs[searched].output.controls[control.name] = job.id;
     if (ids.insert(job.id).second) jobs.push_back(std::move(job));
   }

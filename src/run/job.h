@@ -1,6 +1,7 @@
 // One fully resolved job: everything a cell needs, parsed and checked before any device time is used.
 #pragma once
 #include <algorithm>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
@@ -80,6 +81,9 @@ struct JobOutput {
   std::map<std::string, std::string> controls;  ///< of a search: the ids of its controls, by name (run/controls.h)
 };
 
+/// The config.json of each model folder.
+using ModelConfigs = std::map<std::filesystem::path, LlamaConfig>;
+
 struct Job {
   std::string id;  ///< 16 hexadecimal digits: the hash of `resolved`
   Json axes =
@@ -95,7 +99,8 @@ struct Job {
 
   /// Reads every key, builds every plugin, reads config.json, checks rules against the model's layers and that the data
   /// file exists.  Throws an Error with its place, except for a config.json that cannot be read (`model.open_error`).
-  explicit Job(const SweepPoint& point);
+  /// `read`: what other jobs of the experiment have read, of which one reading serves all.
+  Job(const SweepPoint& point, ModelConfigs& read);
 
   /// Returns whether a metric compares with a reference.
   bool needs_reference() const {

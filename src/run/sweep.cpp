@@ -198,11 +198,11 @@ std::vector<Cell> unfinished(std::vector<Cell> cells, const std::filesystem::pat
   return Sweep(Results(results), "", false).unfinished(std::move(cells));
 }
 
-void print_rows(const Results& results, const std::vector<Job>& jobs) {
+void print_rows(const Results& results, const std::vector<Json>& rows, const std::vector<Job>& jobs) {
   ShowOptions options;
   options.planned.emplace();
   for (const Job& job : jobs) options.planned->insert(job.id);
-  fmt::print("{}", show(results, results.rows(), options));
+  fmt::print("{}", show(results, rows, options));
 }
 
 bool run_experiment(const RunOptions& options) {
@@ -223,8 +223,7 @@ bool run_experiment(const RunOptions& options) {
   results.write_plan(file, planned(all));
   if (cells.empty()) return true;
   const bool all_ok = sweep.run_all(std::move(cells));
-  results.derive_rows_file();
-  print_rows(results, jobs);
+  print_rows(results, results.derive_rows_file(), jobs);
   return all_ok;
 }
 

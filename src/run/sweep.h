@@ -24,8 +24,8 @@ struct RunOptions {
 /// stop a whole run: a bad experiment, data that does not load, a write that fails; Stopped.
 bool run_experiment(const RunOptions& options);
 
-/// Prints the table of the jobs' rows to stdout.
-void print_rows(const Results& results, const std::vector<Job>& jobs);
+/// Prints the table of the jobs' rows to stdout; `rows`: those of the results.
+void print_rows(const Results& results, const std::vector<Json>& rows, const std::vector<Job>& jobs);
 
 /// Returns options.results, or its default.
 std::filesystem::path results_folder(const RunOptions& options);

@@ -157,7 +157,8 @@ int run_workers(const RunOptions& options, const std::vector<std::string>& devic
     }
     std::this_thread::sleep_for(kPoll);
   }
-  if (code <= 1) print_rows(Results(results_folder(options)), jobs);
+  const Results results(results_folder(options));
+  if (code <= 1) print_rows(results, results.rows(), jobs);
   return code;
 }
 

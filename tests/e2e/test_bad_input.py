@@ -46,6 +46,8 @@ windows: {{length: 64, truncate: true}}
     ("sweep: [{windows.length: [64, 64]}]\n", ":5:31: ", ["the same value"]),
     ("rope: {type: longrope, factor: 2, factors: nowhere.json}\n", ":5:", ["nowhere.json: no such file"]),
     ("include: [../nowhere.yaml]\n", ":5:11: include[0]: ", ["no such file"]),
+    ('export: {folder: "a\\uffffb"}\n', ":5:18: ", ["a code point that Unicode gives to no character (such as U+FFFF)"]),
+    ('export: {folder: "a\ufdd0b"}\n', ":5:18: ", ["a code point that Unicode gives to no character"]),
     ('export: {folder: "a\\0b"}\n', ":5:18: ", ["a NUL (\\0), at which the system would end the path"]),
 ], ids=lambda value: value.strip()[:40] if isinstance(value, str) else "")
 def test_a_wrong_configuration_is_named_with_its_place(refused, run, tmp_path, text, place, parts):
