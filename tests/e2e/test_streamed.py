@@ -36,8 +36,8 @@ METHODS = {
 }
 
 
-def shapes_of(hidden, mlp, layers):
-    shapes = {"model.embed_tokens.weight": [4096, hidden], "model.norm.weight": [hidden]}
+def shapes_of(hidden, mlp, layers, vocabulary=4096):
+    shapes = {"model.embed_tokens.weight": [vocabulary, hidden], "model.norm.weight": [hidden]}
     for layer in range(layers):
         shapes |= {f"model.layers.{layer}.{norm}.weight": [hidden] for norm in ("input_layernorm", "post_attention_layernorm")}
         shapes |= {f"model.layers.{layer}.self_attn.{name}_proj.weight": [hidden, hidden] for name in "qkvo"}
@@ -46,13 +46,13 @@ def shapes_of(hidden, mlp, layers):
     return shapes
 
 
-def hollow_model(folder, layers):
+def hollow_model(folder, layers, vocabulary=4096, tied=True):
     """A model of so many layers of 67 million weights, of which no byte is on the disk, and its bytes."""
     hidden, mlp = 2048, 8192
     model = copy_of_tiny_books(folder, hidden_size=hidden, intermediate_size=mlp, num_hidden_layers=layers, num_attention_heads=32,
-                               num_key_value_heads=32, head_dim=64)
+                               num_key_value_heads=32, head_dim=64, vocab_size=vocabulary, tie_word_embeddings=tied)
     header, end = {}, 0
-    for name, shape in shapes_of(hidden, mlp, layers).items():
+    for name, shape in (shapes_of(hidden, mlp, layers, vocabulary) | ({} if tied else {"lm_head.weight": [vocabulary, hidden]})).items():
         begin, end = end, end + 2 * shape[0] * (shape[1] if len(shape) == 2 else 1)
         header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [begin, end]}
     text = json.dumps(header).encode()
@@ -183,6 +183,15 @@ def test_two_layers_of_streamed_weights_are_there_at_once(run, experiment, tmp_p
                           for kind in ("resident", "streamed"))
     layer = 4 * (end - 2 * 4000 * 2048) / 1e9  # of bfloat16's bytes but those of the embeddings, which are the head, too
     assert abs(streamed - resident - layer) < 0.11, (resident, streamed, layer)
+
+
+def test_a_head_of_its_own_is_there_beside_the_embeddings_of_a_streamed_model(run, experiment, tmp_path):
+    vocabulary, memory = 2**18, []
+    for tied in (True, False):
+        model, _ = hollow_model(tmp_path / f"model-{tied}", 4, vocabulary, tied)
+        file = experiment({"model.path": str(model), "model.dtype": "float64", "model.weights": "streamed", "sweep": None})
+        memory.append(float(re.search(r"memory about ([\d.]+) GB", run("check", file).stdout)[1]))
+    assert abs(memory[1] - memory[0] - 8 * vocabulary * 2048 / 1e9) < 0.11, memory
 
 
 def no_more_than_16_gigabytes():

@@ -140,6 +140,18 @@ def test_a_blank_is_filled_with_each_choice_and_what_follows_is_scored(asked, li
     assert tables["choice"][0]["choice_norm"] == ""
 
 
+def test_a_shot_with_a_blank_has_the_delimiter_where_the_question_has_it(asked, likelihoods, lines_file):
+    shown = {"sentence": "The pot fell on the stone because the _ was loose and old.", "choices": ["handle", "stone"], "label": 0}
+    question = {"sentence": "The cart was behind the mill since the _ had no wheel.", "choices": ["cart", "mill"], "label": 0}
+    for delimiter in (" ", " now "):
+        _, tables, _ = asked({"type": "multiple_choice", "path": str(lines_file("choice", [shown, question])), "prompt": "{sentence}", "blank": "_",
+                              "delimiter": delimiter, "shots": 1})
+        shot = f"The pot fell on the stone because the handle{delimiter}was loose and old.\n\n"
+        for value, choice in zip(tables["choice"][0]["log_likelihoods"].split(), question["choices"]):
+            by_hand = {"query": f"{shot}The cart was behind the mill since the {choice}", "choices": ["had no wheel.", "x"], "label": 0}
+            assert float(value) == pytest.approx(likelihoods([by_hand], delimiter=delimiter)[0][0], abs=TOLERANCE)
+
+
 def test_a_bos_comes_before_every_context(likelihoods):
     assert_all_differ(likelihoods(QUESTIONS, bos=True), likelihoods(QUESTIONS))
 

@@ -130,6 +130,47 @@ TEST_CASE("awq: the scale of o_proj's inputs is the trial with the least squared
   CHECK(at::allclose(found.at("scale.v_proj"), best_scale, 1e-9));
 }
 
+TEST_CASE("awq: the search takes as many samples as asked, and the channels' means take all") {
+  LlamaConfig config = small_llama_config();
+  config.num_key_value_heads = config.num_attention_heads;
+  const Llama model = random_llama(config, at::kDouble, 3);
+  const DecoderLayer& layer = model.layers[0];
+  const at::Tensor& weight = layer.o_proj.weight_OI;
+  const auto sample = [] { return at::randn({8, 64}, at::kDouble) * at::pow(4.0, at::rand({64}, at::kDouble)); };
+  std::vector<at::Tensor> samples;
+  for (int i = 0; i < 3; ++i) samples.push_back(sample());
+  const at::Tensor mean = at::cat(samples).abs().mean(0);
+  const ops::RopeAngles angles{at::ones({8, 8}, at::kDouble), at::zeros({8, 8}, at::kDouble)};
+  std::vector<at::Tensor> scales;
+  for (const int64_t count : {1, 2, 3}) {
+    const auto [rules, yaml] =
+        rules_of("layers.*.self_attn.o_proj",
+                 fmt::format("{{type: awq, bits: 3, group: 16, apply_clip: false, search_samples: {}}}", count));
+    const auto quantizer = rules.calibrated(layer).front();
+    const auto calibrator = quantizer->watch({config, layer, angles, 3, 8, rules.sites_of(*quantizer)});
+    for (std::size_t i = 0; i < samples.size(); ++i) {
+      calibrator->begin_sample(static_cast<int64_t>(i));
+      calibrator->on_input(layer.o_proj.site, samples[i]);
+    }
+    double best = kInf;
+    at::Tensor expected;
+    for (int step = 0; step < 20; ++step) {
+      const at::Tensor scale = awq_scale(mean, {}, step / 20.0);
+      const at::Tensor error = quantizer->fake_quantize(weight * scale) / scale - weight;
+      double loss = 0;
+      for (int64_t i = 0; i < count; ++i)
+        loss += at::matmul(samples[static_cast<std::size_t>(i)], error.t()).square().sum().item<double>();
+      if (loss < best) {
+        best = loss;
+        expected = scale;
+      }
+    }
+    scales.push_back(calibrator->found().at("scale.v_proj"));
+    CHECK(at::allclose(scales.back(), expected, 1e-9));
+  }
+  CHECK_FALSE((at::equal(scales[0], scales[1]) && at::equal(scales[1], scales[2])));
+}
+
 TEST_CASE("awq: scales and their fold leave the layer's function as it is, and grouped-query attention keeps v_proj") {
   LlamaConfig config = small_llama_config();
   for (const int64_t kv_heads : {2, 4}) {

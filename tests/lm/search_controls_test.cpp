@@ -66,6 +66,27 @@ TEST_CASE("cross-validation scores each fold with scales that were searched with
                  "3 folds need as many groups of documents, and the dev texts have 2"));
 }
 
+TEST_CASE("the guard judges what a fold's search tries, and not what its scales do to the texts held back") {
+  const Searched searched(", guard: 0, folds: 2, strategy: {type: coordinate, sweeps: 1}", BandVariant::shared, 1,
+                          at::kDouble);
+  const SearchResult result = searched.run();
+  int64_t dearer = 0;  // at short length
+  for (int64_t k = 0; k < 2; ++k) {
+    const Json& fold = result.summary["cross_validation"]["folds"][static_cast<std::size_t>(k)];
+    const BandScales found{searched.what.layout, fold["g"]}, none{searched.what.layout, {1, 1, 1}};
+    const auto nll = [&](const BandScales& scales, int64_t tokens) {
+      const std::vector<Window> window{{k, 0, tokens, tokens - 1}};
+      const Llama model = scaled_model(searched.input, scales);
+      return evaluate({model, nullptr, searched.cell.angles_of, searched.cell.documents, window, {Bos::none, false}},
+                      {})[0]
+          .nll.mean();
+    };
+    dearer += nll(found, 12) > nll(none, 12);
+    CHECK(fold["held_out_gain"].get<double>() == Approx(nll(none, 36) - nll(found, 36)).epsilon(1e-6).margin(1e-9));
+  }
+  CHECK(dearer > 0);  // so that the guard would have refused these
+}
+
 TEST_CASE("documents of one group stay in one fold") {
   std::vector<Document> documents;
   for (const char* group : {"a", "b", "b", "c", "a"}) {

@@ -229,6 +229,15 @@ TEST_CASE("FP8 on a range known beforehand has the scale of the end that is fart
   CHECK(at::equal(quantize(at::tensor({-896.f, 1000.f, 33.f, 35.f})), at::tensor({-896.f, 896.f, 32.f, 36.f})));
 }
 
+TEST_CASE("NVFP4 with a scale for each token takes each token's own in a matrix that is rounded in several blocks") {
+  at::manual_seed(5);
+  const at::Tensor x = at::randn({3, int64_t{1} << 21}) * at::tensor({1.f, 7.f, 100.f}).unsqueeze(1);
+  const auto quantizer = build("{type: nvfp4, global_scale: token}");
+  const at::Tensor all = quantizer->fake_quantize(x);
+  for (int64_t row = 0; row < 3; ++row)
+    CHECK(at::equal(all[row], quantizer->fake_quantize(x.slice(0, row, row + 1).contiguous())[0]));
+}
+
 TEST_CASE("small floats: bits per weight, and a layer that the blocks do not fit is named") {
   const LinearSite site{"layers.3.mlp.up_proj", 1536, 576};
   CHECK(build("{type: mxfp4}")->bits_per_weight(site) == 4.25);

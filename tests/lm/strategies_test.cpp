@@ -157,6 +157,51 @@ TEST_CASE("cma_es draws 4 + 3 ln n points before it moves, rounded down") {
   }
 }
 
+TEST_CASE("gradient tries a step, its half and its double, and a quarter of them where none helps, down to a 16th") {
+  Bowl bowl({1e-9});  // so near to the beginning that no step improves
+  std::mt19937_64 random(1);
+  strategy("{type: gradient, steps: 20}")->run(bowl, {{{-0.8, 0, 0.8}}, {0}}, random);
+  const double first = 0.2;  // an eighth of the grid's width
+  std::vector<double> expected{0};
+  for (const double length : {first, first / 4, first / 16, first / 64}) {
+    for (const double step : {length, length / 2, length * 2}) expected.push_back(step);
+  }
+  REQUIRE(bowl.history.size() == expected.size());
+  for (std::size_t i = 0; i < expected.size(); ++i) CHECK(bowl.history[i][0] == Approx(expected[i]));
+  // A step that helped is tried first at the next point: half of the first leads from 0 to 0.1.
+  Bowl near({0.1});
+  strategy("{type: gradient, steps: 2}")->run(near, {{{-0.8, 0, 0.8}}, {0}}, random);
+  REQUIRE(near.history.size() >= 4);
+  CHECK(near.history[2][0] == Approx(0.1));
+}
+
+TEST_CASE("layerwise scores the identity, four descents on the proxy, and as many steps along one dimension as asked") {
+  for (const std::size_t probes : {1, 6}) {
+    Bowl bowl({-0.1, 0.07, 0.15});
+    std::mt19937_64 random(1);
+    strategy(fmt::format("{{type: layerwise, probes: {}}}", probes))->run(bowl, grid_space(3, 5), random);
+    REQUIRE(bowl.history.size() == 1 + 4 + probes);
+    std::vector<double> best = bowl.history.front();
+    for (std::size_t i = 1; i < bowl.history.size(); ++i) {
+      const std::vector<double>& tried = bowl.history[i];
+      std::ptrdiff_t moved = 0;
+      for (std::size_t k = 0; k < 3; ++k) moved += tried[k] != best[k];
+      if (i > 4) CHECK(moved <= 1);
+      if (bowl.proxy(tried) < bowl.proxy(best)) best = tried;
+    }
+    CHECK(best != bowl.history.front());
+  }
+}
+
+TEST_CASE("a plan's cost counts every point that a strategy may try") {
+  const auto most = [](const char* yaml) { return strategy(yaml)->most_forwards(3, 7); };
+  CHECK(most("{type: coordinate, sweeps: 2}") == 1 + 2 * 3 * 6);  // 1 is known
+  CHECK(most("{type: layerwise, probes: 5}") == 1 + 4 + 5);
+  CHECK(most("{type: gradient, steps: 4}") == 1 + 4 * (kGradientCost + 3));
+  CHECK(most("{type: grid}") == 343);
+  CHECK(strategy("{type: grid}")->most_forwards(30, 7) == 10'000);
+}
+
 TEST_CASE("a grid has its 1 in the middle and even steps of the logarithm on either side") {
   SearchGrid grid;
   grid.low = 0.5;
