@@ -5,36 +5,50 @@
 namespace qroar {
 namespace {
 
-/// Replaces the first {a,b} with each of its alternatives, until none is left.
+/// Returns a glob with each {a,b} replaced by one of its alternatives, for all of their combinations.
 std::vector<std::string> expand_braces(const std::string& glob) {
-  const auto open = glob.find('{');
-  const auto close = glob.find('}');
-  if (open == std::string::npos && close == std::string::npos) return {glob};
-  if (open == std::string::npos || close == std::string::npos || close < open ||
-      glob.substr(open + 1, close - open - 1).find('{') != std::string::npos) {
-    fail("glob '{}': braces do not pair; write {{a,b}} without nesting", glob);
-  }
-  std::vector<std::string> globs;
-  for (auto begin = open + 1; begin <= close;) {
-    const auto end = std::min(glob.find(',', begin), close);
-    for (auto& rest : expand_braces(glob.substr(0, open) + glob.substr(begin, end - begin) + glob.substr(close + 1))) {
-      globs.push_back(std::move(rest));
+  constexpr std::size_t kMost = 10'000;
+  std::vector<std::string> globs{""};
+  for (std::size_t at = 0;;) {
+    const auto open = std::min(glob.find_first_of("{}", at), glob.size());
+    for (std::string& begun : globs) begun.append(glob, at, open - at);
+    if (open == glob.size()) return globs;
+    const auto close = glob.find_first_of("{}", open + 1);
+    if (glob[open] == '}' || close == glob.npos || glob[close] == '{')
+      fail("glob '{}': braces do not pair; write {{a,b}} without nesting", glob);
+    std::vector<std::string> longer;
+    for (const std::string& begun : globs) {
+      for (auto begin = open + 1; begin <= close;) {
+        const auto end = std::min(glob.find(',', begin), close);
+        longer.push_back(begun + glob.substr(begin, end - begin));
+        if (longer.size() > kMost) fail("glob '{}': its braces stand for more than {} globs", glob, kMost);
+        begin = end + 1;
+      }
     }
-    begin = end + 1;
+    globs = std::move(longer);
+    at = close + 1;
   }
-  return globs;
 }
 
+/// Returns whether a name is what a glob of * and ? stands for.  A star takes more only until the next one is reached:
+/// time grows with the product of both lengths.
 bool matches_plain(std::string_view glob, std::string_view name) {
-  if (glob.empty()) return name.empty();
-  if (glob.front() == '*') {
-    for (std::size_t skip = 0; skip <= name.size(); ++skip) {
-      if (matches_plain(glob.substr(1), name.substr(skip))) return true;
+  std::size_t at = 0, star = glob.npos, behind_star = 0;
+  for (std::size_t i = 0; i < name.size();) {
+    if (at < glob.size() && glob[at] == '*') {
+      star = at++;
+      behind_star = i;
+    } else if (at < glob.size() && (glob[at] == '?' || glob[at] == name[i])) {
+      ++at;
+      ++i;
+    } else if (star != glob.npos) {
+      at = star + 1;
+      i = ++behind_star;
+    } else {
+      return false;
     }
-    return false;
   }
-  return !name.empty() && (glob.front() == '?' || glob.front() == name.front()) &&
-         matches_plain(glob.substr(1), name.substr(1));
+  return glob.find_first_not_of('*', at) == glob.npos;
 }
 
 }  // namespace

@@ -25,7 +25,7 @@ bool matches(std::string_view glob, std::string_view name) {
 }  // namespace
 
 void fuzz_one(std::string_view input) {
-  const auto parts = parts_of(input.substr(0, 80), 2);
+  const auto parts = parts_of(input.substr(0, 400), 2);
   const std::string &glob = parts[0], &name = parts[1];
   const bool found = glob_matches(glob, name);
   if (glob.find_first_of("{}") == glob.npos) must(found == matches(glob, name), glob + " and " + name);

@@ -182,4 +182,15 @@ TEST_CASE("globs match whole names") {
   CHECK(glob_matches("*", ""));
 }
 
+TEST_CASE("many stars take no time that doubles with each, and many braces are refused") {
+  std::string stars, braces;
+  for (int i = 0; i < 60; ++i) {
+    stars += "*a";
+    braces += "{a,b}";
+  }
+  CHECK_FALSE(glob_matches(stars + "c", std::string(200, 'a')));
+  CHECK(glob_matches(stars, std::string(200, 'a')));
+  CHECK(contains(error_text([&] { glob_matches(braces, "a"); }), "its braces stand for more than 10000 globs"));
+}
+
 }  // namespace qroar
