@@ -262,6 +262,7 @@ TEST_CASE("a token is key by its loss in a short context that ends at it, and by
   metric->take(window, metric->end_window());
   double sum = 0;
   int64_t keys = 0;
+  Moments losses;
   for (int64_t token = kShort; token < kTokens; ++token) {
     const int64_t begin = (token - kShort) / kStep * kStep;
     const at::Tensor seen = tokens.slice(0, begin, token);
@@ -271,13 +272,17 @@ TEST_CASE("a token is key by its loss in a short context that ends at it, and by
                  in_long = full[token - 1].item<double>();
     if (in_short - in_long <= kAlpha || in_long >= kMost) continue;
     sum += own[token - 1].item<double>();
+    losses.add(own[token - 1].item<double>());
     ++keys;
   }
   REQUIRE(keys > 5);
   const auto values = metric->values(Aggregate::tokens, {{"a", std::vector<int32_t>(100)}});
   CHECK(values[0].count == keys);
   CHECK(values[0].value == Approx(std::exp(sum / static_cast<double>(keys))));
-  CHECK(values[1].value == Approx(static_cast<double>(keys) / (kTokens - 1)));
+  CHECK(values[0].stderr_ == Approx(values[0].value * losses.standard_error()));
+  const double share = static_cast<double>(keys) / (kTokens - 1);
+  CHECK(values[1].value == Approx(share));
+  CHECK(values[1].stderr_ == Approx(std::sqrt(share * (1 - share) / (kTokens - 1))));
 }
 
 TEST_CASE("losses by position lie in the bins of their places, and the last ones at the end") {
@@ -332,6 +337,9 @@ TEST_CASE("a metric that no window can feed is refused with its place and a reme
         "m.yaml:1:1: no token can be key: the longest window has 32 tokens, no more than a short context of 32; set a "
         "smaller `short`, or take longer documents");
   CHECK(refusal(long_ppl, 64, {32}) == "(no error)");
+  CHECK(contains(error_text([] { refusal("{type: long_ppl, short: 64, step: 8}", 64, {64}); }),
+                 "no shorter than windows of 64"));
+  CHECK(refusal("{type: nll_by_position, bins: 4, last: 64}", 64, {64}) == "(no error)");
   for (const char* any : {"{type: perplexity}", "{type: kl_divergence}"}) CHECK(refusal(any, 64, {1}) == "(no error)");
 }
 

@@ -1,4 +1,5 @@
 // The places of losses in their window, where bins do not divide it and where the last target lies beyond it.
+#include "base/interval.h"
 #include "config/registry.h"
 #include "eval/metric.h"
 #include "support/catch.h"
@@ -43,6 +44,28 @@ TEST_CASE("where the last target lies beyond what the model sees, a loss lies at
   CHECK(curve_of(true, last) ==
         Rows{{"0", "3", "3", "1"}, {"3", "5", "2", "3.5"}, {"5", "8", "3", "6"}, {"8", "10", "2", "8.5"}});
   CHECK(last == "8.5");
+}
+
+TEST_CASE("a bin's interval is that of its clusters, about its mean") {
+  const auto metric =
+      Registry<Metric>::instance().build(Config::parse("{type: nll_by_position, bins: 1, last: 2}", "m.yaml"));
+  WindowRule rule;
+  rule.length = rule.stride = 10;
+  rule.feed.bos = Bos::none;
+  metric->bind(rule, {});
+  std::vector<Document> documents;
+  for (const double loss : {1.0, 2.0, 1.5, 3.5}) {
+    const at::Tensor nll_R = at::full({9}, loss, at::kDouble), none;
+    metric->add({0, none, none, nll_R, none, none});
+    metric->take({std::ssize(documents), 0, 10, 9}, metric->end_window());
+    documents.push_back({std::to_string(documents.size()), std::vector<int32_t>(10)});
+  }
+  const Estimate expected = estimate({{9, {9}}, {9, {18}}, {9, {13.5}}, {9, {31.5}}});
+  const std::vector<std::string> row = metric->curve(documents)->table.rows.at(0);
+  CHECK(std::stod(row[3]) == Approx(2));
+  CHECK(std::stod(row[4]) == Approx(expected.low()));
+  CHECK(std::stod(row[5]) == Approx(expected.high()));
+  CHECK(row[6] == "4");
 }
 
 TEST_CASE("short contexts of LongPPL have the angles of sequences of their own length") {

@@ -52,7 +52,7 @@ def begin(binary, token_cache, tmp_path):
 
     def start(*arguments):
         command = [sys.executable, REPO / "scripts/paper", "--results", tmp_path / "out", *map(str, arguments)]
-        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0)
 
     return start
 
@@ -329,7 +329,7 @@ def test_ctrl_c_is_one_line(begin, sizes, tmp_path):
         if (tmp_path / "asked").exists() or process.poll() is not None:
             break
         time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "") and "Traceback" not in err and err.splitlines()[-1] == "paper: interrupted; call it again to go on"
 

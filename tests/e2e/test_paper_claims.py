@@ -60,6 +60,7 @@ def verdict(claim, *effects, papers=False, unfinished=None, draws=4):
     ({"expect": "equal", "than": 9, "unit": "perplexity"}, (0.1, 0.05, 0.15, True), "not reproduced"),
     ({"expect": "equal", "than": 5, "unit": "perplexity", "tolerance": 3}, (0.1, 0.05, 0.15, True), "reproduced"),  # 5 +- 2.5
     ({"expect": "equal", "than": 5, "unit": "perplexity", "tolerance": 2}, (0.1, 0.05, 0.15, True), "cannot be told at this size"),
+    ({"expect": "equal", "than": 37.5, "unit": "perplexity", "tolerance": 20}, (0.5, 0.25, 0.75, True), "reproduced"),  # the interval's end
     ({"expect": "equal", "papers_only": True, "than": 5}, (0.1, 0.05, 0.15, True), "not comparable"),
     ({"never": "no protocol"}, (0.1, 0.05, 0.15, True), "not comparable"),
 ])
@@ -68,6 +69,13 @@ def test_verdicts_follow_from_effects(claim, effect, expected):
     assert found["verdict"] == expected and found["why"], found
     scale = {"nats": 1, "perplexity": 50, "% of perplexity": 100}[found["unit"]]
     assert found["effect"] == pytest.approx(effect[0] * scale)
+
+
+def test_what_would_count_is_on_the_claimed_side_of_nothing_and_both_rows_name_lengths():
+    for side, sign in (("above", 1), ("below", -1)):
+        effect = (0.2 * sign, *sorted((0.1 * sign, 0.3 * sign)), True)
+        assert f"the interval excludes {0.5 * sign:+.3g} nats and anything beyond" in verdict({"expect": side, "worth": 0.5}, effect, effect)["why"]
+    assert paper_claims.lengths_of({"row": {"windows.length": 1024}, "against": {"windows.length": 512}, "between": {"quant": 4}}) == [512, 1024]
 
 
 @pytest.mark.parametrize("cost, expected", [((0.5, 0.4, 0.6, True), "not reproduced"), ((0.5, 0.1, 0.9, True), "cannot be told at this size"),

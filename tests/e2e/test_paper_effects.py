@@ -7,7 +7,7 @@ import pytest
 from support.program import REPO
 
 sys.path.insert(0, str(REPO / "scripts"))
-from paper_effects import Target, effect_of  # noqa: E402
+from paper_effects import Target, Unknown, effect_of  # noqa: E402
 
 
 def effect(value, reach):
@@ -18,6 +18,20 @@ def test_a_mean_over_benchmarks_is_in_per_cent(tmp_path):
     rows = [{"id": "0", "axes": {"quant": 0}, "metrics": {"a/acc": effect(0.5, 0.1), "b/acc": effect(0.7, 0.1)}}]
     found = effect_of({"compare": "value", "row": {"quant": 0}, "metrics": ["a/acc", "b/acc"]}, Target("t", tmp_path, lambda *_: rows))
     assert (found.value, found.low) == (pytest.approx(60), pytest.approx(60 - 10 * math.sqrt(2) / 2))
+
+
+def test_each_side_of_a_mean_over_benchmarks_has_a_reach_of_its_own(tmp_path):
+    rows = [{"id": "0", "axes": {"quant": 0}, "metrics": {name: {"value": 0.5, "low": 0.4, "high": 0.8} for name in ("a/acc", "b/acc")}}]
+    found = effect_of({"compare": "value", "row": {"quant": 0}, "metrics": ["a/acc", "b/acc"]}, Target("t", tmp_path, lambda *_: rows))
+    assert (found.low, found.high) == (pytest.approx(50 - 10 * math.sqrt(2) / 2), pytest.approx(50 + 30 * math.sqrt(2) / 2))
+
+
+def test_a_row_that_is_not_the_only_one_is_no_row(tmp_path):
+    rows = [{"id": seed, "axes": {"quant": 0, "seed": seed}, "metrics": {"nll": effect(1, 0)}} for seed in (1, 2)]
+    with pytest.raises(Unknown, match="t has several rows"):
+        Target("t", tmp_path, lambda *_: rows).find({"quant": 0})
+    fewest = {"id": 3, "axes": {"quant": 0}}
+    assert Target("t", tmp_path, lambda *_: [*rows, fewest]).find({"quant": 0}) == fewest
 
 
 def test_what_an_interaction_grows_by_in_a_window_is_its_last_part_less_its_first(tmp_path):

@@ -67,6 +67,13 @@ TEST_CASE("stored bits are means over weights, by layer and by band", "[by_band]
   const QuantPlan mixed = plan("quant: [{match: 'layers.*.self_attn.q_proj', weight: " + by_band() + "}]");
   CHECK(mixed.bits_per_weight == Approx(16 + share * (q_bits - 16)).epsilon(1e-12));
 
+  // Of weights that an import has rounded before, what they were stored in.
+  LlamaConfig imported = config;
+  imported.imported = {{"bits_per_weight", 4.25}};
+  CHECK(plan("{}", imported).bits_per_weight == 4.25);
+  const char* eight = "quant: [{match: 'layers.*.self_attn.k_proj', weight: {type: rtn, bits: 8, group: 16}}]";
+  CHECK(plan(eight, imported).bits_per_weight == Approx(4.25 + share / 2 * (9.5 - 4.25)).epsilon(1e-12));
+
   CHECK(plan("{}").kv.bits_per_value() == 16);
   const QuantPlan cache = plan("kv: {type: fake_quant, key: {type: rtn, bits: 4, group: 0}}");
   CHECK(cache.kv.bits_per_value() == ((4 + 20. / 16) + 16) / 2);
@@ -103,6 +110,25 @@ TEST_CASE("by_band is refused where there are no bands", "[by_band]") {
   CHECK(contains(part("key", ", key_axis: token}"), "kv.key has no bands"));
   CHECK(contains(part("key", "}\nrotation: {type: hadamard}"), "kv.key has no bands"));
   CHECK(part("key", ", key_rope: before}\nrotation: {type: hadamard}") == "(no error)");
+  CHECK(contains(part("query", "}\nrotation: {type: hadamard}"), "kv.query has no bands"));
+}
+
+TEST_CASE("by_band is only as good as the worst of its quantizers", "[by_band]") {
+  const std::string any = "{type: rtn, group: 0}", powers = "{type: mxfp4}",
+                    differs = "{type: hqq, axis: 1, group: 16}";
+  const LinearSite site{"layers.0.self_attn.q_proj", 64, 64, 16};
+  const auto of = [](const std::string& first, const std::string& second) {
+    return quantizer("{type: by_band, edges: [0, 3, 8], of: [" + first + ", " + second + "]}");
+  };
+  for (const auto& [other, expected] :
+       {std::pair(any, RowScaling::any), {powers, RowScaling::powers_of_two}, {differs, RowScaling::differs}}) {
+    CHECK(of(any, other)->commutes_with_row_scaling(site) == expected);
+    CHECK(of(other, any)->commutes_with_row_scaling(site) == expected);
+  }
+  CHECK(of(any, powers)->keeps_zero());
+  CHECK_FALSE(of(any, differs)->keeps_zero());
+  CHECK(of("{type: none}", powers)->idempotent());
+  CHECK_FALSE(of("{type: none}", "{type: nf4, double_quant: true}")->idempotent());
 }
 
 }  // namespace qroar

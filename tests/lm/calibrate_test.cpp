@@ -229,6 +229,11 @@ TEST_CASE("a rule for lm_head or activations takes no quantizer that is calibrat
                    rules("[{match: lm_head, weight: {type: gptq, group: 16}}]").check_against(linear_sites(config));
                  }),
                  "lm_head is not part of a decoder layer"));
+  CHECK(contains(
+      error_text([&] {
+        rules("[{match: lm_head, input: {type: rtn, group: -1, static: true}}]").check_against(linear_sites(config));
+      }),
+      "lm_head is not part of a decoder layer"));
   CHECK(contains(error_text([] { rules("[{match: '*', input: {type: awq}}]"); }), "is for weights"));
 }
 
@@ -250,6 +255,29 @@ TEST_CASE("a static input takes the range that calibration saw, and one range on
       error_text([] { rules("[{match: '*', input: {type: rtn, bits: 8, group: 0, static: true}}]"); });
   CHECK(contains(error, "q.yaml:1:"));
   CHECK(contains(error, "group: -1"));
+}
+
+TEST_CASE("a static range is that of all samples") {
+  const LlamaConfig config = small_llama_config();
+  const Llama model = random_llama(config, at::kFloat, 5);
+  const QuantRules static_rules = rules("[{match: '*.down_proj', input: {type: rtn, group: -1, static: true}}]");
+  const CalibrationText text = random_text(config.vocab_size, 5, 8);
+  const ops::RopeAngles angles = plain_angles(8, config.head_dim, at::kFloat);
+  struct Inputs : Observer {
+    void on(std::string_view, const at::Tensor&) override {}
+    void on_input(std::string_view site, const at::Tensor& x) override {
+      if (site == "layers.0.mlp.down_proj") seen.push_back(x.clone());
+    }
+    std::vector<at::Tensor> seen;
+  } inputs;
+  for (const auto& sample : text.samples)
+    forward(model, at::tensor(std::vector<int64_t>(sample.begin(), sample.end())), angles, &inputs);
+  REQUIRE(inputs.seen.size() == 5);
+  const at::Tensor all = at::cat(inputs.seen), last = inputs.seen.back();
+  const at::Tensor range = calibrate(static_rules, model, text, angles).at("layers.0.mlp.down_proj.input_range");
+  CHECK(at::allclose(range, at::stack({all.min(), all.max()}), 1e-5, 1e-7));
+  CHECK(last.min().item<float>() > all.min().item<float>());  // so that it is not the last sample's
+  CHECK(last.max().item<float>() < all.max().item<float>());
 }
 
 TEST_CASE("a static input of nvfp4 has the global scale of the range that calibration saw") {

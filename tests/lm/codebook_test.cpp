@@ -135,6 +135,8 @@ TEST_CASE("code books: bits per weight, which blocks lie within rows, and errors
   CHECK(build("{type: nf4}")->commutes_with_row_scaling({"x", 64, 576}) == RowScaling::any);
   CHECK(build("{type: nf4, block: 128}")->commutes_with_row_scaling({"x", 64, 576}) == RowScaling::differs);
   CHECK(build("{type: nf4, double_quant: true}")->commutes_with_row_scaling({"x", 64, 576}) == RowScaling::differs);
+  CHECK(build("{type: nf4}")->idempotent());
+  CHECK_FALSE(build("{type: nf4, double_quant: true}")->idempotent());
 
   CHECK(contains(error_text([&] { build("{type: nf4, block: 48}"); }), "q.yaml:1:"));
   CHECK(contains(error_text([&] { build("{type: nf4, block: 48}"); }), "48 is no power of two from 32 to 4096"));

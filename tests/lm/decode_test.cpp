@@ -34,6 +34,20 @@ const std::string kLongRope =
 
 }  // namespace
 
+TEST_CASE("a token's attention keeps to its definition where keys far behind others have much larger scores") {
+  at::manual_seed(4);
+  constexpr int64_t kKeys = 700;  // in several tasks
+  const at::Tensor q = at::ones({1, 2, 32}, at::kBFloat16);
+  at::Tensor k = at::zeros({kKeys, 1, 32}, at::kBFloat16);
+  const at::Tensor v = at::randn({kKeys, 1, 32}).to(at::kBFloat16);
+  for (const int64_t place : {10, 300, 650}) {
+    k.zero_();
+    k[place].fill_(100);  // a score of 100 sqrt 32, whose exponential no float holds
+    const at::Tensor found = ops::causal_attention(q, k, v);
+    for (int64_t head = 0; head < 2; ++head) CHECK(at::equal(found[0][head], v[place][0]));
+  }
+}
+
 TEST_CASE("decoding equals a forward over the whole sequence, for every cache and every scheme with one table") {
   const LlamaConfig llama = small_llama_config();
   const Llama model = random_llama(llama, at::kDouble, 3);

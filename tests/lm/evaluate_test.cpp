@@ -7,6 +7,7 @@
 #include <set>
 
 #include "base/stop.h"
+#include "eval/clusters.h"
 #include "eval/token_losses.h"
 #include "support/catch.h"
 #include "support/diagnostic.h"
@@ -46,6 +47,19 @@ void check_sum(const Moments& found, int64_t count, double sum) {
 }
 
 }  // namespace
+
+TEST_CASE("what a cluster scored is told from everything that it scored, in order") {
+  const auto scored = [](const std::vector<std::string>& units) {
+    ByCluster clusters;
+    for (const std::string& unit : units) clusters.add("group", unit, 1, 1);
+    return clusters.all().front().scored;
+  };
+  CHECK(scored({"a", "b"}) == scored({"a", "b"}));
+  CHECK(scored({"a", "b"}) != scored({"c", "b"}));
+  CHECK(scored({"a", "b"}) != scored({"b", "a"}));
+  CHECK(scored({"a", "b"}) != scored({"b"}));
+  CHECK(scored({"a"}).size() == 16);
+}
 
 TEST_CASE("the last tokens of a window are scored, each given BOS and the window's tokens before it") {
   Evaluated cell;

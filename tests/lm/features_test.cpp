@@ -27,6 +27,35 @@ BandScales scales_of_pairs(const LlamaConfig& config, const at::Tensor& log_g_LN
 
 }  // namespace
 
+TEST_CASE("the work of a forward is two operations a weight and token, and four a channel of a query and its key") {
+  const LlamaConfig config = small_llama_config();
+  double weights = 0;
+  for (const LinearSite& site : linear_sites(config)) weights += static_cast<double>(site.rows * site.columns);
+  const auto channels = static_cast<double>(config.num_attention_heads * config.head_dim);
+  const double pairs = 12 * 13 / 2;  // of queries and keys of a layer
+  CHECK(forward_flops(config, 12) ==
+        Approx(2 * weights * 12 + 4 * channels * pairs * static_cast<double>(config.num_hidden_layers)));
+}
+
+TEST_CASE("Granite's multipliers are those of embeddings, of what sublayers add, and of the head's inverse") {
+  const auto logits_of = [](const Llama& model) { return all_logits(model, "{type: none}"); };
+  const Llama plain = model_with([](LlamaConfig&) {});
+  Llama granite = plain, folded = plain;
+  granite.config.embedding_multiplier = 3;
+  granite.config.residual_multiplier = 0.4;
+  granite.config.logits_scaling = 2;
+  folded.embed_tokens_VD = plain.embed_tokens_VD * 3;
+  folded.lm_head.weight_OI = plain.lm_head.weight_OI / 2;
+  for (DecoderLayer& layer : folded.layers) {
+    for (Linear* linear : {&layer.o_proj, &layer.down_proj}) {
+      linear->weight_OI = linear->weight_OI * 0.4;
+      if (linear->bias_O.defined()) linear->bias_O = linear->bias_O * 0.4;
+    }
+  }
+  CHECK(largest_difference(logits_of(granite), logits_of(folded)) < 1e-10);
+  CHECK(largest_difference(logits_of(granite), logits_of(plain)) > 1e-3);
+}
+
 TEST_CASE("the gradient by the scales of pairs is that of applying them, for the features of every family") {
   constexpr int64_t kTokens = 24;
   for (const auto& [feature, change] : model_features()) {

@@ -61,6 +61,35 @@ TEST_CASE("gptq: act_order starts with the column of the largest diagonal") {
   }
 }
 
+TEST_CASE("gptq: with static groups a column has the grid of its own group, in whatever order columns are rounded") {
+  at::manual_seed(6);
+  const at::Tensor weight = at::randn({5, 6}) * at::tensor({1.f, 1.f, 1.f, 9.f, 9.f, 9.f});
+  const at::Tensor x = at::randn({20, 6}) * at::tensor({1.f, 5.f, 2.f, 3.f, 1.f, 4.f});
+  const at::Tensor rounded =
+      quantized_q_proj("{type: gptq, bits: 3, group: 3, act_order: true, static_groups: true}", weight, x);
+  ops::RtnGrid grid;
+  grid.bits = 3;
+  grid.zero = ops::RtnZero::included;
+  for (const int64_t first : {0, 3}) {
+    const at::Tensor own = rounded.narrow(1, first, 3);
+    CHECK(at::allclose(own, ops::rtn_round(own, ops::rtn_scale(weight.narrow(1, first, 3), grid)), 1e-5, 1e-6));
+  }
+  CHECK_FALSE(at::allclose(rounded, weight));
+}
+
+TEST_CASE("gptq: codes are those of the float32 grid, and are stored with a scale of the dtype that is asked for") {
+  // Range 0..1.1 in 2 bits: step 1.1 / 3, which float16 has not.
+  const at::Tensor weight = at::tensor({0.4f, 0.8f, 1.1f}).view({1, 3}), x = at::eye(3);
+  const float step = 1.1f / 3, stored = at::tensor(step).to(at::kHalf).to(at::kFloat).item<float>();
+  REQUIRE(step != stored);
+  const std::string keys = "{type: gptq, bits: 2, group: 0, percdamp: 0";
+  const auto exactly = [](const at::Tensor& found, float scale) {
+    return at::equal(found.flatten(), at::tensor({1.f, 2.f, 3.f}) * scale);
+  };
+  CHECK(exactly(quantized_q_proj(keys + "}", weight, x), step));
+  CHECK(exactly(quantized_q_proj(keys + ", scale_dtype: float16}", weight, x), stored));
+}
+
 TEST_CASE("gptq: an input that is always zero makes its column zero") {
   const at::Tensor weight = at::tensor({0.4f, 5.f, 1.2f}).view({1, 3});
   const at::Tensor x = at::tensor({1.f, 0.f, 0.f, 0.f, 0.f, 1.f}).view({2, 3});

@@ -38,6 +38,10 @@ TEST_CASE("one step of HQQ by hand: the zero moves by the mean of the error that
   const at::Tensor weight = at::tensor({0.0f, 1.0f, 2.0f, 5.0f}).view({1, 4});
   CHECK(difference("{type: hqq, bits: 1, group: 4, axis: 1, iterations: 1, p: 1, beta: 10}", weight,
                    {0.05f, 0.05f, 0.05f, 5.05f}) < kTolerance);
+  // In float16 the zero is stored as -1311 / 2^17, the scale 5 as it is.
+  constexpr float zero = 5 * 1311 / 131072.0f;
+  CHECK(difference("{type: hqq, bits: 1, group: 4, axis: 1, iterations: 1, p: 1, beta: 10, scale_dtype: float16}",
+                   weight, {zero, zero, zero, 5 + zero}) < kTolerance);
 }
 
 TEST_CASE("HQQ gives the numbers of the package hqq, whose solver leaves beta as it is") {

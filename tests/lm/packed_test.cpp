@@ -58,6 +58,14 @@ TEST_CASE("what is packed comes back bit for bit, for every grid, group and dtyp
   }
 }
 
+TEST_CASE("sixteen neighbouring multiples of a scale are packed, seventeen are not") {
+  for (const int64_t count : {16, 17}) {
+    const at::Tensor codes = at::arange(17).remainder(count) - 4;  // from below zero to above it
+    const auto tensors = packed_tensors((codes * 0.25).to(at::kFloat).view({1, 17}), {0, false});
+    CHECK(tensors.has_value() == (count == 16));
+  }
+}
+
 TEST_CASE("a weight that is on no such grid is not packed") {
   at::manual_seed(2);
   const at::Tensor weight = (at::randn({4, 64}, at::kDouble) * 0.03).to(at::kBFloat16);

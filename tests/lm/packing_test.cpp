@@ -176,6 +176,28 @@ TEST_CASE("the likelihoods of packed choices are those of each choice alone, beh
   }
 }
 
+TEST_CASE("questions whose lengths have tables of their own do not share the keys of their common beginning") {
+  const LlamaConfig llama = small_llama_config();
+  const Llama model = random_llama(llama, at::kDouble, 3);
+  const Scheme scheme{make_scheme("{type: dynamic_ntk, factor: 2}"), llama};
+  const AnglesOf angles_of = [&](int64_t length) { return scheme.angles(length); };
+  const TableOf table_of = [&](int64_t length) { return scheme.table(length); };
+  std::vector<Choices> questions;
+  for (const int64_t length : {kPackedTokens, kPackedTokens + 40}) {  // behind 200 tokens in common each fills a pack
+    std::vector<int32_t> context;
+    for (int64_t i = 0; i < length + 200; ++i)
+      context.push_back(static_cast<int32_t>(i < 200 ? i * i % 50 : i * length % 47));
+    questions.push_back({{{context, {3}}, {context, {4}}}});
+  }
+  const auto together = choice_log_likelihoods(
+      model, angles_of, table_of, questions, [](std::size_t) { return std::optional<Likelihoods>(); },
+      [](std::size_t, const Likelihoods&) {});
+  for (std::size_t i = 0; i < questions.size(); ++i) {
+    const auto alone = choice_log_likelihoods_alone(model, angles_of, questions[i]);
+    for (std::size_t k = 0; k < 2; ++k) CHECK(together[i][k] == Approx(alone[k]).epsilon(1e-12));
+  }
+}
+
 TEST_CASE("choices with contexts of their own are those of each alone, in one pack or in several") {
   const int64_t length = GENERATE(20, kPackedTokens / 2);
   const LlamaConfig llama = small_llama_config();

@@ -1,10 +1,13 @@
 // Where passkey hides its number.
 #include <cmath>
+#include <random>
+#include <set>
 
 #include "config/registry.h"
 #include "eval/task.h"
 #include "support/catch.h"
 #include "support/decode.h"
+#include "support/errors.h"
 #include "support/llama.h"
 #include "support/scratch.h"
 
@@ -27,6 +30,55 @@ std::string repeated(const std::string& text, std::size_t count) {
 }
 
 }  // namespace
+
+TEST_CASE("a hidden number follows from seed, length, depth and sample, and has five digits") {
+  LlamaConfig llama = small_llama_config();
+  llama.vocab_size = 128;
+  const Llama model = random_llama(llama, at::kFloat, 11);
+  const Scheme scheme{make_scheme("{type: none}"), llama};
+  const Characters tokenizer;
+  KeptParts parts;
+  const std::function<void(double)> report = [](double) {};
+  const auto task = Registry<Task>::instance().build(Config::parse(
+      "{type: passkey, lengths: [320, 330], depths: [0, 0.25, 0.3], samples: 2, seed: 5, bos: false, new_tokens: 1}",
+      "t.yaml"));
+  task->load(tokenizer, llama, 330);  // a window that the longest fills
+  const TaskResult found =
+      task->run({model, [&](int64_t length) { return scheme.angles(length); },
+                 [&](int64_t length) { return scheme.table(length); }, false, tokenizer, 330, report, parts});
+  std::set<std::string> keys;
+  for (const std::vector<std::string>& row : found.items.rows) {
+    std::seed_seq seeds{int64_t{5}, static_cast<int64_t>(std::stoll(row[0])),
+                        static_cast<int64_t>(std::llround(std::stod(row[1]) * 1e6)),
+                        static_cast<int64_t>(std::stoll(row[2]))};
+    std::mt19937_64 random(seeds);
+    CHECK(row[3] == std::to_string(10'000 + random() % 90'000));
+    keys.insert(row[3]);
+  }
+  CHECK(keys.size() == 12);
+}
+
+TEST_CASE("a length that leaves no token of filler or is longer than the window is refused, as are twins") {
+  LlamaConfig llama = small_llama_config();
+  const auto refusal = [&](const std::string& keys, int64_t window) {
+    return error_text([&] {
+      Registry<Task>::instance()
+          .build(Config::parse("{type: passkey, samples: 1, bos: false, " + keys + "}", "t.yaml"))
+          ->load(Characters(), llama, window);
+    });
+  };
+  // 88 characters of head, 48 of the question and 69 of the needle, 8 new tokens, and one of filler.
+  const int64_t least = 88 + 48 + 69 + 8 + 1;
+  const auto of_length = [&](int64_t length, int64_t window) {
+    return refusal(fmt::format("lengths: [{}], depths: [0]", length), window);
+  };
+  CHECK(of_length(least, least) == "(no error)");
+  CHECK(contains(of_length(least - 1, least), fmt::format("the number and its question need {} tokens", least)));
+  CHECK(contains(of_length(least + 1, least), fmt::format("more than windows.length {}", least)));
+  CHECK(contains(refusal("lengths: [300, 300]", 400), "the same length twice"));
+  CHECK(contains(refusal("lengths: [300], depths: [0.5, 0, 0.5]", 400), "the same depth twice"));
+  CHECK(contains(refusal("lengths: [300], depths: [1.5]", 400), "a depth lies between 0 and 1, found 1.5"));
+}
 
 TEST_CASE(
     "a number is hidden behind its depth's share of the filler, and the prompt with its answer fills the length") {

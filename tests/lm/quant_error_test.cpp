@@ -4,6 +4,7 @@
 #include <cmath>
 #include <map>
 
+#include "quant/distortion.h"
 #include "support/catch.h"
 #include "support/diagnostic.h"
 #include "support/errors.h"
@@ -50,6 +51,20 @@ TEST_CASE("quant_error has a row per linear layer, one per band of q and k, and 
   CHECK(table.at({"layers.1", ""}).at("snr_db").empty());
   CHECK(number(table, "layers.0.mlp.up_proj", "bits_per_weight") == Approx(4 + 20.0 / 32));
   CHECK(number(table, "lm_head", "bits_per_weight") == 32);  // no rule: stored in the model's dtype
+}
+
+TEST_CASE("clipped and zeroed are shares of a layer's weights") {
+  const DiagnosedCell cell("[{match: 'layers.*', weight: {type: rtn, bits: 3, group: 0, clip: 0.5}}]");
+  const std::string site = "layers.0.mlp.up_proj";
+  const at::Tensor& weight = cell.full.layers[0].up_proj.weight_OI;
+  const WeightErrors errors = weight_errors(weight, cell.model.layers[0].up_proj.weight_OI);
+  const auto share = [&](const at::Tensor& x_O) {
+    return x_O.sum().item<double>() / static_cast<double>(weight.numel());
+  };
+  const Table table = table_of(cell);
+  CHECK(number(table, site, "clipped") == Approx(share(errors.clipped_O)));
+  CHECK(number(table, site, "zeroed") == Approx(share(errors.zeroed_O)));
+  CHECK(share(errors.clipped_O) > 0.01);
 }
 
 TEST_CASE("a decoder layer's error is that of what it adds to the full-precision residual stream") {

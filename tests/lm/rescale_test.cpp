@@ -312,6 +312,37 @@ TEST_CASE("pairs divides frequencies by factors that follow the rows' norms and 
   CHECK(mean.inv_freq[1] == Approx(0.1 / (2 * 6 / 5.5)));
 }
 
+TEST_CASE("pairs looks at the layers that RoPE turns alone") {
+  LlamaConfig config = small_llama_config();
+  config.layers[0].rope = false;
+  Llama model = random_llama(config, at::kDouble, 6);
+  const RopeTable plain = make_scheme("{type: none}")->table(geometry_of(config), 8);
+  const auto table = [&] { return rescaling("{type: pairs, factor: 2}")->table(plain, geometry_of(config), model); };
+  const RopeTable before = table();
+  const auto larger = [](at::Tensor& weight_OI) {
+    weight_OI = weight_OI.clone();
+    weight_OI[3].mul_(1000);
+  };
+  larger(model.layers[0].q_proj.weight_OI);
+  CHECK(table() == before);
+  larger(model.layers[1].q_proj.weight_OI);
+  CHECK_FALSE(table() == before);
+}
+
+TEST_CASE("scales per head are refused for a model whose heads share the norm that takes them") {
+  LlamaConfig config = small_llama_config();
+  const auto refusal = [&] {
+    const Scratch scratch;
+    const std::string search =
+        fmt::format("{{data: {{path: {}}}, lengths: [36]}}", scratch.write("dev.jsonl", "{}").string());
+    const Config bands = Config::parse("{type: bands, bands: 2, per_head: true, search: " + search + "}", "r.yaml");
+    return error_text([&] { Registry<Rescaling>::instance().build(bands)->bind(config); });
+  };
+  CHECK(refusal() == "(no error)");
+  config.qk_norm = true;
+  CHECK(contains(refusal(), "all heads share the norm of queries and keys"));
+}
+
 TEST_CASE("a rescaled scheme has the evaluated frequencies, and its s leaves the rescaling's factor alone") {
   const LlamaConfig config = small_llama_config();
   const Llama full = random_llama(config, at::kDouble, 7);

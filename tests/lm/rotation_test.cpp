@@ -60,6 +60,11 @@ TEST_CASE("the residual stream is rotated by H diag(signs), and norms become one
   unit.embed_tokens_VD = at::eye(64, at::kDouble);
   const at::Tensor r_T = rotated(unit, "{type: hadamard, seed: 5, online: []}").embed_tokens_VD;
   CHECK((r_T.abs() == 0.125).all().item<bool>());
+  std::mt19937_64 random(5);
+  for (int64_t i = 0; i < 64; ++i) {  // each sign is the first bit of a number
+    const double sign = random() >> 63 ? -1 : 1;
+    CHECK(at::equal(r_T[i] * 8, sign * ops::reference::hadamard_signs(64).select(1, i)));
+  }
   CHECK_FALSE(at::equal(r_T * 8, ops::reference::hadamard_signs(64)));
   CHECK(largest_difference(at::mm(full.embed_tokens_VD, r_T), model.embed_tokens_VD) < 1e-12);
   for (std::size_t i = 0; i < model.layers.size(); ++i) {

@@ -47,6 +47,33 @@ TEST_CASE("norm weights of any sign and size, zeros among them, leave the logits
     CHECK(largest_difference(all_logits(redrawn(full, draw), "{type: none}"), expected) < 1e-10);
 }
 
+TEST_CASE("a draw turns pairs of channels whose norms are alike by 0.3 radians, either way") {
+  Llama unit = random_llama(small_llama_config(), at::kDouble, 4);
+  at::manual_seed(3);
+  const at::Tensor norm_D = at::pow(8.0, at::rand({64}, at::kDouble));
+  for (DecoderLayer& layer : unit.layers) layer.input_norm_D = layer.post_attention_norm_D = norm_D.clone();
+  unit.norm_D = norm_D.clone();
+  unit.embed_tokens_VD = at::eye(64, at::kDouble);
+  int64_t turned = 0;
+  for (const uint64_t draw : {1, 2, 3}) {
+    const at::Tensor map_DD = redrawn(unit, draw).embed_tokens_VD;  // a column is a new channel
+    for (int64_t channel = 0; channel < 64; ++channel) {
+      const at::Tensor from = map_DD.select(1, channel).nonzero().flatten(), parts = map_DD.select(1, channel).abs();
+      if (from.numel() == 1) {
+        CHECK(parts.max().item<double>() == Approx(1));
+        continue;
+      }
+      ++turned;
+      REQUIRE(from.numel() == 2);
+      CHECK(parts.max().item<double>() == Approx(std::cos(0.3)));
+      CHECK(parts.sum().item<double>() == Approx(std::cos(0.3) + std::sin(0.3)));
+      const at::Tensor norms = norm_D.index_select(0, from);
+      CHECK((norms.max() / norms.min()).item<double>() <= 2);
+    }
+  }
+  CHECK(turned > 100);
+}
+
 TEST_CASE("draw 0 is the checkpoint, each draw is the same every time, and the full model is not written to") {
   const Llama full = tiny_books(at::kFloat), again = tiny_books(at::kFloat);
   const Llama zero = redrawn(full, 0), one = redrawn(full, 1), two = redrawn(full, 2);

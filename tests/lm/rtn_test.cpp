@@ -78,6 +78,16 @@ TEST_CASE("clip shrinks a group's range before its grid is made, and what lies b
   CHECK(quantized({-14, 2.5f, 14}, {3, true, RtnZero::included, 0.5f}) == Values{-8, 2, 6});
 }
 
+TEST_CASE("AWQ's grids have steps for ranges down to 1e-5 and none below") {
+  for (const bool symmetric : {false, true}) {
+    const RtnGrid grid{4, symmetric, RtnZero::awq};
+    const float range = symmetric ? 7e-5f : 15e-5f;
+    const Values on_grid{0, range / (symmetric ? 7 : 15), range}, found = quantized(on_grid, grid);
+    for (std::size_t i = 0; i < 3; ++i) CHECK(found[i] == Approx(on_grid[i]).epsilon(1e-5));
+    CHECK(quantized({0, 1e-8f, 2e-8f}, grid) == Values{0, 0, 0});
+  }
+}
+
 TEST_CASE("clip 1 changes no bit, and a group of zeros stays zero whatever the clip") {
   at::manual_seed(2);
   const at::Tensor weight = at::randn({16, 64});

@@ -66,6 +66,20 @@ TEST_CASE("cross-validation scores each fold with scales that were searched with
                  "3 folds need as many groups of documents, and the dev texts have 2"));
 }
 
+TEST_CASE("one temperature tries as many points as the search has paid for, an odd number from three on") {
+  for (const char* of_search : {"budget: 2, strategy: {type: random}", "budget: 7, strategy: {type: random}",
+                                "budget: 9, strategy: {type: random}", "budget: 3, strategy: {type: gradient}"}) {
+    Searched searched(fmt::format(", guard: 100, {}", of_search));
+    const SearchResult bands = searched.run();
+    searched.what.control = SearchControl::temperature;
+    const SearchResult one = searched.run();
+    const double each = std::stod(one.history.rows.front()[5]);  // the cost of scales of 1
+    const auto paid = static_cast<int64_t>(bands.summary["cost"].get<double>() / each * (1 + 1e-9));
+    INFO(of_search << ": " << paid);
+    CHECK(one.summary["candidates"] == std::max<int64_t>(3, (paid - 1) / 2 * 2 + 1));
+  }
+}
+
 TEST_CASE("the guard judges what a fold's search tries, and not what its scales do to the texts held back") {
   const Searched searched(", guard: 0, folds: 2, strategy: {type: coordinate, sweeps: 1}", BandVariant::shared, 1,
                           at::kDouble);
@@ -103,6 +117,7 @@ TEST_CASE("documents of one group stay in one fold") {
   CHECK(found["gain"].get<double>() == Approx((3 * 0.1 + 2 * 0.2) / 5));
   CHECK(found["folds"][0]["documents"] == Json{"1", "4", "5"});
   CHECK(found["folds"][1]["held_out_gain"] == 0.2);
+  CHECK(found["folds"][1]["searched_gain"] == 0.5);
 }
 
 TEST_CASE("random scales are as far from 1 as those they stand for") {

@@ -1,6 +1,7 @@
 // What a search scores, what its guard refuses and what guides it, each from what it was made of.
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "diagnostics/tails.h"
 #include "rope/pressure.h"
@@ -129,6 +130,23 @@ TEST_CASE("the guide is the mean pressure of a band's pairs, and the larger of t
     CHECK(guide().inflation == found.inflation);  // from the journal
     CHECK(spec.guide == SearchGuide::pressure);
   }
+}
+
+TEST_CASE("the guide's pressure is that of the longest windows, where the scheme depends on the length") {
+  const Searched searched("");
+  const auto scheme = Registry<RopeScheme>::instance().build(Config::parse("{type: dynamic_yarn}", "r.yaml"));
+  RopeGeometry geometry = searched.cell.geometry;
+  geometry.trained_length = 8;
+  Journal journal(searched.scratch.folder() / "guide/journal.jsonl");
+  const BandGuide found = guide_of(searched.what, searched.input, *scheme, geometry, journal);
+  const std::vector<double> pressure = interpolation_pressure(*scheme, geometry, 36, 36);
+  const std::vector<int64_t>& edges = searched.what.layout.edges;
+  for (std::size_t band = 0; band + 1 < edges.size(); ++band) {
+    const auto mean = std::accumulate(pressure.begin() + edges[band], pressure.begin() + edges[band + 1], 0.0) /
+                      static_cast<double>(edges[band + 1] - edges[band]);
+    CHECK(found.pressure[band] == Approx(mean));
+  }
+  CHECK(interpolation_pressure(*scheme, geometry, 8, 36) != pressure);
 }
 
 TEST_CASE("inflation is a mean over the layers that have RoPE") {

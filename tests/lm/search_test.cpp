@@ -2,6 +2,7 @@
 #include "search/search.h"
 
 #include "base/files.h"
+#include "base/statistics.h"
 #include "model/angles.h"
 #include "search/journal.h"
 #include "search/proxy.h"
@@ -51,6 +52,8 @@ TEST_CASE("guided has become guide, and a budget that the guide's gradient spend
   }
   CHECK(contains(error_text([&] { spec_of(", guide: sensitivity, budget: 9", scratch); }),
                  "the guide's gradient counts as 8 forwards"));
+  CHECK(contains(error_text([&] { spec_of(", guide: sensitivity, budget: 10.9", scratch); }), "take more"));
+  CHECK(spec_of(", guide: sensitivity, budget: 11", scratch).budget == 11);
   CHECK(contains(error_text([&] { spec_of(", guide: sensitivity, tolerance: 0.1", scratch); }), "tolerance"));
 }
 
@@ -215,6 +218,66 @@ TEST_CASE("the guide sensitivity is the gradient's size at scales of 1, whose co
   const auto candidates = result.summary["candidates"].get<double>();
   CHECK(of_forwards >= candidates);
   CHECK(of_forwards < 1.5 * candidates);
+}
+
+TEST_CASE("weights of lengths are above 0, and short windows are of half the longest or of 512 tokens") {
+  const Scratch scratch;
+  for (const char* weight : {"0", "-1"}) {
+    CHECK(contains(error_text([&] { spec_of(fmt::format(", weights: [{}]", weight), scratch); }),
+                   "expected 1 positive weights"));
+  }
+  const std::string path = scratch.write("dev.jsonl", "{}").string();
+  for (const auto& [lengths, expected] :
+       {std::pair("[36]", 18), {"[100, 512]", 256}, {"[513]", 512}, {"[4096]", 512}}) {
+    const SearchSpec spec(Config::parse(fmt::format("{{data: {{path: {}}}, lengths: {}}}", path, lengths), "s.yaml"));
+    CHECK(spec.short_length == expected);
+  }
+}
+
+TEST_CASE("scales go into rounded weights only where the quantizers of queries and keys both commute with them") {
+  const LlamaConfig config = small_llama_config();
+  const Llama model = random_llama(config, at::kFloat, 1);
+  const auto commute = [&](const char* query, const char* key) {
+    const std::string rules = fmt::format(
+        "quant: [{{match: '*.q_proj', weight: {}}}, {{match: '*.k_proj', weight: {}}}, {{match: '*.o_proj', weight: "
+        "{{type: hqq}}}}]",
+        query, key);
+    return commutes_with_scales(QuantPlan(Config::parse(rules, "q.yaml"), config), config);
+  };
+  const char *any = "{type: rtn, group: 16}", *differs = "{type: hqq, axis: 1, group: 16}",
+             *powers_of_two = "{type: mxfp4}";
+  CHECK(commute(any, any));
+  CHECK_FALSE(commute(differs, any));
+  CHECK_FALSE(commute(any, differs));
+  CHECK_FALSE(commute(any, powers_of_two));
+}
+
+TEST_CASE("the rank correlation of proxy and score is over the candidates that the guard accepted") {
+  Searched searched(", guard: 100, guide: none, strategy: {type: layerwise, probes: 12}");
+  const CsvTable all = searched.run().history;
+  std::vector<double> rises;
+  for (const auto& row : all.rows) rises.push_back(std::expm1(std::stod(row[3]) - std::stod(all.rows.front()[3])));
+  std::ranges::sort(rises);
+  searched.what.spec.guard = rises[2 * rises.size() / 3];
+  const SearchResult result = searched.run();
+  std::vector<double> proxies, scores;
+  for (const auto& row : result.history.rows) {
+    if (row[1] == "refused") continue;
+    proxies.push_back(std::stod(row[4]));
+    scores.push_back(std::stod(row[2]));
+  }
+  REQUIRE(proxies.size() >= 3);
+  REQUIRE(result.summary["refused"] > 0);
+  const auto expected = rank_correlation(proxies, scores);
+  REQUIRE(expected);
+  CHECK(result.summary["proxy_rank_correlation"].get<double>() == Approx(*expected));
+}
+
+TEST_CASE("the gradient of the guide is that at scales of 1 alone") {
+  const Searched searched(", guard: 100, guide: sensitivity, strategy: {type: gradient, steps: 2}");
+  const SearchResult result = searched.run();
+  REQUIRE(result.summary["dev_gain"].get<double>() > 0);  // so that the second step begins elsewhere
+  CHECK(result.summary["gradients"] == 2);
 }
 
 TEST_CASE("dev documents shorter than a window are refused") {

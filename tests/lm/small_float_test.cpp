@@ -227,6 +227,18 @@ TEST_CASE("FP8 on a range known beforehand has the scale of the end that is fart
   REQUIRE(quantize);
   // The scale is 896 / 448 = 2: -896 is met, and 1000 stays at the same size.
   CHECK(at::equal(quantize(at::tensor({-896.f, 1000.f, 33.f, 35.f})), at::tensor({-896.f, 896.f, 32.f, 36.f})));
+  // Of an input that was always zero, 1: zero stays zero.
+  const at::Tensor zero = at::scalar_tensor(0.0f);
+  const auto of_zeros = build("{type: fp8, group: -1}")->with_range(zero, zero);
+  CHECK(at::equal(of_zeros(at::tensor({0.f, 3.f, -500.f})), at::tensor({0.f, 3.f, -448.f})));
+}
+
+TEST_CASE("an MX block with an infinite value is NaN, and no other") {
+  at::Tensor x = at::ones({1, 64});
+  x[0][3] = std::numeric_limits<float>::infinity();
+  const at::Tensor out = build("{type: mxfp4}")->fake_quantize(x)[0];
+  CHECK(out.slice(0, 0, 32).isnan().all().item<bool>());
+  CHECK(at::equal(out.slice(0, 32), at::ones({32})));
 }
 
 TEST_CASE("NVFP4 with a scale for each token takes each token's own in a matrix that is rounded in several blocks") {

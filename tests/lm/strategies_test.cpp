@@ -117,9 +117,11 @@ TEST_CASE("gradient and cma_es come nearer to the bottom than the grid can") {
 }
 
 TEST_CASE("cma_es takes the steps of its tutorial, which are worked out for one dimension") {
-  Bowl bowl({1});
+  const double bottom =
+      GENERATE(1.0, 2.0, 4.0, 8.0, 300.0);  // so far that steps add up, and the path of the covariance waits
+  Bowl bowl({bottom});
   std::mt19937_64 random(3), same(3);
-  strategy("{type: cma_es, sigma: 0.5}")->run(bowl, {{{-10, 0, 10}}, {0}}, random);
+  strategy("{type: cma_es, sigma: 0.5}")->run(bowl, {{{-1000, 0, 1000}}, {0}}, random);
   // Equations 41 to 58 of arXiv 1604.00772 with numbers in the place of vectors: 4 points a generation, of which 2
   // count.
   const double w = std::log(2.5) / (std::log(2.5) + std::log(2.5 / 2)), mu = 1 / (w * w + (1 - w) * (1 - w));
@@ -128,23 +130,26 @@ TEST_CASE("cma_es takes the steps of its tutorial, which are worked out for one 
                c_mu = std::min(1 - c_1, 2 * (mu + 1 / mu - 1.75) / (9 + mu));
   const double usual = 1 - 1.0 / 4 + 1.0 / 21;  // of the size of a normal number, as the tutorial has it
   double mean = 0, sigma = 0.5, variance = 1, path = 0, path_c = 0;
-  for (std::size_t generation = 0; generation < 10; ++generation) {
+  int64_t waited = 0;
+  for (std::size_t generation = 0; generation < 30; ++generation) {
     std::vector<double> steps;
     for (std::size_t k = 0; k < 4; ++k) {
       steps.push_back(std::sqrt(variance) * standard_normal(same));
       CHECK(bowl.history[4 * generation + k][0] == Approx(mean + sigma * steps.back()).epsilon(1e-9));
     }
-    std::ranges::sort(steps, {}, [&](double step) { return std::abs(mean + sigma * step - 1); });
+    std::ranges::sort(steps, {}, [&](double step) { return std::abs(mean + sigma * step - bottom); });
     const double step = w * steps[0] + (1 - w) * steps[1];
     mean += sigma * step;
     path = (1 - c_sigma) * path + std::sqrt(c_sigma * (2 - c_sigma) * mu) * step / std::sqrt(variance);
     const double late = 1 - std::pow(1 - c_sigma, 2 * static_cast<double>(generation + 1)), size = std::abs(path);
     const bool goes_on = size / std::sqrt(late) < 2.4 * usual;
+    waited += goes_on ? 0 : 1;
     path_c = (1 - c_c) * path_c + (goes_on ? std::sqrt(c_c * (2 - c_c) * mu) * step : 0);
     variance = (1 - c_1 - c_mu + (goes_on ? 0 : c_1 * c_c * (2 - c_c))) * variance + c_1 * path_c * path_c +
                c_mu * (w * steps[0] * steps[0] + (1 - w) * steps[1] * steps[1]);
     sigma *= std::exp(c_sigma / d * (size / usual - 1));
   }
+  if (bottom > 100) CHECK(waited > 0);
 }
 
 TEST_CASE("cma_es draws 4 + 3 ln n points before it moves, rounded down") {
@@ -200,6 +205,36 @@ TEST_CASE("a plan's cost counts every point that a strategy may try") {
   CHECK(most("{type: gradient, steps: 4}") == 1 + 4 * (kGradientCost + 3));
   CHECK(most("{type: grid}") == 343);
   CHECK(strategy("{type: grid}")->most_forwards(30, 7) == 10'000);
+}
+
+TEST_CASE("cma_es moves to the mean of the better half of its points, rounded down, weighted by rank") {
+  const std::vector<double> bottom{5, 3, 4};
+  Bowl bowl(bottom);
+  std::mt19937_64 random(4), same(4);
+  strategy("{type: cma_es, sigma: 0.5}")
+      ->run(bowl, {{{-100, 0, 100}, {-100, 0, 100}, {-100, 0, 100}}, {0, 1, 2}}, random);
+  // Seven points of three dimensions, of which three count.
+  std::vector<std::vector<double>> first(bowl.history.begin(), bowl.history.begin() + 7);
+  std::ranges::sort(first, {}, [&](const std::vector<double>& point) { return bowl.proxy(point); });
+  std::vector<double> expected(3, 0);
+  double weights = 0;
+  for (std::size_t k = 0; k < 3; ++k) {
+    const double weight = std::log(4.0) - std::log(static_cast<double>(k + 1));
+    weights += weight;
+    for (std::size_t i = 0; i < 3; ++i) expected[i] += weight * first[k][i];
+  }
+  // The next points are m + A z with the numbers z that are drawn: least squares give m.
+  for (int i = 0; i < 21; ++i) standard_normal(same);
+  at::Tensor drawn = at::ones({7, 4}, at::kDouble), points = at::empty({7, 3}, at::kDouble);
+  for (int64_t k = 0; k < 7; ++k) {
+    for (int64_t i = 0; i < 3; ++i) {
+      drawn[k][i + 1] = standard_normal(same);
+      points[k][i] = bowl.history[static_cast<std::size_t>(7 + k)][static_cast<std::size_t>(i)];
+    }
+  }
+  const at::Tensor mean = std::get<0>(at::linalg_lstsq(drawn, points))[0];
+  for (std::size_t i = 0; i < 3; ++i)
+    CHECK(mean[static_cast<int64_t>(i)].item<double>() == Approx(expected[i] / weights).epsilon(1e-9));
 }
 
 TEST_CASE("a grid has its 1 in the middle and even steps of the logarithm on either side") {

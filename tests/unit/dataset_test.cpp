@@ -178,6 +178,7 @@ TEST_CASE_METHOD(Fixture, "embeddings padded by more than usual are a warning, o
                  "models/deepseek: the tokenizer's vocabulary has 100015 entries, the model's 102400: the 2385 beyond "
                  "are taken for padding of the embeddings"));
   CHECK(logged(102400).empty());
+  CHECK(contains(logged(100015 + 257), "the 257 beyond"));
 }
 
 TEST_CASE_METHOD(Fixture, "a token file of the model's tokenizer is read, of another one it is an Error") {

@@ -95,6 +95,91 @@ TEST_CASE("rows that differ in their draw are one row, the mean over draws") {
   CHECK(both["metrics"]["perplexity"]["value"] == Approx(std::exp(2.6)));
   CHECK(both["metrics"]["perplexity"]["low"] < both["metrics"]["perplexity"]["value"]);
   CHECK_FALSE(both["metrics"].contains("delta_p_5"));  // a percentile has no mean over draws
+  CHECK(both["metrics"]["nll"]["draws"] == 3);
+  CHECK(both["metrics"]["nll"]["stderr"].is_null());  // that of the first draw says nothing of the mean
+}
+
+TEST_CASE("draws are in their order whatever cells are called, and one that was run twice counts once") {
+  const Folder folder;
+  folder.add({"a", "none", "W3", 2, {11, 21, 31, 41}});
+  folder.add({"b", "none", "W3", 1, {12, 22, 32, 42}});
+  folder.add({"c", "none", "W3", 0, {10, 20, 30, 40}});
+  folder.add({"d", "none", "W3", 0, {10, 20, 30, 40}});
+  const Results results = folder.results();
+  const std::vector<Json> all = results.rows();
+  Effects effects(results, all);
+  const std::vector<Json> rows = over_draws(all, effects);
+  REQUIRE(rows.size() == 1);
+  CHECK(draws_of(rows[0]) == std::vector<int64_t>{0, 1, 2});
+  CHECK(rows[0]["draws"][0]["id"] == "c");
+  CHECK(rows[0]["metrics"]["nll"]["value"] == Approx(2.6));
+}
+
+TEST_CASE(
+    "a full-precision row is the partner of every rounding draw on either side of a difference, in one draw alone") {
+  const auto paired = [](int draws_of_full, const char* baseline, std::size_t row) {
+    const Folder folder;
+    for (int draw = 0; draw < draws_of_full; ++draw)
+      folder.add({fmt::format("a{}", draw), "none", "none", draw, {10, 20, 30, 40}});
+    for (const int draw : {0, 1, 2})
+      folder.add({fmt::format("b{}", draw), "none", "W3", draw, {11. + draw, 21. + draw, 31. + 2 * draw, 41. + draw}});
+    return Json::parse(shown(folder, "", "json", baseline)).at(row).at("paired");
+  };
+  for (const auto& [baseline, row, sign] : {std::tuple("quant=none", 1, 1), {"quant=W3", 0, -1}}) {
+    CAPTURE(baseline);
+    const Json one = paired(1, baseline, static_cast<std::size_t>(row));
+    CHECK(one["nll"]["draws"] == 3);
+    CHECK(one["nll"]["difference"].get<double>() == Approx(sign * (1 + 1 + 0.25) / 10));
+    const Json two = paired(2, baseline, static_cast<std::size_t>(row));
+    CHECK_FALSE(two.contains("nll"));
+    CHECK(two["reason"] == "other draws");
+  }
+}
+
+TEST_CASE("draws that scored other tokens, or not all of them, have no mean") {
+  const auto refusal = [](const Folder::Cell& second) {
+    const Folder folder;
+    folder.add({.id = "a",
+                .rope = "none",
+                .quant = "W3",
+                .draw = 0,
+                .sums = {10, 20, 30, 40},
+                .extra = "other,doc0,x,5,10\n"});
+    folder.add(second);
+    const Results results = folder.results();
+    const std::vector<Json> all = results.rows();
+    Effects effects(results, all);
+    return error_text([&] { over_draws(all, effects); });
+  };
+  const Folder::Cell same{
+      .id = "b", .rope = "none", .quant = "W3", .draw = 1, .sums = {11, 21, 31, 41}, .extra = "other,doc0,x,5,10\n"};
+  Folder::Cell other = same, weight = same, fewer = same;
+  other.extra = "other,doc0,y,5,10\n";
+  weight.extra = "other,doc0,x,5,11\n";
+  fewer.extra = "";
+  for (const Folder::Cell& cell : {other, weight, fewer})
+    CHECK(contains(refusal(cell), "its rounding draws: draws that scored other tokens; delete their cells"));
+}
+
+TEST_CASE("a task's interval is computed anew from its questions, and rows over others say so") {
+  const auto questions = [](const char* scored) {
+    std::string lines;
+    for (int i = 0; i < 6; ++i) lines += fmt::format("t/acc,q{},{},{},1\n", i, scored, i % 3 == 0 ? 0 : 1);
+    return lines;
+  };
+  const Folder folder;
+  folder.add({.id = "a", .rope = "none", .quant = "none", .sums = {10, 20, 30, 40}, .extra = questions("x")});
+  folder.add({.id = "b", .rope = "none", .quant = "W3", .sums = {11, 21, 31, 41}, .extra = questions("y")});
+  const Results results = folder.results();
+  std::vector<Json> all = results.rows();
+  for (Json& row : all)
+    row["metrics"]["t/acc"] = {{"value", 4. / 6}, {"clusters", 6}, {"low", -3}, {"high", 3}};  // of an older version
+  Effects effects(results, all);
+  for (const Json& row : over_draws(all, effects)) {
+    CHECK(row["metrics"]["t/acc"]["low"] > 0.1);
+    CHECK(row["metrics"]["t/acc"]["high"] <= 1);
+  }
+  CHECK(effects.of({{1, &all[1]}, {-1, &all[0]}}, "t/acc").reason == "other questions");
 }
 
 TEST_CASE("clusters that are not the row's are compared with nothing") {

@@ -6,6 +6,45 @@
 
 namespace qroar {
 
+TEST_CASE("an effect that is the same in every cluster, and not 0, has the p-value 0") {
+  const Estimate found = estimate({{10, {5}}, {20, {10}}, {10, {5}}, {40, {20}}});
+  CHECK(found.standard_error == 0);
+  CHECK(found.p_value() == 0);
+  CHECK(std::isnan(estimate({{10, {0}}, {20, {0}}, {10, {0}}, {40, {0}}}).p_value()));
+}
+
+TEST_CASE("over clusters of one weight and draws, the variance and its degrees are those of a table of two ways") {
+  const std::vector<std::vector<double>> x{{1, 2, 4}, {3, 3, 6}, {8, 7, 9}, {2, 5, 3}};  // clusters by draws
+  const double D = 4, R = 3;
+  std::vector<ClusterSums> clusters;
+  std::vector<double> by_cluster(4, 0), by_draw(3, 0);
+  double mean = 0;
+  for (std::size_t d = 0; d < 4; ++d) {
+    clusters.push_back({1, x[d]});
+    for (std::size_t r = 0; r < 3; ++r) {
+      by_cluster[d] += x[d][r] / R;
+      by_draw[r] += x[d][r] / D;
+      mean += x[d][r] / (D * R);
+    }
+  }
+  double of_clusters = 0, of_draws = 0, both = 0;
+  for (const double one : by_cluster) of_clusters += (one - mean) * (one - mean) / ((D - 1) * (D - 1));
+  for (const double one : by_draw) of_draws += (one - mean) * (one - mean) / (R * (R - 1));
+  for (std::size_t d = 0; d < 4; ++d) {
+    for (std::size_t r = 0; r < 3; ++r) {
+      const double off = x[d][r] - by_cluster[d] - by_draw[r] + mean;
+      both += off * off / ((D - 1) * (D - 1) * R * (R - 1));
+    }
+  }
+  REQUIRE((of_clusters > both && of_draws > both));
+  const double variance = of_clusters + of_draws - both;
+  const Estimate found = estimate(clusters);
+  CHECK(found.standard_error == Approx(std::sqrt(variance)));
+  CHECK(found.degrees == Approx(variance * variance /
+                                (of_clusters * of_clusters / (D - 1) + of_draws * of_draws / (R - 1) +
+                                 both * both / ((D - 1) * (R - 1)))));
+}
+
 TEST_CASE("Student's t agrees with SciPy's, also for fractions of a degree of freedom", "[interval]") {
   // scipy.stats.t.ppf(.975, v) and t.cdf(-1.3, v), SciPy 1.15
   struct Known {

@@ -31,6 +31,21 @@ Json rescaled(const std::string& yaml, const std::function<void(RopeTable&)>& ch
 
 }  // namespace
 
+TEST_CASE("tables of two lengths are a longrope only with one attention factor, and with the second from L0 + 1 on") {
+  const auto scheme = make_scheme("{type: linear, factor: 2}");
+  const auto fits = [&](const std::function<void(RopeTable&, int64_t)>& change) {
+    const EvaluatedRope rope(*scheme, kGeometry, kTrained, [&](int64_t length) {
+      RopeTable table = scheme->table(kGeometry, length);
+      change(table, length);
+      return table;
+    });
+    return rope.fits_longrope();
+  };
+  CHECK(fits([](RopeTable& table, int64_t length) { table.inv_freq[1] *= length > kTrained ? 0.5 : 1; }));
+  CHECK_FALSE(fits([](RopeTable& table, int64_t length) { table.attention_factor = length > kTrained ? 1.1 : 1; }));
+  CHECK_FALSE(fits([](RopeTable& table, int64_t length) { table.inv_freq[1] *= length > kTrained + 1 ? 0.5 : 1; }));
+}
+
 TEST_CASE("a scheme that Hugging Face has a type for is exported in it, with numbers in place of auto") {
   CHECK(scaling("{type: linear, factor: auto}") == Json{{"rope_type", "linear"}, {"factor", 4.0}});
   CHECK(scaling("{type: dynamic_ntk, factor: 2}") == Json{{"rope_type", "dynamic"}, {"factor", 2.0}});

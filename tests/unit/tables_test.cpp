@@ -44,6 +44,11 @@ TEST_CASE("a number has two digits of the half of its interval") {
   CHECK(with_interval(12.3456, 12.29, 12.41) == "12.346 [12.290, 12.410]");  // 0.060
   CHECK(with_interval(62.5, 28, 138) == "62.50 [28.00, 138.00]");            // two decimals at least
   CHECK(with_interval(62.5678, 62.5678, 62.5678) == "62.568");
+  CHECK(with_interval(2e8, 1e8, 3e8) == "200000000.00 [100000000.00, 300000000.00]");
+  CHECK(with_interval(2e9, 1e9, 3e9) == "2e+09 [1e+09, 3e+09]");
+  // A difference has four decimals at least.
+  const Estimate effect = estimate({{1, {1}}, {1, {2}}, {1, {1.4}}, {1, {1.6}}});
+  CHECK(effect_text(effect, true) == "+1.5000 [+0.7350, +2.2650]*");
 }
 
 TEST_CASE("tables render as aligned text, CSV and Markdown") {

@@ -54,6 +54,7 @@ TEST_CASE("a message of the log is one visible line") {
 TEST_CASE("no text is a formula in a spreadsheet, and reading returns it as it was") {
   CHECK(csv_field("=1+2") == R"("'=1+2")");
   CHECK(csv_field("@SUM(A1)") == "\"'@SUM(A1)\"");
+  CHECK(csv_field("\t=1+2") == "\"'\t=1+2\"");
   CHECK(csv_field("-2+3") == R"("'-2+3")");
   CHECK(csv_field("'quoted'") == R"("''quoted'")");
   for (const char* number : {"-1.5", "+0.25", "-inf", "nan", "1e-9", "-0.01 [-0.02, 0.00]"})

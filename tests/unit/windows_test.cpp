@@ -187,6 +187,23 @@ TEST_CASE("windows that are scored each by itself leave out no token unless thei
   CHECK(read_rule("{length: 8}").stride == 8);
 }
 
+TEST_CASE("windows that are scored each by itself end with the text, and longlora's tail is for them alone") {
+  WindowRule rule = rule_of(6, 2, false, false);
+  rule.score = Score::window;
+  const std::vector<Window> windows = windows_of({10}, rule);
+  REQUIRE(windows.size() == 3);
+  for (std::size_t i = 0; i < 3; ++i) {
+    CHECK(windows[i].begin == 2 * static_cast<int64_t>(i));
+    CHECK(windows[i].end == windows[i].begin + 6);
+    CHECK(windows[i].scored == 5);
+  }
+  for (const char* score : {"all", "second_half"}) {
+    const std::string text = fmt::format("{{length: 8, tail: longlora, score: {}}}", score);
+    CHECK(contains(error_text([&] { WindowRule(Config::parse(text, "w.yaml")); }),
+                   "longlora goes with score: window; with others it is keep"));
+  }
+}
+
 TEST_CASE("a wrong window rule is an Error with its place") {
   const auto error = [](const char* yaml) { return error_text([&] { WindowRule{Config::parse(yaml, "w.yaml")}; }); };
   CHECK(contains(error("length: 1"), "w.yaml:1:9: length: is 1; a window needs at least 2 tokens"));
