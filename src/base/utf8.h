@@ -22,8 +22,8 @@ std::string with_replacements(std::string_view text);
 /// Returns the number of characters of a valid text: bytes that do not continue another.
 std::size_t utf8_characters(std::string_view text);
 
-/// Returns whether a valid text holds a code point that Unicode gives to no character: U+FDD0 to U+FDEF and the last two
-/// of each plane.
+/// Returns whether a valid text holds a code point that Unicode gives to no character: U+FDD0 to U+FDEF and the last
+/// two of each plane.
 bool holds_noncharacter(std::string_view text);
 
 /// Returns the text with escapes (\\n, \\x1b, \\u202e) in the place of what is not shown but acts: control characters,
