@@ -67,6 +67,13 @@ std::string shown(const Folder& folder, const std::string& interaction, const st
   return show(results, results.rows(), options);
 }
 
+std::vector<Json> averaged(const Folder& folder) {
+  const Results results = folder.results();
+  const std::vector<Json> all = results.rows();
+  Effects effects(results, all);
+  return over_draws(all, effects);
+}
+
 /// Two schemes and two quantizers; W3 costs 1 nat a document under none, and 1.5, 1.5, 1.5, 2.5 under yarn.
 void add_square(const Folder& folder) {
   folder.add({"a", "none", "none", 0, {10, 20, 30, 40}});
@@ -83,10 +90,7 @@ TEST_CASE("rows that differ in their draw are one row, the mean over draws") {
   folder.add({"b", "none", "W3", 1, {12, 22, 32, 42}});
   folder.add({"b2", "none", "W3", 2, {11, 21, 31, 41}});
   folder.add({"c", "yarn", "W3", 0, {1, 2, 3, 4}});
-  const Results results = folder.results();
-  const std::vector<Json> all = results.rows();
-  Effects effects(results, all);
-  const std::vector<Json> rows = over_draws(all, effects);
+  const std::vector<Json> rows = averaged(folder);
   REQUIRE(rows.size() == 2);
   const Json& both = rows[0]["draws"].size() == 3 ? rows[0] : rows[1];
   CHECK(draws_of(both) == std::vector<int64_t>{0, 1, 2});
@@ -105,10 +109,7 @@ TEST_CASE("draws are in their order whatever cells are called, and one that was 
   folder.add({"b", "none", "W3", 1, {12, 22, 32, 42}});
   folder.add({"c", "none", "W3", 0, {10, 20, 30, 40}});
   folder.add({"d", "none", "W3", 0, {10, 20, 30, 40}});
-  const Results results = folder.results();
-  const std::vector<Json> all = results.rows();
-  Effects effects(results, all);
-  const std::vector<Json> rows = over_draws(all, effects);
+  const std::vector<Json> rows = averaged(folder);
   REQUIRE(rows.size() == 1);
   CHECK(draws_of(rows[0]) == std::vector<int64_t>{0, 1, 2});
   CHECK(rows[0]["draws"][0]["id"] == "c");
@@ -146,10 +147,7 @@ TEST_CASE("draws that scored other tokens, or not all of them, have no mean") {
                 .sums = {10, 20, 30, 40},
                 .extra = "other,doc0,x,5,10\n"});
     folder.add(second);
-    const Results results = folder.results();
-    const std::vector<Json> all = results.rows();
-    Effects effects(results, all);
-    return error_text([&] { over_draws(all, effects); });
+    return error_text([&] { averaged(folder); });
   };
   const Folder::Cell same{
       .id = "b", .rope = "none", .quant = "W3", .draw = 1, .sums = {11, 21, 31, 41}, .extra = "other,doc0,x,5,10\n"};
